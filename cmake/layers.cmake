@@ -1,0 +1,78 @@
+# One static library a layer, one test program a layer. Sources are globbed, so
+# that adding a file is all it takes. A file whose name ends in _avx2.cpp or
+# _avx512.cpp is compiled for that instruction set and must be reached only
+# through a run-time choice; everything else stays on the x86-64 baseline.
+set(ROOFLINE_FLAGS_AVX2 -mavx2 -mfma -mf16c -mbmi2)
+set(ROOFLINE_FLAGS_AVX512 ${ROOFLINE_FLAGS_AVX2} -mavx512f -mavx512bw
+    -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512)
+
+function(roofline_isa_flags)
+  foreach(file ${ARGN})
+    if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      continue()
+    endif()
+    if(file MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${file} PROPERTIES
+        COMPILE_OPTIONS "${ROOFLINE_FLAGS_AVX2}")
+    elseif(file MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${file} PROPERTIES
+        COMPILE_OPTIONS "${ROOFLINE_FLAGS_AVX512}")
+    endif()
+  endforeach()
+endfunction()
+
+function(roofline_sources out folder)
+  file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(FILTER found EXCLUDE REGEX "_avx(2|512)\\.cpp$")
+  endif()
+  list(FILTER found EXCLUDE REGEX "_bench\\.cpp$")
+  set(${out} ${found} PARENT_SCOPE)
+endfunction()
+
+function(roofline_layer name)
+  cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
+  roofline_sources(sources roofline/${name})
+  roofline_isa_flags(${sources})
+  if(NOT sources)
+    add_library(roofline_${name} INTERFACE)
+    target_link_libraries(roofline_${name} INTERFACE ${arg_DEPENDS})
+    return()
+  endif()
+  add_library(roofline_${name} STATIC ${sources})
+  target_include_directories(roofline_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(roofline_${name} PUBLIC ${arg_DEPENDS}
+                        PRIVATE roofline_options)
+endfunction()
+
+function(roofline_program name)
+  cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
+  roofline_sources(sources roofline/${name})
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  if(NOT sources)
+    return()
+  endif()
+  add_library(roofline_${name} STATIC ${sources})
+  target_include_directories(roofline_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(roofline_${name} PUBLIC ${arg_DEPENDS}
+                        PRIVATE roofline_options)
+  add_executable(roofline roofline/${name}/main.cpp)
+  target_link_libraries(roofline PRIVATE roofline_${name} roofline_options)
+endfunction()
+
+function(roofline_tests layer)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS
+       ${CMAKE_SOURCE_DIR}/tests/${layer}/*_test.cpp)
+  if(NOT sources OR NOT TARGET roofline_${layer})
+    return()
+  endif()
+  roofline_isa_flags(${sources})
+  add_executable(${layer}_tests ${sources})
+  target_include_directories(${layer}_tests PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(${layer}_tests PRIVATE
+    ROOFLINE_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
+    ROOFLINE_GOLDENS="${CMAKE_SOURCE_DIR}/tests/goldens")
+  target_link_libraries(${layer}_tests PRIVATE roofline_${layer}
+                        GTest::gtest_main roofline_options)
+  add_test(NAME ${layer} COMMAND ${layer}_tests)
+endfunction()

@@ -1,0 +1,81 @@
+// The loop from a prompt to text: prefill in chunks, then one token at a time
+// through sampler, stop rules and stream decoder. Holds one conversation's
+// cache; what a new prompt shares with it is not computed again.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "roofline/decode/sampling.h"
+#include "roofline/model/decoder.h"
+#include "roofline/text/tokenizer.h"
+
+namespace roofline {
+
+enum class ContextOverflow {
+  error, ///< say both numbers and the options
+  roll, ///< keep the first tokens and the latest
+};
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  int max_tokens = 512;
+  int min_tokens = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop; ///< strings, found across token borders
+  std::vector<std::int32_t> stop_tokens; ///< besides the model's own
+  ContextOverflow overflow = ContextOverflow::error;
+  std::optional<int> max_kv_tokens; ///< a rotating cache of this size
+  int prefill_chunk = 512;
+};
+
+enum class FinishReason { stop_token, stop_string, length, cancelled };
+
+struct GenerateStats {
+  int prompt_tokens = 0;
+  int cached_tokens = 0; ///< of the prompt, found in the cache
+  int generated_tokens = 0;
+  double prefill_seconds = 0;
+  double first_token_seconds = 0; ///< from the call to the first token
+  double decode_seconds = 0; ///< from the first token to the last
+  double prefill_tokens_per_second() const;
+  double decode_tokens_per_second() const;
+};
+
+struct GenerateResult {
+  std::vector<std::int32_t> tokens;
+  std::string text;
+  FinishReason finish = FinishReason::length;
+  std::uint64_t seed = 0;
+  std::vector<Sample> logprobs; ///< when top_logprobs > 0
+  GenerateStats stats;
+};
+
+class Generator {
+ public:
+  Generator(Decoder& decoder, const Tokenizer& tokenizer);
+  ~Generator();
+
+  /// Runs the prompt. on_text gets pieces of valid UTF-8 as they are sure to
+  /// be kept (never part of a stop string). `cancel` is looked at between
+  /// steps. Throws UserError when prompt and max_tokens exceed the context.
+  GenerateResult run(
+      std::span<const std::int32_t> prompt,
+      const GenerateOptions& options,
+      const std::function<void(std::string_view)>& on_text,
+      const std::atomic<bool>* cancel = nullptr);
+
+  /// Forgets the conversation.
+  void reset();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+} // namespace roofline

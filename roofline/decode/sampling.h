@@ -1,0 +1,91 @@
+// From one row of logits to one token: penalties and biases, then truncation
+// (top-k, typical, top-p, min-p, XTC), then a draw. Does not sort the
+// vocabulary unless asked for something that needs it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace roofline {
+
+struct DryOptions {
+  float multiplier = 0.0f; ///< 0: off
+  float base = 1.75f;
+  int allowed_length = 2;
+  int window_tokens = -1; ///< -1: the whole history
+  std::vector<std::string> sequence_breakers = {"\n", ":", "\"", "*"};
+};
+
+struct SamplingOptions {
+  float temperature = 0.7f; ///< 0: exact argmax
+  int top_k = 0; ///< 0: off
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float typical_p = 1.0f;
+  float xtc_probability = 0.0f;
+  float xtc_threshold = 0.1f;
+  float repetition_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  int penalty_window = 64; ///< tokens looked back; -1: all
+  DryOptions dry;
+  std::map<std::int32_t, float> logit_bias;
+  std::optional<std::uint64_t> seed; ///< absent: drawn from the system
+  int top_logprobs = 0; ///< how many alternatives to report
+};
+
+/// Throws UserError naming the option and its range.
+void validate(const SamplingOptions& options);
+
+struct TokenLogprob {
+  std::int32_t token = 0;
+  float logprob = 0.0f;
+};
+
+struct Sample {
+  std::int32_t token = 0;
+  /// Of the distribution the model gave, before truncation and temperature.
+  /// Only filled in when top_logprobs > 0.
+  float logprob = 0.0f;
+  std::vector<TokenLogprob> top;
+};
+
+class Sampler {
+ public:
+  /// breaker_tokens: ids that end a DRY match, from sequence_breakers.
+  Sampler(
+      const SamplingOptions& options,
+      std::vector<std::int32_t> breaker_tokens);
+  ~Sampler();
+  Sampler(Sampler&&) noexcept;
+
+  /// logits [vocab], changed in place. history: prompt and output so far.
+  /// banned: tokens that must not be drawn (ignore-eos, min tokens).
+  Sample sample(
+      std::span<float> logits,
+      std::span<const std::int32_t> history,
+      std::span<const std::int32_t> banned = {});
+
+  std::uint64_t seed() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The guide's table (section 5): the middle of each range.
+struct Preset {
+  std::string name, title;
+  SamplingOptions options;
+};
+const std::vector<Preset>& presets();
+/// Throws UserError with the nearest name.
+const Preset& find_preset(std::string_view name);
+
+} // namespace roofline

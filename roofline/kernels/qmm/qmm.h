@@ -1,0 +1,63 @@
+// Quantized matrix product: y = x · wᵀ, w in 4 or 8 bits (PackedMatrix).
+//
+// Fast: x is quantized to int8 in groups of 32 columns (symmetric, absmax/127),
+// products are summed as integers within a group, and
+//   y[t,r] = unit · Σ_g xs[t,g]·(ws[r,g]·Σ_c xc·wc + wb[r,g]·Σ_c xc).
+// Exact: x stays float32 and w is decoded in registers.
+// Reads w once: bytes() of the matrix; 2·tokens·rows·cols operations.
+#pragma once
+
+#include <cstdint>
+
+#include "roofline/base/cpu_features.h"
+#include "roofline/kernels/packed_matrix.h"
+
+namespace roofline {
+
+/// x in int8, row-major. The caller owns the memory.
+struct QuantizedRows {
+  int tokens = 0;
+  int cols = 0;
+  std::int8_t* codes = nullptr; ///< [tokens, cols], 64-byte aligned
+  float* scales = nullptr; ///< [tokens, cols / 32]
+  float* sums = nullptr; ///< [tokens, cols / 32]: scale · Σ codes
+};
+
+/// One instruction set's functions. Ranges are half-open.
+struct QmmKernels {
+  const char* name;
+  /// x [tokens, cols] float32 → q, rows [token_begin, token_end).
+  void (*quantize)(
+      const float* x,
+      int token_begin,
+      int token_end,
+      const QuantizedRows& q);
+  /// y [tokens, ldy] float32; writes columns of row blocks [block_begin,
+  /// block_end), at most w.rows of them, for tokens [token_begin, token_end).
+  void (*fast)(
+      const PackedMatrix& w,
+      int block_begin,
+      int block_end,
+      const QuantizedRows& x,
+      int token_begin,
+      int token_end,
+      float* y,
+      int ldy);
+  /// The same from float32 x [tokens, cols].
+  void (*exact)(
+      const PackedMatrix& w,
+      int block_begin,
+      int block_end,
+      const float* x,
+      int token_begin,
+      int token_end,
+      float* y,
+      int ldy);
+};
+
+/// The variant for active_isa().
+const QmmKernels& qmm_kernels();
+/// A given variant; nullptr when this build has none.
+const QmmKernels* qmm_kernels(Isa isa);
+
+} // namespace roofline

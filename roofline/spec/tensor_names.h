@@ -1,0 +1,50 @@
+// Roofline's own tensor names, and the tables that lead to them from the names
+// in checkpoints: Hugging Face's, MLX's, GGUF's.
+//
+//   embed            head [.bias]       final_norm [.bias]
+//   layers.N.attention_norm             layers.N.attention_post_norm
+//   layers.N.attention.{q,k,v,o} [.bias]
+//   layers.N.attention.{q_norm,k_norm}
+//   layers.N.feed_forward_norm          layers.N.feed_forward_post_norm
+//   layers.N.feed_forward.{gate,up,down} [.bias]
+//
+// Norms stand before (…_norm) or after (…_post_norm) their sub-layer. A
+// matrix is [out, in]. "X.bias" belongs to matrix or norm X.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "roofline/spec/model_spec.h"
+
+namespace roofline {
+
+/// Rows [row_begin, row_begin + rows) of a source tensor under a new name;
+/// rows == 0: all of it. A packed qkv or gate-up matrix gives several.
+struct NamedRows {
+  std::string name;
+  std::int64_t row_begin = 0;
+  std::int64_t rows = 0;
+};
+
+enum class NameStyle { hugging_face, gguf };
+
+/// Maps one checkpoint name, without ".weight" (kept for ".bias"), to ours.
+/// Empty: the tensor is known and not needed (e.g. rotary buffers).
+/// Throws CheckpointError for a name that no rule knows.
+std::vector<NamedRows>
+map_tensor_name(std::string_view name, NameStyle style, const ModelSpec& spec);
+
+/// A tensor that a spec needs, with the shape it must have.
+struct ExpectedTensor {
+  std::string name;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+};
+
+/// Every tensor the spec asks for; "head" only when it isn't tied.
+std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec);
+
+} // namespace roofline
