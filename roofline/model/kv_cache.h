@@ -1,6 +1,8 @@
 // The keys and values of one sequence, for all layers. Position p of a layer
-// lies in slot_of(p); a full cache grows in steps, a windowed or rotating one
-// reuses slots. Keys are stored after rope with their absolute positions.
+// lies in slot_of(p): the first few positions stay where they are, later ones
+// share a ring of slots that is as large as the layer can see (so a layer that
+// sees everything never wraps). Keys are stored after rope with their absolute
+// positions. Single owner; not safe to use from two threads at once.
 #pragma once
 
 #include <cstdint>
@@ -29,19 +31,32 @@ struct KvOptions {
 
 class KvCache {
  public:
+  /// Throws UserError when keep_tokens doesn't lie below max_tokens or a size
+  /// isn't positive. Allocates nothing yet.
   KvCache(const ModelSpec& spec, const KvOptions& options);
+  ~KvCache();
+  KvCache(KvCache&&) noexcept;
+  KvCache& operator=(KvCache&&) noexcept;
 
+  const KvOptions& options() const;
   /// Tokens seen so far: the next token's position.
   std::int64_t position() const;
   /// Makes room for `tokens` more in every layer and advances position().
-  /// After it, view(layer) and slots(…) include them.
+  /// After it, view() and segments() include them, and hold every position
+  /// that the first of the new tokens sees. Throws BugError when tokens is
+  /// above max_chunk.
   void reserve(int tokens);
-  /// Forgets everything from `position` on (never the reused slots: throws
-  /// UserError when a windowed layer has already overwritten what is needed).
+  /// Forgets everything from `position` on. Throws UserError when a windowed
+  /// or rotating layer has already overwritten what the next token would see,
+  /// and leaves the cache as it was.
   void truncate(std::int64_t position);
+  /// Whether truncate(position) would succeed.
+  bool can_truncate(std::int64_t position) const;
+  /// Forgets everything; the memory stays for the next sequence.
   void clear();
 
-  /// CPU kernels: raw view of one layer, segments in order of position.
+  /// CPU kernels: raw view of one layer, segments in order of position. Valid
+  /// until the next reserve(), truncate() or clear().
   KvView view(int layer);
   /// Graph path: the arrays [1, kv_heads, slots, head_dim] of one layer, which
   /// the caller replaces after a slice update.
@@ -49,15 +64,22 @@ class KvCache {
   mx::array& values(int layer);
   /// Slot of a position that is still held.
   int slot_of(int layer, std::int64_t position) const;
+  /// The positions that queries of the last reserve() may look at (with
+  /// causality and the layer's window still to be applied), at most three runs.
   const std::vector<KvSegment>& segments(int layer) const;
 
   /// Bytes allocated now.
   std::size_t bytes() const;
+  /// Bytes that a sequence of `tokens` tokens will have allocated.
+  static std::size_t bytes_for(
+      const ModelSpec& spec,
+      const KvOptions& options,
+      std::int64_t tokens);
 
  private:
   struct Layer;
   struct State;
-  std::shared_ptr<State> state_;
+  std::unique_ptr<State> state_;
 };
 
 } // namespace roofline

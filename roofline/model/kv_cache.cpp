@@ -1,0 +1,356 @@
+#include "roofline/model/kv_cache.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+
+namespace {
+
+/// Slots are added in steps of this many, or of a quarter of what is there, so
+/// that copying stays linear in the tokens and the slack below a quarter.
+constexpr std::int64_t kStepSlots = 256;
+/// Rings are rounded up to whole cache lines of the smallest head.
+constexpr std::int64_t kRingMultiple = 32;
+/// A layer that can be bounded by at most this many slots gets them at once, so
+/// that its memory doesn't change while text streams.
+constexpr std::int64_t kAtOnceSlots = 4096;
+/// Slots are counted in int.
+constexpr std::int64_t kUnbounded = std::numeric_limits<int>::max();
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// How a layer places positions: the first `keep` for good, the rest in a ring.
+struct Placement {
+  std::int64_t keep = 0;
+  std::int64_t ring = kUnbounded; ///< slots of the ring
+  std::int64_t seen = kUnbounded; ///< latest ring positions a query sees
+
+  bool bounded() const {
+    return ring != kUnbounded;
+  }
+  std::int64_t slot_limit() const {
+    return bounded() ? keep + ring : kUnbounded;
+  }
+  std::int64_t slot_of(std::int64_t position) const {
+    return position < keep ? position : keep + (position - keep) % ring;
+  }
+  /// The earliest ring position that the query at `position` sees.
+  std::int64_t first_seen(std::int64_t position) const {
+    return std::max(keep, position - seen + 1);
+  }
+};
+
+Placement place(const AttentionSpec& attention, const KvOptions& options) {
+  Placement placement;
+  if (options.max_tokens) {
+    placement.keep = options.keep_tokens;
+    placement.seen = *options.max_tokens - options.keep_tokens;
+  }
+  const auto window = attention.window_tokens;
+  if (window && (!options.max_tokens || *window <= *options.max_tokens)) {
+    placement.keep = 0;
+    placement.seen = *window;
+  }
+  if (placement.seen != kUnbounded) {
+    placement.ring =
+        round_up(placement.seen + options.max_chunk - 1, kRingMultiple);
+  }
+  return placement;
+}
+
+/// Slots to allocate for `tokens` positions when there are `slots` now.
+std::int64_t
+grown(const Placement& placement, std::int64_t slots, std::int64_t tokens) {
+  const auto limit = placement.slot_limit();
+  const auto needed = std::min(tokens, limit);
+  if (needed <= slots) {
+    return slots;
+  }
+  if (placement.bounded() && limit <= kAtOnceSlots) {
+    return limit;
+  }
+  const auto step = round_up(std::max(slots / 4, kStepSlots), kStepSlots);
+  return std::min(limit, std::max(round_up(needed, kStepSlots), slots + step));
+}
+
+void check(const KvOptions& options) {
+  if (options.max_chunk < 1) {
+    fail<UserError>(
+        fmt::format("the longest chunk is {} tokens", options.max_chunk),
+        "a step appends at least one token",
+        "Give a chunk of at least 1.");
+  }
+  if (!options.max_tokens) {
+    return;
+  }
+  if (options.keep_tokens < 0 || *options.max_tokens <= options.keep_tokens) {
+    fail<UserError>(
+        fmt::format(
+            "a cache of {} tokens can't keep the first {}",
+            *options.max_tokens,
+            options.keep_tokens),
+        "some room must be left for the latest tokens",
+        fmt::format(
+            "Give a cache of at least {} tokens.", options.keep_tokens + 1));
+  }
+}
+
+} // namespace
+
+struct KvCache::Layer {
+  Placement placement;
+  int kv_heads = 0;
+  int head_dim = 0;
+  std::int64_t slots = 0;
+  mx::array keys;
+  mx::array values;
+  std::vector<KvSegment> segments;
+  /// Ring positions below this were overwritten before a truncate().
+  std::int64_t lost_below = 0;
+
+  /// The earliest ring position that is still there.
+  std::int64_t oldest_held(std::int64_t position) const {
+    return std::max(
+        {placement.keep, lost_below, position - placement.ring});
+  }
+  void grow(std::int64_t new_slots, mx::Dtype dtype);
+  void list_segments(std::int64_t from, std::int64_t to);
+};
+
+struct KvCache::State {
+  KvOptions options;
+  std::vector<Layer> layers;
+  std::int64_t position = 0;
+  /// position() before the last reserve().
+  std::int64_t step_begin = 0;
+
+  void list_segments() {
+    for (auto& layer : layers) {
+      layer.list_segments(step_begin, position);
+    }
+  }
+};
+
+void KvCache::Layer::grow(std::int64_t new_slots, mx::Dtype dtype) {
+  const auto added = static_cast<int>(new_slots - slots);
+  const auto zeros = mx::zeros({1, kv_heads, added, head_dim}, dtype);
+  if (slots == 0) {
+    keys = zeros;
+    values = mx::zeros({1, kv_heads, added, head_dim}, dtype);
+  } else {
+    keys = mx::concatenate({keys, zeros}, 2);
+    values = mx::concatenate({values, zeros}, 2);
+  }
+  slots = new_slots;
+}
+
+/// The runs of slots that hold what queries [from, to) may see.
+void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
+  segments.clear();
+  const auto add = [&](std::int64_t first, std::int64_t last) {
+    while (first < last) {
+      const auto slot = placement.slot_of(first);
+      const auto run_end =
+          first < placement.keep ? placement.keep : placement.slot_limit();
+      const auto count = std::min(last - first, run_end - slot);
+      const bool joins = !segments.empty() &&
+          segments.back().first_slot + segments.back().count == slot &&
+          segments.back().first_position + segments.back().count == first;
+      if (joins) {
+        segments.back().count += static_cast<int>(count);
+      } else {
+        segments.push_back(
+            {first, static_cast<int>(slot), static_cast<int>(count)});
+      }
+      first += count;
+    }
+  };
+  add(0, std::min(placement.keep, to));
+  add(placement.first_seen(from), to);
+}
+
+KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
+    : state_(std::make_unique<State>()) {
+  check(options);
+  state_->options = options;
+  for (const auto& layer : spec.layers) {
+    const auto& attention = layer.attention;
+    const mx::Shape empty = {1, attention.kv_heads, 0, attention.head_dim};
+    state_->layers.push_back(
+        {place(attention, options),
+         attention.kv_heads,
+         attention.head_dim,
+         0,
+         mx::zeros(empty, options.dtype),
+         mx::zeros(empty, options.dtype),
+         {},
+         0});
+  }
+}
+
+KvCache::~KvCache() = default;
+KvCache::KvCache(KvCache&&) noexcept = default;
+KvCache& KvCache::operator=(KvCache&&) noexcept = default;
+
+const KvOptions& KvCache::options() const {
+  return state_->options;
+}
+
+std::int64_t KvCache::position() const {
+  return state_->position;
+}
+
+void KvCache::reserve(int tokens) {
+  auto& state = *state_;
+  if (tokens < 0 || tokens > state.options.max_chunk) {
+    fail<BugError>(
+        fmt::format("kv_cache: a step of {} tokens", tokens),
+        fmt::format(
+            "this cache was made for steps of at most {}",
+            state.options.max_chunk),
+        "Cut the tokens into chunks.");
+  }
+  const auto end = state.position + tokens;
+  if (end >= kUnbounded) {
+    fail<UserError>(
+        fmt::format("the sequence would have {} tokens", end),
+        "positions beyond 2^31 aren't supported",
+        "Start a new sequence.");
+  }
+  for (auto& layer : state.layers) {
+    const auto slots = grown(layer.placement, layer.slots, end);
+    if (slots != layer.slots) {
+      layer.grow(slots, state.options.dtype);
+    }
+  }
+  state.step_begin = state.position;
+  state.position = end;
+  state.list_segments();
+}
+
+bool KvCache::can_truncate(std::int64_t position) const {
+  if (position < 0 || position > state_->position) {
+    return false;
+  }
+  return std::all_of(
+      state_->layers.begin(), state_->layers.end(), [&](const Layer& layer) {
+        const auto& placement = layer.placement;
+        return position <= placement.keep ||
+            placement.first_seen(position) >=
+            layer.oldest_held(state_->position);
+      });
+}
+
+void KvCache::truncate(std::int64_t position) {
+  if (position < 0 || position > state_->position) {
+    fail<BugError>(
+        fmt::format("kv_cache: truncate to position {}", position),
+        fmt::format("the sequence has {} tokens", state_->position),
+        "Truncate to a position that was reached.");
+  }
+  if (!can_truncate(position)) {
+    fail<UserError>(
+        fmt::format("can't go back to position {}", position),
+        fmt::format(
+            "at position {} a windowed or rotating layer has overwritten what "
+            "the next token would see",
+            state_->position),
+        "Run the sequence again from its start.");
+  }
+  for (auto& layer : state_->layers) {
+    layer.lost_below = position <= layer.placement.keep
+        ? 0
+        : layer.oldest_held(state_->position);
+  }
+  state_->position = position;
+  state_->step_begin = position;
+  state_->list_segments();
+}
+
+void KvCache::clear() {
+  truncate(0);
+}
+
+KvView KvCache::view(int layer) {
+  auto& held = state_->layers.at(layer);
+  const auto dtype = state_->options.dtype;
+  if (dtype != mx::float16 && dtype != mx::float32) {
+    fail<BugError>(
+        "kv_cache: no raw view of this type",
+        "CPU kernels read f16 and f32",
+        "Make the cache with one of these.");
+  }
+  if (!held.keys.is_available() || !held.values.is_available()) {
+    std::vector<mx::array> all;
+    for (auto& each : state_->layers) {
+      all.push_back(each.keys);
+      all.push_back(each.values);
+    }
+    mx::eval(all);
+  }
+  return {
+      dtype == mx::float32 ? KvType::f32 : KvType::f16,
+      held.keys.data<void>(),
+      held.values.data<void>(),
+      held.kv_heads,
+      held.head_dim,
+      static_cast<int>(held.slots),
+      held.segments};
+}
+
+mx::array& KvCache::keys(int layer) {
+  return state_->layers.at(layer).keys;
+}
+
+mx::array& KvCache::values(int layer) {
+  return state_->layers.at(layer).values;
+}
+
+int KvCache::slot_of(int layer, std::int64_t position) const {
+  return static_cast<int>(
+      state_->layers.at(layer).placement.slot_of(position));
+}
+
+const std::vector<KvSegment>& KvCache::segments(int layer) const {
+  return state_->layers.at(layer).segments;
+}
+
+std::size_t KvCache::bytes() const {
+  std::size_t sum = 0;
+  for (const auto& layer : state_->layers) {
+    sum += layer.keys.nbytes() + layer.values.nbytes();
+  }
+  return sum;
+}
+
+std::size_t KvCache::bytes_for(
+    const ModelSpec& spec,
+    const KvOptions& options,
+    std::int64_t tokens) {
+  std::size_t sum = 0;
+  for (const auto& layer : spec.layers) {
+    const auto& attention = layer.attention;
+    const auto placement = place(attention, options);
+    std::int64_t slots = 0;
+    for (std::int64_t at = 0; at < tokens; at = std::max(slots, at + 1)) {
+      slots = grown(placement, slots, std::min(slots + 1, tokens));
+      if (slots >= placement.slot_limit()) {
+        break;
+      }
+    }
+    sum += static_cast<std::size_t>(slots) * attention.kv_heads *
+        attention.head_dim * 2 * mx::size_of(options.dtype);
+  }
+  return sum;
+}
+
+} // namespace roofline
