@@ -1,0 +1,77 @@
+# The two commands of the README are `make run` and `make test`; both do all
+# the set-up that is missing. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test install format tidy clean asan ubsan tsan \
+	fuzz bench
+
+# Kept word for word, so that quotes, dollars and line ends reach the model.
+ifndef PROMPT
+PROMPT := Why is the sky blue?
+endif
+export ROOFLINE_PROMPT := $(value PROMPT)
+
+BUILD := build/release
+# Another backend is another set-up.
+SETUP := .venv/setup-$(or $(ROOFLINE_BACKEND),auto).stamp
+ENV := set -euo pipefail; . scripts/versions.env; . scripts/env.sh;
+PREFIX ?= /usr/local
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 10
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' \
+	  $(firstword $(MAKEFILE_LIST))
+
+$(SETUP): scripts/setup.sh scripts/versions.env scripts/env.sh
+	@scripts/setup.sh
+	@rm -f .venv/setup-*.stamp
+	@touch $@
+
+setup: ## Install what is missing (apt or brew, .venv)
+	@rm -f .venv/setup-*.stamp
+	@$(MAKE) --no-print-directory $(SETUP)
+
+$(BUILD)/build.ninja: $(SETUP)
+	@$(ENV) cmake --preset release --fresh 1>&2 || { rm -f $@; exit 1; }
+	@touch $@
+
+build: $(BUILD)/build.ninja ## Build the program and the tests
+	@$(ENV) cmake --build $(BUILD) 1>&2
+
+# Only the program: a first answer doesn't wait for the tests to compile.
+run: $(BUILD)/build.ninja ## Answer a prompt: make run PROMPT="..."
+	@$(ENV) cmake --build $(BUILD) --target roofline -- --quiet 1>&2
+	@exec $(BUILD)/roofline generate -- "$$ROOFLINE_PROMPT"
+
+test: build ## Build and run all tests
+	@$(ENV) ctest --test-dir $(BUILD) --output-on-failure
+
+install: build ## Put the program under PREFIX (default /usr/local)
+	@$(ENV) cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+# Sanitizers slow everything down: the tests of the layers that read files and
+# share memory between threads, all of them. leaks: MLX and the Rust runtime
+# keep what they allocate once.
+asan ubsan tsan: $(SETUP)
+	@$(ENV) scripts/sanitize.sh $@ $(TESTS)
+
+fuzz: $(SETUP) ## Run each fuzz target for FUZZ_SECONDS
+	@$(ENV) scripts/fuzz.sh $(FUZZ_SECONDS)
+
+bench: build ## Compare with the other engines, side by side
+	@$(ENV) bench/run
+
+.venv-tools/roofline-installed: scripts/setup.sh scripts/versions.env
+	@scripts/setup.sh --tools
+	@touch $@
+
+format: .venv-tools/roofline-installed ## Format all C++ files in place
+	@scripts/format.sh --fix
+
+tidy: .venv-tools/roofline-installed build ## clang-tidy on what changed
+	@$(ENV) scripts/tidy.sh $(FILES)
+
+clean: ## Remove what was built (not .venv, not the cargo build)
+	@rm -rf build/release build/debug build/asan build/ubsan build/tsan \
+	  build/fuzz
