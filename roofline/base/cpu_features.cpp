@@ -1,0 +1,201 @@
+#include "roofline/base/cpu_features.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "roofline/base/errors.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace roofline {
+
+namespace {
+
+constexpr std::array kIsas = {Isa::generic, Isa::avx2, Isa::avx512};
+
+#if defined(__x86_64__)
+
+struct Registers {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
+  Registers r;
+  if (__get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d) == 0) {
+    return {};
+  }
+  return r;
+}
+
+bool has(unsigned word, int bit) {
+  return ((word >> bit) & 1u) != 0;
+}
+
+/// Which register files the operating system saves (XCR0).
+std::uint64_t saved_states() {
+  if (!has(cpuid(1).c, 27)) { // OSXSAVE
+    return 0;
+  }
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (std::uint64_t{high} << 32) | low;
+}
+
+Isa detect() {
+  constexpr std::uint64_t kYmm = 0x6; // XMM, YMM
+  constexpr std::uint64_t kZmm = 0xe6; // and masks, both halves of ZMM
+  const std::uint64_t saved = saved_states();
+  const Registers basic = cpuid(1);
+  const Registers more = cpuid(7);
+  const bool avx2 = (saved & kYmm) == kYmm && has(basic.c, 12) /* FMA */ &&
+      has(basic.c, 28) /* AVX */ && has(basic.c, 29) /* F16C */ &&
+      has(more.b, 5) /* AVX2 */ && has(more.b, 8) /* BMI2 */;
+  if (!avx2) {
+    return Isa::generic;
+  }
+  const bool avx512 = (saved & kZmm) == kZmm && has(more.b, 16) /* F */ &&
+      has(more.b, 17) /* DQ */ && has(more.b, 30) /* BW */ &&
+      has(more.b, 31) /* VL */ && has(more.c, 11) /* VNNI */;
+  return avx512 ? Isa::avx512 : Isa::avx2;
+}
+
+std::string brand() {
+  if (cpuid(0x80000000u).a < 0x80000004u) {
+    return {};
+  }
+  std::array<char, 49> text{};
+  for (unsigned i = 0; i < 3; ++i) {
+    const Registers r = cpuid(0x80000002u + i);
+    std::memcpy(text.data() + 16 * i, &r, 16);
+  }
+  return text.data();
+}
+
+#else
+
+Isa detect() {
+  return Isa::generic;
+}
+
+std::string brand() {
+  return {};
+}
+
+#endif
+
+std::string system_brand() {
+#if defined(__APPLE__)
+  std::array<char, 128> text{};
+  std::size_t size = text.size() - 1;
+  if (::sysctlbyname(
+          "machdep.cpu.brand_string", text.data(), &size, nullptr, 0) == 0) {
+    return text.data();
+  }
+#endif
+  std::ifstream info("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(info, line)) {
+    if (line.starts_with("model name") || line.starts_with("Model")) {
+      const auto colon = line.find(':');
+      return colon == std::string::npos ? "" : line.substr(colon + 1);
+    }
+  }
+  return {};
+}
+
+std::string trimmed(const std::string& text) {
+  const auto first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) {
+    return {};
+  }
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+Isa requested_isa() {
+  const char* name = std::getenv("ROOFLINE_ISA");
+  if (name == nullptr || *name == '\0') {
+    return best_isa();
+  }
+  for (Isa isa : kIsas) {
+    if (isa_name(isa) != name) {
+      continue;
+    }
+    if (isa > best_isa()) {
+      fail<UserError>(
+          "ROOFLINE_ISA asks for " + std::string(name),
+          "This machine runs " + std::string(isa_name(best_isa())) +
+              " at best",
+          "Unset it, or choose a lower one");
+    }
+    return isa;
+  }
+  fail<UserError>(
+      "ROOFLINE_ISA is " + std::string(name),
+      "There is no such instruction set here",
+      "Use generic, avx2 or avx512, or unset it");
+}
+
+/// -1 until first asked for.
+std::atomic<int> g_active{-1};
+
+} // namespace
+
+std::string_view isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::generic:
+      break;
+  }
+  return "generic";
+}
+
+Isa best_isa() {
+  static const Isa best = detect();
+  return best;
+}
+
+Isa active_isa() {
+  int active = g_active.load(std::memory_order_acquire);
+  if (active < 0) {
+    // Two threads may both get here; they find the same answer.
+    active = static_cast<int>(requested_isa());
+    int none = -1;
+    if (!g_active.compare_exchange_strong(none, active)) {
+      active = none;
+    }
+  }
+  return static_cast<Isa>(active);
+}
+
+void force_isa(Isa isa) {
+  if (isa > best_isa()) {
+    fail<BugError>(
+        "Can't force " + std::string(isa_name(isa)),
+        "This machine doesn't run it",
+        "Check best_isa() first");
+  }
+  g_active.store(static_cast<int>(isa), std::memory_order_release);
+}
+
+std::string cpu_name() {
+  std::string name = trimmed(brand());
+  if (name.empty()) {
+    name = trimmed(system_brand());
+  }
+  return name.empty() ? "unknown processor" : name;
+}
+
+} // namespace roofline

@@ -1,0 +1,73 @@
+#include "roofline/base/cpu_features.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+namespace {
+
+/// Runs in a child process: the variable is read once.
+int active_with(const char* value) {
+  ::setenv("ROOFLINE_ISA", value, 1);
+  try {
+    return static_cast<int>(active_isa());
+  } catch (const UserError&) {
+    return 100;
+  }
+}
+
+TEST(CpuFeaturesDeathTest, TheEnvironmentForcesAnInstructionSet) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      std::exit(active_with("generic")),
+      ::testing::ExitedWithCode(static_cast<int>(Isa::generic)),
+      "");
+  EXPECT_EXIT(
+      std::exit(active_with("")),
+      ::testing::ExitedWithCode(static_cast<int>(best_isa())),
+      "");
+}
+
+TEST(CpuFeaturesDeathTest, AnUnknownInstructionSetIsTheUsersError) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      std::exit(active_with("sse9")), ::testing::ExitedWithCode(100), "");
+}
+
+TEST(CpuFeatures, AForcedInstructionSetIsTheActiveOne) {
+  const Isa before = active_isa();
+  for (int i = 0; i <= static_cast<int>(best_isa()); ++i) {
+    force_isa(static_cast<Isa>(i));
+    EXPECT_EQ(active_isa(), static_cast<Isa>(i));
+  }
+  force_isa(before);
+}
+
+TEST(CpuFeatures, NamesAreTheOnesTheEnvironmentTakes) {
+  EXPECT_EQ(isa_name(Isa::generic), "generic");
+  EXPECT_EQ(isa_name(Isa::avx2), "avx2");
+  EXPECT_EQ(isa_name(Isa::avx512), "avx512");
+}
+
+TEST(CpuFeatures, TheProcessorHasAName) {
+  const std::string name = cpu_name();
+  EXPECT_FALSE(name.empty());
+  EXPECT_NE(name.front(), ' ');
+  EXPECT_NE(name.back(), ' ');
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+TEST(CpuFeatures, AgreesWithTheCompilersOwnDetection) {
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0;
+  const bool vnni = __builtin_cpu_supports("avx512vnni") != 0 &&
+      __builtin_cpu_supports("avx512bw") != 0;
+  EXPECT_EQ(best_isa() >= Isa::avx2, avx2);
+  EXPECT_EQ(best_isa() >= Isa::avx512, vnni);
+}
+#endif
+
+} // namespace
+} // namespace roofline
