@@ -1,0 +1,135 @@
+/* The text crates (tokenizers, minijinja) behind plain C: handles, views of the
+ * caller's bytes, and buffers that the bridge owns until they are given back.
+ * Every call that can fail returns an rb_status and, unless it is RB_OK, fills
+ * `error` with a message. A panic in Rust becomes RB_PANICKED. Handles may be
+ * used from several threads at once. */
+#ifndef ROOFLINE_BRIDGE_H
+#define ROOFLINE_BRIDGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rb_tokenizer rb_tokenizer;
+typedef struct rb_template rb_template;
+
+enum rb_status {
+  RB_OK = 0,
+  RB_BROKEN = 1,   /* the data can't be read: a broken tokenizer or template */
+  RB_REFUSED = 3,  /* a template called raise_exception */
+  RB_PANICKED = 4, /* a fault of the bridge or its crates */
+};
+
+/* Bytes of the caller; they need to live only during the call. */
+typedef struct rb_view {
+  const char* data;
+  size_t size;
+} rb_view;
+
+/* Bytes of the bridge, not terminated; give them back with rb_buffer_free. */
+typedef struct rb_buffer {
+  char* data;
+  size_t size;
+} rb_buffer;
+
+/* Ids of the bridge; give them back with rb_ids_free. */
+typedef struct rb_ids {
+  uint32_t* data;
+  size_t size;
+} rb_ids;
+
+/* `count` strings joined in one text; string i ends at byte ends[i] and starts
+ * where the one before it ends. */
+typedef struct rb_strings {
+  rb_view text;
+  const uint64_t* ends;
+  size_t count;
+} rb_strings;
+
+enum rb_model_kind {
+  RB_BPE_MERGES = 0, /* ranks are the order of `merges` */
+  RB_BPE_SCORES = 1, /* SentencePiece BPE: merges follow from `scores` */
+  RB_UNIGRAM = 2,    /* SentencePiece unigram over `scores` */
+};
+
+enum rb_token_flag {
+  RB_TOKEN_ADDED = 1,   /* found in the text before the model sees it */
+  RB_TOKEN_SPECIAL = 2, /* left out when decoding */
+};
+
+/* A vocabulary as arrays. normalizer and pre_tokenizer are JSON as in a
+ * tokenizer.json, or empty. */
+typedef struct rb_parts {
+  int32_t kind;
+  rb_strings tokens;
+  const float* scores;  /* one a token, or NULL */
+  const uint8_t* added; /* rb_token_flag of each token, or NULL */
+  rb_strings merges;    /* "left right" */
+  int64_t unknown;      /* id of the unknown token, or -1 */
+  int32_t byte_fallback;
+  int32_t ignore_merges;
+  rb_view normalizer;
+  rb_view pre_tokenizer;
+} rb_parts;
+
+void rb_buffer_free(rb_buffer buffer);
+void rb_ids_free(rb_ids ids);
+/* Always RB_PANICKED: for the test of the border. */
+int32_t rb_panic_probe(rb_buffer* error);
+
+int32_t
+rb_tokenizer_from_json(rb_view json, rb_tokenizer** out, rb_buffer* error);
+int32_t rb_tokenizer_from_parts(
+    const rb_parts* parts,
+    rb_tokenizer** out,
+    rb_buffer* error);
+void rb_tokenizer_free(rb_tokenizer* tokenizer);
+
+/* Text to ids; add_special runs the tokenizer.json's post-processor. */
+int32_t rb_tokenizer_encode(
+    const rb_tokenizer* tokenizer,
+    rb_view text,
+    int32_t add_special,
+    rb_ids* out,
+    rb_buffer* error);
+/* The token's text as the decoder sees it. flags: rb_token_flag, or -1 when
+ * there is no such id. */
+int32_t rb_tokenizer_token(
+    const rb_tokenizer* tokenizer,
+    uint32_t id,
+    int32_t* flags,
+    rb_buffer* out,
+    rb_buffer* error);
+/* The id of a token by its exact text, or -1. */
+int32_t rb_tokenizer_token_id(
+    const rb_tokenizer* tokenizer,
+    rb_view token,
+    int64_t* out,
+    rb_buffer* error);
+/* One more than the highest id. */
+uint32_t rb_tokenizer_size(const rb_tokenizer* tokenizer);
+/* The decoder's part of the tokenizer.json; "null" when there is none. */
+int32_t rb_tokenizer_decoder(
+    const rb_tokenizer* tokenizer,
+    rb_buffer* out,
+    rb_buffer* error);
+
+/* Compiles a chat template; a fault in it is RB_BROKEN with its line. */
+int32_t
+rb_template_compile(rb_view source, rb_template** out, rb_buffer* error);
+void rb_template_free(rb_template* compiled);
+/* Renders with the variables of a JSON object, in its order. */
+int32_t rb_template_render(
+    const rb_template* compiled,
+    rb_view variables,
+    rb_buffer* out,
+    rb_buffer* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
