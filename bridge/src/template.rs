@@ -1,6 +1,7 @@
 //! Chat templates over minijinja, rendered as `transformers` renders them.
 
 use crate::border::{guard, Buffer, Failure, Outcome, View};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 const NAME: &str = "chat_template";
@@ -12,8 +13,13 @@ pub struct Template {
 
 fn compile(source: &str) -> Outcome<Template> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(Failure::broken)?,
+    );
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment
         .add_template_owned(NAME, source.to_owned())
