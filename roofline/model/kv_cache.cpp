@@ -31,12 +31,10 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 /// How a layer places positions: the first `keep` for good, the rest in a ring.
 struct Placement {
   std::int64_t keep = 0;
-  std::int64_t ring = kUnbounded; ///< slots of the ring
-  std::int64_t seen = kUnbounded; ///< latest ring positions a query sees
+  std::int64_t ring = kUnbounded;  ///< slots of the ring
+  std::int64_t seen = kUnbounded;  ///< latest ring positions a query sees
 
-  bool bounded() const {
-    return ring != kUnbounded;
-  }
+  bool bounded() const { return ring != kUnbounded; }
   std::int64_t slot_limit() const {
     return bounded() ? keep + ring : kUnbounded;
   }
@@ -68,8 +66,10 @@ Placement place(const AttentionSpec& attention, const KvOptions& options) {
 }
 
 /// Slots to allocate for `tokens` positions when there are `slots` now.
-std::int64_t
-grown(const Placement& placement, std::int64_t slots, std::int64_t tokens) {
+std::int64_t grown(
+    const Placement& placement,
+    std::int64_t slots,
+    std::int64_t tokens) {
   const auto limit = placement.slot_limit();
   const auto needed = std::min(tokens, limit);
   if (needed <= slots) {
@@ -100,11 +100,12 @@ void check(const KvOptions& options) {
             options.keep_tokens),
         "some room must be left for the latest tokens",
         fmt::format(
-            "Give a cache of at least {} tokens.", options.keep_tokens + 1));
+            "Give a cache of at least {} tokens.",
+            options.keep_tokens + 1));
   }
 }
 
-} // namespace
+}  // namespace
 
 struct KvCache::Layer {
   Placement placement;
@@ -119,8 +120,7 @@ struct KvCache::Layer {
 
   /// The earliest ring position that is still there.
   std::int64_t oldest_held(std::int64_t position) const {
-    return std::max(
-        {placement.keep, lost_below, position - placement.ring});
+    return std::max({placement.keep, lost_below, position - placement.ring});
   }
   void grow(std::int64_t new_slots, mx::Dtype dtype);
   void list_segments(std::int64_t from, std::int64_t to);
@@ -162,7 +162,8 @@ void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
       const auto run_end =
           first < placement.keep ? placement.keep : placement.slot_limit();
       const auto count = std::min(last - first, run_end - slot);
-      const bool joins = !segments.empty() &&
+      const bool joins =
+          !segments.empty() &&
           segments.back().first_slot + segments.back().count == slot &&
           segments.back().first_position + segments.back().count == first;
       if (joins) {
@@ -242,11 +243,13 @@ bool KvCache::can_truncate(std::int64_t position) const {
     return false;
   }
   return std::all_of(
-      state_->layers.begin(), state_->layers.end(), [&](const Layer& layer) {
+      state_->layers.begin(),
+      state_->layers.end(),
+      [&](const Layer& layer) {
         const auto& placement = layer.placement;
         return position <= placement.keep ||
-            placement.first_seen(position) >=
-            layer.oldest_held(state_->position);
+               placement.first_seen(position) >=
+                   layer.oldest_held(state_->position);
       });
 }
 
@@ -268,8 +271,8 @@ void KvCache::truncate(std::int64_t position) {
   }
   for (auto& layer : state_->layers) {
     layer.lost_below = position <= layer.placement.keep
-        ? 0
-        : layer.oldest_held(state_->position);
+                           ? 0
+                           : layer.oldest_held(state_->position);
   }
   state_->position = position;
   state_->step_begin = position;
@@ -316,8 +319,7 @@ mx::array& KvCache::values(int layer) {
 }
 
 int KvCache::slot_of(int layer, std::int64_t position) const {
-  return static_cast<int>(
-      state_->layers.at(layer).placement.slot_of(position));
+  return static_cast<int>(state_->layers.at(layer).placement.slot_of(position));
 }
 
 const std::vector<KvSegment>& KvCache::segments(int layer) const {
@@ -348,9 +350,9 @@ std::size_t KvCache::bytes_for(
       }
     }
     sum += static_cast<std::size_t>(slots) * attention.kv_heads *
-        attention.head_dim * 2 * mx::size_of(options.dtype);
+           attention.head_dim * 2 * mx::size_of(options.dtype);
   }
   return sum;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -82,4 +82,4 @@ class KvCache {
   std::unique_ptr<State> state_;
 };
 
-} // namespace roofline
+}  // namespace roofline

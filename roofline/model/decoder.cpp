@@ -1,0 +1,56 @@
+#include "roofline/model/decoder.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <mlx/device.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/model/graph_decoder.h"
+
+namespace roofline {
+
+namespace {
+
+mx::Device pick_device(const ModelOptions& options) {
+  const bool has_gpu = mx::is_available(mx::Device::gpu);
+  if (options.device == DeviceChoice::gpu && !has_gpu) {
+    fail<UnsupportedError>(
+        "there is no GPU to run on",
+        "the MLX library in use offers only the CPU",
+        "Run with --device cpu, or install MLX with a GPU backend (the extra "
+        "cuda12 or cuda13 on Linux).");
+  }
+  const bool cpu =
+      options.device == DeviceChoice::cpu || options.graph_on_cpu || !has_gpu;
+  return cpu ? mx::Device::cpu : mx::Device::gpu;
+}
+
+}  // namespace
+
+std::unique_ptr<Decoder> Decoder::load(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options) {
+  const auto device = pick_device(options);
+  mx::set_default_device(device);
+  return load_graph_decoder(checkpoint, options, device);
+}
+
+std::int64_t Decoder::regime_end(std::int64_t tokens) const {
+  auto end = std::numeric_limits<std::int64_t>::max();
+  for (const auto& layer : spec().layers) {
+    if (!layer.attention.rope) {
+      continue;
+    }
+    const auto& regimes = layer.attention.rope->regimes;
+    for (std::size_t i = 0; i + 1 < regimes.size(); ++i) {
+      if (tokens <= regimes[i].max_tokens) {
+        end = std::min(end, regimes[i].max_tokens + 1);
+        break;
+      }
+    }
+  }
+  return end;
+}
+
+}  // namespace roofline

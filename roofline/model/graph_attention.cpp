@@ -1,0 +1,213 @@
+#include "roofline/model/graph_attention.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <mlx/fast.h>
+#include <mlx/ops.h>
+
+namespace roofline {
+
+namespace {
+
+bool same_runs(
+    const std::vector<KvSegment>& a,
+    const std::vector<KvSegment>& b) {
+  return std::equal(
+      a.begin(),
+      a.end(),
+      b.begin(),
+      b.end(),
+      [](const KvSegment& one, const KvSegment& other) {
+        return one.first_position == other.first_position &&
+               one.first_slot == other.first_slot && one.count == other.count;
+      });
+}
+
+/// The position that each slot holds; one that no query sees for the others.
+mx::array slot_positions(const std::vector<KvSegment>& segments, int slots) {
+  std::vector<std::int32_t> positions(
+      slots,
+      std::numeric_limits<std::int32_t>::max());
+  for (const auto& run : segments) {
+    for (int i = 0; i < run.count; ++i) {
+      positions[run.first_slot + i] =
+          static_cast<std::int32_t>(run.first_position) + i;
+    }
+  }
+  return mx::array(positions.data(), {1, slots});
+}
+
+mx::array arange_positions(std::int64_t from, int count) {
+  return mx::arange(
+      static_cast<int>(from),
+      static_cast<int>(from) + count,
+      1,
+      mx::int32);
+}
+
+mx::array seen_slots(
+    const mx::array& held,
+    std::int64_t position,
+    int tokens,
+    std::optional<int> window_tokens) {
+  const auto queries =
+      mx::reshape(arange_positions(position, tokens), {tokens, 1});
+  auto seen = mx::less_equal(held, queries);
+  if (window_tokens) {
+    const auto oldest = mx::subtract(queries, mx::array(*window_tokens));
+    seen = mx::logical_and(seen, mx::greater(held, oldest));
+  }
+  return seen;
+}
+
+/// Attention with a softcap, which MLX's fused op lacks. The query heads of a
+/// key-value head become rows of one product.
+mx::array attend_capped(
+    const mx::array& q,
+    const mx::array& k,
+    const mx::array& v,
+    const AttentionSpec& spec,
+    const std::optional<mx::array>& seen) {
+  const auto tokens = q.shape(2);
+  const auto group = spec.heads / spec.kv_heads;
+  const auto slots = k.shape(2);
+  const auto type = q.dtype();
+  const auto rows = mx::reshape(
+      mx::multiply(q, mx::array(spec.scale, type)),
+      {1, spec.kv_heads, group * tokens, spec.head_dim});
+  const mx::array cap(*spec.softcap, type);
+  auto scores = mx::matmul(rows, mx::transpose(k, {0, 1, 3, 2}));
+  scores = mx::multiply(mx::tanh(mx::divide(scores, cap)), cap);
+  scores = mx::reshape(scores, {1, spec.kv_heads, group, tokens, slots});
+  if (seen) {
+    const mx::array never(-std::numeric_limits<float>::infinity(), type);
+    scores = mx::where(*seen, scores, never);
+  }
+  scores = mx::softmax(scores, -1, /* precise = */ true);
+  scores = mx::reshape(scores, {1, spec.kv_heads, group * tokens, slots});
+  return mx::reshape(
+      mx::matmul(scores, v),
+      {1, spec.heads, tokens, spec.head_dim});
+}
+
+}  // namespace
+
+SlotMask make_slot_mask(
+    const std::vector<KvSegment>& segments,
+    std::int64_t position,
+    int tokens,
+    std::optional<int> window_tokens) {
+  SlotMask mask;
+  if (segments.size() == 1) {
+    const auto& run = segments[0];
+    mask.first_slot = run.first_slot;
+    mask.slots = run.count;
+    const auto oldest_seen =
+        window_tokens ? position + tokens - *window_tokens : 0;
+    if (run.first_position >= oldest_seen) {
+      mask.causal = tokens > 1;
+      return mask;
+    }
+    const auto held = arange_positions(run.first_position, run.count);
+    mask.seen = seen_slots(
+        mx::reshape(held, {1, run.count}),
+        position,
+        tokens,
+        window_tokens);
+    return mask;
+  }
+  for (const auto& run : segments) {
+    mask.slots = std::max(mask.slots, run.first_slot + run.count);
+  }
+  mask.seen = seen_slots(
+      slot_positions(segments, mask.slots),
+      position,
+      tokens,
+      window_tokens);
+  return mask;
+}
+
+const SlotMask& SlotMasks::get(
+    const std::vector<KvSegment>& segments,
+    std::optional<int> window_tokens) {
+  for (const auto& entry : entries_) {
+    if (entry.window_tokens == window_tokens &&
+        same_runs(entry.segments, segments)) {
+      return entry.mask;
+    }
+  }
+  entries_.push_back(
+      {segments,
+       window_tokens,
+       make_slot_mask(segments, position_, tokens_, window_tokens)});
+  return entries_.back().mask;
+}
+
+void store(
+    KvCache& cache,
+    int layer,
+    const mx::array& k,
+    const mx::array& v,
+    std::int64_t position) {
+  const auto tokens = k.shape(2);
+  const auto kv_heads = k.shape(1);
+  const auto head_dim = k.shape(3);
+  const auto write = [&](mx::array& held, const mx::array& fresh) {
+    const auto cast = mx::astype(fresh, held.dtype());
+    for (int begin = 0; begin < tokens;) {
+      const auto slot = cache.slot_of(layer, position + begin);
+      auto end = begin + 1;
+      while (end < tokens &&
+             cache.slot_of(layer, position + end) == slot + end - begin) {
+        ++end;
+      }
+      const auto run =
+          end - begin == tokens
+              ? cast
+              : mx::slice(cast, {0, 0, begin, 0}, {1, kv_heads, end, head_dim});
+      held = mx::slice_update(
+          held,
+          run,
+          mx::Shape{0, 0, slot, 0},
+          mx::Shape{1, kv_heads, slot + end - begin, head_dim});
+      begin = end;
+    }
+  };
+  write(cache.keys(layer), k);
+  write(cache.values(layer), v);
+}
+
+mx::array attend(
+    const mx::array& q,
+    KvCache& cache,
+    int layer,
+    const AttentionSpec& spec,
+    const SlotMask& mask) {
+  const auto seen_part = [&](const mx::array& held) {
+    const auto part = mx::slice(
+        held,
+        {0, 0, mask.first_slot, 0},
+        {1, spec.kv_heads, mask.first_slot + mask.slots, spec.head_dim});
+    return mx::astype(part, q.dtype());
+  };
+  const auto k = seen_part(cache.keys(layer));
+  const auto v = seen_part(cache.values(layer));
+  if (!spec.softcap) {
+    return mx::fast::scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        spec.scale,
+        mask.causal ? "causal" : "",
+        mask.seen);
+  }
+  auto seen = mask.seen;
+  if (mask.causal) {
+    // The slots end with the queries' own.
+    seen = mx::tri(q.shape(2), mask.slots, mask.slots - q.shape(2), mx::bool_);
+  }
+  return attend_capped(q, k, v, spec, seen);
+}
+
+}  // namespace roofline

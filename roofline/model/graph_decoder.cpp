@@ -1,0 +1,236 @@
+#include "roofline/model/graph_decoder.h"
+
+#include <functional>
+#include <numeric>
+#include <variant>
+
+#include <fmt/format.h>
+#include <mlx/compile.h>
+#include <mlx/fast.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/model/graph_attention.h"
+#include "roofline/model/graph_layer.h"
+#include "roofline/model/graph_weights.h"
+
+namespace roofline {
+
+namespace {
+
+std::string name_of(mx::Device device) {
+  if (device == mx::Device::cpu) {
+    return "CPU, MLX ops";
+  }
+  const auto& info = mx::device_info(device);
+  const auto found = info.find("device_name");
+  const auto* name =
+      found == info.end() ? nullptr : std::get_if<std::string>(&found->second);
+  return fmt::format("GPU, {}", name == nullptr ? "unnamed" : *name);
+}
+
+class GraphDecoder final : public Decoder {
+ public:
+  GraphDecoder(
+      const Checkpoint& checkpoint,
+      const ModelOptions& options,
+      mx::Device device);
+
+  const ModelSpec& spec() const override { return spec_; }
+  std::string device_name() const override { return name_of(device_); }
+  std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override;
+  mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
+      override;
+  std::size_t step_weight_bytes() const override;
+
+ private:
+  GraphTypes pick_types(const Checkpoint& checkpoint) const;
+  void check(std::span<const Slice> slices) const;
+  mx::array embed(std::span<const Slice> slices) const;
+  mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
+  mx::array logits(const mx::array& x) const;
+  void warm_up();
+
+  ModelSpec spec_;
+  mx::Device device_;
+  bool exact_;
+  GraphTypes types_;
+  GraphWeights weights_;
+  GraphMatrix embed_;
+  std::optional<GraphMatrix> head_;  ///< absent: tied
+  GraphNorm final_norm_;
+  std::vector<GraphLayer> layers_;
+};
+
+GraphDecoder::GraphDecoder(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    mx::Device device)
+    : spec_(checkpoint.spec()),
+      device_(device),
+      exact_(options.exact),
+      types_(pick_types(checkpoint)),
+      weights_(
+          checkpoint,
+          {types_.activations, options.exact, options.quantize}),
+      embed_(weights_.matrix("embed")),
+      final_norm_(spec_.final_norm, weights_, "final_norm", types_.residual) {
+  if (!spec_.tied_embeddings) {
+    head_ = weights_.matrix("head");
+  }
+  for (int i = 0; i < static_cast<int>(spec_.layers.size()); ++i) {
+    layers_.emplace_back(spec_.layers[i], i, weights_, types_);
+  }
+  if (device_ == mx::Device::gpu) {
+    warm_up();
+  }
+}
+
+GraphTypes GraphDecoder::pick_types(const Checkpoint& checkpoint) const {
+  GraphTypes types;
+  types.fuse = device_ == mx::Device::gpu;
+  if (!exact_ && device_ == mx::Device::gpu) {
+    types.activations = stored_dtype(checkpoint);
+    // f16 ends at 65504, which the residual stream of some models passes.
+    types.residual =
+        types.activations == mx::float16 ? mx::float32 : types.activations;
+  }
+  return types;
+}
+
+std::unique_ptr<KvCache> GraphDecoder::make_cache(
+    const KvOptions& options) const {
+  auto wanted = options;
+  wanted.dtype = exact_                               ? mx::float32
+                 : types_.activations == mx::bfloat16 ? mx::bfloat16
+                                                      : mx::float16;
+  return std::make_unique<KvCache>(spec_, wanted);
+}
+
+void GraphDecoder::check(std::span<const Slice> slices) const {
+  for (const auto& slice : slices) {
+    if (slice.cache == nullptr || slice.tokens.empty()) {
+      fail<BugError>(
+          "decoder: a slice without a cache or without tokens",
+          "each slice appends at least one token to its cache",
+          "Leave empty slices out.");
+    }
+    for (const auto id : slice.tokens) {
+      if (id < 0 || id >= spec_.vocab) {
+        fail<UserError>(
+            fmt::format("there is no token {}", id),
+            fmt::format("the vocabulary has {} tokens", spec_.vocab),
+            fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
+      }
+    }
+  }
+}
+
+mx::array GraphDecoder::embed(std::span<const Slice> slices) const {
+  std::vector<std::int32_t> ids;
+  for (const auto& slice : slices) {
+    ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
+  }
+  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
+  auto x = take_rows(embed_, tokens, types_.residual);
+  if (spec_.embedding_scale != 1.0f) {
+    x = mx::multiply(x, mx::array(spec_.embedding_scale, x.dtype()));
+  }
+  return x;
+}
+
+/// The rows of x [tokens, dim] whose logits are asked for.
+mx::array GraphDecoder::pick_rows(
+    const mx::array& x,
+    std::span<const Slice> slices) const {
+  std::vector<std::int32_t> rows;
+  int begin = 0;
+  for (const auto& slice : slices) {
+    const auto end = begin + static_cast<int>(slice.tokens.size());
+    for (int row = slice.rows == LogitRows::all ? begin : end - 1; row < end;
+         ++row) {
+      rows.push_back(row);
+    }
+    begin = end;
+  }
+  const auto count = static_cast<int>(rows.size());
+  if (count == begin) {
+    return x;
+  }
+  if (count == 1) {
+    return mx::slice(x, {rows[0], 0}, {rows[0] + 1, x.shape(1)});
+  }
+  return mx::take(x, mx::array(rows.data(), {count}), 0);
+}
+
+mx::array GraphDecoder::logits(const mx::array& x) const {
+  const auto normed = final_norm_(x, types_.activations);
+  auto y = mx::astype(linear(normed, head_ ? *head_ : embed_), mx::float32);
+  if (spec_.logit_scale != 1.0f) {
+    y = mx::multiply(y, mx::array(spec_.logit_scale));
+  }
+  if (spec_.logit_softcap) {
+    const mx::array cap(*spec_.logit_softcap);
+    y = mx::multiply(mx::tanh(mx::divide(y, cap)), cap);
+  }
+  return y;
+}
+
+mx::array GraphDecoder::forward(
+    std::span<const Slice> slices,
+    std::int64_t context_tokens) {
+  check(slices);
+  std::vector<GraphSequence> sequences;
+  int begin = 0;
+  for (const auto& slice : slices) {
+    const auto tokens = static_cast<int>(slice.tokens.size());
+    const auto position = slice.cache->position();
+    slice.cache->reserve(tokens);
+    sequences.push_back(
+        {slice.cache,
+         begin,
+         tokens,
+         position,
+         std::max(context_tokens, position + tokens),
+         SlotMasks(position, tokens)});
+    begin += tokens;
+  }
+  auto x = embed(slices);
+  for (auto& layer : layers_) {
+    x = layer.forward(x, sequences);
+  }
+  return logits(pick_rows(x, slices));
+}
+
+std::size_t GraphDecoder::step_weight_bytes() const {
+  std::size_t sum = (head_ ? *head_ : embed_).bytes() + final_norm_.bytes();
+  for (const auto& layer : layers_) {
+    sum += layer.weight_bytes();
+  }
+  return sum;
+}
+
+/// Compiles the kernels of a prefill and of a decode step.
+void GraphDecoder::warm_up() {
+  const std::vector<std::int32_t> tokens(8, 0);
+  auto cache = make_cache({});
+  for (const auto count : {std::size_t{8}, std::size_t{1}}) {
+    const Slice slice{
+        cache.get(),
+        std::span(tokens).first(count),
+        LogitRows::last};
+    mx::eval(forward({&slice, 1}, 0));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Decoder> load_graph_decoder(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    mx::Device device) {
+  return std::make_unique<GraphDecoder>(checkpoint, options, device);
+}
+
+}  // namespace roofline

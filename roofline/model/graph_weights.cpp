@@ -1,0 +1,425 @@
+#include "roofline/model/graph_weights.h"
+
+#include <array>
+#include <cstring>
+#include <map>
+
+#include <fmt/format.h>
+#include <mlx/allocator.h>
+#include <mlx/backend/cuda/cuda.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/weights/encodings.h"
+
+namespace roofline {
+
+namespace {
+
+/// From this many tokens on CUDA decodes a quantized matrix and multiplies
+/// densely: its quantized product doesn't use the tensor cores well, and
+/// decoding costs about as much as 50 rows of the product.
+constexpr int kDenseFromTokens = 128;
+
+mx::Dtype dtype_of(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::f32:
+      return mx::float32;
+    case Encoding::bf16:
+      return mx::bfloat16;
+    default:
+      return mx::float16;
+  }
+}
+
+bool is_float(Encoding encoding) {
+  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
+         encoding == Encoding::bf16;
+}
+
+/// Memory of MLX's own, to be filled by the host.
+struct Fresh {
+  mx::array array;
+  std::byte* bytes;
+
+  Fresh(const mx::Shape& shape, mx::Dtype dtype) : Fresh(sized(shape, dtype)) {}
+
+ private:
+  struct Sized {
+    mx::allocator::Data data;
+    std::byte* bytes;
+    mx::Shape shape;
+    mx::Dtype dtype;
+  };
+  static Sized sized(const mx::Shape& shape, mx::Dtype dtype) {
+    std::size_t size = mx::size_of(dtype);
+    for (const auto each : shape) {
+      size *= static_cast<std::size_t>(each);
+    }
+    auto data = mx::allocator::malloc(size);
+    auto* bytes = static_cast<std::byte*>(data.buffer().raw_ptr());
+    return {std::move(data), bytes, shape, dtype};
+  }
+  explicit Fresh(Sized sized)
+      : array(std::move(sized.data), sized.shape, sized.dtype),
+        bytes(sized.bytes) {}
+};
+
+void append(std::byte*& at, std::span<const std::byte> bytes) {
+  std::memcpy(at, bytes.data(), bytes.size());
+  at += bytes.size();
+}
+
+/// How a tensor will be stored; equal ones can be stacked.
+struct Form {
+  enum class Kind { dense, words, codes, decoded } kind = Kind::dense;
+  mx::Dtype dtype = mx::float16;  ///< of floats, or of scales and biases
+  int bits = 0;
+  int group_size = 0;
+
+  friend bool operator==(const Form&, const Form&) = default;
+};
+
+Form form_of(const Tensor& tensor, bool exact) {
+  if (is_float(tensor.encoding)) {
+    return {Form::Kind::dense, dtype_of(tensor.encoding), 0, 0};
+  }
+  if (tensor.encoding == Encoding::mlx_affine) {
+    return {
+        Form::Kind::words,
+        dtype_of(tensor.affine.dtype),
+        tensor.affine.bits,
+        tensor.affine.group_size};
+  }
+  const auto dtype = exact ? mx::float32 : mx::float16;
+  if (const auto affine = affine_form(tensor)) {
+    return {Form::Kind::codes, dtype, affine->bits, affine->group_size};
+  }
+  return {Form::Kind::decoded, dtype, 0, 0};
+}
+
+std::int64_t rows_of(std::span<const Tensor* const> tensors) {
+  std::int64_t rows = 0;
+  for (const auto* tensor : tensors) {
+    rows += tensor->rows;
+  }
+  return rows;
+}
+
+mx::Shape shape_of(std::int64_t rows, std::int64_t cols) {
+  return {static_cast<int>(rows), static_cast<int>(cols)};
+}
+
+GraphMatrixPart copy_dense(
+    std::span<const Tensor* const> tensors,
+    const Form& form) {
+  Fresh weight(shape_of(rows_of(tensors), tensors[0]->cols), form.dtype);
+  auto* at = weight.bytes;
+  for (const auto* tensor : tensors) {
+    append(at, tensor->bytes);
+  }
+  return {weight.array, std::nullopt, std::nullopt, 0, 0};
+}
+
+GraphMatrixPart copy_words(
+    std::span<const Tensor* const> tensors,
+    const Form& form) {
+  const auto rows = rows_of(tensors);
+  const auto cols = tensors[0]->cols;
+  const auto groups = shape_of(rows, cols / form.group_size);
+  Fresh weight(shape_of(rows, cols * form.bits / 32), mx::uint32);
+  Fresh scales(groups, form.dtype);
+  Fresh biases(groups, form.dtype);
+  std::array<std::byte*, 3> at = {weight.bytes, scales.bytes, biases.bytes};
+  for (const auto* tensor : tensors) {
+    append(at[0], tensor->bytes);
+    append(at[1], tensor->affine.scales);
+    append(at[2], tensor->affine.biases);
+  }
+  return {weight.array, scales.array, biases.array, form.bits, form.group_size};
+}
+
+/// MLX's order: the first code in the lowest bits of a little-endian word.
+void pack_codes(std::span<const std::uint8_t> codes, int bits, std::byte* out) {
+  if (bits == 8) {
+    std::memcpy(out, codes.data(), codes.size());
+    return;
+  }
+  for (std::size_t i = 0; i < codes.size() / 2; ++i) {
+    out[i] = static_cast<std::byte>(codes[2 * i] | codes[2 * i + 1] << 4);
+  }
+}
+
+/// Runs fn(row, tensor, row_in_tensor, worker) for all rows, in pieces.
+template <class Fn>
+void for_rows(std::span<const Tensor* const> tensors, Fn fn) {
+  constexpr std::int64_t kPieceRows = 64;
+  auto& pool = ThreadPool::global();
+  std::int64_t first = 0;
+  for (const auto* tensor : tensors) {
+    auto piece_fn = [&](int piece, int worker) {
+      const auto begin = piece * kPieceRows;
+      const auto end = std::min(tensor->rows, begin + kPieceRows);
+      for (auto row = begin; row < end; ++row) {
+        fn(first + row, *tensor, row, worker);
+      }
+    };
+    const auto pieces = (tensor->rows + kPieceRows - 1) / kPieceRows;
+    pool.run(static_cast<int>(pieces), piece_fn);
+    first += tensor->rows;
+  }
+}
+
+/// Block types become codes with float32 scales and biases.
+GraphMatrixPart copy_codes(
+    std::span<const Tensor* const> tensors,
+    const Form& form) {
+  const auto rows = rows_of(tensors);
+  const auto cols = tensors[0]->cols;
+  const auto groups = cols / form.group_size;
+  Fresh weight(shape_of(rows, cols * form.bits / 32), mx::uint32);
+  Fresh scales(shape_of(rows, groups), mx::float32);
+  Fresh biases(shape_of(rows, groups), mx::float32);
+  const auto threads = ThreadPool::global().threads();
+  std::vector<std::uint8_t> codes(threads * cols);
+  for_rows(
+      tensors,
+      [&](std::int64_t row,
+          const Tensor& tensor,
+          std::int64_t tensor_row,
+          int worker) {
+        const std::span<std::uint8_t> row_codes(
+            codes.data() + worker * cols,
+            cols);
+        const auto row_groups = [&](Fresh& values) {
+          auto* begin = reinterpret_cast<float*>(values.bytes) + row * groups;
+          return std::span<float>(begin, groups);
+        };
+        read_affine_row(
+            tensor,
+            tensor_row,
+            {row_codes, row_groups(scales), row_groups(biases)});
+        pack_codes(
+            row_codes,
+            form.bits,
+            weight.bytes + row * cols * form.bits / 8);
+      });
+  return {weight.array, scales.array, biases.array, form.bits, form.group_size};
+}
+
+GraphMatrixPart copy_decoded(std::span<const Tensor* const> tensors) {
+  const auto cols = tensors[0]->cols;
+  Fresh weight(shape_of(rows_of(tensors), cols), mx::float32);
+  for_rows(
+      tensors,
+      [&](std::int64_t row,
+          const Tensor& tensor,
+          std::int64_t tensor_row,
+          int) {
+        auto* begin = reinterpret_cast<float*>(weight.bytes) + row * cols;
+        decode_row(tensor, tensor_row, std::span<float>(begin, cols));
+      });
+  return {weight.array, std::nullopt, std::nullopt, 0, 0};
+}
+
+/// Small pieces are cast right away, so that the wide copy can go.
+mx::array cast_now(const mx::array& array, mx::Dtype dtype) {
+  auto result = mx::astype(array, dtype);
+  mx::eval(result);
+  return result;
+}
+
+GraphMatrixPart read_part(
+    std::span<const Tensor* const> tensors,
+    const Form& form) {
+  switch (form.kind) {
+    case Form::Kind::dense:
+      return copy_dense(tensors, form);
+    case Form::Kind::words:
+      return copy_words(tensors, form);
+    case Form::Kind::codes: {
+      auto part = copy_codes(tensors, form);
+      part.scales = cast_now(*part.scales, form.dtype);
+      part.biases = cast_now(*part.biases, form.dtype);
+      return part;
+    }
+    case Form::Kind::decoded:
+      break;
+  }
+  auto part = copy_decoded(tensors);
+  part.weight = cast_now(part.weight, form.dtype);
+  return part;
+}
+
+mx::array decoded(const GraphMatrixPart& part) {
+  return mx::dequantize(
+      part.weight,
+      *part.scales,
+      part.biases,
+      part.group_size,
+      part.bits);
+}
+
+mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
+  if (!part.scales) {
+    return mx::matmul(x, mx::transpose(part.weight));
+  }
+  if (x.shape(0) >= kDenseFromTokens && mx::cu::is_available()) {
+    return mx::matmul(x, mx::transpose(decoded(part)));
+  }
+  return mx::quantized_matmul(
+      x,
+      part.weight,
+      *part.scales,
+      part.biases,
+      /* transpose = */ true,
+      part.group_size,
+      part.bits);
+}
+
+}  // namespace
+
+std::size_t GraphMatrixPart::bytes() const {
+  return weight.nbytes() + (scales ? scales->nbytes() : 0) +
+         (biases ? biases->nbytes() : 0);
+}
+
+std::size_t GraphMatrix::bytes() const {
+  std::size_t sum = bias ? bias->nbytes() : 0;
+  for (const auto& part : parts) {
+    sum += part.bytes();
+  }
+  return sum;
+}
+
+mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
+  std::map<mx::Dtype::Val, std::size_t> bytes;
+  for (const auto& tensor : checkpoint.tensors()) {
+    if (tensor.rows > 1) {
+      const auto form = form_of(tensor, /* exact = */ false);
+      bytes[form.dtype.val()] += tensor.total_bytes();
+    }
+  }
+  auto best = mx::float16;
+  for (const auto dtype : {mx::float16, mx::bfloat16, mx::float32}) {
+    if (bytes[dtype.val()] > bytes[best.val()]) {
+      best = dtype;
+    }
+  }
+  return best;
+}
+
+GraphWeights::GraphWeights(
+    const Checkpoint& checkpoint,
+    const GraphWeightOptions& options)
+    : checkpoint_(checkpoint), options_(options) {}
+
+GraphMatrixPart GraphWeights::quantized(const GraphMatrixPart& part, int cols)
+    const {
+  const auto& choice = *options_.quantize;
+  if (part.scales || cols % choice.group_size != 0) {
+    return part;
+  }
+  const auto source = mx::astype(
+      part.weight,
+      options_.exact ? mx::float32 : options_.activations);
+  auto arrays = mx::quantize(source, choice.group_size, choice.bits);
+  mx::eval(arrays);
+  return {arrays[0], arrays[1], arrays[2], choice.bits, choice.group_size};
+}
+
+std::vector<GraphMatrixPart> GraphWeights::read_parts(
+    std::span<const Tensor* const> tensors) const {
+  std::vector<GraphMatrixPart> parts;
+  std::size_t begin = 0;
+  while (begin < tensors.size()) {
+    const auto form = form_of(*tensors[begin], options_.exact);
+    auto end = begin + 1;
+    while (end < tensors.size() &&
+           form_of(*tensors[end], options_.exact) == form) {
+      ++end;
+    }
+    auto part = read_part(tensors.subspan(begin, end - begin), form);
+    if (options_.quantize) {
+      part = quantized(part, static_cast<int>(tensors[begin]->cols));
+    }
+    parts.push_back(std::move(part));
+    begin = end;
+  }
+  for (const auto* tensor : tensors) {
+    checkpoint_.release(*tensor);
+  }
+  return parts;
+}
+
+GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
+  std::vector<const Tensor*> tensors;
+  std::vector<mx::array> biases;
+  bool any_bias = false;
+  for (const auto& name : names) {
+    tensors.push_back(&checkpoint_.at(name));
+    const auto bias = vector(name + ".bias");
+    any_bias = any_bias || bias;
+    const auto rows = static_cast<int>(tensors.back()->rows);
+    biases.push_back(bias ? *bias : mx::zeros({rows}, mx::float32));
+  }
+  GraphMatrix matrix{read_parts(tensors), std::nullopt};
+  if (any_bias) {
+    matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
+  }
+  return matrix;
+}
+
+GraphMatrix GraphWeights::matrix(const std::string& name) const {
+  return matrix(std::span<const std::string>(&name, 1));
+}
+
+std::optional<mx::array> GraphWeights::vector(const std::string& name) const {
+  const auto* tensor = checkpoint_.find(name);
+  if (tensor == nullptr) {
+    return std::nullopt;
+  }
+  std::vector<float> values(tensor->cols);
+  decode_row(*tensor, 0, values);
+  return mx::array(values.data(), {static_cast<int>(tensor->cols)});
+}
+
+mx::array linear(const mx::array& x, const GraphMatrix& matrix) {
+  std::vector<mx::array> outputs;
+  for (const auto& part : matrix.parts) {
+    outputs.push_back(multiply_part(x, part));
+  }
+  auto y =
+      outputs.size() == 1 ? outputs[0] : mx::concatenate(std::move(outputs), 1);
+  if (matrix.bias) {
+    y = mx::add(y, *matrix.bias);
+  }
+  return mx::astype(y, x.dtype());
+}
+
+mx::array take_rows(
+    const GraphMatrix& matrix,
+    const mx::array& ids,
+    mx::Dtype dtype) {
+  if (matrix.parts.size() != 1) {
+    fail<BugError>(
+        "graph_weights: rows of a stacked matrix",
+        "its parts differ in form",
+        "Take rows of a matrix that was read alone.");
+  }
+  const auto& part = matrix.parts[0];
+  auto rows = mx::take(part.weight, ids, 0);
+  if (part.scales) {
+    rows = mx::dequantize(
+        rows,
+        mx::astype(mx::take(*part.scales, ids, 0), dtype),
+        mx::astype(mx::take(*part.biases, ids, 0), dtype),
+        part.group_size,
+        part.bits);
+  }
+  return mx::astype(rows, dtype);
+}
+
+}  // namespace roofline

@@ -1,0 +1,83 @@
+// A checkpoint's tensors as MLX arrays, for the graph of MLX ops. Matrices that
+// read the same input are stacked by rows (q, k, v; gate, up), so that a layer
+// is a few large products. Codes stay codes: 4 and 8 bit encodings become MLX's
+// affine layout; floats keep their type; what has no such form becomes floats.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <mlx/array.h>
+
+#include "roofline/model/decoder.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline {
+
+/// Some rows of a matrix in one storage form.
+struct GraphMatrixPart {
+  /// [rows, cols] floats, or [rows, cols·bits/32] u32 codes.
+  mx::array weight;
+  /// [rows, cols / group_size] each; present when quantized.
+  std::optional<mx::array> scales;
+  std::optional<mx::array> biases;
+  int bits = 0;
+  int group_size = 0;
+
+  std::size_t bytes() const;
+};
+
+/// A matrix [out, in], its rows in one or more forms.
+struct GraphMatrix {
+  std::vector<GraphMatrixPart> parts;
+  std::optional<mx::array> bias;  ///< [out], in the activations' type
+
+  std::size_t bytes() const;
+};
+
+/// What reading the tensors depends on.
+struct GraphWeightOptions {
+  mx::Dtype activations = mx::float32;
+  /// Scales and decoded weights in float32 where half floats would round.
+  bool exact = false;
+  std::optional<QuantizeChoice> quantize;
+};
+
+/// The type that a graph on a GPU should calculate in: the one that most bytes
+/// of the matrices are stored in (half floats for GGUF's block types).
+mx::Dtype stored_dtype(const Checkpoint& checkpoint);
+
+class GraphWeights {
+ public:
+  GraphWeights(const Checkpoint& checkpoint, const GraphWeightOptions& options);
+
+  /// The named matrices, stacked by rows, with the bias "NAME.bias" of each
+  /// that has one (absent biases count as zero if another one is there).
+  GraphMatrix matrix(std::span<const std::string> names) const;
+  GraphMatrix matrix(const std::string& name) const;
+  /// A vector [cols] as float32; nullopt when there is none of that name.
+  std::optional<mx::array> vector(const std::string& name) const;
+
+ private:
+  std::vector<GraphMatrixPart> read_parts(
+      std::span<const Tensor* const> tensors) const;
+  GraphMatrixPart quantized(const GraphMatrixPart& part, int cols) const;
+
+  const Checkpoint& checkpoint_;
+  GraphWeightOptions options_;
+};
+
+/// x·matrixᵀ + bias. x: [tokens, in]; result [tokens, out] in x's type.
+mx::array linear(const mx::array& x, const GraphMatrix& matrix);
+
+/// Rows of the matrix as floats: ids [tokens] → [tokens, cols] of `dtype`.
+mx::array take_rows(
+    const GraphMatrix& matrix,
+    const mx::array& ids,
+    mx::Dtype dtype);
+
+}  // namespace roofline
