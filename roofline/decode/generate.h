@@ -18,8 +18,8 @@
 namespace roofline {
 
 enum class ContextOverflow {
-  error, ///< say both numbers and the options
-  roll, ///< keep the first tokens and the latest
+  error,  ///< say both numbers and the options
+  roll,   ///< keep the first tokens and the latest
 };
 
 struct GenerateOptions {
@@ -27,10 +27,10 @@ struct GenerateOptions {
   int max_tokens = 512;
   int min_tokens = 0;
   bool ignore_eos = false;
-  std::vector<std::string> stop; ///< strings, found across token borders
-  std::vector<std::int32_t> stop_tokens; ///< besides the model's own
+  std::vector<std::string> stop;  ///< strings, found across token borders
+  std::vector<std::int32_t> stop_tokens;  ///< besides the model's own
   ContextOverflow overflow = ContextOverflow::error;
-  std::optional<int> max_kv_tokens; ///< a rotating cache of this size
+  std::optional<int> max_kv_tokens;  ///< a rotating cache of this size
   int prefill_chunk = 512;
 };
 
@@ -38,11 +38,11 @@ enum class FinishReason { stop_token, stop_string, length, cancelled };
 
 struct GenerateStats {
   int prompt_tokens = 0;
-  int cached_tokens = 0; ///< of the prompt, found in the cache
+  int cached_tokens = 0;  ///< of the prompt, found in the cache
   int generated_tokens = 0;
   double prefill_seconds = 0;
-  double first_token_seconds = 0; ///< from the call to the first token
-  double decode_seconds = 0; ///< from the first token to the last
+  double first_token_seconds = 0;  ///< from the call to the first token
+  double decode_seconds = 0;       ///< from the first token to the last
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
 };
@@ -52,7 +52,7 @@ struct GenerateResult {
   std::string text;
   FinishReason finish = FinishReason::length;
   std::uint64_t seed = 0;
-  std::vector<Sample> logprobs; ///< when top_logprobs > 0
+  std::vector<Sample> logprobs;  ///< when top_logprobs > 0
   GenerateStats stats;
 };
 
@@ -78,4 +78,4 @@ class Generator {
   std::unique_ptr<State> state_;
 };
 
-} // namespace roofline
+}  // namespace roofline

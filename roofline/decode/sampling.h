@@ -15,16 +15,16 @@
 namespace roofline {
 
 struct DryOptions {
-  float multiplier = 0.0f; ///< 0: off
+  float multiplier = 0.0f;  ///< 0: off
   float base = 1.75f;
   int allowed_length = 2;
-  int window_tokens = -1; ///< -1: the whole history
+  int window_tokens = -1;  ///< -1: the whole history
   std::vector<std::string> sequence_breakers = {"\n", ":", "\"", "*"};
 };
 
 struct SamplingOptions {
-  float temperature = 0.7f; ///< 0: exact argmax
-  int top_k = 0; ///< 0: off
+  float temperature = 0.7f;  ///< 0: exact argmax
+  int top_k = 0;             ///< 0: off
   float top_p = 1.0f;
   float min_p = 0.0f;
   float typical_p = 1.0f;
@@ -33,11 +33,11 @@ struct SamplingOptions {
   float repetition_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
-  int penalty_window = 64; ///< tokens looked back; -1: all
+  int penalty_window = 64;  ///< tokens looked back; -1: all
   DryOptions dry;
   std::map<std::int32_t, float> logit_bias;
-  std::optional<std::uint64_t> seed; ///< absent: drawn from the system
-  int top_logprobs = 0; ///< how many alternatives to report
+  std::optional<std::uint64_t> seed;  ///< absent: drawn from the system
+  int top_logprobs = 0;               ///< how many alternatives to report
 };
 
 /// Throws UserError naming the option and its range.
@@ -88,4 +88,4 @@ const std::vector<Preset>& presets();
 /// Throws UserError with the nearest name.
 const Preset& find_preset(std::string_view name);
 
-} // namespace roofline
+}  // namespace roofline

@@ -1,0 +1,192 @@
+#include "roofline/decode/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/decode/dry.h"
+#include "roofline/decode/penalties.h"
+#include "roofline/decode/random.h"
+#include "roofline/decode/truncation.h"
+#include "roofline/decode/vector_math.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+void check_logits(std::span<const float> logits) {
+  if (logits.empty()) {
+    fail<BugError>("sampling: no logits", "", "Report this");
+  }
+  const std::size_t bad = first_invalid(logits);
+  if (bad < logits.size()) {
+    fail<CheckpointError>(
+        fmt::format("The model gave {} for token {}", logits[bad], bad),
+        "A logit must be a number: weights are damaged, or float16 overflowed",
+        "Check the file, and try again with --exact");
+  }
+}
+
+// Draws from softmax(logit / temperature) over the candidates: the inverse of
+// the cumulative distribution in order of token id.
+std::int32_t draw_token(
+    Candidates& candidates,
+    float temperature,
+    double uniform) {
+  float max = -kInfinity;
+  for (const Candidate& c : candidates) {
+    max = std::max(max, c.logit);
+  }
+  double total = 0;
+  for (Candidate& c : candidates) {
+    c.weight = exp_nonpositive((c.logit - max) / temperature);
+    total += c.weight;
+  }
+  const double target = uniform * total;
+  double sum = 0;
+  std::int32_t last = candidates.front().token;
+  for (const Candidate& c : candidates) {
+    sum += c.weight;
+    if (c.weight > 0) {
+      last = c.token;
+    }
+    if (sum > target) {
+      return c.token;
+    }
+  }
+  return last;
+}
+
+void add_logprobs(std::span<const float> raw, int count, Sample& sample) {
+  const float max = max_of(raw);
+  const double log_total = std::log(exp_sum(raw, max));
+  const auto logprob = [&](float logit) {
+    return static_cast<float>(static_cast<double>(logit) - max - log_total);
+  };
+  Candidates best;
+  select_top_k(raw, count, best);
+  std::stable_sort(best.begin(), best.end(), [](const auto& a, const auto& b) {
+    return a.logit > b.logit;
+  });
+  sample.logprob = logprob(raw[sample.token]);
+  for (const Candidate& c : best) {
+    sample.top.push_back({c.token, logprob(c.logit)});
+  }
+}
+
+}  // namespace
+
+struct Sampler::State {
+  SamplingOptions options;
+  std::vector<std::int32_t> breakers;  // sorted
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  // Kept between steps so that a step allocates nothing.
+  TokenCounts counts;
+  Candidates candidates;
+  std::vector<float> raw;
+
+  void change_logits(
+      std::span<float> logits,
+      std::span<const std::int32_t> history,
+      std::span<const std::int32_t> banned);
+  std::int32_t pick(std::span<const float> logits);
+};
+
+void Sampler::State::change_logits(
+    std::span<float> logits,
+    std::span<const std::int32_t> history,
+    std::span<const std::int32_t> banned) {
+  for (const std::int32_t token : banned) {
+    // A config may list end tokens beyond the vocabulary; they can't be drawn.
+    if (token >= 0 && static_cast<std::size_t>(token) < logits.size()) {
+      logits[token] = -kInfinity;
+    }
+  }
+  const bool repetition = options.repetition_penalty != 1.0f;
+  const bool counted =
+      options.presence_penalty != 0.0f || options.frequency_penalty != 0.0f;
+  if (repetition || counted) {
+    counts.count(last_tokens(history, options.penalty_window), logits.size());
+  }
+  if (repetition) {
+    apply_repetition_penalty(logits, counts, options.repetition_penalty);
+  }
+  if (counted) {
+    apply_count_penalties(
+        logits,
+        counts,
+        options.presence_penalty,
+        options.frequency_penalty);
+  }
+  if (options.dry.multiplier > 0.0f) {
+    apply_dry(logits, history, breakers, options.dry);
+  }
+  apply_logit_bias(logits, options.logit_bias);
+}
+
+std::int32_t Sampler::State::pick(std::span<const float> logits) {
+  const std::size_t best = argmax_of(logits);
+  if (logits[best] == -kInfinity) {
+    fail<UserError>(
+        "No token is left to draw",
+        "Every token is banned by logit_bias or gave a logit of -inf",
+        "Ban fewer tokens");
+  }
+  if (options.temperature == 0.0f) {
+    return static_cast<std::int32_t>(best);
+  }
+  truncate(
+      logits,
+      options,
+      uniform_draw(seed, step, DrawPurpose::xtc),
+      candidates);
+  return draw_token(
+      candidates,
+      options.temperature,
+      uniform_draw(seed, step, DrawPurpose::token));
+}
+
+Sampler::Sampler(
+    const SamplingOptions& options,
+    std::vector<std::int32_t> breaker_tokens)
+    : state_(std::make_unique<State>()) {
+  validate(options);
+  state_->options = options;
+  std::sort(breaker_tokens.begin(), breaker_tokens.end());
+  state_->breakers = std::move(breaker_tokens);
+  state_->seed = options.seed ? *options.seed : system_seed();
+}
+
+Sampler::~Sampler() = default;
+Sampler::Sampler(Sampler&&) noexcept = default;
+
+Sample Sampler::sample(
+    std::span<float> logits,
+    std::span<const std::int32_t> history,
+    std::span<const std::int32_t> banned) {
+  check_logits(logits);
+  const int wanted = state_->options.top_logprobs;
+  if (wanted > 0) {
+    state_->raw.assign(logits.begin(), logits.end());
+  }
+  state_->change_logits(logits, history, banned);
+  Sample sample;
+  sample.token = state_->pick(logits);
+  ++state_->step;
+  if (wanted > 0) {
+    add_logprobs(state_->raw, wanted, sample);
+  }
+  return sample;
+}
+
+std::uint64_t Sampler::seed() const {
+  return state_->seed;
+}
+
+}  // namespace roofline
