@@ -28,6 +28,12 @@ enum class PackedFormat { f32, f16, bf16, q4, q8 };
 
 constexpr int kRowBlock = 16;
 constexpr int kGroup = 32;
+/// A row block's stream, in bytes a group: codes, then scales, then biases.
+constexpr int kQ4Codes = kRowBlock * kGroup / 2;
+constexpr int kQ8Codes = kRowBlock * kGroup;
+constexpr int kGroupScales = 2 * kRowBlock * 2;
+constexpr int kQ4Group = kQ4Codes + kGroupScales;
+constexpr int kQ8Group = kQ8Codes + kGroupScales;
 
 struct PackedMatrix {
   PackedFormat format = PackedFormat::f32;
@@ -41,6 +47,17 @@ struct PackedMatrix {
   }
   int row_blocks() const {
     return (rows + kRowBlock - 1) / kRowBlock;
+  }
+  int groups() const {
+    return cols / kGroup;
+  }
+  int group_bytes() const {
+    return format == PackedFormat::q4 ? kQ4Group : kQ8Group;
+  }
+  /// Where a row block's stream begins (quantized formats).
+  const std::byte* block(int index) const {
+    return data + std::size_t(index) * std::size_t(groups()) *
+        std::size_t(group_bytes());
   }
   /// Bytes that a reader of the whole matrix moves.
   std::size_t bytes() const;

@@ -1,0 +1,367 @@
+// AVX2 without VNNI: a row block is done in two halves of 8 rows. vpmaddubsw
+// adds two products of codes in 16 bits:
+//   q4  codes up to 15 times 127, so a whole group's eight pairs still fit
+//       (30,480) and are widened once;
+//   q8  codes less 128 become signed; |w| times sign(x, w) gives at most
+//       32,512, so each pair is widened at once, and the bias takes the 128
+//       back.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "roofline/kernels/qmm/qmm_variants.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr int kHalf = 8; ///< rows a register
+constexpr int kMostTokens = 4; ///< sums, 16-bit sums and codes in 16 registers
+constexpr int kMostExact = 8;
+
+struct Tile {
+  const std::byte* stream; ///< moved on by 32 bytes for the second half
+  const std::byte* scales; ///< moved on by 16 bytes
+  int groups;
+  float unit;
+  __m256i rows; ///< which of the 8 rows exist
+  float* y;
+  std::ptrdiff_t ldy;
+};
+
+template <PackedFormat kFormat>
+constexpr int kStride = kFormat == PackedFormat::q4 ? kQ4Group : kQ8Group;
+template <PackedFormat kFormat>
+constexpr int kCodes = kFormat == PackedFormat::q4 ? kQ4Codes : kQ8Codes;
+
+inline __m256i load_line(const std::byte* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+inline __m256 load_halves(const std::byte* from) {
+  return _mm256_cvtph_ps(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+inline __m256i broadcast4(const std::int8_t* from) {
+  std::int32_t four = 0;
+  std::memcpy(&four, from, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+/// Σ codes·x of one group for each of 8 rows and kTokens tokens.
+template <PackedFormat kFormat, int kTokens>
+inline void dot_group(
+    const std::byte* stream,
+    const std::int8_t* x,
+    std::ptrdiff_t cols,
+    __m256i* dots) {
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    dots[t] = _mm256_setzero_si256();
+  }
+  if constexpr (kFormat == PackedFormat::q4) {
+    const __m256i nibble = _mm256_set1_epi8(0x0f);
+#pragma GCC unroll 4
+    for (int i = 0; i < kGroup / 8; ++i) {
+      const __m256i line = load_line(stream + 64 * i);
+      const __m256i low = _mm256_and_si256(line, nibble);
+      const __m256i high =
+          _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        const std::int8_t* at = x + t * cols + 8 * i;
+        const __m256i a = _mm256_maddubs_epi16(low, broadcast4(at));
+        const __m256i b = _mm256_maddubs_epi16(high, broadcast4(at + 4));
+        dots[t] = _mm256_add_epi16(dots[t], _mm256_add_epi16(a, b));
+      }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      dots[t] = _mm256_madd_epi16(dots[t], ones);
+    }
+  } else {
+    const __m256i offset = _mm256_set1_epi8(static_cast<char>(0x80));
+#pragma GCC unroll 8
+    for (int i = 0; i < kGroup / 4; ++i) {
+      const __m256i w = _mm256_xor_si256(load_line(stream + 64 * i), offset);
+      const __m256i magnitude = _mm256_abs_epi8(w);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256i four = broadcast4(x + t * cols + 4 * i);
+        const __m256i pairs =
+            _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
+        dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, ones));
+      }
+    }
+  }
+}
+
+template <PackedFormat kFormat, int kTokens>
+void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
+  const std::ptrdiff_t cols = x.cols;
+  const std::ptrdiff_t groups = tile.groups;
+  const std::int8_t* codes = x.codes + token * cols;
+  const float* scales = x.scales + token * groups;
+  const float* sums = x.sums + token * groups;
+  const std::byte* stream = tile.stream;
+  const std::byte* halves = tile.scales;
+  __m256 y[kTokens];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    y[t] = _mm256_setzero_ps();
+  }
+  for (int g = 0; g < tile.groups; ++g) {
+    __m256i dots[kTokens];
+    dot_group<kFormat, kTokens>(stream, codes, cols, dots);
+    const __m256 scale = load_halves(halves);
+    __m256 bias = load_halves(halves + kGroupScales / 2);
+    if constexpr (kFormat == PackedFormat::q8) {
+      bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0f), bias);
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      const __m256 factor =
+          _mm256_mul_ps(scale, _mm256_set1_ps(scales[t * groups]));
+      y[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, y[t]);
+      y[t] = _mm256_fmadd_ps(bias, _mm256_set1_ps(sums[t * groups]), y[t]);
+    }
+    stream += kStride<kFormat>;
+    halves += kStride<kFormat>;
+    codes += kGroup;
+    ++scales;
+    ++sums;
+  }
+  const __m256 unit = _mm256_set1_ps(tile.unit);
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_maskstore_ps(
+        tile.y + (token + t) * tile.ldy, tile.rows, _mm256_mul_ps(y[t], unit));
+  }
+}
+
+template <PackedFormat kFormat, int kTokens>
+void exact_tile(const Tile& tile, const float* x, int token) {
+  constexpr bool kQ4 = kFormat == PackedFormat::q4;
+  constexpr int kLineCodes = kQ4 ? 8 : 4;
+  const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
+  const __m256i mask = _mm256_set1_epi32(kQ4 ? 0x0f : 0xff);
+  const std::byte* stream = tile.stream;
+  const std::byte* halves = tile.scales;
+  x += token * cols;
+  __m256 y[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    y[t] = _mm256_setzero_ps();
+  }
+  for (int g = 0; g < tile.groups; ++g) {
+    const __m256 scale = load_halves(halves);
+    const __m256 bias = load_halves(halves + kGroupScales / 2);
+    for (int line = 0; line < kGroup / kLineCodes; ++line) {
+      const __m256i bytes = load_line(stream + 64 * line);
+#pragma GCC unroll 8
+      for (int c = 0; c < kLineCodes; ++c) {
+        const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
+        const __m256i code =
+            _mm256_and_si256(_mm256_srli_epi32(bytes, shift), mask);
+        const __m256 w =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, bias);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          y[t] = _mm256_fmadd_ps(w, _mm256_set1_ps(x[t * cols + c]), y[t]);
+        }
+      }
+      x += kLineCodes;
+    }
+    stream += kStride<kFormat>;
+    halves += kStride<kFormat>;
+  }
+  const __m256 unit = _mm256_set1_ps(tile.unit);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    _mm256_maskstore_ps(
+        tile.y + (token + t) * tile.ldy, tile.rows, _mm256_mul_ps(y[t], unit));
+  }
+}
+
+using FastTile = void (*)(const Tile&, const QuantizedRows&, int);
+using ExactTile = void (*)(const Tile&, const float*, int);
+
+template <PackedFormat kFormat, int... kCounts>
+constexpr std::array<FastTile, sizeof...(kCounts)> fast_tiles(
+    std::integer_sequence<int, kCounts...>) {
+  return {fast_tile<kFormat, kCounts + 1>...};
+}
+
+template <PackedFormat kFormat, int... kCounts>
+constexpr std::array<ExactTile, sizeof...(kCounts)> exact_tiles(
+    std::integer_sequence<int, kCounts...>) {
+  return {exact_tile<kFormat, kCounts + 1>...};
+}
+
+__m256i first_lanes(int count) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes);
+}
+
+template <class Tiles, class X>
+void product(
+    const Tiles& tiles,
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const X& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const int most = static_cast<int>(tiles.size());
+  const int codes = w.group_bytes() - kGroupScales;
+  for (int block = block_begin; block < block_end; ++block) {
+    for (int token = token_begin; token < token_end; token += most) {
+      const int tokens = std::min(most, token_end - token);
+      for (int half = 0; half < 2; ++half) {
+        const int first = block * kRowBlock + half * kHalf;
+        if (first >= w.rows) {
+          break;
+        }
+        const Tile tile{
+            w.block(block) + 32 * half,
+            w.block(block) + codes + 16 * half,
+            w.groups(),
+            w.unit,
+            first_lanes(w.rows - first),
+            y + first,
+            ldy};
+        tiles[static_cast<std::size_t>(tokens - 1)](tile, x, token);
+      }
+    }
+  }
+}
+
+void fast(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  using Counts = std::make_integer_sequence<int, kMostTokens>;
+  static constexpr auto kQ4 = fast_tiles<PackedFormat::q4>(Counts{});
+  static constexpr auto kQ8 = fast_tiles<PackedFormat::q8>(Counts{});
+  product(
+      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      w,
+      block_begin,
+      block_end,
+      x,
+      token_begin,
+      token_end,
+      y,
+      ldy);
+}
+
+void exact(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const float* x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  using Counts = std::make_integer_sequence<int, kMostExact>;
+  static constexpr auto kQ4 = exact_tiles<PackedFormat::q4>(Counts{});
+  static constexpr auto kQ8 = exact_tiles<PackedFormat::q8>(Counts{});
+  product(
+      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      w,
+      block_begin,
+      block_end,
+      x,
+      token_begin,
+      token_end,
+      y,
+      ldy);
+}
+
+inline int reduce_max(__m256i v) {
+  __m128i m =
+      _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+  return _mm_cvtsi128_si32(m);
+}
+
+inline int reduce_add(__m256i v) {
+  __m128i s =
+      _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+  return _mm_cvtsi128_si32(s);
+}
+
+void quantize_group(
+    const float* x,
+    std::int8_t* codes,
+    float& scale,
+    float& sum) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256 v[4];
+  __m256i most_bits = _mm256_setzero_si256();
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    // Compared as integers, a NaN is the largest and isn't lost.
+    most_bits = _mm256_max_epi32(
+        most_bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  }
+  const int bits = reduce_max(most_bits);
+  float most = 0;
+  std::memcpy(&most, &bits, sizeof(most));
+  const bool zero = most < kZeroGroup;
+  const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / most);
+  __m256i n[4];
+  __m256i total = _mm256_setzero_si256();
+  for (int i = 0; i < 4; ++i) {
+    n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+    total = _mm256_add_epi32(total, n[i]);
+  }
+  // The packs work within 128-bit halves: dwords come out as 0 2 4 6 1 3 5 7.
+  const __m256i packed = _mm256_packs_epi16(
+      _mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+  _mm256_storeu_si256(
+      reinterpret_cast<__m256i*>(codes),
+      _mm256_permutevar8x32_epi32(
+          packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+  scale = zero ? 0.0f : most / 127.0f;
+  sum = scale * static_cast<float>(reduce_add(total));
+}
+
+void quantize(
+    const float* x,
+    int token_begin,
+    int token_end,
+    const QuantizedRows& q) {
+  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
+  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
+  for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+    quantize_group(
+        x + g * kGroup, q.codes + g * kGroup, q.scales[g], q.sums[g]);
+  }
+}
+
+} // namespace
+
+const QmmKernels& qmm_avx2() {
+  static constexpr QmmKernels kKernels{"avx2", quantize, fast, exact};
+  return kKernels;
+}
+
+} // namespace roofline

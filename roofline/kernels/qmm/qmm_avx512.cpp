@@ -1,0 +1,363 @@
+// AVX-512 with VNNI: one register holds four columns of 16 rows, vpdpbusd adds
+// their products into 16 sums. A tile is one row block times up to 16 tokens
+// whose sums stay in registers while the block's stream passes by once.
+#if defined(__GNUC__) && !defined(__clang__)
+// The header's own "undefined" registers trip this warning.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "roofline/kernels/qmm/qmm_variants.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr int kLines = kGroup / 4; ///< registers of unpacked codes a group
+constexpr int kMostTokens = 16; ///< 8 codes + 16 sums + 4 partial sums fit
+
+struct Tile {
+  const std::byte* stream;
+  int groups;
+  float unit;
+  __mmask16 rows;
+  float* y;
+  std::ptrdiff_t ldy;
+};
+
+template <PackedFormat kFormat>
+constexpr int kStride = kFormat == PackedFormat::q4 ? kQ4Group : kQ8Group;
+
+template <PackedFormat kFormat>
+inline void load_codes(const std::byte* from, __m512i* w) {
+  if constexpr (kFormat == PackedFormat::q4) {
+    const __m512i nibble = _mm512_set1_epi8(0x0f);
+#pragma GCC unroll 4
+    for (int i = 0; i < kLines / 2; ++i) {
+      const __m512i line = _mm512_loadu_si512(from + 64 * i);
+      w[2 * i] = _mm512_and_si512(line, nibble);
+      w[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < kLines; ++i) {
+      w[i] = _mm512_loadu_si512(from + 64 * i);
+    }
+  }
+}
+
+inline __m512 load_halves(const std::byte* from) {
+  return _mm512_cvtph_ps(
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+}
+
+inline __m512i broadcast4(const std::int8_t* from) {
+  std::int32_t four = 0;
+  std::memcpy(&four, from, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+
+/// Adds one group's part for kCount tokens to their sums.
+template <int kCount>
+inline void add_tokens(
+    const __m512i* w,
+    __m512 scale,
+    __m512 bias,
+    const std::int8_t* codes,
+    std::ptrdiff_t cols,
+    const float* scales,
+    const float* sums,
+    std::ptrdiff_t groups,
+    __m512* y) {
+  __m512i dots[kCount];
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+    dots[t] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kLines; ++i) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kCount; ++t) {
+      dots[t] = _mm512_dpbusd_epi32(
+          dots[t], w[i], broadcast4(codes + t * cols + 4 * i));
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+    const __m512 factor =
+        _mm512_mul_ps(scale, _mm512_set1_ps(scales[t * groups]));
+    y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), factor, y[t]);
+    y[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(sums[t * groups]), y[t]);
+  }
+}
+
+template <PackedFormat kFormat, int kTokens>
+void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
+  // Four tokens at a time: enough independent chains to hide vpdpbusd's four
+  // cycles, few enough for the registers.
+  constexpr int kFour = 4;
+  constexpr int kRest = kTokens % kFour;
+  // How far ahead of a single pass the stream is asked for; it crosses pages,
+  // which the hardware's own prefetch doesn't.
+  constexpr int kAhead = 2048;
+  const std::ptrdiff_t cols = x.cols;
+  const std::ptrdiff_t groups = tile.groups;
+  const std::int8_t* codes = x.codes + token * cols;
+  const float* scales = x.scales + token * groups;
+  const float* sums = x.sums + token * groups;
+  const std::byte* stream = tile.stream;
+  __m512 y[kTokens];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+    y[t] = _mm512_setzero_ps();
+  }
+  for (int g = 0; g < tile.groups; ++g) {
+    __m512i w[kLines];
+    load_codes<kFormat>(stream, w);
+    const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
+    const __m512 scale = load_halves(halves);
+    const __m512 bias = load_halves(halves + kGroupScales / 2);
+    if constexpr (kTokens <= kFour) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kStride<kFormat>; i += 64) {
+        _mm_prefetch(
+            reinterpret_cast<const char*>(stream + kAhead + i), _MM_HINT_T0);
+      }
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t + kFour <= kTokens; t += kFour) {
+      add_tokens<kFour>(
+          w,
+          scale,
+          bias,
+          codes + t * cols,
+          cols,
+          scales + t * groups,
+          sums + t * groups,
+          groups,
+          y + t);
+    }
+    if constexpr (kRest > 0) {
+      constexpr int kFirst = kTokens - kRest;
+      add_tokens<kRest>(
+          w,
+          scale,
+          bias,
+          codes + kFirst * cols,
+          cols,
+          scales + kFirst * groups,
+          sums + kFirst * groups,
+          groups,
+          y + kFirst);
+    }
+    stream += kStride<kFormat>;
+    codes += kGroup;
+    ++scales;
+    ++sums;
+  }
+  const __m512 unit = _mm512_set1_ps(tile.unit);
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+    _mm512_mask_storeu_ps(
+        tile.y + (token + t) * tile.ldy, tile.rows, _mm512_mul_ps(y[t], unit));
+  }
+}
+
+/// As fast_tile with x in float32: each column's 16 weights are decoded once
+/// for all tokens of the tile.
+template <PackedFormat kFormat, int kTokens>
+void exact_tile(const Tile& tile, const float* x, int token) {
+  constexpr bool kQ4 = kFormat == PackedFormat::q4;
+  constexpr int kLineCodes = kQ4 ? 8 : 4;
+  const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
+  const __m512i mask = _mm512_set1_epi32(kQ4 ? 0x0f : 0xff);
+  const std::byte* stream = tile.stream;
+  x += token * cols;
+  __m512 y[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    y[t] = _mm512_setzero_ps();
+  }
+  for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
+    const __m512 scale = load_halves(halves);
+    const __m512 bias = load_halves(halves + kGroupScales / 2);
+    for (int line = 0; line < kGroup / kLineCodes; ++line) {
+      const __m512i bytes = _mm512_loadu_si512(stream + 64 * line);
+#pragma GCC unroll 8
+      for (int c = 0; c < kLineCodes; ++c) {
+        const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
+        const __m512i code = _mm512_and_si512(
+            _mm512_srli_epi32(bytes, static_cast<unsigned>(shift)), mask);
+        const __m512 w =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, bias);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          y[t] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * cols + c]), y[t]);
+        }
+      }
+      x += kLineCodes;
+    }
+    stream += kStride<kFormat>;
+  }
+  const __m512 unit = _mm512_set1_ps(tile.unit);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    _mm512_mask_storeu_ps(
+        tile.y + (token + t) * tile.ldy, tile.rows, _mm512_mul_ps(y[t], unit));
+  }
+}
+
+using FastTile = void (*)(const Tile&, const QuantizedRows&, int);
+using ExactTile = void (*)(const Tile&, const float*, int);
+constexpr int kMostExact = 8;
+
+template <PackedFormat kFormat, int... kCounts>
+constexpr std::array<FastTile, sizeof...(kCounts)> fast_tiles(
+    std::integer_sequence<int, kCounts...>) {
+  return {fast_tile<kFormat, kCounts + 1>...};
+}
+
+template <PackedFormat kFormat, int... kCounts>
+constexpr std::array<ExactTile, sizeof...(kCounts)> exact_tiles(
+    std::integer_sequence<int, kCounts...>) {
+  return {exact_tile<kFormat, kCounts + 1>...};
+}
+
+/// Row blocks outside, token tiles inside: a block's stream stays in the cache
+/// while all tokens pass over it.
+template <class Tiles, class X>
+void product(
+    const Tiles& tiles,
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const X& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const int most = static_cast<int>(tiles.size());
+  for (int block = block_begin; block < block_end; ++block) {
+    const int first = block * kRowBlock;
+    const int rows = std::min(kRowBlock, w.rows - first);
+    const Tile tile{
+        w.block(block),
+        w.groups(),
+        w.unit,
+        static_cast<__mmask16>((1u << rows) - 1),
+        y + first,
+        ldy};
+    for (int token = token_begin; token < token_end; token += most) {
+      const int tokens = std::min(most, token_end - token);
+      tiles[static_cast<std::size_t>(tokens - 1)](tile, x, token);
+    }
+  }
+}
+
+void fast(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  using Counts = std::make_integer_sequence<int, kMostTokens>;
+  static constexpr auto kQ4 = fast_tiles<PackedFormat::q4>(Counts{});
+  static constexpr auto kQ8 = fast_tiles<PackedFormat::q8>(Counts{});
+  product(
+      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      w,
+      block_begin,
+      block_end,
+      x,
+      token_begin,
+      token_end,
+      y,
+      ldy);
+}
+
+void exact(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const float* x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  using Counts = std::make_integer_sequence<int, kMostExact>;
+  static constexpr auto kQ4 = exact_tiles<PackedFormat::q4>(Counts{});
+  static constexpr auto kQ8 = exact_tiles<PackedFormat::q8>(Counts{});
+  product(
+      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      w,
+      block_begin,
+      block_end,
+      x,
+      token_begin,
+      token_end,
+      y,
+      ldy);
+}
+
+void quantize_group(
+    const float* x,
+    std::int8_t* codes,
+    float& scale,
+    float& sum) {
+  const __m512 low = _mm512_loadu_ps(x);
+  const __m512 high = _mm512_loadu_ps(x + 16);
+  // Magnitudes compared as integers: a NaN is the largest and isn't lost.
+  const __m512i magnitudes = _mm512_max_epi32(
+      _mm512_castps_si512(_mm512_abs_ps(low)),
+      _mm512_castps_si512(_mm512_abs_ps(high)));
+  const int bits = _mm512_reduce_max_epi32(magnitudes);
+  float most = 0;
+  std::memcpy(&most, &bits, sizeof(most));
+  const bool zero = most < kZeroGroup;
+  const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : 127.0f / most);
+  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
+  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(a));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(b));
+  scale = zero ? 0.0f : most / 127.0f;
+  sum = scale *
+      static_cast<float>(_mm512_reduce_add_epi32(_mm512_add_epi32(a, b)));
+}
+
+void quantize(
+    const float* x,
+    int token_begin,
+    int token_end,
+    const QuantizedRows& q) {
+  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
+  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
+  for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+    quantize_group(
+        x + g * kGroup, q.codes + g * kGroup, q.scales[g], q.sums[g]);
+  }
+}
+
+} // namespace
+
+const QmmKernels& qmm_avx512() {
+  static constexpr QmmKernels kKernels{"avx512", quantize, fast, exact};
+  return kKernels;
+}
+
+} // namespace roofline

@@ -1,0 +1,378 @@
+#include "roofline/kernels/qmm/qmm.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/packed_helpers.h"
+#include "roofline/base/cpu_features.h"
+
+namespace roofline {
+namespace {
+
+using testing::AlignedBytes;
+using testing::Codes;
+using testing::random_floats;
+using testing::RandomMatrix;
+
+/// QuantizedRows with memory of its own.
+struct Quantized {
+  Quantized(int tokens, int cols)
+      : codes(static_cast<std::size_t>(tokens) * cols + 1),
+        scales(static_cast<std::size_t>(tokens) * cols / kGroup + 1),
+        sums(scales.size()),
+        rows{
+            tokens,
+            cols,
+            reinterpret_cast<std::int8_t*>(codes.data()),
+            scales.data(),
+            sums.data()} {}
+  AlignedBytes codes;
+  std::vector<float> scales;
+  std::vector<float> sums;
+  QuantizedRows rows;
+};
+
+std::vector<const QmmKernels*> variants() {
+  std::vector<const QmmKernels*> found;
+  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
+    const QmmKernels* kernels = qmm_kernels(isa);
+    if (isa <= best_isa() && kernels != nullptr) {
+      found.push_back(kernels);
+    }
+  }
+  return found;
+}
+
+std::vector<float> dequantized(const PackedMatrix& w) {
+  std::vector<float> out(static_cast<std::size_t>(w.rows) * w.cols);
+  for (int row = 0; row < w.rows; ++row) {
+    read_packed_row(
+        w,
+        row,
+        std::span(out).subspan(static_cast<std::size_t>(row) * w.cols, w.cols));
+  }
+  return out;
+}
+
+struct Expected {
+  double value;
+  double magnitude; ///< Σ |terms|: what the tolerance scales with
+};
+
+/// The product of exact values in double.
+Expected
+dot(const std::vector<float>& w, const std::vector<float>& x, int row, int token, int cols) {
+  Expected e{0, 0};
+  for (int c = 0; c < cols; ++c) {
+    const double term = double{w[static_cast<std::size_t>(row) * cols + c]} *
+        double{x[static_cast<std::size_t>(token) * cols + c]};
+    e.value += term;
+    e.magnitude += std::fabs(term);
+  }
+  return e;
+}
+
+/// Rounding of a float sum of k terms whose magnitudes add up to `magnitude`.
+double rounding(int k, double magnitude) {
+  return (k + 8) * double{std::numeric_limits<float>::epsilon()} * magnitude;
+}
+
+constexpr float kUntouched = -12345.0f;
+
+struct Case {
+  PackedFormat format;
+  int rows;
+  int cols;
+  int tokens;
+};
+
+std::string describe(const QmmKernels& k, const Case& c) {
+  return std::string(k.name) + " q" +
+      (c.format == PackedFormat::q4 ? "4 " : "8 ") + std::to_string(c.rows) +
+      "x" + std::to_string(c.cols) + " tokens " + std::to_string(c.tokens);
+}
+
+/// The values that a quantized x stands for.
+std::vector<float> dequantized(const QuantizedRows& q) {
+  std::vector<float> out(static_cast<std::size_t>(q.tokens) * q.cols);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = q.scales[i / kGroup] * static_cast<float>(q.codes[i]);
+  }
+  return out;
+}
+
+/// Σ |scale·code·x| + |bias·x|: the fast path adds both parts apart, so its
+/// rounding follows this and not the magnitude of the weights.
+double split_magnitude(
+    const PackedMatrix& w,
+    const std::vector<float>& x,
+    int row,
+    int token) {
+  const int most = w.format == PackedFormat::q4 ? 15 : 255;
+  const int codes = w.group_bytes() - kGroupScales;
+  double sum = 0;
+  const std::byte* group = w.block(row / kRowBlock);
+  for (int g = 0; g < w.groups(); ++g, group += w.group_bytes()) {
+    std::uint16_t halves[2 * kRowBlock];
+    std::memcpy(halves, group + codes, sizeof(halves));
+    const double scale = std::fabs(f16_to_f32(halves[row % kRowBlock]));
+    const double bias =
+        std::fabs(f16_to_f32(halves[kRowBlock + row % kRowBlock]));
+    for (int c = 0; c < kGroup; ++c) {
+      const std::size_t at =
+          static_cast<std::size_t>(token) * w.cols + g * kGroup + c;
+      sum += (scale * most + bias) * std::fabs(x[at]);
+    }
+  }
+  return sum * w.unit;
+}
+
+void check_fast(const Case& c, const PackedMatrix& w, const std::vector<float>& x) {
+  const auto weights = dequantized(w);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(describe(*k, c));
+    Quantized q(c.tokens, c.cols);
+    k->quantize(x.data(), 0, c.tokens, q.rows);
+    const auto seen = dequantized(q.rows);
+    const int ldy = c.rows + 3;
+    std::vector<float> y(static_cast<std::size_t>(c.tokens) * ldy, kUntouched);
+    k->fast(w, 0, w.row_blocks(), q.rows, 0, c.tokens, y.data(), ldy);
+    for (int t = 0; t < c.tokens; ++t) {
+      for (int r = 0; r < ldy; ++r) {
+        const float got = y[static_cast<std::size_t>(t) * ldy + r];
+        if (r >= c.rows) {
+          ASSERT_EQ(got, kUntouched) << "token " << t << " row " << r;
+          continue;
+        }
+        const auto expected = dot(weights, seen, r, t, c.cols);
+        ASSERT_NEAR(
+            got,
+            expected.value,
+            rounding(2 * w.groups(), split_magnitude(w, seen, r, t)))
+            << "token " << t << " row " << r;
+      }
+    }
+  }
+}
+
+void check_exact(const Case& c, const PackedMatrix& w, const std::vector<float>& x) {
+  const auto weights = dequantized(w);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(describe(*k, c));
+    const int ldy = c.rows + 1;
+    std::vector<float> y(static_cast<std::size_t>(c.tokens) * ldy, kUntouched);
+    k->exact(w, 0, w.row_blocks(), x.data(), 0, c.tokens, y.data(), ldy);
+    for (int t = 0; t < c.tokens; ++t) {
+      for (int r = 0; r < c.rows; ++r) {
+        const auto expected = dot(weights, x, r, t, c.cols);
+        const double slack = rounding(c.cols, expected.magnitude) +
+            2 * std::numeric_limits<float>::epsilon() *
+                split_magnitude(w, x, r, t);
+        ASSERT_NEAR(
+            y[static_cast<std::size_t>(t) * ldy + r], expected.value, slack)
+            << "token " << t << " row " << r;
+      }
+      ASSERT_EQ(y[static_cast<std::size_t>(t) * ldy + c.rows], kUntouched);
+    }
+  }
+}
+
+class Qmm : public ::testing::TestWithParam<PackedFormat> {};
+INSTANTIATE_TEST_SUITE_P(
+    Formats,
+    Qmm,
+    ::testing::Values(PackedFormat::q4, PackedFormat::q8),
+    [](const auto& info) {
+      return info.param == PackedFormat::q4 ? "q4" : "q8";
+    });
+
+TEST_P(Qmm, EveryTokenCountUpToTwoTilesGivesTheProduct) {
+  for (int tokens = 0; tokens <= 34; ++tokens) {
+    const RandomMatrix w(GetParam(), 19, 96, 1);
+    const auto x = random_floats(static_cast<std::size_t>(tokens) * 96, 2);
+    check_fast({GetParam(), 19, 96, tokens}, w.matrix, x);
+    check_exact({GetParam(), 19, 96, tokens}, w.matrix, x);
+  }
+}
+
+TEST_P(Qmm, EveryRowCountUpToTwoBlocksGivesTheProduct) {
+  for (int rows = 1; rows <= 33; ++rows) {
+    const RandomMatrix w(GetParam(), rows, 64, 3);
+    const auto x = random_floats(5 * 64, 4);
+    check_fast({GetParam(), rows, 64, 5}, w.matrix, x);
+    check_exact({GetParam(), rows, 64, 5}, w.matrix, x);
+  }
+}
+
+TEST_P(Qmm, LongRowsGiveTheProduct) {
+  for (int cols : {32, 576, 1536, 8192}) {
+    const RandomMatrix w(GetParam(), 16, cols, 5);
+    const auto x = random_floats(static_cast<std::size_t>(cols) * 3, 6);
+    check_fast({GetParam(), 16, cols, 3}, w.matrix, x);
+    check_exact({GetParam(), 16, cols, 3}, w.matrix, x);
+  }
+}
+
+TEST_P(Qmm, TheLargestCodesOverflowNoIntegerSum) {
+  for (float sign : {1.0f, -1.0f}) {
+    const RandomMatrix w(GetParam(), 16, 128, 7, 0.01f, Codes::all_max);
+    const std::vector<float> x(128 * 6, sign * 3.0f);
+    check_fast({GetParam(), 16, 128, 6}, w.matrix, x);
+  }
+}
+
+TEST_P(Qmm, TheSmallestCodesGiveOnlyTheBias) {
+  const RandomMatrix w(GetParam(), 16, 128, 7, 0.01f, Codes::all_zero);
+  const auto x = random_floats(128 * 6, 8);
+  check_fast({GetParam(), 16, 128, 6}, w.matrix, x);
+}
+
+TEST_P(Qmm, TinyAndLargeScalesKeepTheirRelativePrecision) {
+  for (float unit : {0x1p-30f, 0x1p20f}) {
+    RandomMatrix w(GetParam(), 16, 128, 9, 1000.0f);
+    w.matrix.unit = unit;
+    const auto x = random_floats(128 * 3, 10);
+    check_fast({GetParam(), 16, 128, 3}, w.matrix, x);
+    check_exact({GetParam(), 16, 128, 3}, w.matrix, x);
+  }
+}
+
+TEST_P(Qmm, ZeroScalesGiveZero) {
+  const RandomMatrix w(GetParam(), 16, 64, 11, 0.0f);
+  const auto x = random_floats(64, 12);
+  check_fast({GetParam(), 16, 64, 1}, w.matrix, x);
+  check_exact({GetParam(), 16, 64, 1}, w.matrix, x);
+}
+
+TEST_P(Qmm, ARangeOfBlocksAndTokensWritesOnlyItsPart) {
+  const Case c{GetParam(), 70, 64, 21};
+  const RandomMatrix w(c.format, c.rows, c.cols, 13);
+  const auto x = random_floats(static_cast<std::size_t>(c.tokens) * c.cols, 14);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(describe(*k, c));
+    Quantized q(c.tokens, c.cols);
+    k->quantize(x.data(), 0, c.tokens, q.rows);
+    const auto size = static_cast<std::size_t>(c.tokens) * c.rows;
+    std::vector<float> whole(size);
+    std::vector<float> part(size, kUntouched);
+    std::vector<float> exact(size, kUntouched);
+    k->fast(w.matrix, 0, 5, q.rows, 0, c.tokens, whole.data(), c.rows);
+    k->fast(w.matrix, 1, 3, q.rows, 2, 19, part.data(), c.rows);
+    k->exact(w.matrix, 1, 3, x.data(), 2, 19, exact.data(), c.rows);
+    for (int t = 0; t < c.tokens; ++t) {
+      for (int r = 0; r < c.rows; ++r) {
+        const auto i = static_cast<std::size_t>(t) * c.rows + r;
+        const bool inside = t >= 2 && t < 19 && r >= 16 && r < 48;
+        if (inside) {
+          ASSERT_FLOAT_EQ(part[i], whole[i]);
+        } else {
+          ASSERT_EQ(part[i], kUntouched);
+        }
+        ASSERT_EQ(exact[i] != kUntouched, inside);
+      }
+    }
+  }
+}
+
+TEST(QmmQuantize, AllVariantsGiveTheSameCodesScalesAndSums) {
+  for (int cols : {32, 64, 576}) {
+    auto x = random_floats(static_cast<std::size_t>(cols) * 7, 15, 3.0f);
+    x[5] = 40.0f;
+    x[6] = -40.0f;
+    for (int i = 0; i < 32; ++i) {
+      x[static_cast<std::size_t>(cols) + i] = 0.5f * static_cast<float>(i - 16);
+    }
+    Quantized expected(7, cols);
+    qmm_kernels(Isa::generic)->quantize(x.data(), 0, 7, expected.rows);
+    for (const QmmKernels* k : variants()) {
+      SCOPED_TRACE(k->name);
+      Quantized q(7, cols);
+      k->quantize(x.data(), 0, 7, q.rows);
+      for (int i = 0; i < 7 * cols; ++i) {
+        ASSERT_EQ(q.rows.codes[i], expected.rows.codes[i]) << i;
+      }
+      for (int g = 0; g < 7 * cols / kGroup; ++g) {
+        ASSERT_EQ(q.rows.scales[g], expected.rows.scales[g]) << g;
+        ASSERT_EQ(q.rows.sums[g], expected.rows.sums[g]) << g;
+      }
+    }
+  }
+}
+
+TEST(QmmQuantize, TheLargestValueIsHitAndTheErrorIsHalfAStep) {
+  const auto x = random_floats(320, 16, 2.0f);
+  for (const QmmKernels* k : variants()) {
+    Quantized q(1, 320);
+    k->quantize(x.data(), 0, 1, q.rows);
+    for (int g = 0; g < 10; ++g) {
+      int most = 0;
+      int sum = 0;
+      for (int i = g * 32; i < g * 32 + 32; ++i) {
+        const float value = q.rows.scales[g] * q.rows.codes[i];
+        EXPECT_LE(std::fabs(value - x[i]), 0.5001f * q.rows.scales[g]);
+        most = std::max(most, std::abs(int{q.rows.codes[i]}));
+        sum += q.rows.codes[i];
+      }
+      EXPECT_EQ(most, 127);
+      EXPECT_EQ(q.rows.sums[g], q.rows.scales[g] * static_cast<float>(sum));
+    }
+  }
+}
+
+TEST(QmmQuantize, ZeroAndDenormalRowsGiveScaleZero) {
+  for (float value : {0.0f, -0.0f, 1e-40f, 1e-31f}) {
+    const std::vector<float> x(32, value);
+    for (const QmmKernels* k : variants()) {
+      SCOPED_TRACE(k->name);
+      Quantized q(1, 32);
+      k->quantize(x.data(), 0, 1, q.rows);
+      EXPECT_EQ(q.rows.scales[0], 0.0f);
+      EXPECT_EQ(q.rows.sums[0], 0.0f);
+      for (int i = 0; i < 32; ++i) {
+        EXPECT_EQ(q.rows.codes[i], 0);
+      }
+    }
+  }
+}
+
+TEST(QmmQuantize, ANanOrInfinityIsNotLost) {
+  for (float bad :
+       {std::numeric_limits<float>::quiet_NaN(),
+        -std::numeric_limits<float>::infinity()}) {
+    auto x = random_floats(64, 17);
+    x[40] = bad;
+    const RandomMatrix w(PackedFormat::q4, 16, 64, 18);
+    for (const QmmKernels* k : variants()) {
+      SCOPED_TRACE(k->name);
+      Quantized q(1, 64);
+      k->quantize(x.data(), 0, 1, q.rows);
+      EXPECT_FALSE(std::isfinite(q.rows.scales[1]));
+      EXPECT_TRUE(std::isfinite(q.rows.scales[0]));
+      std::vector<float> y(16);
+      k->fast(w.matrix, 0, 1, q.rows, 0, 1, y.data(), 16);
+      for (float value : y) {
+        EXPECT_FALSE(std::isfinite(value));
+      }
+    }
+  }
+}
+
+TEST(QmmRegistry, TheForcedInstructionSetIsTheOneThatRuns) {
+  const Isa before = active_isa();
+  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
+    if (isa > best_isa()) {
+      continue;
+    }
+    force_isa(isa);
+    EXPECT_EQ(std::string(qmm_kernels().name), isa_name(isa));
+    EXPECT_EQ(&qmm_kernels(), qmm_kernels(isa));
+  }
+  force_isa(before);
+}
+
+} // namespace
+} // namespace roofline
