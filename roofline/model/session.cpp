@@ -1,0 +1,103 @@
+#include "roofline/model/session.h"
+
+#include <algorithm>
+
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+
+std::size_t common_prefix(
+    std::span<const std::int32_t> a,
+    std::span<const std::int32_t> b) {
+  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return static_cast<std::size_t>(end.first - a.begin());
+}
+
+Session::Session(Decoder& decoder, const KvOptions& options)
+    : decoder_(decoder), cache_(decoder.make_cache(options)) {}
+
+void Session::clear() {
+  cache_->clear();
+  tokens_.clear();
+}
+
+/// False when `stop` ended it.
+bool Session::run_chunks(
+    std::span<const std::int32_t> tokens,
+    LogitRows rows,
+    std::int64_t context_tokens,
+    const Stop& stop,
+    std::vector<mx::array>& logits) {
+  const auto max_chunk = static_cast<std::size_t>(cache_->options().max_chunk);
+  while (!tokens.empty()) {
+    if (stop && stop()) {
+      return false;
+    }
+    if (!logits.empty()) {
+      // Bounds the graph, and lets go of the chunk's activations.
+      mx::eval(logits.back());
+    }
+    const auto chunk = tokens.first(std::min(max_chunk, tokens.size()));
+    const Slice slice{cache_.get(), chunk, rows};
+    auto result = decoder_.forward({&slice, 1}, context_tokens);
+    if (rows == LogitRows::last) {
+      logits.clear();
+    }
+    logits.push_back(std::move(result));
+    tokens_.insert(tokens_.end(), chunk.begin(), chunk.end());
+    tokens = tokens.subspan(chunk.size());
+  }
+  return true;
+}
+
+std::optional<mx::array> Session::extend(
+    std::span<const std::int32_t> tokens,
+    LogitRows rows,
+    const Stop& stop) {
+  if (tokens.empty()) {
+    fail<BugError>(
+        "session: nothing to append",
+        "logits belong to a token",
+        "Append at least one token.");
+  }
+  const auto total = static_cast<std::int64_t>(tokens_.size() + tokens.size());
+  const auto regime_end = decoder_.regime_end(total);
+  std::vector<mx::array> logits;
+  try {
+    if (!tokens_.empty() && regime_end != regime_end_) {
+      const auto earlier = std::move(tokens_);
+      clear();
+      regime_end_ = regime_end;
+      if (!run_chunks(earlier, LogitRows::last, total, stop, logits)) {
+        return std::nullopt;
+      }
+      mx::eval(logits.back());
+      logits.clear();
+    }
+    regime_end_ = regime_end;
+    if (!run_chunks(tokens, rows, total, stop, logits)) {
+      return std::nullopt;
+    }
+  } catch (...) {
+    clear();
+    throw;
+  }
+  return logits.size() == 1 ? logits[0] : mx::concatenate(logits, 0);
+}
+
+std::int64_t Session::keep_prefix_of(std::span<const std::int32_t> prompt) {
+  const auto shared = common_prefix(tokens_, prompt);
+  const auto kept = std::min(shared, prompt.empty() ? 0 : prompt.size() - 1);
+  if (!cache_->can_truncate(static_cast<std::int64_t>(kept))) {
+    clear();
+    return 0;
+  }
+  cache_->truncate(static_cast<std::int64_t>(kept));
+  tokens_.resize(kept);
+  return static_cast<std::int64_t>(kept);
+}
+
+}  // namespace roofline

@@ -1,0 +1,70 @@
+// One sequence on a decoder: its cache and the tokens that are in it. Appends
+// tokens in chunks, goes back to a prefix that a new prompt shares, and runs
+// the sequence again from its start where its rope regime changes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <mlx/array.h>
+
+#include "roofline/model/decoder.h"
+
+namespace roofline {
+
+class Session {
+ public:
+  /// Called between chunks; true ends the run before the next one.
+  using Stop = std::function<bool()>;
+
+  /// The decoder must outlive the session. options.dtype is the decoder's
+  /// business. Throws as KvCache's constructor.
+  Session(Decoder& decoder, const KvOptions& options);
+
+  /// What is in the cache, from the start of the sequence.
+  const std::vector<std::int32_t>& tokens() const { return tokens_; }
+  KvCache& cache() { return *cache_; }
+
+  /// Appends tokens, in chunks of at most max_chunk, and returns float32 logits
+  /// of the last one [1, vocab] or of all [tokens, vocab]. The last chunk's are
+  /// not evaluated yet. nullopt when `stop` ended it: what ran stays in the
+  /// cache. `tokens` must not be empty. After an exception the session is
+  /// empty.
+  std::optional<mx::array> extend(
+      std::span<const std::int32_t> tokens,
+      LogitRows rows = LogitRows::last,
+      const Stop& stop = {});
+
+  /// Keeps what `prompt` shares with the sequence from its start, but at least
+  /// one token of `prompt` is left to run; forgets the rest. Returns how many
+  /// tokens stay: 0 when a cache that reuses slots can't go back so far.
+  std::int64_t keep_prefix_of(std::span<const std::int32_t> prompt);
+
+  /// Forgets everything; the cache's memory stays.
+  void clear();
+
+ private:
+  bool run_chunks(
+      std::span<const std::int32_t> tokens,
+      LogitRows rows,
+      std::int64_t context_tokens,
+      const Stop& stop,
+      std::vector<mx::array>& logits);
+
+  Decoder& decoder_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<std::int32_t> tokens_;
+  /// End of the rope regime in which the cached keys were made.
+  std::int64_t regime_end_ = 0;
+};
+
+/// Length of the longest common prefix.
+std::size_t common_prefix(
+    std::span<const std::int32_t> a,
+    std::span<const std::int32_t> b);
+
+}  // namespace roofline

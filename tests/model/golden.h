@@ -1,0 +1,145 @@
+// The goldens: tiny checkpoints with the logits and the greedy continuation
+// that the reference implementation gave in float32. Read through the real
+// loader; shared by the tests of every way to run a model.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <mlx/io.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/model/decoder.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline::testing {
+
+/// The goldens of the families that this version reads.
+inline const std::vector<std::string>& golden_names() {
+  static const std::vector<std::string> names = {
+      "gemma",
+      "gemma2",
+      "gemma3_text",
+      "granite",
+      "llama",
+      "llama_bias_tied",
+      "llama_rope_linear",
+      "llama_rope_llama3",
+      "llama_rope_yarn",
+      "mistral_window",
+      "olmo2",
+      "phi3",
+      "phi3_longrope",
+      "qwen2",
+      "qwen3",
+      "smollm3"};
+  return names;
+}
+
+inline std::filesystem::path golden_folder(const std::string& name) {
+  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
+}
+
+struct Golden {
+  std::string name;
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::vector<std::vector<std::int32_t>> ids;  ///< [2][40]
+  std::vector<std::vector<float>> logits;      ///< [2][40 · vocab]
+  std::vector<std::int32_t> greedy;  ///< 12 given tokens, 24 that follow
+};
+
+/// Host copies of the rows of a [rows, …] array.
+template <class T>
+std::vector<std::vector<T>> rows_of(const mx::array& array) {
+  const auto flat = mx::contiguous(array);
+  mx::eval(flat);
+  const auto row_size = flat.size() / flat.shape(0);
+  std::vector<std::vector<T>> rows;
+  for (int i = 0; i < flat.shape(0); ++i) {
+    const auto* begin = flat.data<T>() + i * row_size;
+    rows.emplace_back(begin, begin + row_size);
+  }
+  return rows;
+}
+
+inline Golden open_golden(const std::string& name) {
+  const auto folder = golden_folder(name);
+  auto arrays = mx::load_safetensors(
+                    (folder / "golden.safetensors").string(),
+                    mx::default_stream(mx::Device::cpu))
+                    .first;
+  return {
+      name,
+      Checkpoint::open(folder),
+      rows_of<std::int32_t>(arrays.at("input_ids")),
+      rows_of<float>(arrays.at("logits")),
+      rows_of<std::int32_t>(arrays.at("greedy"))[0]};
+}
+
+/// Host copy of an array of float32, row-major.
+inline std::vector<float> to_host(const mx::array& array) {
+  const auto flat = mx::contiguous(array);
+  mx::eval(flat);
+  return {flat.data<float>(), flat.data<float>() + flat.size()};
+}
+
+inline double standard_deviation(std::span<const float> values) {
+  double sum = 0, squares = 0;
+  for (const auto value : values) {
+    sum += value;
+    squares += static_cast<double>(value) * value;
+  }
+  const auto mean = sum / values.size();
+  return std::sqrt(squares / values.size() - mean * mean);
+}
+
+/// max |actual − expected| in standard deviations of `expected`. Infinite when
+/// the sizes differ or a value isn't finite.
+inline double max_error(
+    std::span<const float> actual,
+    std::span<const float> expected) {
+  if (actual.size() != expected.size()) {
+    return INFINITY;
+  }
+  double worst = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double error = std::abs(actual[i] - expected[i]);
+    worst = std::isfinite(error) ? std::max(worst, error) : INFINITY;
+  }
+  return worst / standard_deviation(expected);
+}
+
+/// Logits [tokens · vocab] of one sequence that is given in pieces of at most
+/// `chunk` tokens.
+inline std::vector<float> chunked_logits(
+    Decoder& decoder,
+    std::span<const std::int32_t> ids,
+    std::size_t chunk) {
+  KvOptions options;
+  options.max_chunk = static_cast<int>(chunk);
+  const auto cache = decoder.make_cache(options);
+  const auto context = static_cast<std::int64_t>(ids.size());
+  std::vector<float> all;
+  while (!ids.empty()) {
+    const auto piece = ids.first(std::min(chunk, ids.size()));
+    const Slice slice{cache.get(), piece, LogitRows::all};
+    const auto logits = to_host(decoder.forward({&slice, 1}, context));
+    all.insert(all.end(), logits.begin(), logits.end());
+    ids = ids.subspan(piece.size());
+  }
+  return all;
+}
+
+inline std::int32_t argmax(std::span<const float> logits) {
+  return static_cast<std::int32_t>(
+      std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace roofline::testing
