@@ -56,8 +56,9 @@ enum rb_model_kind {
 };
 
 enum rb_token_flag {
-  RB_TOKEN_ADDED = 1,   /* found in the text before the model sees it */
-  RB_TOKEN_SPECIAL = 2, /* left out when decoding */
+  RB_TOKEN_ADDED = 1,       /* found in the text before the model sees it */
+  RB_TOKEN_SPECIAL = 2,     /* left out when decoding */
+  RB_TOKEN_EATS_SPACES = 4, /* takes the white space after it along */
 };
 
 /* A vocabulary as arrays. normalizer and pre_tokenizer are JSON as in a
@@ -80,8 +81,10 @@ void rb_ids_free(rb_ids ids);
 /* Always RB_PANICKED: for the test of the border. */
 int32_t rb_panic_probe(rb_buffer* error);
 
-int32_t
-rb_tokenizer_from_json(rb_view json, rb_tokenizer** out, rb_buffer* error);
+int32_t rb_tokenizer_from_json(
+    rb_view json,
+    rb_tokenizer** out,
+    rb_buffer* error);
 int32_t rb_tokenizer_from_parts(
     const rb_parts* parts,
     rb_tokenizer** out,
@@ -94,6 +97,14 @@ int32_t rb_tokenizer_encode(
     rb_view text,
     int32_t add_special,
     rb_ids* out,
+    rb_buffer* error);
+/* Ids to text through the crate's decoder. */
+int32_t rb_tokenizer_decode(
+    const rb_tokenizer* tokenizer,
+    const uint32_t* ids,
+    size_t count,
+    int32_t skip_special,
+    rb_buffer* out,
     rb_buffer* error);
 /* The token's text as the decoder sees it. flags: rb_token_flag, or -1 when
  * there is no such id. */
@@ -118,8 +129,10 @@ int32_t rb_tokenizer_decoder(
     rb_buffer* error);
 
 /* Compiles a chat template; a fault in it is RB_BROKEN with its line. */
-int32_t
-rb_template_compile(rb_view source, rb_template** out, rb_buffer* error);
+int32_t rb_template_compile(
+    rb_view source,
+    rb_template** out,
+    rb_buffer* error);
 void rb_template_free(rb_template* compiled);
 /* Renders with the variables of a JSON object, in its order. */
 int32_t rb_template_render(

@@ -77,11 +77,13 @@ const UNIGRAM: i32 = 2;
 
 const ADDED: u8 = 1;
 const SPECIAL: u8 = 2;
+const EATS_SPACES: u8 = 4;
 
 fn vocabulary(tokens: &[&str]) -> AHashMap<String, u32> {
     let mut vocab = AHashMap::with_capacity(tokens.len());
     for (id, token) in tokens.iter().enumerate() {
-        vocab.entry(token.to_string()).or_insert(id as u32);
+        // Of two tokens with one text the later is the one that counts.
+        vocab.insert(token.to_string(), id as u32);
     }
     vocab
 }
@@ -223,7 +225,9 @@ unsafe fn from_parts(parts: &Parts) -> Outcome<Tokenizer> {
     let matched = added.iter().enumerate().filter(|&(_, &kind)| kind != 0);
     inner
         .add_tokens(matched.map(|(id, &kind)| {
-            AddedToken::from(tokens[id], kind & SPECIAL != 0).normalized(false)
+            AddedToken::from(tokens[id], kind & SPECIAL != 0)
+                .normalized(false)
+                .rstrip(kind & EATS_SPACES != 0)
         }))
         .map_err(Failure::broken)?;
     Ok(Tokenizer {
@@ -296,6 +300,26 @@ pub unsafe extern "C" fn rb_tokenizer_encode(
             .encode_fast(text.text()?, add_special != 0)
             .map_err(Failure::broken)?;
         out.write(Ids::from_slice(encoding.get_ids()));
+        Ok(())
+    })
+}
+
+/// Ids to text through the crate's own decoder.
+#[no_mangle]
+pub unsafe extern "C" fn rb_tokenizer_decode(
+    tokenizer: *const Tokenizer,
+    ids: *const u32,
+    count: usize,
+    skip_special: i32,
+    out: *mut Buffer,
+    error: *mut Buffer,
+) -> i32 {
+    guard(error, || {
+        let text = (*tokenizer)
+            .inner
+            .decode(array(ids, count), skip_special != 0)
+            .map_err(Failure::broken)?;
+        out.write(Buffer::from_text(text));
         Ok(())
     })
 }

@@ -38,4 +38,4 @@ class ChatTemplate {
   std::unique_ptr<State> state_;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -15,12 +15,12 @@ namespace roofline {
 
 /// The vocabulary that a GGUF file carries, as plain data.
 struct VocabularySpec {
-  std::string model; ///< tokenizer.ggml.model: "gpt2", "llama", …
-  std::string pre; ///< tokenizer.ggml.pre: which pre-tokenizer
+  std::string model;  ///< tokenizer.ggml.model: "gpt2", "llama", …
+  std::string pre;    ///< tokenizer.ggml.pre: which pre-tokenizer
   std::vector<std::string> tokens;
-  std::vector<float> scores; ///< empty, or one a token
-  std::vector<std::int32_t> types; ///< empty, or GGML's kind of each token
-  std::vector<std::string> merges; ///< "left right", in order of rank
+  std::vector<float> scores;        ///< empty, or one a token
+  std::vector<std::int32_t> types;  ///< empty, or GGML's kind of each token
+  std::vector<std::string> merges;  ///< "left right", in order of rank
   std::optional<std::int32_t> bos, eos, unknown, padding;
   std::optional<bool> add_bos, add_eos, add_space_prefix;
 };
@@ -40,8 +40,9 @@ class Tokenizer {
   /// UTF-8 text to ids. Specials::add puts the model's own begin and end
   /// tokens around it. Special tokens written in the text are recognised.
   /// Throws UserError when text is not UTF-8 (with the byte offset).
-  virtual std::vector<std::int32_t>
-  encode(std::string_view text, Specials specials) const = 0;
+  virtual std::vector<std::int32_t> encode(
+      std::string_view text,
+      Specials specials) const = 0;
 
   /// Ids to text; special tokens are left out unless `keep_specials`.
   virtual std::string decode(
@@ -50,11 +51,12 @@ class Tokenizer {
 
   virtual std::int32_t vocab_size() const = 0;
   /// The id of a token by its exact text, e.g. "<|im_end|>".
-  virtual std::optional<std::int32_t> token_id(std::string_view token) const = 0;
+  virtual std::optional<std::int32_t> token_id(
+      std::string_view token) const = 0;
   virtual std::string token_text(std::int32_t id) const = 0;
 
   std::optional<std::int32_t> bos, eos;
-  std::string bos_text, eos_text; ///< for templates; empty when absent
+  std::string bos_text, eos_text;  ///< for templates; empty when absent
 };
 
 /// Turns a growing list of ids into text that never ends inside a UTF-8
@@ -75,4 +77,4 @@ class StreamDecoder {
   std::unique_ptr<State> state_;
 };
 
-} // namespace roofline
+}  // namespace roofline
