@@ -23,16 +23,16 @@ struct NormSpec {
 
 /// Where a layer's norms stand. `x` is the residual stream, f the sub-layer.
 enum class NormPlacement {
-  pre, ///< x + f(norm(x))
-  post, ///< x + norm(f(x))
-  sandwich, ///< x + norm(f(norm(x)))
-  parallel, ///< x + attention(norm(x)) + feed_forward(norm(x))
+  pre,       ///< x + f(norm(x))
+  post,      ///< x + norm(f(x))
+  sandwich,  ///< x + norm(f(norm(x)))
+  parallel,  ///< x + attention(norm(x)) + feed_forward(norm(x))
 };
 
 /// Which pairs of a head's dims rotate together.
 enum class RopeLayout {
-  half_split, ///< (i, i + rotated_dims / 2)
-  interleaved, ///< (2i, 2i + 1)
+  half_split,   ///< (i, i + rotated_dims / 2)
+  interleaved,  ///< (2i, 2i + 1)
 };
 
 /// Frequencies that hold up to a context length; see RopeSpec::regimes.
@@ -67,8 +67,8 @@ struct RopeSpec {
 
 enum class QkNorm {
   none,
-  per_head, ///< over head_dim, one weight shared by all heads
-  whole, ///< over all heads at once, before they are split
+  per_head,  ///< over head_dim, one weight shared by all heads
+  whole,     ///< over all heads at once, before they are split
 };
 
 struct AttentionSpec {
@@ -100,6 +100,7 @@ struct FeedForwardSpec {
 
 struct LayerSpec {
   NormPlacement norm_placement = NormPlacement::pre;
+  /// Of all norms in this layer, those of queries and keys included.
   NormSpec norm;
   /// Factor on each sub-layer's output before it joins the residual stream.
   float residual_scale = 1.0f;
@@ -132,4 +133,4 @@ struct ModelSpec {
   std::optional<StoredQuantization> quantization;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -23,9 +23,9 @@ ModelSpec read_config(const nlohmann::json& config);
 
 /// The few small tensors of a GGUF file that belong to its spec.
 struct GgufRopeFactors {
-  std::optional<std::vector<float>> factors; ///< rope_freqs.weight
-  std::optional<std::vector<float>> long_factors; ///< rope_factors_long
-  std::optional<std::vector<float>> short_factors; ///< rope_factors_short
+  std::optional<std::vector<float>> factors;        ///< rope_freqs.weight
+  std::optional<std::vector<float>> long_factors;   ///< rope_factors_long
+  std::optional<std::vector<float>> short_factors;  ///< rope_factors_short
 };
 
 /// metadata: a flat object of GGUF keys, e.g. "llama.block_count"; the arrays
@@ -40,4 +40,4 @@ std::vector<std::string> known_families();
 /// The spec in words, one fact a line, for `roofline inspect`.
 std::string describe(const ModelSpec& spec);
 
-} // namespace roofline
+}  // namespace roofline

@@ -34,8 +34,10 @@ enum class NameStyle { hugging_face, gguf };
 /// Maps one checkpoint name, without ".weight" (kept for ".bias"), to ours.
 /// Empty: the tensor is known and not needed (e.g. rotary buffers).
 /// Throws CheckpointError for a name that no rule knows.
-std::vector<NamedRows>
-map_tensor_name(std::string_view name, NameStyle style, const ModelSpec& spec);
+std::vector<NamedRows> map_tensor_name(
+    std::string_view name,
+    NameStyle style,
+    const ModelSpec& spec);
 
 /// A tensor that a spec needs, with the shape it must have.
 struct ExpectedTensor {
@@ -47,4 +49,9 @@ struct ExpectedTensor {
 /// Every tensor the spec asks for; "head" only when it isn't tied.
 std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec);
 
-} // namespace roofline
+/// Settles what a config may leave to the tensors: names are all of the
+/// checkpoint's, under our names. Embeddings are tied where there is no
+/// "head"; a bias is used where it is there (GGUF metadata never tells).
+void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names);
+
+}  // namespace roofline

@@ -1,0 +1,633 @@
+#include "roofline/spec/read_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/spec/families.h"
+#include "roofline/spec/fields.h"
+#include "roofline/spec/read_rope.h"
+
+namespace roofline {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr IntRange kDims{1, kMaxDim};
+constexpr NumberRange kMultiplier{-1e9, 1e9};
+constexpr NumberRange kPositive{1e-9, 1e9};
+// Longer windows would overflow nothing, but no model has them.
+constexpr IntRange kWindow{1, 1 << 30};
+
+/// A multimodal config whose "text_config" is of one of our families.
+struct Wrapper {
+  std::string_view name;
+  std::string_view text_family;
+};
+
+constexpr std::array kWrappers = {Wrapper{"gemma3", "gemma3_text"}};
+
+constexpr std::array<std::pair<std::string_view, Activation>, 11> kActivations =
+    {{
+        {"silu", Activation::silu},
+        {"swish", Activation::silu},
+        {"gelu", Activation::gelu},
+        {"gelu_python", Activation::gelu},
+        {"gelu_pytorch_tanh", Activation::gelu_tanh},
+        {"gelu_new", Activation::gelu_tanh},
+        {"gelu_fast", Activation::gelu_tanh},
+        {"gelu_accurate", Activation::gelu_tanh},
+        {"gelu_tanh", Activation::gelu_tanh},
+        {"relu", Activation::relu},
+        {"relu2", Activation::relu_squared},
+    }};
+
+/// The value at which a field of another family changes nothing here.
+struct NeutralField {
+  std::string_view name;
+  Json value;
+};
+
+const std::vector<NeutralField>& neutral_fields() {
+  static const std::vector<NeutralField> fields = {
+      {"causal", true},
+      {"embedding_multiplier", 1.0},
+      {"full_attn_mod", 1},
+      {"interpolate_factor", 1},
+      {"is_causal", true},
+      {"logit_scale", 1.0},
+      {"logits_scaling", 1.0},
+      {"num_experts", 0},
+      {"num_local_experts", 0},
+      {"position_embedding_type", "rope"},
+      {"residual_multiplier", 1.0},
+      {"use_rope", true},
+  };
+  return fields;
+}
+
+bool is_neutral(std::string_view name, const Json& value) {
+  for (const NeutralField& field : neutral_fields()) {
+    if (field.name == name) {
+      return field.value == value;
+    }
+  }
+  const bool empty =
+      (value.is_string() || value.is_structured()) &&
+      (value.is_string() ? value.get_ref<const std::string&>().empty()
+                         : value.empty());
+  return empty || value == Json(false);
+}
+
+struct Sizes {
+  int dim = 0;
+  int hidden = 0;
+  int layers = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int vocab = 0;
+  std::int64_t context = 0;
+};
+
+int size_or(Fields& config, std::string_view name, IntRange range, int other) {
+  if (other == 0) {
+    return static_cast<int>(config.needed_integer(name, range));
+  }
+  return static_cast<int>(config.integer(name, range).value_or(other));
+}
+
+int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
+  const auto given = config.integer("head_dim", {1, kMaxHeadDim});
+  if (given) {
+    return static_cast<int>(*given);
+  }
+  if (family.head_dim != 0) {
+    return family.head_dim;
+  }
+  if (sizes.dim % sizes.heads != 0) {
+    config.refuse(
+        "hidden_size",
+        fmt::format(
+            "It must be a multiple of num_attention_heads, {}, where head_dim "
+            "isn't given",
+            sizes.heads));
+  }
+  if (sizes.dim / sizes.heads > kMaxHeadDim) {
+    config.refuse(
+        "num_attention_heads",
+        fmt::format("Heads of more than {} dims can't be", kMaxHeadDim));
+  }
+  return sizes.dim / sizes.heads;
+}
+
+Sizes read_sizes(Fields& config, const Family& family) {
+  const DefaultSizes& other = family.sizes;
+  Sizes sizes;
+  sizes.dim = size_or(config, "hidden_size", kDims, other.dim);
+  sizes.hidden = size_or(config, "intermediate_size", kDims, other.hidden);
+  sizes.layers =
+      size_or(config, "num_hidden_layers", {1, kMaxLayers}, other.layers);
+  sizes.heads = size_or(config, "num_attention_heads", kDims, other.heads);
+  sizes.vocab = size_or(config, "vocab_size", {1, kMaxVocab}, other.vocab);
+  const int kv_other = family.kv_heads == 0 ? sizes.heads : family.kv_heads;
+  // null means "as many as heads" where absent means the family's default.
+  const bool null = config.object().contains("num_key_value_heads") &&
+                    !config.find("num_key_value_heads");
+  sizes.kv_heads = size_or(
+      config,
+      "num_key_value_heads",
+      kDims,
+      null ? sizes.heads : kv_other);
+  if (sizes.heads % sizes.kv_heads != 0) {
+    config.refuse(
+        "num_attention_heads",
+        fmt::format(
+            "It must be a multiple of num_key_value_heads, {}",
+            sizes.kv_heads));
+  }
+  sizes.head_dim = read_head_dim(config, family, sizes);
+  if (std::int64_t{sizes.heads} * sizes.head_dim > kMaxDim) {
+    config.refuse(
+        "num_attention_heads",
+        fmt::format("Times head_dim, {}, it is too much", sizes.head_dim));
+  }
+  sizes.context = config.integer("max_position_embeddings", {1, kMaxContext})
+                      .value_or(family.context_tokens);
+  return sizes;
+}
+
+Activation read_activation(Fields& config, const Family& family) {
+  // Other names for the field stand in old files and are not read by the
+  // reference, unless they are all there is.
+  for (std::string_view other : {"hidden_act", "hidden_activation"}) {
+    if (family.activation == Activation::gelu_tanh) {
+      config.find(other);
+    }
+  }
+  const auto name = config.text(family.activation_field);
+  if (!name) {
+    return family.activation;
+  }
+  std::vector<std::string> names;
+  for (const auto& [known, activation] : kActivations) {
+    if (known == *name) {
+      const bool tanh = family.gelu_means_tanh && known == "gelu";
+      return tanh ? Activation::gelu_tanh : activation;
+    }
+    names.emplace_back(known);
+  }
+  fail<UnsupportedError>(
+      fmt::format(
+          "{} is {}",
+          config.label(family.activation_field),
+          shown(*name)),
+      fmt::format("The ones known are {}", fmt::join(names, ", ")),
+      did_you_mean(*name, names));
+}
+
+/// true: the layer has positions.
+std::vector<bool> read_roped(Fields& config, const Family& family, int layers) {
+  std::vector<bool> roped(static_cast<std::size_t>(layers), true);
+  if (family.no_rope_interval == 0) {
+    return roped;
+  }
+  const auto interval = config.integer("no_rope_layer_interval", {1, 1 << 20})
+                            .value_or(family.no_rope_interval);
+  const auto listed =
+      config.numbers("no_rope_layers", {0.0, 1.0}, roped.size());
+  if (listed && listed->size() != roped.size()) {
+    config.refuse(
+        "no_rope_layers",
+        fmt::format("There must be one number for each of {} layers", layers));
+  }
+  for (std::size_t i = 0; i < roped.size(); ++i) {
+    const bool by_interval = static_cast<std::int64_t>(i + 1) % interval != 0;
+    roped[i] = listed ? (*listed)[i] != 0.0 : by_interval;
+  }
+  return roped;
+}
+
+std::optional<int> read_window(Fields& config, const Family& family) {
+  if (family.window == WindowRule::none) {
+    return std::nullopt;
+  }
+  if (family.window_switch &&
+      !config.flag("use_sliding_window").value_or(false)) {
+    config.find("sliding_window");
+    return std::nullopt;
+  }
+  const bool absent = !config.object().contains("sliding_window");
+  const auto given = config.integer("sliding_window", kWindow);
+  if (absent) {
+    return family.window_tokens;
+  }
+  return given ? std::optional<int>(static_cast<int>(*given)) : std::nullopt;
+}
+
+std::vector<bool> windows_by_type(
+    Fields& config,
+    const Json& types,
+    std::size_t layers) {
+  if (!types.is_array() || types.size() != layers) {
+    config.refuse(
+        "layer_types",
+        fmt::format("There must be one name for each of {} layers", layers));
+  }
+  std::vector<bool> windowed;
+  for (const Json& type : types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      fail<UnsupportedError>(
+          fmt::format("layer_types has {}", shown(type)),
+          "Known are full_attention and sliding_attention",
+          "");
+    }
+    windowed.push_back(type == "sliding_attention");
+  }
+  return windowed;
+}
+
+/// true: the layer sees a window only (if the model has one at all).
+std::vector<bool> windows_by_rule(
+    Fields& config,
+    const Family& family,
+    const std::vector<bool>& roped) {
+  std::vector<bool> windowed(roped.size(), family.window == WindowRule::all);
+  std::int64_t first = INT64_MAX;
+  if (family.window == WindowRule::past_first) {
+    first = config.integer("max_window_layers", {0, 1 << 20}).value_or(28);
+  }
+  std::int64_t pattern = 1;
+  if (family.window == WindowRule::pattern) {
+    // The underscored one is a note of the program that wrote the file.
+    config.find("_sliding_window_pattern");
+    pattern = config.integer("sliding_window_pattern", {1, 1 << 20})
+                  .value_or(family.window_pattern);
+  }
+  for (std::size_t i = 0; i < windowed.size(); ++i) {
+    const auto layer = static_cast<std::int64_t>(i);
+    if (family.window == WindowRule::past_first) {
+      windowed[i] = layer >= first;
+    } else if (family.window == WindowRule::pattern) {
+      windowed[i] = (layer + 1) % pattern != 0;
+    } else if (family.window == WindowRule::without_rope) {
+      windowed[i] = !roped[i];
+    }
+  }
+  return windowed;
+}
+
+/// The window of each layer.
+std::vector<std::optional<int>> read_windows(
+    Fields& config,
+    const Family& family,
+    const std::vector<bool>& roped) {
+  const std::optional<int> window = read_window(config, family);
+  const std::vector<bool> by_rule = windows_by_rule(config, family, roped);
+  std::vector<std::optional<int>> out(roped.size());
+  const Json* types = config.find("layer_types");
+  const std::vector<bool> by_type =
+      types ? windows_by_type(config, *types, roped.size()) : by_rule;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (types && by_type[i] && !window) {
+      config.refuse(
+          "layer_types",
+          "It names sliding_attention where there is no sliding_window");
+    }
+    if (types && !family.layer_types &&
+        by_type[i] != (by_rule[i] && window.has_value())) {
+      fail<UnsupportedError>(
+          "layer_types mixes kinds of layers",
+          fmt::format("All layers of family {} are alike", family.name),
+          "");
+    }
+    out[i] = by_type[i] ? window : std::nullopt;
+  }
+  return out;
+}
+
+float read_scale(Fields& config, const Family& family, int head_dim) {
+  double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+  if (family.scale == ScaleRule::query_scalar) {
+    const auto scalar = config.number("query_pre_attn_scalar", kPositive);
+    scale = 1.0 / std::sqrt(scalar.value_or(256.0));
+  } else if (family.scale == ScaleRule::multiplier) {
+    scale = config.number("attention_multiplier", kPositive).value_or(1.0);
+  }
+  return static_cast<float>(scale);
+}
+
+std::optional<float> read_softcap(
+    Fields& config,
+    std::string_view name,
+    bool readable,
+    std::optional<float> other) {
+  if (!readable || !config.object().contains(name)) {
+    return other;
+  }
+  const auto cap = config.number(name, kPositive);
+  return cap ? std::optional<float>(static_cast<float>(*cap)) : std::nullopt;
+}
+
+/// The layer before its window and positions are known.
+LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
+  LayerSpec layer;
+  layer.norm_placement = family.norm_placement;
+  layer.norm.eps = static_cast<float>(
+      config.number("rms_norm_eps", {0.0, 1.0}).value_or(family.norm_eps));
+  layer.norm.plus_one = family.norm_plus_one;
+  AttentionSpec& attention = layer.attention;
+  attention.heads = sizes.heads;
+  attention.kv_heads = sizes.kv_heads;
+  attention.head_dim = sizes.head_dim;
+  attention.qk_norm = family.qk_norm;
+  attention.scale = read_scale(config, family, sizes.head_dim);
+  attention.softcap = read_softcap(
+      config,
+      "attn_logit_softcapping",
+      family.attention_softcap_field,
+      family.attention_softcap);
+  attention.qkv_bias = family.bias == BiasRule::qkv_always;
+  if (family.bias == BiasRule::field) {
+    attention.qkv_bias = config.flag("attention_bias").value_or(false);
+    attention.output_bias = attention.qkv_bias;
+  }
+  layer.feed_forward.hidden = sizes.hidden;
+  layer.feed_forward.activation = read_activation(config, family);
+  if (family.feed_forward_bias_field) {
+    layer.feed_forward.bias = config.flag("mlp_bias").value_or(false);
+  }
+  if (family.multipliers) {
+    layer.residual_scale = static_cast<float>(
+        config.number("residual_multiplier", kMultiplier).value_or(1.0));
+  }
+  return layer;
+}
+
+void read_layers(
+    Fields& config,
+    const Family& family,
+    const Sizes& sizes,
+    ModelSpec& spec) {
+  const LayerSpec layer = read_layer(config, family, sizes);
+  const LayerRopes ropes =
+      read_ropes(config, family, sizes.head_dim, sizes.context);
+  const std::vector<bool> roped = read_roped(config, family, sizes.layers);
+  const auto windows = read_windows(config, family, roped);
+  spec.final_norm = layer.norm;
+  spec.layers.assign(roped.size(), layer);
+  for (std::size_t i = 0; i < roped.size(); ++i) {
+    AttentionSpec& attention = spec.layers[i].attention;
+    attention.window_tokens = windows[i];
+    if (roped[i]) {
+      attention.rope = windows[i] ? ropes.sliding : ropes.full;
+    }
+  }
+}
+
+std::vector<std::int32_t> read_token_ids(
+    Fields& config,
+    std::string_view name) {
+  const Json* value = config.find(name);
+  if (!value) {
+    return {};
+  }
+  const NumberRange ids{0, static_cast<double>(kMaxVocab)};
+  if (!value->is_array()) {
+    const auto id = config.integer(name, {0, kMaxVocab});
+    return {static_cast<std::int32_t>(*id)};
+  }
+  const auto listed = config.numbers(name, ids, 1024);
+  return {listed->begin(), listed->end()};
+}
+
+void read_tokens(Fields& config, ModelSpec& spec) {
+  const auto eos = read_token_ids(config, "eos_token_id");
+  const auto bos = read_token_ids(config, "bos_token_id");
+  if (!eos.empty()) {
+    spec.eos_tokens = eos;
+  }
+  if (!bos.empty()) {
+    spec.bos_token = bos.front();
+  }
+}
+
+void refuse_flag(Fields& config, std::string_view name, std::string_view why) {
+  if (config.flag(name).value_or(false)) {
+    fail<UnsupportedError>(
+        fmt::format("{} is true", config.label(name)),
+        why,
+        "");
+  }
+}
+
+ModelSpec read_text_config(Fields& config, const Family& family) {
+  ModelSpec spec;
+  spec.family = family.name;
+  const Sizes sizes = read_sizes(config, family);
+  spec.dim = sizes.dim;
+  spec.vocab = sizes.vocab;
+  spec.context_tokens = sizes.context;
+  read_layers(config, family, sizes, spec);
+  spec.tied_embeddings =
+      config.flag("tie_word_embeddings").value_or(family.tied);
+  if (family.embedding_scale_sqrt_dim) {
+    spec.embedding_scale = std::sqrt(static_cast<float>(sizes.dim));
+  }
+  if (family.multipliers) {
+    spec.embedding_scale = static_cast<float>(
+        config.number("embedding_multiplier", kMultiplier).value_or(1.0));
+    spec.logit_scale = static_cast<float>(
+        1.0 / config.number("logits_scaling", kPositive).value_or(1.0));
+  }
+  spec.logit_softcap = read_softcap(
+      config,
+      "final_logit_softcapping",
+      family.logit_softcap_field,
+      family.logit_softcap);
+  read_tokens(config, spec);
+  refuse_flag(
+      config,
+      "use_bidirectional_attention",
+      "Roofline's attention is causal");
+  refuse_flag(
+      config,
+      "rope_interleaved",
+      "Dims of this family rotate half-split");
+  return spec;
+}
+
+void check_affine(Fields& quantization) {
+  const auto mode = quantization.text("mode");
+  if (mode && *mode != "affine") {
+    fail<UnsupportedError>(
+        fmt::format("{} is {}", quantization.label("mode"), shown(*mode)),
+        "Only affine quantization is known",
+        "Use a checkpoint that was quantized with mode affine");
+  }
+}
+
+int read_bits(Fields& quantization, int other) {
+  const auto bits = quantization.integer("bits", {1, 64}).value_or(other);
+  if (bits < 2 || bits > 8 || bits == 7) {
+    quantization.refuse("bits", "It must be 2, 3, 4, 5, 6 or 8");
+  }
+  return static_cast<int>(bits);
+}
+
+int read_group(Fields& quantization, int other) {
+  const auto size =
+      quantization.integer("group_size", {1, 1 << 20}).value_or(other);
+  if (size != 16 && size != 32 && size != 64 && size != 128) {
+    quantization.refuse("group_size", "It must be 32, 64 or 128");
+  }
+  return static_cast<int>(size);
+}
+
+StoredQuantization read_mlx_quantization(
+    const Json& object,
+    const std::string& name) {
+  Fields fields(object, name + ".");
+  check_affine(fields);
+  StoredQuantization out;
+  out.bits = read_bits(fields, out.bits);
+  out.group_size = read_group(fields, out.group_size);
+  // What is left names single tensors: false, or a form of their own.
+  for (const std::string& tensor : fields.unread()) {
+    const Json& value = object.at(tensor);
+    if (value.is_object()) {
+      Fields own(value, fields.label(tensor) + ".");
+      check_affine(own);
+      read_bits(own, out.bits);
+      read_group(own, out.group_size);
+    } else if (!value.is_boolean()) {
+      fields.refuse(tensor, "It must be true, false or an object");
+    }
+  }
+  return out;
+}
+
+std::optional<StoredQuantization> read_quantization(Fields& config) {
+  const Json* foreign = config.find("quantization_config");
+  const Json* ours = config.find("quantization");
+  for (const Json* value : {foreign, ours}) {
+    if (value && value->is_object() && value->contains("quant_method")) {
+      fail<UnsupportedError>(
+          fmt::format(
+              "The weights are quantized with {}",
+              shown(value->at("quant_method"))),
+          "Roofline reads MLX's affine quantization and GGUF's",
+          "Use a checkpoint in one of these, or the unquantized one");
+    }
+  }
+  if (ours) {
+    return read_mlx_quantization(*ours, "quantization");
+  }
+  if (foreign) {
+    return read_mlx_quantization(*foreign, "quantization_config");
+  }
+  return std::nullopt;
+}
+
+const Family& family_named(const std::string& name) {
+  if (const Family* family = find_family(name)) {
+    return *family;
+  }
+  const std::vector<std::string> known = known_families();
+  fail<UnsupportedError>(
+      fmt::format("model_type is {}", shown(name)),
+      fmt::format("The families known are {}", fmt::join(known, ", ")),
+      did_you_mean(name, known));
+}
+
+ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
+  const Json* text = outer.find("text_config");
+  if (!text) {
+    outer.refuse("text_config", "The language model is described there");
+  }
+  for (std::string_view name :
+       {"vision_config", "mm_tokens_per_image", "projector_hidden_act"}) {
+    outer.find(name);
+  }
+  Fields config(*text, "text_config.");
+  const std::string inner =
+      config.text("model_type").value_or(std::string(wrapper.text_family));
+  if (inner != wrapper.text_family) {
+    fail<UnsupportedError>(
+        fmt::format("text_config.model_type is {}", shown(inner)),
+        fmt::format(
+            "In a config of {} it must be {}",
+            wrapper.name,
+            wrapper.text_family),
+        "");
+  }
+  const Family& family = family_named(inner);
+  ModelSpec spec = read_text_config(config, family);
+  spec.family = wrapper.name;
+  if (!config.find("tie_word_embeddings")) {
+    spec.tied_embeddings =
+        outer.flag("tie_word_embeddings").value_or(family.tied);
+  }
+  outer.find("tie_word_embeddings");
+  read_tokens(outer, spec);
+  read_quantization(config);
+  refuse_unknown_fields(config, fmt::format("family {}", wrapper.name));
+  return spec;
+}
+
+}  // namespace
+
+void refuse_unknown_fields(const Fields& fields, std::string_view owner) {
+  for (const std::string& name : fields.unread()) {
+    const Json& value = fields.object().at(name);
+    if (is_harmless_field(name) || is_neutral(name, value)) {
+      continue;
+    }
+    const std::string near = did_you_mean(name, fields.known());
+    fail<UnsupportedError>(
+        fmt::format(
+            "{} is {}, and {} has no such field",
+            fields.label(name),
+            shown(value),
+            owner),
+        "It may change what the model computes, so it isn't ignored",
+        near.empty() ? "Remove it if it means nothing" : near);
+  }
+}
+
+ModelSpec read_config(const Json& config) {
+  Fields fields(config, "");
+  const auto type = fields.text("model_type");
+  if (!type) {
+    fields.refuse("model_type", "It names the family of the model");
+  }
+  const auto wrapper = std::find_if(
+      kWrappers.begin(),
+      kWrappers.end(),
+      [&](const Wrapper& candidate) { return candidate.name == *type; });
+  ModelSpec spec = wrapper != kWrappers.end()
+                       ? read_wrapped(fields, *wrapper)
+                       : read_text_config(fields, family_named(*type));
+  spec.quantization = read_quantization(fields);
+  refuse_unknown_fields(fields, "family " + *type);
+  return spec;
+}
+
+std::vector<std::string> known_families() {
+  std::vector<std::string> names;
+  for (const Family& family : families()) {
+    names.emplace_back(family.name);
+  }
+  for (const Wrapper& wrapper : kWrappers) {
+    names.emplace_back(wrapper.name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace roofline

@@ -1,0 +1,303 @@
+#include "roofline/spec/read_rope.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/spec/rope.h"
+
+namespace roofline {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr NumberRange kTheta{1.001, 1e15};
+constexpr NumberRange kFactor{1e-6, 1e6};
+constexpr NumberRange kWeight{0.0, 1e6};
+constexpr std::string_view kFull = "full_attention";
+constexpr std::string_view kSliding = "sliding_attention";
+
+const std::vector<std::pair<std::string, RopeScaling>> kKinds = {
+    {"default", RopeScaling::none},
+    {"linear", RopeScaling::linear},
+    {"dynamic", RopeScaling::dynamic},
+    {"llama3", RopeScaling::llama3},
+    {"yarn", RopeScaling::yarn},
+    {"longrope", RopeScaling::longrope},
+};
+
+/// What stands beside the description of the scaling.
+struct Beside {
+  const Family& family;
+  int head_dim = 0;
+  std::int64_t context_tokens = 0;
+  double theta = 0;
+  std::optional<double> partial;
+  std::optional<std::int64_t> original_context;
+};
+
+RopeScaling kind_named(const std::string& name, const Family& family) {
+  if (family.longrope_original_context && (name == "su" || name == "yarn")) {
+    return RopeScaling::longrope;
+  }
+  std::vector<std::string> names;
+  for (const auto& [known, kind] : kKinds) {
+    if (known == name) {
+      return kind;
+    }
+    names.push_back(known);
+  }
+  fail<UnsupportedError>(
+      fmt::format("rope_type is {}", shown(name)),
+      fmt::format("The kinds of scaling known are {}", fmt::join(names, ", ")),
+      did_you_mean(name, names));
+}
+
+int rotated_dims(Fields& fields, const Beside& beside) {
+  std::optional<double> partial =
+      fields.number("partial_rotary_factor", {0.0, 1.0});
+  partial = partial ? partial : beside.partial;
+  const double share = partial.value_or(1.0);
+  if (share != 1.0 && !beside.family.partial_rotary) {
+    fail<UnsupportedError>(
+        fmt::format("partial_rotary_factor is {}", share),
+        fmt::format(
+            "Models of family {} rotate whole heads",
+            beside.family.name),
+        "");
+  }
+  const int dims = static_cast<int>(beside.head_dim * share);
+  if (dims < 2 || (dims == beside.head_dim && dims % 2 != 0)) {
+    fail<CheckpointError>(
+        fmt::format(
+            "{} of {} dims of a head would be rotated",
+            dims,
+            beside.head_dim),
+        "Dims rotate in pairs",
+        "Check head_dim and partial_rotary_factor");
+  }
+  return dims;
+}
+
+double original_context(Fields& fields, const Beside& beside) {
+  const IntRange range{2, kMaxContext};
+  const std::optional<std::int64_t> inner =
+      fields.integer("original_max_position_embeddings", range);
+  if (beside.original_context) {
+    return static_cast<double>(*beside.original_context);
+  }
+  if (beside.family.longrope_original_context) {
+    return *beside.family.longrope_original_context;
+  }
+  return static_cast<double>(inner.value_or(beside.context_tokens));
+}
+
+void read_llama3(Fields& fields, RopeRecipe& recipe) {
+  recipe.factor = fields.needed_number("factor", kFactor);
+  recipe.low_frequency_factor =
+      fields.needed_number("low_freq_factor", kFactor);
+  recipe.high_frequency_factor =
+      fields.needed_number("high_freq_factor", kFactor);
+  if (recipe.high_frequency_factor <= recipe.low_frequency_factor) {
+    fields.refuse(
+        "high_freq_factor",
+        fmt::format(
+            "It must be above low_freq_factor, {}",
+            recipe.low_frequency_factor));
+  }
+}
+
+void read_yarn(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
+  const double ratio =
+      static_cast<double>(beside.context_tokens) / recipe.original_context;
+  recipe.factor = fields.number("factor", kFactor).value_or(ratio);
+  recipe.attention_factor = fields.number("attention_factor", kFactor);
+  recipe.mscale = fields.number("mscale", kWeight);
+  recipe.mscale_all_dims = fields.number("mscale_all_dim", kWeight);
+  // The reference takes zero for absent.
+  const double fast = fields.number("beta_fast", kWeight).value_or(0.0);
+  const double slow = fields.number("beta_slow", kWeight).value_or(0.0);
+  recipe.beta_fast = fast == 0.0 ? 32.0 : fast;
+  recipe.beta_slow = slow == 0.0 ? 1.0 : slow;
+  recipe.truncate = fields.flag("truncate").value_or(true);
+}
+
+std::vector<float> read_factors(
+    Fields& fields,
+    std::string_view name,
+    int dims) {
+  const auto wanted = static_cast<std::size_t>((dims + 1) / 2);
+  const auto numbers = fields.numbers(name, kFactor, kMaxHeadDim);
+  if (!numbers || numbers->size() != wanted) {
+    fields.refuse(
+        name,
+        fmt::format("There must be one number for each of {} pairs", wanted));
+  }
+  return {numbers->begin(), numbers->end()};
+}
+
+void read_longrope(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
+  const double ratio =
+      static_cast<double>(beside.context_tokens) / recipe.original_context;
+  recipe.factor = fields.number("factor", kFactor).value_or(ratio);
+  recipe.attention_factor = fields.number("attention_factor", kFactor);
+  recipe.short_factors = read_factors(fields, "short_factor", recipe.dims);
+  recipe.long_factors = read_factors(fields, "long_factor", recipe.dims);
+}
+
+void read_dynamic(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
+  recipe.factor = fields.needed_number("factor", kFactor);
+  recipe.original_context = static_cast<double>(beside.context_tokens);
+  if (recipe.dims <= 2 || recipe.dims % 2 != 0) {
+    fields.refuse("rope_type", "It needs an even number of dims above 2");
+  }
+  const auto original =
+      fields.integer("original_max_position_embeddings", {2, kMaxContext});
+  if (original && *original != beside.context_tokens) {
+    fail<UnsupportedError>(
+        fmt::format(
+            "{} is {}",
+            fields.label("original_max_position_embeddings"),
+            *original),
+        "Dynamic scaling starts at max_position_embeddings",
+        "Give both the same value");
+  }
+}
+
+/// Fields that say nothing in this kind of scaling.
+void read_neutral(Fields& fields, RopeScaling scaling) {
+  fields.find("finetuned");
+  if (scaling != RopeScaling::none && scaling != RopeScaling::linear) {
+    return;
+  }
+  fields.find("original_max_position_embeddings");
+  if (scaling == RopeScaling::none) {
+    const auto factor = fields.number("factor", kFactor);
+    if (factor && *factor != 1.0) {
+      fields.refuse("factor", "There is no rope_type that would use it");
+    }
+  }
+}
+
+RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
+  Fields fields(object, std::move(prefix));
+  const auto old_name = fields.text("type");
+  const std::string kind =
+      fields.text("rope_type").value_or(old_name.value_or("default"));
+  RopeRecipe recipe;
+  recipe.scaling = kind_named(kind, beside.family);
+  recipe.theta = fields.number("rope_theta", kTheta).value_or(beside.theta);
+  recipe.dims = rotated_dims(fields, beside);
+  switch (recipe.scaling) {
+    case RopeScaling::none:
+      break;
+    case RopeScaling::linear:
+      recipe.factor = fields.needed_number("factor", kFactor);
+      break;
+    case RopeScaling::dynamic:
+      read_dynamic(fields, beside, recipe);
+      break;
+    case RopeScaling::llama3:
+      recipe.original_context = original_context(fields, beside);
+      read_llama3(fields, recipe);
+      break;
+    case RopeScaling::yarn:
+      recipe.original_context = original_context(fields, beside);
+      read_yarn(fields, beside, recipe);
+      break;
+    case RopeScaling::longrope:
+      recipe.original_context = original_context(fields, beside);
+      read_longrope(fields, beside, recipe);
+      break;
+  }
+  read_neutral(fields, recipe.scaling);
+  refuse_unknown_fields(fields, "rope scaling " + kind);
+  return make_rope(recipe);
+}
+
+/// The object at a field, or an empty one. Throws if it is something else.
+Json object_at(Fields& fields, std::string_view name) {
+  const Json* value = fields.find(name);
+  if (!value) {
+    return Json::object();
+  }
+  if (!value->is_object()) {
+    fields.refuse(name, "It must be an object");
+  }
+  return *value;
+}
+
+/// Newer values under older ones of the same meaning; they must not disagree.
+void merge(Json& into, const Json& from) {
+  for (const auto& [name, value] : from.items()) {
+    if (value.is_null()) {
+      continue;
+    }
+    const auto found = into.find(name);
+    if (found != into.end() && !found->is_null() && *found != value) {
+      fail<CheckpointError>(
+          fmt::format(
+              "{} is {} in rope_scaling and {} in rope_parameters",
+              name,
+              shown(value),
+              shown(*found)),
+          "Both describe the same scaling",
+          "Remove one of them");
+    }
+    into[name] = value;
+  }
+}
+
+bool has_any(const Json& object, std::string_view a, std::string_view b) {
+  return object.contains(a) || object.contains(b);
+}
+
+LayerRopes read_both(
+    const Json& parameters,
+    const Json& scaling,
+    const Beside& full,
+    const Beside& sliding) {
+  Fields fields(parameters, "rope_parameters.");
+  Json global = object_at(fields, kFull);
+  const Json local = object_at(fields, kSliding);
+  refuse_unknown_fields(fields, "rope per layer type");
+  merge(global, scaling);
+  return {
+      read_rope(global, "rope_parameters.full_attention.", full),
+      read_rope(local, "rope_parameters.sliding_attention.", sliding)};
+}
+
+}  // namespace
+
+LayerRopes read_ropes(
+    Fields& config,
+    const Family& family,
+    int head_dim,
+    std::int64_t context_tokens) {
+  const Json scaling = object_at(config, "rope_scaling");
+  Json parameters = object_at(config, "rope_parameters");
+  Beside beside{family, head_dim, context_tokens, 0.0, {}, {}};
+  beside.theta =
+      config.number("rope_theta", kTheta).value_or(family.rope_theta);
+  beside.partial = config.number("partial_rotary_factor", {0.0, 1.0});
+  beside.original_context =
+      config.integer("original_max_position_embeddings", {2, kMaxContext});
+  if (family.local_rope_theta) {
+    Beside local = beside;
+    local.theta = config.number("rope_local_base_freq", kTheta)
+                      .value_or(*family.local_rope_theta);
+    return read_both(parameters, scaling, beside, local);
+  }
+  if (has_any(parameters, kFull, kSliding)) {
+    return read_both(parameters, scaling, beside, beside);
+  }
+  merge(parameters, scaling);
+  const char* prefix = scaling.empty() ? "rope_parameters." : "rope_scaling.";
+  const RopeSpec rope = read_rope(parameters, prefix, beside);
+  return {rope, rope};
+}
+
+}  // namespace roofline

@@ -1,0 +1,31 @@
+// Reads how a config.json describes its rotary positions, in any of the styles
+// in use: rope_theta with rope_scaling, rope_parameters flat, rope_parameters
+// per layer type.
+#pragma once
+
+#include <cstdint>
+
+#include "roofline/spec/families.h"
+#include "roofline/spec/fields.h"
+#include "roofline/spec/model_spec.h"
+
+namespace roofline {
+
+struct LayerRopes {
+  RopeSpec full;
+  RopeSpec sliding;
+};
+
+/// context_tokens: max_position_embeddings. Throws CheckpointError or
+/// UnsupportedError, naming the field.
+LayerRopes read_ropes(
+    Fields& config,
+    const Family& family,
+    int head_dim,
+    std::int64_t context_tokens);
+
+/// Throws UnsupportedError for the first field that was never read and isn't
+/// known to be neutral. owner: "family llama", "rope scaling yarn".
+void refuse_unknown_fields(const Fields& fields, std::string_view owner);
+
+}  // namespace roofline

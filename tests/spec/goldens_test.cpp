@@ -1,0 +1,70 @@
+#include <map>
+
+#include "roofline/spec/tensor_names.h"
+#include "spec/spec_testing.h"
+
+namespace roofline {
+namespace {
+
+using Json = nlohmann::json;
+using Shapes = std::map<std::string, std::vector<std::int64_t>>;
+
+/// Names and shapes from a safetensors header.
+Shapes stored_shapes(const std::string& golden) {
+  std::ifstream file(
+      golden_path(golden) / "model.safetensors",
+      std::ios::binary);
+  std::uint64_t size = 0;
+  file.read(reinterpret_cast<char*>(&size), sizeof size);
+  std::string header(static_cast<std::size_t>(size), '\0');
+  file.read(header.data(), static_cast<std::streamsize>(size));
+  Shapes shapes;
+  const Json entries = Json::parse(header);
+  for (const auto& [name, entry] : entries.items()) {
+    if (name != "__metadata__") {
+      shapes[name] = entry.at("shape").get<std::vector<std::int64_t>>();
+    }
+  }
+  return shapes;
+}
+
+std::string without_weight(const std::string& name) {
+  const std::string end = ".weight";
+  const bool has = name.size() > end.size() &&
+                   name.compare(name.size() - end.size(), end.size(), end) == 0;
+  return has ? name.substr(0, name.size() - end.size()) : name;
+}
+
+class Golden : public testing::TestWithParam<std::string> {};
+
+TEST_P(Golden, ConfigNamesExactlyTheStoredTensors) {
+  const ModelSpec spec = read_config(golden_config(GetParam()));
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> found;
+  for (const auto& [name, shape] : stored_shapes(GetParam())) {
+    const std::int64_t cols = shape.back();
+    for (const NamedRows& part :
+         map_tensor_name(without_weight(name), NameStyle::hugging_face, spec)) {
+      const std::int64_t stored = shape.size() == 1 ? 1 : shape.front();
+      const std::int64_t rows = part.rows == 0 ? stored : part.rows;
+      EXPECT_LE(part.row_begin + rows, stored) << name;
+      EXPECT_TRUE(found.emplace(part.name, std::pair(rows, cols)).second)
+          << part.name << " comes twice";
+    }
+  }
+  for (const ExpectedTensor& wanted : expected_tensors(spec)) {
+    const auto at = found.find(wanted.name);
+    ASSERT_NE(at, found.end()) << wanted.name << " is missing";
+    EXPECT_EQ(at->second, std::pair(wanted.rows, wanted.cols)) << wanted.name;
+    found.erase(at);
+  }
+  EXPECT_TRUE(found.empty()) << found.begin()->first << " isn't expected";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    Golden,
+    testing::ValuesIn(golden_names()),
+    [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace roofline
