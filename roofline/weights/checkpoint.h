@@ -53,9 +53,16 @@ class Checkpoint {
   virtual std::optional<std::string> chat_template() const = 0;
 };
 
+/// The tokenizer and the chat template alone, for what opens nothing else:
+/// works for folders and GGUF files without weights and of families that aren't
+/// known. Errors as for the members above.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model);
+std::optional<std::string> load_chat_template(
+    const std::filesystem::path& model);
+
 /// Resolves what a user may write for MODEL to a path: a file, a folder, a
 /// short name in the registry folder, or a name in the Hugging Face cache.
 /// Empty: the bundled model. Throws UserError with the nearest names.
 std::filesystem::path resolve_model(std::string_view name);
 
-} // namespace roofline
+}  // namespace roofline

@@ -1,0 +1,209 @@
+#include <fmt/format.h>
+
+#include <system_error>
+
+#include "roofline/base/errors.h"
+#include "roofline/spec/read_config.h"
+#include "roofline/weights/json_file.h"
+#include "roofline/weights/mlx_packed.h"
+#include "roofline/weights/name_tensors.h"
+#include "roofline/weights/opened_checkpoint.h"
+#include "roofline/weights/printable.h"
+#include "roofline/weights/shards.h"
+#include "roofline/weights/text_files.h"
+
+namespace roofline {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() &&
+         text.substr(text.size() - end.size()) == end;
+}
+
+bool is_file(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
+class FolderCheckpoint final : public OpenedCheckpoint {
+ public:
+  explicit FolderCheckpoint(const fs::path& folder)
+      : OpenedCheckpoint(folder),
+        config_(read_json_file(folder / "config.json")),
+        shards_(folder) {
+    spec_ = read_config(config_);
+    tensors_ = name_tensors(
+        read_sources(),
+        NameStyle::hugging_face,
+        config_.contains("tie_word_embeddings") || spec_.tied_embeddings
+            ? TieFlag::decided
+            : TieFlag::by_tensors,
+        spec_,
+        folder.string(),
+        "config.json");
+    read_generation_config();
+    std::vector<fs::path> files = shards_.paths();
+    files.push_back(folder / "config.json");
+    fingerprint_ = fingerprint_files(files);
+  }
+
+  void release(const Tensor& tensor) const override {
+    for (const SafetensorsFile& file : shards_.files()) {
+      file.release(tensor.bytes);
+      file.release(tensor.affine.scales);
+      file.release(tensor.affine.biases);
+    }
+  }
+
+  std::string format() const override {
+    std::string out = "safetensors";
+    if (shards_.files().size() > 1) {
+      out += fmt::format(", {} shards", shards_.files().size());
+    }
+    return packed_ ? out + " (MLX)" : out;
+  }
+
+  std::size_t file_bytes() const override {
+    std::size_t sum = 0;
+    for (const SafetensorsFile& file : shards_.files()) {
+      sum += file.file_bytes();
+    }
+    return sum;
+  }
+
+  std::unique_ptr<Tokenizer> load_tokenizer() const override {
+    return folder_tokenizer(path_);
+  }
+  std::optional<std::string> chat_template() const override {
+    return folder_chat_template(path_);
+  }
+
+ private:
+  std::vector<Tensor> read_sources() {
+    std::vector<Tensor> out;
+    for (const SafetensorsEntry* entry : shards_.entries()) {
+      if (is_side_tensor(entry->name)) {
+        continue;
+      }
+      if (entry->dtype == "U32" && ends_with(entry->name, ".weight")) {
+        out.push_back(read_packed(*entry));
+      } else if (entry->encoding()) {
+        out.push_back(shaped_tensor(*entry));
+      } else {
+        refuse_if_needed(*entry);
+      }
+    }
+    return out;
+  }
+
+  /// Scales and biases belong to the packed tensor beside them.
+  bool is_side_tensor(const std::string& name) const {
+    for (std::string_view end : {".scales", ".biases"}) {
+      if (ends_with(name, end)) {
+        const std::string module = name.substr(0, name.size() - end.size());
+        const SafetensorsEntry* weight = shards_.find(module + ".weight");
+        return weight != nullptr && weight->dtype == "U32";
+      }
+    }
+    return false;
+  }
+
+  Tensor read_packed(const SafetensorsEntry& weight) {
+    const std::string label = path_.string();
+    const std::string module =
+        weight.name.substr(0, weight.name.size() - 7);  // ".weight"
+    const auto packing = packing_of(module, config_, label);
+    if (!packing) {
+      fail<CheckpointError>(
+          fmt::format("{}: can't read {}", label, printable(weight.name)),
+          "It is packed (U32), but config.json has no \"quantization\" for it",
+          "Check that config.json belongs to these weights");
+    }
+    packed_ = true;
+    return mlx_tensor(
+        weight,
+        shards_.find(module + ".scales"),
+        shards_.find(module + ".biases"),
+        *packing,
+        label);
+  }
+
+  /// Buffers of other dtypes (masks, positions) are no obstacle; weights are.
+  void refuse_if_needed(const SafetensorsEntry& entry) const {
+    std::string_view name = entry.name;
+    if (ends_with(name, ".weight")) {
+      name.remove_suffix(7);
+    }
+    if (!map_tensor_name(name, NameStyle::hugging_face, spec_).empty()) {
+      fail<UnsupportedError>(
+          fmt::format(
+              "{}: can't read {}",
+              path_.string(),
+              printable(entry.name)),
+          fmt::format(
+              "Its dtype is {}; F32, F16, BF16 and MLX's packed U32 can be "
+              "read",
+              entry.dtype),
+          "Convert the checkpoint to one of these");
+    }
+  }
+
+  /// The tokens that end a text are often listed only there.
+  void read_generation_config() {
+    const fs::path file = path_ / "generation_config.json";
+    if (!is_file(file)) {
+      return;
+    }
+    const json config = read_json_file(file);
+    const json eos =
+        config.is_object() ? config.value("eos_token_id", json()) : json();
+    for (const json& token : eos.is_array() ? eos : json::array({eos})) {
+      if (token.is_null()) {
+        continue;
+      }
+      if (!token.is_number_integer() || token < 0) {
+        fail<CheckpointError>(
+            file.string() + " can't be right",
+            fmt::format(
+                "Its eos_token_id has {}; a token's number is from 0 to {}",
+                printable(token.dump()),
+                spec_.vocab - 1),
+            "Repair the file or take it away");
+      }
+      if (token < spec_.vocab) {  // the model can't say any other
+        add_eos(token.get<std::int64_t>());
+      }
+    }
+  }
+
+  json config_;
+  Shards shards_;
+  bool packed_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_folder(const fs::path& folder) {
+  const bool has_config = is_file(folder / "config.json");
+  const bool has_weights = is_file(folder / "model.safetensors") ||
+                           is_file(folder / "model.safetensors.index.json");
+  if (!has_config || !has_weights) {
+    const fs::path gguf = only_gguf_in(folder);
+    if (!gguf.empty()) {
+      return open_gguf(gguf);
+    }
+  }
+  if (!has_config) {
+    fail<CheckpointError>(
+        folder.string() + " is no model",
+        "It has neither a config.json nor a .gguf file",
+        "Name a folder in Hugging Face or MLX layout, or a GGUF file");
+  }
+  return std::make_unique<FolderCheckpoint>(folder);
+}
+
+}  // namespace roofline

@@ -1,0 +1,208 @@
+#include "roofline/weights/name_tensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/weights/printable.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+
+std::string_view without_weight(std::string_view name) {
+  if (name.size() > kWeight.size() &&
+      name.substr(name.size() - kWeight.size()) == kWeight) {
+    name.remove_suffix(kWeight.size());
+  }
+  return name;
+}
+
+std::span<const std::byte> slice(
+    std::span<const std::byte> bytes,
+    const Tensor& tensor,
+    const NamedRows& wanted) {
+  const std::size_t row = bytes.size() / static_cast<std::size_t>(tensor.rows);
+  return bytes.subspan(
+      row * static_cast<std::size_t>(wanted.row_begin),
+      row * static_cast<std::size_t>(wanted.rows));
+}
+
+/// The rows that `wanted` names. A vector's elements count as its rows.
+Tensor take_rows(
+    const Tensor& source,
+    NamedRows wanted,
+    const std::string& label,
+    std::string_view config) {
+  Tensor out = source;
+  out.name = wanted.name;
+  if (wanted.rows == 0 && wanted.row_begin == 0) {
+    return out;
+  }
+  Tensor whole = source;
+  const bool vector = source.rows == 1;
+  if (vector) {
+    std::swap(whole.rows, whole.cols);
+  }
+  if (wanted.rows == 0) {
+    wanted.rows = whole.rows - wanted.row_begin;
+  }
+  if (wanted.row_begin < 0 || wanted.rows <= 0 ||
+      wanted.row_begin > whole.rows - wanted.rows) {
+    fail<CheckpointError>(
+        fmt::format(
+            "{}: tensor {} is too small",
+            label,
+            printable(source.name)),
+        fmt::format(
+            "It has {} rows; {} asks for rows {} to {} of it as {}",
+            whole.rows,
+            config,
+            wanted.row_begin,
+            wanted.row_begin + wanted.rows,
+            wanted.name),
+        fmt::format("Check that {} belongs to these weights", config));
+  }
+  out.rows = vector ? 1 : wanted.rows;
+  out.cols = vector ? wanted.rows : whole.cols;
+  out.bytes = slice(source.bytes, whole, wanted);
+  out.affine.scales = slice(source.affine.scales, whole, wanted);
+  out.affine.biases = slice(source.affine.biases, whole, wanted);
+  return out;
+}
+
+class Namer {
+ public:
+  Namer(
+      const ModelSpec& spec,
+      const std::string& label,
+      std::string_view config)
+      : spec_(spec), label_(label), config_(config) {}
+
+  void add(const Tensor& source, NameStyle style) {
+    for (const NamedRows& wanted :
+         map_tensor_name(without_weight(source.name), style, spec_)) {
+      const auto [place, added] = tensors_.emplace(
+          wanted.name,
+          take_rows(source, wanted, label_, config_));
+      const auto [origin, first] = origins_.emplace(wanted.name, source.name);
+      if (!added) {
+        fail<CheckpointError>(
+            fmt::format("{} has two tensors for {}", label_, wanted.name),
+            fmt::format(
+                "Both {} and {} claim to be it",
+                printable(origin->second),
+                printable(source.name)),
+            "Take a checkpoint that was saved once");
+      }
+    }
+  }
+
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+
+  /// Moves out what the spec asks for, checked.
+  std::vector<Tensor> take(const std::vector<ExpectedTensor>& expected) {
+    std::vector<Tensor> out;
+    for (const ExpectedTensor& wanted : expected) {
+      const auto found = tensors_.find(wanted.name);
+      if (found == tensors_.end()) {
+        fail_missing(wanted);
+      }
+      check_shape(found->second, wanted);
+      out.push_back(std::move(found->second));
+      tensors_.erase(found);
+    }
+    if (!tensors_.empty()) {
+      fail_superfluous(tensors_.begin()->first);
+    }
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+      return a.name < b.name;
+    });
+    return out;
+  }
+
+  void drop(const std::string& name) { tensors_.erase(name); }
+
+ private:
+  [[noreturn]] void fail_missing(const ExpectedTensor& wanted) const {
+    fail<CheckpointError>(
+        fmt::format("{} lacks the tensor {}", label_, wanted.name),
+        fmt::format(
+            "{} asks for one of {} × {}",
+            config_,
+            wanted.rows,
+            wanted.cols),
+        fmt::format(
+            "Check that all files of the checkpoint are there and that {} "
+            "belongs to them",
+            config_));
+  }
+
+  [[noreturn]] void fail_superfluous(const std::string& name) const {
+    fail<CheckpointError>(
+        fmt::format(
+            "{} has the tensor {} that {} doesn't ask for",
+            label_,
+            printable(origins_.at(name)),
+            config_),
+        "Leaving it out would change what the model says",
+        fmt::format("Check that {} belongs to these weights", config_));
+  }
+
+  void check_shape(const Tensor& tensor, const ExpectedTensor& wanted) const {
+    if (tensor.rows == wanted.rows && tensor.cols == wanted.cols) {
+      return;
+    }
+    fail<CheckpointError>(
+        fmt::format(
+            "{}: tensor {} and {} disagree",
+            label_,
+            printable(origins_.at(wanted.name)),
+            config_),
+        fmt::format(
+            "{} says {} × {} for {}, but the tensor has {} × {}",
+            config_,
+            wanted.rows,
+            wanted.cols,
+            wanted.name,
+            tensor.rows,
+            tensor.cols),
+        fmt::format("Check that {} belongs to these weights", config_));
+  }
+
+  const ModelSpec& spec_;
+  const std::string& label_;
+  std::string_view config_;
+  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> origins_;
+};
+
+}  // namespace
+
+std::vector<Tensor> name_tensors(
+    std::vector<Tensor> sources,
+    NameStyle style,
+    TieFlag tie,
+    ModelSpec& spec,
+    const std::string& label,
+    std::string_view config) {
+  Namer namer(spec, label, config);
+  for (const Tensor& source : sources) {
+    namer.add(source, style);
+  }
+  if (tie == TieFlag::by_tensors) {
+    spec.tied_embeddings = !namer.has("head");
+  }
+  if (spec.tied_embeddings) {
+    // The flag wins over a stored copy of the head, as in `transformers`.
+    namer.drop("head");
+  }
+  return namer.take(expected_tensors(spec));
+}
+
+}  // namespace roofline
