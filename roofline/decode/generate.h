@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,41 +36,57 @@ struct GenerateOptions {
   int prefill_chunk = 512;
 };
 
+/// Throws UserError naming the option and its range; the sampling options and
+/// stop strings included.
+void validate(const GenerateOptions& options);
+
 enum class FinishReason { stop_token, stop_string, length, cancelled };
 
 struct GenerateStats {
   int prompt_tokens = 0;
-  int cached_tokens = 0;  ///< of the prompt, found in the cache
-  int generated_tokens = 0;
+  int cached_tokens = 0;     ///< of the prompt, found in the cache
+  int dropped_tokens = 0;    ///< of the prompt, left out because it rolled
+  int generated_tokens = 0;  ///< without a stop token
   double prefill_seconds = 0;
   double first_token_seconds = 0;  ///< from the call to the first token
   double decode_seconds = 0;       ///< from the first token to the last
+  /// 0 when nothing was measured.
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
 };
 
 struct GenerateResult {
+  /// All that was drawn, without the stop token. Those of a stop string are
+  /// here, though not in `text`.
   std::vector<std::int32_t> tokens;
-  std::string text;
+  std::string text;  ///< the pieces given to on_text, joined
   FinishReason finish = FinishReason::length;
   std::uint64_t seed = 0;
-  std::vector<Sample> logprobs;  ///< when top_logprobs > 0
+  std::vector<Sample> logprobs;  ///< one a token, when top_logprobs > 0
   GenerateStats stats;
 };
 
 class Generator {
  public:
+  /// Both must outlive it.
   Generator(Decoder& decoder, const Tokenizer& tokenizer);
   ~Generator();
+  Generator(Generator&&) noexcept;
 
   /// Runs the prompt. on_text gets pieces of valid UTF-8 as they are sure to
-  /// be kept (never part of a stop string). `cancel` is looked at between
-  /// steps. Throws UserError when prompt and max_tokens exceed the context.
+  /// be kept (never part of a stop string); it may be empty. `cancel` is looked
+  /// at between steps and between chunks of the prompt. Throws UserError when
+  /// the prompt doesn't fit into the context (see ContextOverflow); an answer
+  /// that would not is cut to what fits.
   GenerateResult run(
       std::span<const std::int32_t> prompt,
       const GenerateOptions& options,
       const std::function<void(std::string_view)>& on_text,
       const std::atomic<bool>* cancel = nullptr);
+
+  /// Runs two steps on a cache of their own, so that a GPU compiles its kernels
+  /// before the first prompt. Does nothing on a CPU.
+  void warm_up();
 
   /// Forgets the conversation.
   void reset();

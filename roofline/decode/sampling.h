@@ -1,6 +1,6 @@
 // From one row of logits to one token: penalties and biases, then truncation
-// (top-k, typical, top-p, min-p, XTC), then a draw. Does not sort the
-// vocabulary unless asked for something that needs it.
+// (top-k, typical, top-p, min-p, XTC), then a draw at the temperature. Never
+// sorts the vocabulary. A draw depends on seed and step alone.
 #pragma once
 
 #include <cstdint>
@@ -58,7 +58,8 @@ struct Sample {
 
 class Sampler {
  public:
-  /// breaker_tokens: ids that end a DRY match, from sequence_breakers.
+  /// breaker_tokens: ids that end a DRY match (see dry_breakers.h). Throws as
+  /// validate().
   Sampler(
       const SamplingOptions& options,
       std::vector<std::int32_t> breaker_tokens);
@@ -66,7 +67,8 @@ class Sampler {
   Sampler(Sampler&&) noexcept;
 
   /// logits [vocab], changed in place. history: prompt and output so far.
-  /// banned: tokens that must not be drawn (ignore-eos, min tokens).
+  /// banned: tokens that must not be drawn (ignore-eos, min tokens). Throws
+  /// CheckpointError for NaN and +inf, UserError when nothing is left to draw.
   Sample sample(
       std::span<float> logits,
       std::span<const std::int32_t> history,

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/text/utf8.h"
 
 namespace roofline {
 
@@ -18,7 +19,7 @@ StopStrings::StopStrings(std::vector<std::string> strings)
           "It would end every answer before its first token",
           "Give it at least one character or leave it out");
     }
-    if (!is_utf8(string)) {
+    if (first_invalid_utf8(string)) {
       fail<UserError>(
           "A stop string is not valid UTF-8",
           "Answers are UTF-8, so it could never be found",
@@ -107,37 +108,6 @@ std::span<const std::int32_t> StopTokens::banned(int generated) const {
 
 bool StopTokens::stops(std::int32_t token) const {
   return std::binary_search(stopping_.begin(), stopping_.end(), token);
-}
-
-bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const int more = lead < 0x80                   ? 0
-                     : lead >= 0xC2 && lead < 0xE0 ? 1
-                     : lead >= 0xE0 && lead < 0xF0 ? 2
-                     : lead >= 0xF0 && lead < 0xF5 ? 3
-                                                   : -1;
-    if (more < 0 || i + more >= text.size()) {
-      return false;
-    }
-    std::uint32_t code = more == 0 ? lead : lead & (0x3F >> more);
-    for (int k = 1; k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) {
-        return false;
-      }
-      code = code << 6 | (next & 0x3F);
-    }
-    const bool overlong =
-        (more == 2 && code < 0x800) || (more == 3 && code < 0x10000);
-    const bool surrogate = code >= 0xD800 && code < 0xE000;
-    if (overlong || surrogate || code > 0x10FFFF) {
-      return false;
-    }
-    i += more + 1;
-  }
-  return true;
 }
 
 }  // namespace roofline

@@ -64,7 +64,4 @@ class StopTokens {
   int min_tokens_ = 0;
 };
 
-/// Whether `text` is valid UTF-8 (no surrogates, nothing overlong).
-bool is_utf8(std::string_view text);
-
 }  // namespace roofline

@@ -9,19 +9,33 @@
 namespace roofline {
 
 struct MachineProfile {
+  /// The processor's own name, or the GPU's.
   std::string cpu;
+  /// CPU threads that read; 0 for a GPU.
   int threads = 0;
   /// Read bandwidth with all threads, bytes a second, over a working set of
-  /// working_set_bytes (larger than the last-level cache).
+  /// working_set_bytes (larger than the last-level cache). For a GPU: bytes
+  /// read and written by a large copy. The best of several passes: whatever
+  /// else runs can only make a pass slower.
   double read_bandwidth = 0;
   std::size_t working_set_bytes = 0;
 };
 
-/// The kept profile for this processor and thread count, or none.
+/// The kept profile for this processor and thread count, or none (also when
+/// the file that keeps them is broken).
 std::optional<MachineProfile> load_machine_profile(int threads);
-/// Measures (well under a second) and keeps the profile.
+/// Measures (well under a second) and keeps the profile. Holds some 32 MB
+/// resident meanwhile, not the working set.
 MachineProfile measure_machine(int threads);
 /// Kept, else measured.
 MachineProfile machine_profile(int threads);
 
-} // namespace roofline
+/// The same for MLX's default GPU. Throws UnsupportedError when there is none.
+MachineProfile gpu_profile();
+
+/// The profile of the device that a decoder runs on: gpu_profile() when MLX's
+/// default device is a GPU, else machine_profile() of the global pool's
+/// threads.
+MachineProfile current_profile();
+
+}  // namespace roofline

@@ -157,24 +157,5 @@ TEST(StopTokens, IgnoreTheModelsOwnWhenAsked) {
   EXPECT_EQ(rules.banned(100)[0], 2);
 }
 
-TEST(IsUtf8, KnowsTheBordersOfTheEncoding) {
-  EXPECT_TRUE(is_utf8(""));
-  EXPECT_TRUE(is_utf8("aé€😀"));
-  EXPECT_TRUE(is_utf8("\xF4\x8F\xBF\xBF"));
-  for (const char* bad :
-       {"\x80",
-        "\xC3",
-        "\xC0\x80",
-        "\xE0\x80\x80",
-        "\xED\xA0\x80",
-        "\xF0\x80\x80\x80",
-        "\xF4\x90\x80\x80",
-        "\xF5\x80\x80\x80",
-        "\xE2\x82",
-        "\xE2\x28\xA1"}) {
-    EXPECT_FALSE(is_utf8(bad));
-  }
-}
-
 }  // namespace
 }  // namespace roofline

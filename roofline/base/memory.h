@@ -1,0 +1,16 @@
+// How much memory this process holds, as the system counts it.
+#pragma once
+
+#include <cstddef>
+
+namespace roofline {
+
+/// Bytes resident now: Linux VmRSS, macOS the physical footprint. 0 when the
+/// system won't tell.
+std::size_t resident_bytes();
+
+/// The most that was ever resident, from the process's start: Linux VmHWM,
+/// macOS the footprint's peak. 0 when the system won't tell.
+std::size_t peak_resident_bytes();
+
+}  // namespace roofline

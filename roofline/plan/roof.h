@@ -1,0 +1,73 @@
+// The roof: how fast a decode step could be if moving its bytes were all there
+// is to do, and the one line of truth that says how near a run came to it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/decode/generate.h"
+#include "roofline/model/decoder.h"
+#include "roofline/plan/machine.h"
+
+namespace roofline {
+
+/// What one decode step of one sequence must read.
+struct StepBytes {
+  std::size_t weights = 0;
+  std::size_t kv = 0;
+  std::size_t total() const { return weights + kv; }
+};
+
+/// Keys and values that a step reads when `depth` tokens are in the cache:
+/// windowed layers read their window, a rotating cache at most max_kv_tokens.
+std::size_t kv_bytes_at(
+    const ModelSpec& spec,
+    std::int64_t depth,
+    std::size_t bytes_per_value = 2,
+    std::optional<int> max_kv_tokens = std::nullopt);
+
+StepBytes step_bytes(
+    const Decoder& decoder,
+    std::int64_t depth,
+    std::optional<int> max_kv_tokens = std::nullopt);
+
+/// bandwidth / bytes; 0 when either is 0.
+double roof_tokens_per_second(const StepBytes& bytes, double bandwidth);
+
+/// What a run cost. Speeds are 0 where nothing was measured.
+struct TruthLine {
+  double load_seconds = 0;
+  double first_token_seconds = 0;
+  double prefill_tokens_per_second = 0;
+  double decode_tokens_per_second = 0;
+  std::size_t peak_bytes = 0;
+  StepBytes step;        ///< at the answer's middle
+  double bandwidth = 0;  ///< bytes a second, measured
+  std::string device;
+
+  double roof() const;  ///< tokens a second
+  /// Decode as a share of the roof, 1 = all of it. Absent when not measured.
+  std::optional<double> share_of_roof() const;
+  /// One line without a line break.
+  std::string text() const;
+  nlohmann::ordered_json json() const;
+};
+
+/// Gathers the line. Peak memory is read first: measure the profile after the
+/// model has answered, or take a kept one.
+TruthLine make_truth_line(
+    const Decoder& decoder,
+    const GenerateStats& stats,
+    const MachineProfile& profile,
+    double load_seconds,
+    std::optional<int> max_kv_tokens = std::nullopt);
+
+/// The most memory this process held: resident on a CPU; on a GPU the larger
+/// of that and MLX's own peak.
+std::size_t peak_memory_bytes();
+
+}  // namespace roofline
