@@ -24,9 +24,8 @@ int affinity_cores() {
   cpu_set_t* set = CPU_ALLOC(kMost);
   if (set != nullptr) {
     const std::size_t size = CPU_ALLOC_SIZE(kMost);
-    const int count = ::sched_getaffinity(0, size, set) == 0
-        ? CPU_COUNT_S(size, set)
-        : 0;
+    const int count =
+        ::sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
     CPU_FREE(set);
     if (count > 0) {
       return count;
@@ -76,7 +75,7 @@ std::optional<double> lowest_quota(
 std::optional<double> cgroup_quota() {
   std::optional<double> lowest;
   std::ifstream groups("/proc/self/cgroup");
-  std::string line; // "0::/a/b" (v2) or "4:cpu,cpuacct:/a/b" (v1)
+  std::string line;  // "0::/a/b" (v2) or "4:cpu,cpuacct:/a/b" (v1)
   while (std::getline(groups, line)) {
     const auto first = line.find(':');
     const auto second =
@@ -90,7 +89,8 @@ std::optional<double> cgroup_quota() {
     const std::string group = line.substr(second + 1);
     if (controllers == ",,") {
       keep_lower(
-          lowest, lowest_quota("/sys/fs/cgroup", group, [](const auto& folder) {
+          lowest,
+          lowest_quota("/sys/fs/cgroup", group, [](const auto& folder) {
             return parse_cpu_max(read_file(folder / "cpu.max"));
           }));
     } else if (controllers.find(",cpu,") != std::string::npos) {
@@ -100,7 +100,7 @@ std::optional<double> cgroup_quota() {
   return lowest;
 }
 
-} // namespace
+}  // namespace
 
 std::optional<double> parse_cpu_max(std::string_view text) {
   const std::string copy(text);
@@ -125,4 +125,4 @@ int usable_cores() {
   return std::max(1, cores);
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -14,4 +14,4 @@ int usable_cores();
 /// what doesn't parse.
 std::optional<double> parse_cpu_max(std::string_view text);
 
-} // namespace roofline
+}  // namespace roofline

@@ -42,7 +42,7 @@ bool has(unsigned word, int bit) {
 
 /// Which register files the operating system saves (XCR0).
 std::uint64_t saved_states() {
-  if (!has(cpuid(1).c, 27)) { // OSXSAVE
+  if (!has(cpuid(1).c, 27)) {  // OSXSAVE
     return 0;
   }
   std::uint32_t low = 0;
@@ -52,20 +52,20 @@ std::uint64_t saved_states() {
 }
 
 Isa detect() {
-  constexpr std::uint64_t kYmm = 0x6; // XMM, YMM
-  constexpr std::uint64_t kZmm = 0xe6; // and masks, both halves of ZMM
+  constexpr std::uint64_t kYmm = 0x6;   // XMM, YMM
+  constexpr std::uint64_t kZmm = 0xe6;  // and masks, both halves of ZMM
   const std::uint64_t saved = saved_states();
   const Registers basic = cpuid(1);
   const Registers more = cpuid(7);
   const bool avx2 = (saved & kYmm) == kYmm && has(basic.c, 12) /* FMA */ &&
-      has(basic.c, 28) /* AVX */ && has(basic.c, 29) /* F16C */ &&
-      has(more.b, 5) /* AVX2 */ && has(more.b, 8) /* BMI2 */;
+                    has(basic.c, 28) /* AVX */ && has(basic.c, 29) /* F16C */ &&
+                    has(more.b, 5) /* AVX2 */ && has(more.b, 8) /* BMI2 */;
   if (!avx2) {
     return Isa::generic;
   }
   const bool avx512 = (saved & kZmm) == kZmm && has(more.b, 16) /* F */ &&
-      has(more.b, 17) /* DQ */ && has(more.b, 30) /* BW */ &&
-      has(more.b, 31) /* VL */ && has(more.c, 11) /* VNNI */;
+                      has(more.b, 17) /* DQ */ && has(more.b, 30) /* BW */ &&
+                      has(more.b, 31) /* VL */ && has(more.c, 11) /* VNNI */;
   return avx512 ? Isa::avx512 : Isa::avx2;
 }
 
@@ -98,7 +98,11 @@ std::string system_brand() {
   std::array<char, 128> text{};
   std::size_t size = text.size() - 1;
   if (::sysctlbyname(
-          "machdep.cpu.brand_string", text.data(), &size, nullptr, 0) == 0) {
+          "machdep.cpu.brand_string",
+          text.data(),
+          &size,
+          nullptr,
+          0) == 0) {
     return text.data();
   }
 #endif
@@ -133,8 +137,7 @@ Isa requested_isa() {
     if (isa > best_isa()) {
       fail<UserError>(
           "ROOFLINE_ISA asks for " + std::string(name),
-          "This machine runs " + std::string(isa_name(best_isa())) +
-              " at best",
+          "This machine runs " + std::string(isa_name(best_isa())) + " at best",
           "Unset it, or choose a lower one");
     }
     return isa;
@@ -148,7 +151,7 @@ Isa requested_isa() {
 /// -1 until first asked for.
 std::atomic<int> g_active{-1};
 
-} // namespace
+}  // namespace
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
@@ -198,4 +201,4 @@ std::string cpu_name() {
   return name.empty() ? "unknown processor" : name;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -53,8 +53,7 @@ void relax() {
 void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
 #if defined(__linux__)
   static_assert(sizeof(word) == sizeof(std::uint32_t));
-  ::syscall(
-      SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
 #else
   word.wait(seen);
 #endif
@@ -63,7 +62,13 @@ void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
 void wake_all(std::atomic<std::uint32_t>& word) {
 #if defined(__linux__)
   ::syscall(
-      SYS_futex, &word, FUTEX_WAKE_PRIVATE, 0x7fffffff, nullptr, nullptr, 0);
+      SYS_futex,
+      &word,
+      FUTEX_WAKE_PRIVATE,
+      0x7fffffff,
+      nullptr,
+      nullptr,
+      0);
 #else
   word.notify_all();
 #endif
@@ -102,12 +107,8 @@ thread_local int t_inside = -1;
 
 class InsideGuard {
  public:
-  explicit InsideGuard(int worker) : before_(t_inside) {
-    t_inside = worker;
-  }
-  ~InsideGuard() {
-    t_inside = before_;
-  }
+  explicit InsideGuard(int worker) : before_(t_inside) { t_inside = worker; }
+  ~InsideGuard() { t_inside = before_; }
   InsideGuard(const InsideGuard&) = delete;
   InsideGuard& operator=(const InsideGuard&) = delete;
 
@@ -136,7 +137,7 @@ constexpr std::uint32_t piece_of(std::uint64_t ticket) {
 /// No run has that many pieces: nothing is left to take.
 constexpr std::uint32_t kClosed = 0xffffffffu;
 
-} // namespace
+}  // namespace
 
 // One run after the other: the caller closes the ticket, writes the job, and
 // opens the ticket under a new run number. Whoever takes a piece has read the
@@ -252,7 +253,8 @@ void ThreadPool::State::open(int pieces, const PieceFn& fn) {
   ticket.store(ticket_of(run, kClosed), std::memory_order_release);
   job.store(&fn, std::memory_order_release);
   job_pieces.store(
-      static_cast<std::uint32_t>(pieces), std::memory_order_release);
+      static_cast<std::uint32_t>(pieces),
+      std::memory_order_release);
   done.store(0, std::memory_order_relaxed);
   failed.store(false, std::memory_order_relaxed);
   ticket.store(ticket_of(run + 1, 0), std::memory_order_release);
@@ -317,8 +319,8 @@ void ThreadPool::run(int pieces, PieceFn fn) {
   State& state = *state_;
   std::lock_guard<std::mutex> lock(state.callers);
   state.open(pieces, fn);
-  const std::uint32_t own = state.take_pieces(
-      state.run_number.load(std::memory_order_relaxed), 0);
+  const std::uint32_t own =
+      state.take_pieces(state.run_number.load(std::memory_order_relaxed), 0);
   state.wait_for_pieces(static_cast<std::uint32_t>(pieces) - own);
   if (state.failed.load()) {
     std::rethrow_exception(std::exchange(state.failure, nullptr));
@@ -329,7 +331,7 @@ namespace {
 
 std::atomic<int> g_threads{0};
 
-} // namespace
+}  // namespace
 
 ThreadPool& ThreadPool::global() {
   // Never destroyed: other threads may still use it while statics go.
@@ -346,4 +348,4 @@ int ThreadPool::default_threads() {
   return usable_cores();
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -73,7 +73,7 @@ float unit_for(float most) {
 struct Source {
   const Tensor* tensor;
   int group_size;
-  std::int64_t first_row; ///< in the stack
+  std::int64_t first_row;  ///< in the stack
 };
 
 /// A thread's buffers for one row block.
@@ -85,7 +85,7 @@ struct Scratch {
         row_scales(static_cast<std::size_t>(cols / kGroup)),
         row_biases(row_scales.size()) {}
   std::vector<std::uint8_t> codes;
-  std::vector<float> scales; ///< [groups, 16]
+  std::vector<float> scales;  ///< [groups, 16]
   std::vector<float> biases;
   std::vector<float> row_scales;
   std::vector<float> row_biases;
@@ -98,15 +98,11 @@ class Packer {
       PackedFormat format,
       std::span<std::byte> out);
 
-  int blocks() const {
-    return matrix_.row_blocks();
-  }
+  int blocks() const { return matrix_.row_blocks(); }
   void pack_block(int block, Scratch& scratch);
   /// Brings all blocks to one unit.
   PackedMatrix finish(ThreadPool& pool);
-  int cols() const {
-    return matrix_.cols;
-  }
+  int cols() const { return matrix_.cols; }
 
  private:
   void pack_row(std::int64_t row, int row_in_block, std::byte* out, Scratch& s)
@@ -118,7 +114,7 @@ class Packer {
   std::vector<Source> sources_;
   PackedMatrix matrix_;
   std::byte* out_;
-  std::vector<float> units_; ///< of each block; 0 when all is zero
+  std::vector<float> units_;  ///< of each block; 0 when all is zero
 };
 
 Packer::Packer(
@@ -239,7 +235,7 @@ PackedMatrix Packer::finish(ThreadPool& pool) {
     if (own == matrix_.unit || own == 0) {
       return;
     }
-    const float factor = own / matrix_.unit; // a power of two below 1
+    const float factor = own / matrix_.unit;  // a power of two below 1
     std::byte* at = block_at(block) + matrix_.group_bytes() - kGroupScales;
     for (int group = 0; group < matrix_.groups(); ++group) {
       std::array<std::uint16_t, 2 * kRowBlock> halves;
@@ -271,8 +267,8 @@ void read_quantized_row(
     const float bias = matrix.unit * f16_to_f32(halves[kRowBlock + r]);
     for (int c = 0; c < kGroup; ++c) {
       const int line = q4 ? c / 8 : c / 4;
-      const auto byte = static_cast<unsigned>(
-          group[64 * line + 4 * in_block + c % 4]);
+      const auto byte =
+          static_cast<unsigned>(group[64 * line + 4 * in_block + c % 4]);
       const unsigned code = !q4 ? byte : c % 8 < 4 ? byte & 15u : byte >> 4;
       out[static_cast<std::size_t>(g * kGroup + c)] =
           scale * static_cast<float>(code) + bias;
@@ -280,14 +276,16 @@ void read_quantized_row(
   }
 }
 
-} // namespace
+}  // namespace
 
 std::size_t PackedMatrix::bytes() const {
   return packed_bytes(format, rows, cols);
 }
 
-std::size_t
-packed_bytes(PackedFormat format, std::int64_t rows, std::int64_t cols) {
+std::size_t packed_bytes(
+    PackedFormat format,
+    std::int64_t rows,
+    std::int64_t cols) {
   if (!is_quantized(format)) {
     return static_cast<std::size_t>(rows * cols) * dense_size(format);
   }
@@ -392,4 +390,4 @@ void read_packed_row(
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

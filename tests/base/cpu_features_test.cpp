@@ -34,7 +34,9 @@ TEST(CpuFeaturesDeathTest, TheEnvironmentForcesAnInstructionSet) {
 TEST(CpuFeaturesDeathTest, AnUnknownInstructionSetIsTheUsersError) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(
-      std::exit(active_with("sse9")), ::testing::ExitedWithCode(100), "");
+      std::exit(active_with("sse9")),
+      ::testing::ExitedWithCode(100),
+      "");
 }
 
 TEST(CpuFeatures, AForcedInstructionSetIsTheActiveOne) {
@@ -63,11 +65,11 @@ TEST(CpuFeatures, TheProcessorHasAName) {
 TEST(CpuFeatures, AgreesWithTheCompilersOwnDetection) {
   const bool avx2 = __builtin_cpu_supports("avx2") != 0;
   const bool vnni = __builtin_cpu_supports("avx512vnni") != 0 &&
-      __builtin_cpu_supports("avx512bw") != 0;
+                    __builtin_cpu_supports("avx512bw") != 0;
   EXPECT_EQ(best_isa() >= Isa::avx2, avx2);
   EXPECT_EQ(best_isa() >= Isa::avx512, vnni);
 }
 #endif
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

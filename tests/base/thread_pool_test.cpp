@@ -88,7 +88,7 @@ TEST(ThreadPool, TheCallerSleepsUntilASlowPieceEnds) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
       slow_done = true;
     } else {
-      while (!slow_done) { // leave a piece for the worker, then wait
+      while (!slow_done) {  // leave a piece for the worker, then wait
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
     }
@@ -218,5 +218,5 @@ TEST(CoreCount, ReadsTheQuotaOfAControlGroup) {
   EXPECT_FALSE(parse_cpu_max("").has_value());
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

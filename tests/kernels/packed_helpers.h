@@ -19,12 +19,8 @@ class AlignedBytes {
     auto at = reinterpret_cast<std::uintptr_t>(storage_.data());
     offset_ = (64 - at % 64) % 64;
   }
-  std::byte* data() {
-    return storage_.data() + offset_;
-  }
-  std::span<std::byte> span() {
-    return {data(), size_};
-  }
+  std::byte* data() { return storage_.data() + offset_; }
+  std::span<std::byte> span() { return {data(), size_}; }
 
  private:
   std::vector<std::byte> storage_;
@@ -54,9 +50,9 @@ struct RandomMatrix {
     for (int block = 0; block < matrix.row_blocks(); ++block) {
       for (int group = 0; group < matrix.groups(); ++group) {
         for (int i = 0; i < code_bytes; ++i) {
-          at[i] = codes == Codes::random ? static_cast<std::byte>(random())
-              : codes == Codes::all_max  ? std::byte{0xff}
-                                         : std::byte{0};
+          at[i] = codes == Codes::random    ? static_cast<std::byte>(random())
+                  : codes == Codes::all_max ? std::byte{0xff}
+                                            : std::byte{0};
         }
         std::uint16_t halves[2 * kRowBlock];
         for (int r = 0; r < kRowBlock; ++r) {
@@ -75,8 +71,10 @@ struct RandomMatrix {
   AlignedBytes memory;
 };
 
-inline std::vector<float>
-random_floats(std::size_t count, unsigned seed, float scale = 1.0f) {
+inline std::vector<float> random_floats(
+    std::size_t count,
+    unsigned seed,
+    float scale = 1.0f) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, scale);
   std::vector<float> values(count);
@@ -86,4 +84,4 @@ random_floats(std::size_t count, unsigned seed, float scale = 1.0f) {
   return values;
 }
 
-} // namespace roofline::testing
+}  // namespace roofline::testing

@@ -60,16 +60,20 @@ std::vector<float> dequantized(const PackedMatrix& w) {
 
 struct Expected {
   double value;
-  double magnitude; ///< Σ |terms|: what the tolerance scales with
+  double magnitude;  ///< Σ |terms|: what the tolerance scales with
 };
 
 /// The product of exact values in double.
-Expected
-dot(const std::vector<float>& w, const std::vector<float>& x, int row, int token, int cols) {
+Expected dot(
+    const std::vector<float>& w,
+    const std::vector<float>& x,
+    int row,
+    int token,
+    int cols) {
   Expected e{0, 0};
   for (int c = 0; c < cols; ++c) {
     const double term = double{w[static_cast<std::size_t>(row) * cols + c]} *
-        double{x[static_cast<std::size_t>(token) * cols + c]};
+                        double{x[static_cast<std::size_t>(token) * cols + c]};
     e.value += term;
     e.magnitude += std::fabs(term);
   }
@@ -92,8 +96,8 @@ struct Case {
 
 std::string describe(const QmmKernels& k, const Case& c) {
   return std::string(k.name) + " q" +
-      (c.format == PackedFormat::q4 ? "4 " : "8 ") + std::to_string(c.rows) +
-      "x" + std::to_string(c.cols) + " tokens " + std::to_string(c.tokens);
+         (c.format == PackedFormat::q4 ? "4 " : "8 ") + std::to_string(c.rows) +
+         "x" + std::to_string(c.cols) + " tokens " + std::to_string(c.tokens);
 }
 
 /// The values that a quantized x stands for.
@@ -131,7 +135,10 @@ double split_magnitude(
   return sum * w.unit;
 }
 
-void check_fast(const Case& c, const PackedMatrix& w, const std::vector<float>& x) {
+void check_fast(
+    const Case& c,
+    const PackedMatrix& w,
+    const std::vector<float>& x) {
   const auto weights = dequantized(w);
   for (const QmmKernels* k : variants()) {
     SCOPED_TRACE(describe(*k, c));
@@ -159,7 +166,10 @@ void check_fast(const Case& c, const PackedMatrix& w, const std::vector<float>& 
   }
 }
 
-void check_exact(const Case& c, const PackedMatrix& w, const std::vector<float>& x) {
+void check_exact(
+    const Case& c,
+    const PackedMatrix& w,
+    const std::vector<float>& x) {
   const auto weights = dequantized(w);
   for (const QmmKernels* k : variants()) {
     SCOPED_TRACE(describe(*k, c));
@@ -170,10 +180,12 @@ void check_exact(const Case& c, const PackedMatrix& w, const std::vector<float>&
       for (int r = 0; r < c.rows; ++r) {
         const auto expected = dot(weights, x, r, t, c.cols);
         const double slack = rounding(c.cols, expected.magnitude) +
-            2 * std::numeric_limits<float>::epsilon() *
-                split_magnitude(w, x, r, t);
+                             2 * std::numeric_limits<float>::epsilon() *
+                                 split_magnitude(w, x, r, t);
         ASSERT_NEAR(
-            y[static_cast<std::size_t>(t) * ldy + r], expected.value, slack)
+            y[static_cast<std::size_t>(t) * ldy + r],
+            expected.value,
+            slack)
             << "token " << t << " row " << r;
       }
       ASSERT_EQ(y[static_cast<std::size_t>(t) * ldy + c.rows], kUntouched);
@@ -374,5 +386,5 @@ TEST(QmmRegistry, TheForcedInstructionSetIsTheOneThatRuns) {
   force_isa(before);
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

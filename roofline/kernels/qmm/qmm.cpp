@@ -27,4 +27,4 @@ const QmmKernels& qmm_kernels() {
   return best != nullptr ? *best : qmm_generic();
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -19,16 +19,16 @@ namespace roofline {
 
 namespace {
 
-constexpr int kHalf = 8; ///< rows a register
-constexpr int kMostTokens = 4; ///< sums, 16-bit sums and codes in 16 registers
+constexpr int kHalf = 8;        ///< rows a register
+constexpr int kMostTokens = 4;  ///< sums, 16-bit sums and codes in 16 registers
 constexpr int kMostExact = 8;
 
 struct Tile {
-  const std::byte* stream; ///< moved on by 32 bytes for the second half
-  const std::byte* scales; ///< moved on by 16 bytes
+  const std::byte* stream;  ///< moved on by 32 bytes for the second half
+  const std::byte* scales;  ///< moved on by 16 bytes
   int groups;
   float unit;
-  __m256i rows; ///< which of the 8 rows exist
+  __m256i rows;  ///< which of the 8 rows exist
   float* y;
   std::ptrdiff_t ldy;
 };
@@ -67,12 +67,12 @@ inline void dot_group(
   }
   if constexpr (kFormat == PackedFormat::q4) {
     const __m256i nibble = _mm256_set1_epi8(0x0f);
-#pragma GCC unroll 4
+    // Unrolled, gcc would gather all products first and spill them.
+#pragma GCC unroll 1
     for (int i = 0; i < kGroup / 8; ++i) {
       const __m256i line = load_line(stream + 64 * i);
       const __m256i low = _mm256_and_si256(line, nibble);
-      const __m256i high =
-          _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
         const std::int8_t* at = x + t * cols + 8 * i;
@@ -87,7 +87,7 @@ inline void dot_group(
     }
   } else {
     const __m256i offset = _mm256_set1_epi8(static_cast<char>(0x80));
-#pragma GCC unroll 8
+#pragma GCC unroll 1
     for (int i = 0; i < kGroup / 4; ++i) {
       const __m256i w = _mm256_xor_si256(load_line(stream + 64 * i), offset);
       const __m256i magnitude = _mm256_abs_epi8(w);
@@ -141,7 +141,9 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
     _mm256_maskstore_ps(
-        tile.y + (token + t) * tile.ldy, tile.rows, _mm256_mul_ps(y[t], unit));
+        tile.y + (token + t) * tile.ldy,
+        tile.rows,
+        _mm256_mul_ps(y[t], unit));
   }
 }
 
@@ -169,8 +171,7 @@ void exact_tile(const Tile& tile, const float* x, int token) {
         const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
         const __m256i code =
             _mm256_and_si256(_mm256_srli_epi32(bytes, shift), mask);
-        const __m256 w =
-            _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, bias);
+        const __m256 w = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, bias);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
           y[t] = _mm256_fmadd_ps(w, _mm256_set1_ps(x[t * cols + c]), y[t]);
@@ -185,7 +186,9 @@ void exact_tile(const Tile& tile, const float* x, int token) {
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     _mm256_maskstore_ps(
-        tile.y + (token + t) * tile.ldy, tile.rows, _mm256_mul_ps(y[t], unit));
+        tile.y + (token + t) * tile.ldy,
+        tile.rows,
+        _mm256_mul_ps(y[t], unit));
   }
 }
 
@@ -320,7 +323,8 @@ void quantize_group(
     v[i] = _mm256_loadu_ps(x + 8 * i);
     // Compared as integers, a NaN is the largest and isn't lost.
     most_bits = _mm256_max_epi32(
-        most_bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+        most_bits,
+        _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
   }
   const int bits = reduce_max(most_bits);
   float most = 0;
@@ -335,11 +339,13 @@ void quantize_group(
   }
   // The packs work within 128-bit halves: dwords come out as 0 2 4 6 1 3 5 7.
   const __m256i packed = _mm256_packs_epi16(
-      _mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+      _mm256_packs_epi32(n[0], n[1]),
+      _mm256_packs_epi32(n[2], n[3]));
   _mm256_storeu_si256(
       reinterpret_cast<__m256i*>(codes),
       _mm256_permutevar8x32_epi32(
-          packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+          packed,
+          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
   scale = zero ? 0.0f : most / 127.0f;
   sum = scale * static_cast<float>(reduce_add(total));
 }
@@ -353,15 +359,18 @@ void quantize(
   const std::size_t end = static_cast<std::size_t>(token_end) * groups;
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
     quantize_group(
-        x + g * kGroup, q.codes + g * kGroup, q.scales[g], q.sums[g]);
+        x + g * kGroup,
+        q.codes + g * kGroup,
+        q.scales[g],
+        q.sums[g]);
   }
 }
 
-} // namespace
+}  // namespace
 
 const QmmKernels& qmm_avx2() {
   static constexpr QmmKernels kKernels{"avx2", quantize, fast, exact};
   return kKernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -1,15 +1,6 @@
 // AVX-512 with VNNI: one register holds four columns of 16 rows, vpdpbusd adds
-// their products into 16 sums. A tile is one row block times up to 16 tokens
+// their products into 16 sums. A tile is one row block times up to 8 tokens
 // whose sums stay in registers while the block's stream passes by once.
-#if defined(__GNUC__) && !defined(__clang__)
-// The header's own "undefined" registers trip this warning.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-#else
-#include <immintrin.h>
-#endif
 
 #include <algorithm>
 #include <array>
@@ -18,13 +9,14 @@
 #include <utility>
 
 #include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/simd/avx512_intrinsics.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr int kLines = kGroup / 4; ///< registers of unpacked codes a group
-constexpr int kMostTokens = 16; ///< 8 codes + 16 sums + 4 partial sums fit
+constexpr int kLines = kGroup / 4;  ///< registers of unpacked codes a group
+constexpr int kMostTokens = 8;  ///< measured: 12 and 16 gain nothing and spill
 
 struct Tile {
   const std::byte* stream;
@@ -89,7 +81,9 @@ inline void add_tokens(
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
       dots[t] = _mm512_dpbusd_epi32(
-          dots[t], w[i], broadcast4(codes + t * cols + 4 * i));
+          dots[t],
+          w[i],
+          broadcast4(codes + t * cols + 4 * i));
     }
   }
 #pragma GCC unroll 4
@@ -117,7 +111,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const float* sums = x.sums + token * groups;
   const std::byte* stream = tile.stream;
   __m512 y[kTokens];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     y[t] = _mm512_setzero_ps();
   }
@@ -128,10 +122,11 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     const __m512 scale = load_halves(halves);
     const __m512 bias = load_halves(halves + kGroupScales / 2);
     if constexpr (kTokens <= kFour) {
-#pragma GCC unroll 16
+#pragma GCC unroll 9
       for (int i = 0; i < kStride<kFormat>; i += 64) {
         _mm_prefetch(
-            reinterpret_cast<const char*>(stream + kAhead + i), _MM_HINT_T0);
+            reinterpret_cast<const char*>(stream + kAhead + i),
+            _MM_HINT_T0);
       }
     }
 #pragma GCC unroll 4
@@ -166,10 +161,12 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     ++sums;
   }
   const __m512 unit = _mm512_set1_ps(tile.unit);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     _mm512_mask_storeu_ps(
-        tile.y + (token + t) * tile.ldy, tile.rows, _mm512_mul_ps(y[t], unit));
+        tile.y + (token + t) * tile.ldy,
+        tile.rows,
+        _mm512_mul_ps(y[t], unit));
   }
 }
 
@@ -179,14 +176,16 @@ template <PackedFormat kFormat, int kTokens>
 void exact_tile(const Tile& tile, const float* x, int token) {
   constexpr bool kQ4 = kFormat == PackedFormat::q4;
   constexpr int kLineCodes = kQ4 ? 8 : 4;
+  // Columns take turns between sums where a token alone would wait for its own.
+  constexpr int kChains = kTokens <= 2 ? 4 / kTokens : 1;
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
   const __m512i mask = _mm512_set1_epi32(kQ4 ? 0x0f : 0xff);
   const std::byte* stream = tile.stream;
   x += token * cols;
-  __m512 y[kTokens];
+  __m512 y[kTokens * kChains];
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) {
-    y[t] = _mm512_setzero_ps();
+  for (__m512& sum : y) {
+    sum = _mm512_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
     const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
@@ -198,12 +197,13 @@ void exact_tile(const Tile& tile, const float* x, int token) {
       for (int c = 0; c < kLineCodes; ++c) {
         const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
         const __m512i code = _mm512_and_si512(
-            _mm512_srli_epi32(bytes, static_cast<unsigned>(shift)), mask);
-        const __m512 w =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, bias);
+            _mm512_srli_epi32(bytes, static_cast<unsigned>(shift)),
+            mask);
+        const __m512 w = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, bias);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
-          y[t] = _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * cols + c]), y[t]);
+          __m512& sum = y[t * kChains + c % kChains];
+          sum = _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * cols + c]), sum);
         }
       }
       x += kLineCodes;
@@ -213,8 +213,15 @@ void exact_tile(const Tile& tile, const float* x, int token) {
   const __m512 unit = _mm512_set1_ps(tile.unit);
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
+    __m512 sum = y[t * kChains];
+#pragma GCC unroll 4
+    for (int chain = 1; chain < kChains; ++chain) {
+      sum = _mm512_add_ps(sum, y[t * kChains + chain]);
+    }
     _mm512_mask_storeu_ps(
-        tile.y + (token + t) * tile.ldy, tile.rows, _mm512_mul_ps(y[t], unit));
+        tile.y + (token + t) * tile.ldy,
+        tile.rows,
+        _mm512_mul_ps(sum, unit));
   }
 }
 
@@ -331,13 +338,13 @@ void quantize_group(
   const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : 127.0f / most);
   const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
   const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(a));
   _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(a));
-  _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(b));
+      reinterpret_cast<__m128i*>(codes + 16),
+      _mm512_cvtsepi32_epi8(b));
   scale = zero ? 0.0f : most / 127.0f;
   sum = scale *
-      static_cast<float>(_mm512_reduce_add_epi32(_mm512_add_epi32(a, b)));
+        static_cast<float>(_mm512_reduce_add_epi32(_mm512_add_epi32(a, b)));
 }
 
 void quantize(
@@ -349,15 +356,18 @@ void quantize(
   const std::size_t end = static_cast<std::size_t>(token_end) * groups;
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
     quantize_group(
-        x + g * kGroup, q.codes + g * kGroup, q.scales[g], q.sums[g]);
+        x + g * kGroup,
+        q.codes + g * kGroup,
+        q.scales[g],
+        q.sums[g]);
   }
 }
 
-} // namespace
+}  // namespace
 
 const QmmKernels& qmm_avx512() {
   static constexpr QmmKernels kKernels{"avx512", quantize, fast, exact};
   return kKernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

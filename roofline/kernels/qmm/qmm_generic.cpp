@@ -90,15 +90,14 @@ void quantize(
   const auto end = static_cast<std::size_t>(token_end) * groups;
   for (std::size_t g = begin; g < end; ++g) {
     quantize_group(
-        x + g * kGroup, q.codes + g * kGroup, q.scales[g], q.sums[g]);
+        x + g * kGroup,
+        q.codes + g * kGroup,
+        q.scales[g],
+        q.sums[g]);
   }
 }
 
-void store(
-    const PackedMatrix& w,
-    int block,
-    const RowFloats& sums,
-    float* y) {
+void store(const PackedMatrix& w, int block, const RowFloats& sums, float* y) {
   const int first = block * kRowBlock;
   const int rows = std::min(kRowBlock, w.rows - first);
   for (int r = 0; r < rows; ++r) {
@@ -120,7 +119,7 @@ void add_fast(
   }
   for (std::size_t r = 0; r < kRowBlock; ++r) {
     y[r] += group.scales[r] * scale * static_cast<float>(dots[r]) +
-        group.biases[r] * sum;
+            group.biases[r] * sum;
   }
 }
 
@@ -156,8 +155,8 @@ void product(
         const Group group = unpack(stream, w.format);
         for (int t = 0; t < tokens; ++t) {
           const auto at = static_cast<std::size_t>(first + t) *
-                  static_cast<std::size_t>(groups) +
-              static_cast<std::size_t>(g);
+                              static_cast<std::size_t>(groups) +
+                          static_cast<std::size_t>(g);
           add(group, at, sums[static_cast<std::size_t>(t)]);
         }
       }
@@ -202,11 +201,11 @@ void exact(
   product(w, block_begin, block_end, token_begin, token_end, y, ldy, add);
 }
 
-} // namespace
+}  // namespace
 
 const QmmKernels& qmm_generic() {
   static constexpr QmmKernels kKernels{"generic", quantize, fast, exact};
   return kKernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -15,4 +15,4 @@ const QmmKernels& qmm_avx512();
 /// overflow.
 constexpr float kZeroGroup = 1e-30f;
 
-} // namespace roofline
+}  // namespace roofline

@@ -1,0 +1,195 @@
+// The dense product over a vector type V, included by one file an instruction
+// set. V has: kWidth; Register; zero(); fma(a, b, c) = a·b + c; sum(v); and for
+// each format load<kFormat>(from) and load_part<kFormat>(from, count), which
+// reads count < kWidth values and zeroes the rest. Pointers needn't be aligned.
+//
+// A tile is a few rows times a few tokens; each pair has a register of partial
+// sums along the columns, added up at the end.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "roofline/kernels/dense/dense_variants.h"
+
+namespace roofline {
+namespace {
+
+template <PackedFormat kFormat>
+constexpr std::ptrdiff_t kBytes = kFormat == PackedFormat::f32 ? 4 : 2;
+
+struct DenseTile {
+  const std::byte* w;  ///< the first row
+  const float* x;      ///< the first token
+  std::ptrdiff_t cols;
+  float* y;  ///< at the first row and token
+  std::ptrdiff_t ldy;
+};
+
+/// kChains registers a pair take turns, where a pair alone would wait for its
+/// own sum.
+template <class V, PackedFormat kFormat, int kRows, int kTokens, int kChains>
+struct DenseSums {
+  typename V::Register sums[kChains][kRows][kTokens];
+
+  template <int kChain, class LoadW, class LoadX>
+  void add(const LoadW& load_w, const LoadX& load_x) {
+    typename V::Register x[kTokens];
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      x[t] = load_x(t);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const typename V::Register w = load_w(r);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        sums[kChain][r][t] = V::fma(w, x[t], sums[kChain][r][t]);
+      }
+    }
+  }
+};
+
+template <class V, PackedFormat kFormat, int kRows, int kTokens>
+void dense_tile(const DenseTile& tile) {
+  constexpr int kChains = kRows * kTokens == 1 ? 4 : 1;
+  // A single pass over w is asked for this far ahead, in bytes: rows follow
+  // each other, but the hardware's prefetch stops at each page.
+  constexpr int kAhead = 2048;
+  DenseSums<V, kFormat, kRows, kTokens, kChains> s;
+#pragma GCC unroll 4
+  for (int chain = 0; chain < kChains; ++chain) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t) {
+        s.sums[chain][r][t] = V::zero();
+      }
+    }
+  }
+  const std::ptrdiff_t cols = tile.cols;
+  std::ptrdiff_t c = 0;
+  const auto load_w = [&](int r) {
+    return V::template load<kFormat>(tile.w + (r * cols + c) * kBytes<kFormat>);
+  };
+  const auto load_x = [&](int t) {
+    return V::template load<PackedFormat::f32>(
+        reinterpret_cast<const std::byte*>(tile.x + t * cols + c));
+  };
+  if constexpr (kChains == 4) {
+    for (; c + 4 * V::kWidth <= cols;) {
+#pragma GCC unroll 4
+      for (int line = 0; line < 4 * V::kWidth * kBytes<kFormat>; line += 64) {
+        __builtin_prefetch(tile.w + c * kBytes<kFormat> + kAhead + line);
+      }
+      s.template add<0>(load_w, load_x);
+      c += V::kWidth;
+      s.template add<1>(load_w, load_x);
+      c += V::kWidth;
+      s.template add<2>(load_w, load_x);
+      c += V::kWidth;
+      s.template add<3>(load_w, load_x);
+      c += V::kWidth;
+    }
+  }
+  for (; c + V::kWidth <= cols; c += V::kWidth) {
+    s.template add<0>(load_w, load_x);
+  }
+  if (c < cols) {
+    const int rest = static_cast<int>(cols - c);
+    s.template add<0>(
+        [&](int r) {
+          return V::template load_part<kFormat>(
+              tile.w + (r * cols + c) * kBytes<kFormat>,
+              rest);
+        },
+        [&](int t) {
+          return V::template load_part<PackedFormat::f32>(
+              reinterpret_cast<const std::byte*>(tile.x + t * cols + c),
+              rest);
+        });
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      float sum = V::sum(s.sums[0][r][t]);
+      for (int chain = 1; chain < kChains; ++chain) {
+        sum += V::sum(s.sums[chain][r][t]);
+      }
+      tile.y[t * tile.ldy + r] = sum;
+    }
+  }
+}
+
+using DenseTileFn = void (*)(const DenseTile&);
+
+template <class V, PackedFormat kFormat, int kRows, int... kCounts>
+constexpr std::array<DenseTileFn, sizeof...(kCounts)> dense_tiles(
+    std::integer_sequence<int, kCounts...>) {
+  return {dense_tile<V, kFormat, kRows, kCounts + 1>...};
+}
+
+/// Tokens in runs whose x fits half of a second-level cache; within a run, rows
+/// outside, so that a few rows of w stay near while all tokens pass over them.
+template <class V, PackedFormat kFormat>
+void dense_format(
+    const PackedMatrix& w,
+    int row_begin,
+    int row_end,
+    const float* x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  constexpr int kMostTokens = 4;
+  using Counts = std::make_integer_sequence<int, kMostTokens>;
+  static constexpr auto kWide = dense_tiles<V, kFormat, V::kRows>(Counts{});
+  static constexpr auto kSingle = dense_tiles<V, kFormat, 1>(Counts{});
+  constexpr std::ptrdiff_t kCacheBytes = 512 << 10;
+  const std::ptrdiff_t cols = w.cols;
+  const int fit =
+      static_cast<int>(kCacheBytes / (std::max<std::ptrdiff_t>(cols, 1) * 4));
+  const int run = std::max(fit / kMostTokens, 4) * kMostTokens;
+  for (int first = token_begin; first < token_end; first += run) {
+    const int last = std::min(token_end, first + run);
+    for (int row = row_begin; row < row_end;) {
+      // One token: row after row is one stream.
+      const bool wide =
+          token_end - token_begin > 1 && row + V::kRows <= row_end;
+      const auto& tiles = wide ? kWide : kSingle;
+      for (int token = first; token < last; token += kMostTokens) {
+        const int tokens = std::min(kMostTokens, last - token);
+        tiles[static_cast<std::size_t>(tokens - 1)](
+            {w.data + row * cols * kBytes<kFormat>,
+             x + token * cols,
+             cols,
+             y + static_cast<std::ptrdiff_t>(token) * ldy + row,
+             ldy});
+      }
+      row += wide ? V::kRows : 1;
+    }
+  }
+}
+
+template <class V>
+void dense_product(
+    const PackedMatrix& w,
+    int row_begin,
+    int row_end,
+    const float* x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const auto of_format =
+      w.format == PackedFormat::f32   ? dense_format<V, PackedFormat::f32>
+      : w.format == PackedFormat::f16 ? dense_format<V, PackedFormat::f16>
+                                      : dense_format<V, PackedFormat::bf16>;
+  of_format(w, row_begin, row_end, x, token_begin, token_end, y, ldy);
+}
+
+}  // namespace
+}  // namespace roofline
