@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <optional>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/cli/command.h"
+#include "roofline/cli/help.h"
+
+namespace roofline::cli {
+
+namespace {
+
+constexpr std::array<CommandEntry, 10> kCommands = {{
+    {"generate", "Answer a prompt", make_generate},
+    {"chat", "Talk with a model", make_chat},
+    {"inspect",
+     "Say what a checkpoint is: spec, tensors, memory",
+     make_inspect},
+    {"presets", "List the sampling presets", make_presets},
+    {"bench", "Measure prefill and decode speed", make_bench},
+    {"tokenize", "Turn text into token ids", make_tokenize},
+    {"template", "Render a chat template", make_template},
+    {"logits", "Compute the logits of token ids", make_logits},
+    {"completion", "Print a completion script for a shell", make_completion},
+    {"version", "Say what this program is built of and runs on", make_version},
+}};
+
+/// Every way to write an option: "-n", "--max-tokens".
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      names.push_back("--" + name);
+    }
+    for (const std::string& name : option->get_snames()) {
+      names.push_back("-" + name);
+    }
+  }
+  return names;
+}
+
+[[noreturn]] void fail_unexpected(
+    const CLI::App& app,
+    const std::string& argument) {
+  const std::string command = "roofline " + app.get_name();
+  const std::string see = fmt::format("See `{} --help`", command);
+  if (argument.size() > 1 && argument[0] == '-' && argument != "--") {
+    const std::string name = argument.substr(0, argument.find('='));
+    const std::vector<std::string> names = option_names(app);
+    const std::string near = did_you_mean(name, names);
+    fail<UserError>(
+        fmt::format("{} has no option {}", command, name),
+        near,
+        near.empty() ? see : "");
+  }
+  fail<UserError>(
+      fmt::format("{} doesn't expect \"{}\"", command, argument),
+      "",
+      "Put a text of several words in quotes. " + see);
+}
+
+/// CLI11 starts its messages with the option's name and packs lists in
+/// brackets; ours end in a hint.
+[[noreturn]] void fail_parse(
+    const CLI::App& app,
+    const CLI::ParseError& error) {
+  std::string what = error.what();
+  while (!what.empty() &&
+         std::isspace(static_cast<unsigned char>(what.back()))) {
+    what.pop_back();
+  }
+  fail<UserError>(
+      fmt::format("roofline {}: {}", app.get_name(), what),
+      "",
+      fmt::format("See `roofline {} --help`", app.get_name()));
+}
+
+}  // namespace
+
+std::span<const CommandEntry> commands() {
+  return kCommands;
+}
+
+std::unique_ptr<CLI::App> make_app(
+    const CommandEntry& entry,
+    Command& command) {
+  auto app = std::make_unique<CLI::App>(
+      std::string(entry.summary),
+      std::string(entry.name));
+  app->set_help_flag();
+  app->formatter(std::make_shared<ManFormatter>());
+  command.declare(*app);
+  app->add_flag(
+         "-h,--help",
+         [](std::int64_t) {},
+         "Show this help.")
+      ->group("Other");
+  // Collected rather than refused, so that the message can suggest a name.
+  app->allow_extras();
+  return app;
+}
+
+bool parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {
+  // After a "--" everything is a text; before it, help wins over any mistake.
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  if (std::find(arguments.begin(), end, "--help") != end ||
+      std::find(arguments.begin(), end, "-h") != end) {
+    return true;
+  }
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(std::move(reversed));
+  } catch (const CLI::ParseError& error) {
+    fail_parse(app, error);
+  }
+  const std::vector<std::string> extras = app.remaining();
+  if (!extras.empty()) {
+    fail_unexpected(app, extras.front());
+  }
+  return false;
+}
+
+}  // namespace roofline::cli

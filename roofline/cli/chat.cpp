@@ -1,0 +1,257 @@
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/atomic_file.h"
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/base/paths.h"
+#include "roofline/cli/command.h"
+#include "roofline/cli/conversation.h"
+#include "roofline/cli/line_reader.h"
+#include "roofline/cli/options.h"
+#include "roofline/cli/output.h"
+#include "roofline/cli/run_answer.h"
+#include "roofline/cli/signals.h"
+#include "roofline/cli/truth.h"
+#include "roofline/text/utf8.h"
+
+namespace roofline::cli {
+
+namespace {
+
+enum class Next { go_on, leave };
+
+constexpr const char* kChatHelp =
+    "/system [TEXT]  show or set the system message (- removes it)\n"
+    "/reset          forget the conversation, keep the system message\n"
+    "/stats          figures of the last answer and size of the conversation\n"
+    "/save FILE      write the messages as JSON\n"
+    "/help           this list\n"
+    "/exit           leave (Ctrl-D too)\n"
+    "Several lines: end a line with \\, or write them between lines of "
+    "\"\"\".\n"
+    "Ctrl-C stops an answer. //text sends /text.\n";
+
+std::string indented(std::string_view lines) {
+  std::string out;
+  while (!lines.empty()) {
+    const std::size_t end = lines.find('\n');
+    out += fmt::format("    {}\n", lines.substr(0, end));
+    lines.remove_prefix(end == lines.npos ? lines.size() : end + 1);
+  }
+  return out;
+}
+
+class Chat : public Command {
+ public:
+  void declare(CLI::App& app) override;
+  int run() override;
+
+ private:
+  int talk();
+  Next obey(const SlashCommand& command);
+  void set_system(const std::string& text);
+  void save(const std::string& path) const;
+  void show_stats() const;
+  /// Answers one message; an error takes the message back and is told.
+  Next answer(const std::string& text);
+  std::string make_turn();
+
+  std::string model_, system_;
+  bool quiet_ = false;
+  AnswerFlags flags_;
+  GenerateOptions options_;
+  std::unique_ptr<LoadedModel> loaded_;
+  std::unique_ptr<LineReader> reader_;
+  Conversation conversation_;
+  std::optional<GenerateResult> last_;
+  int failed_turns_ = 0;
+  int ended_by_ = 0;  ///< SIGTERM, when it came
+};
+
+void Chat::declare(CLI::App& app) {
+  app.add_option("model", model_, "The model. Left out: the bundled one.")
+      ->type_name("[MODEL]");
+  app.add_option("--system", system_, "The system message.")
+      ->type_name("TEXT")
+      ->group("Prompt");
+  flags_.declare(app);
+  app.add_flag("--quiet", quiet_, "No line of figures after each answer.")
+      ->group("Output");
+  app.footer(
+      std::string("In the conversation\n    ") +
+      "Type a message. Ctrl-C stops an answer and not the program.\n" +
+      indented(kChatHelp) +
+      "\nExamples\n"
+      "    roofline chat\n"
+      "    roofline chat model.gguf --preset chat --system \"Be brief.\"\n"
+      "    printf 'Hello\\nAnd again\\n' | roofline chat --temp 0");
+}
+
+int Chat::run() {
+  options_ = flags_.generate_options();
+  const ModelOptions model_options = flags_.model_options();
+  require_utf8(system_, "--system");
+  loaded_ = std::make_unique<LoadedModel>(model_, model_options);
+  conversation_.set_system(system_);
+  // Says at once that there is no chat template, or that it takes no system
+  // message.
+  Conversation probe = conversation_;
+  probe.add("user", "Hello");
+  loaded_->encode_messages(probe.messages());
+  reader_ = std::make_unique<LineReader>(cache_dir() / "chat_history");
+  if (reader_->interactive()) {
+    write_notice(fmt::format(
+        "{} on {}. /help lists the commands.\n",
+        loaded_->checkpoint().path().filename().string(),
+        loaded_->decoder().device_name()));
+  }
+  return talk();
+}
+
+int Chat::talk() {
+  const auto next = [this](bool continued) {
+    return reader_->read(continued ? "... " : "> ");
+  };
+  Next step = Next::go_on;
+  while (step == Next::go_on) {
+    const std::optional<std::string> text = read_message(next);
+    if (!text) {
+      if (reader_->interactive()) {
+        write_notice("\n");
+      }
+      break;
+    }
+    if (text->find_first_not_of(" \t\r\n") == std::string::npos) {
+      continue;
+    }
+    reader_->remember(*text);
+    const auto command = parse_slash(*text);
+    step = command ? obey(*command) : answer(*text);
+  }
+  if (ended_by_ != 0) {
+    return exit_code_of(ended_by_);
+  }
+  return failed_turns_ > 0 && !reader_->interactive() ? kUserMistake : kSuccess;
+}
+
+Next Chat::obey(const SlashCommand& command) {
+  const std::vector<std::string> known =
+      {"system", "reset", "stats", "save", "help", "exit", "quit"};
+  const std::string& name = command.name;
+  try {
+    if (name == "exit" || name == "quit") {
+      return Next::leave;
+    }
+    if (name == "system") {
+      set_system(command.argument);
+    } else if (name == "reset") {
+      conversation_.clear();
+      loaded_->generator().reset();
+      last_.reset();
+    } else if (name == "stats") {
+      show_stats();
+    } else if (name == "save") {
+      save(command.argument);
+    } else if (name == "help") {
+      write_notice(kChatHelp);
+    } else {
+      fail<UserError>(
+          fmt::format("There is no command /{}", name),
+          did_you_mean(name, known),
+          "/help lists the commands");
+    }
+  } catch (const Error& error) {
+    ++failed_turns_;
+    write_notice(fmt::format("roofline: {}\n", error.what()));
+  }
+  return Next::go_on;
+}
+
+void Chat::set_system(const std::string& text) {
+  if (text.empty()) {
+    write_notice(
+        conversation_.system().empty()
+            ? "There is no system message.\n"
+            : fmt::format("{}\n", conversation_.system()));
+    return;
+  }
+  require_utf8(text, "The system message");
+  conversation_.set_system(text == "-" ? "" : text);
+}
+
+void Chat::save(const std::string& path) const {
+  if (path.empty()) {
+    fail<UserError>("/save needs a file", "", "Write /save FILE");
+  }
+  const std::string text = conversation_.messages().dump(2) + "\n";
+  write_file_atomically(path, std::as_bytes(std::span(text)));
+  write_notice(fmt::format(
+      "{} messages written to {}\n",
+      conversation_.messages().size(),
+      path));
+}
+
+void Chat::show_stats() const {
+  if (!last_) {
+    write_notice("There was no answer yet.\n");
+    return;
+  }
+  const GenerateStats& stats = last_->stats;
+  write_notice(fmt::format(
+      "{}\n{} turns; the last prompt had {} tokens, {} of them in the cache; "
+      "the context holds {}\n",
+      truth_of(*loaded_, stats, options_.max_kv_tokens).text(),
+      conversation_.size(),
+      stats.prompt_tokens,
+      stats.cached_tokens,
+      loaded_->decoder().spec().context_tokens));
+}
+
+std::string Chat::make_turn() {
+  const std::vector<std::int32_t> prompt =
+      loaded_->encode_messages(conversation_.messages());
+  AnswerRun answer = run_answer(*loaded_, prompt, options_, Stream::text);
+  ended_by_ = answer.signal == SIGTERM ? SIGTERM : 0;
+  last_ = std::move(answer.result);
+  return last_->text;
+}
+
+Next Chat::answer(const std::string& text) {
+  try {
+    require_utf8(text, "The message");
+    conversation_.add("user", text);
+  } catch (const Error& error) {
+    ++failed_turns_;
+    write_notice(fmt::format("roofline: {}\n", error.what()));
+    return Next::go_on;
+  }
+  try {
+    conversation_.add("assistant", make_turn());
+    write_output("\n");
+    if (!quiet_) {
+      const TruthLine truth =
+          truth_of(*loaded_, last_->stats, options_.max_kv_tokens);
+      write_notice(truth.text() + "\n");
+    }
+  } catch (const UserError& error) {
+    conversation_.drop_last();
+    ++failed_turns_;
+    write_notice(fmt::format("roofline: {}\n", error.what()));
+  }
+  return ended_by_ != 0 ? Next::leave : Next::go_on;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> make_chat() {
+  return std::make_unique<Chat>();
+}
+
+}  // namespace roofline::cli

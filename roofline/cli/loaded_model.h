@@ -1,0 +1,52 @@
+// A model that is ready to answer: checkpoint, tokenizer, decoder, chat
+// template and one conversation's generator, loaded together.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/decode/generate.h"
+#include "roofline/model/decoder.h"
+#include "roofline/text/chat_template.h"
+#include "roofline/text/tokenizer.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline::cli {
+
+class LoadedModel {
+ public:
+  /// model: what resolve_model() takes; empty for the bundled one. Throws what
+  /// the loaders throw.
+  LoadedModel(const std::string& model, const ModelOptions& options);
+
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const Decoder& decoder() const { return *decoder_; }
+  Generator& generator() { return *generator_; }
+  /// From the start of the process to a model that can answer.
+  double load_seconds() const { return load_seconds_; }
+  bool has_chat_template() const { return template_.has_value(); }
+
+  /// messages: [{"role", "content"}, …], rendered with the begin of an answer.
+  /// Throws what encode_chat() of decode/chat.h throws.
+  std::vector<std::int32_t> encode_messages(
+      const nlohmann::ordered_json& messages) const;
+
+ private:
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<Generator> generator_;
+  std::optional<ChatTemplate> template_;
+  double load_seconds_ = 0;
+};
+
+/// Seconds since the process started.
+double process_seconds();
+
+}  // namespace roofline::cli

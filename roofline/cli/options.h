@@ -1,0 +1,97 @@
+// The options that several commands share, as values: which model and how it
+// runs, how tokens are drawn, when an answer ends. Each struct declares its
+// options and turns what was parsed into the libraries' own option structs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "roofline/decode/generate.h"
+#include "roofline/model/decoder.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace roofline::cli {
+
+/// --device, --threads, --exact, --no-cache.
+struct DeviceFlags {
+  std::string device = "auto";
+  std::optional<int> threads;
+  bool exact = false;
+  bool no_cache = false;
+
+  void declare(CLI::App& app);
+  /// Sets the number of threads and checks the names. Throws UserError.
+  ModelOptions resolve() const;
+};
+
+/// --quant, --group-size.
+struct QuantFlags {
+  std::string quant = "none";
+  std::optional<int> group_size;
+
+  void declare(CLI::App& app);
+  /// nullopt: leave the weights as they are. Throws UserError.
+  std::optional<QuantizeChoice> resolve() const;
+};
+
+/// The sampling options. What is absent comes from the preset, or else from
+/// SamplingOptions' defaults.
+struct SamplingFlags {
+  std::optional<std::string> preset;
+  std::optional<float> temperature, top_p, min_p, typical_p;
+  std::optional<int> top_k, penalty_window, logprobs;
+  std::optional<float> xtc_probability, xtc_threshold;
+  std::optional<float> repetition, presence, frequency;
+  std::optional<float> dry_multiplier, dry_base;
+  std::optional<int> dry_allowed_length, dry_window;
+  std::vector<std::string> dry_breakers, logit_bias;
+  std::optional<std::uint64_t> seed;
+
+  void declare(CLI::App& app);
+  /// Checked by validate(). Throws UserError.
+  SamplingOptions resolve() const;
+
+ private:
+  void declare_penalties(CLI::App& app);
+};
+
+/// When an answer ends, and what happens when the context does.
+struct LengthFlags {
+  std::optional<int> max_tokens;
+  int min_tokens = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop;
+  std::vector<int> stop_tokens;
+  std::optional<int> max_kv;
+  std::string overflow = "error";
+
+  void declare(CLI::App& app);
+  /// Fills everything of GenerateOptions but the sampling. Throws UserError.
+  void apply(GenerateOptions& options) const;
+};
+
+/// All that generate and chat share, resolved and checked.
+struct AnswerFlags {
+  DeviceFlags device;
+  QuantFlags quant;
+  SamplingFlags sampling;
+  LengthFlags length;
+
+  void declare(CLI::App& app);
+  ModelOptions model_options() const;
+  GenerateOptions generate_options() const;
+};
+
+/// "42=-1.5" → {42, -1.5}. Throws UserError.
+std::pair<std::int32_t, float> parse_logit_bias(const std::string& text);
+
+/// Replaces \n, \t, \r, \" and \\ by what they stand for; anything else after
+/// a backslash stays as it is.
+std::string unescape(const std::string& text);
+
+}  // namespace roofline::cli

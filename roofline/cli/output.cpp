@@ -1,0 +1,158 @@
+#include "roofline/cli/output.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline::cli {
+
+namespace {
+
+// A message file is small; a prompt fits in memory many times over.
+constexpr std::size_t kLargestInput = std::size_t{1} << 30;
+
+// Writing JSON recurses; messages and tools nest a handful of levels.
+constexpr int kDeepestJson = 200;
+
+std::string read_descriptor(int fd, const std::string& name) {
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (true) {
+    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n < 0) {
+      fail<UserError>(
+          "Can't read " + name,
+          std::strerror(errno),
+          "Check the path and its permissions");
+    }
+    if (n == 0) {
+      return text;
+    }
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+    if (text.size() > kLargestInput) {
+      fail<UserError>(
+          name + " is too long",
+          "More than 1 GiB was read",
+          "Give less text");
+    }
+  }
+}
+
+}  // namespace
+
+void write_output(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EPIPE) {
+      throw OutputClosed();
+    } else if (errno != EINTR) {
+      fail<UserError>(
+          "Can't write to standard output",
+          std::strerror(errno),
+          "Check where it is redirected to");
+    }
+  }
+}
+
+void write_json(const nlohmann::ordered_json& value) {
+  using Json = nlohmann::ordered_json;
+  write_output(value.dump(2, ' ', false, Json::error_handler_t::replace));
+  write_output("\n");
+}
+
+void write_notice(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
+    if (n < 0 && errno != EINTR) {
+      return;
+    }
+    text.remove_prefix(n < 0 ? 0 : static_cast<std::size_t>(n));
+  }
+}
+
+bool people_read_output() {
+  struct stat out {};
+  struct stat err {};
+  if (::isatty(STDOUT_FILENO) != 0) {
+    return true;
+  }
+  return ::fstat(STDOUT_FILENO, &out) == 0 &&
+         ::fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev &&
+         out.st_ino == err.st_ino;
+}
+
+std::string read_input() {
+  return read_descriptor(STDIN_FILENO, "standard input");
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  if (path == "-") {
+    return read_input();
+  }
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    fail<UserError>(
+        "Can't read " + path.string(),
+        std::strerror(errno),
+        "Check the path and its permissions");
+  }
+  try {
+    std::string text = read_descriptor(fd, path.string());
+    ::close(fd);
+    return text;
+  } catch (...) {
+    ::close(fd);
+    throw;
+  }
+}
+
+nlohmann::ordered_json read_json(const std::filesystem::path& path) {
+  using Json = nlohmann::ordered_json;
+  const std::string text = read_file(path);
+  const auto bounded = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kDeepestJson) {
+      fail<UserError>(
+          path.string() + " nests too deeply",
+          fmt::format("More than {} levels", kDeepestJson),
+          "Give a flatter file");
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, bounded);
+  } catch (const Json::parse_error& error) {
+    fail<UserError>(
+        fmt::format(
+            "{} is not valid JSON at byte {}",
+            path.string(),
+            error.byte),
+        "",
+        "Check the file with a JSON tool");
+  }
+}
+
+std::string format_bytes(double bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
+  std::size_t unit = 0;
+  while (bytes >= 999.5 && unit + 1 < kUnits.size()) {
+    bytes /= 1000;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f} B", bytes)
+                   : fmt::format("{:.1f} {}", bytes, kUnits[unit]);
+}
+
+}  // namespace roofline::cli

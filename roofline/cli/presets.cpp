@@ -1,0 +1,80 @@
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/cli/command.h"
+#include "roofline/cli/output.h"
+#include "roofline/decode/sampling.h"
+
+namespace roofline::cli {
+
+namespace {
+
+class Presets : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_flag("--json", json_, "Print JSON.")->group("Output");
+    app.footer(
+        "Examples\n"
+        "    roofline presets\n"
+        "    roofline generate --preset qa --top-k 20 \"What is a prime?\"");
+  }
+
+  int run() override {
+    if (json_) {
+      print_json();
+      return kSuccess;
+    }
+    std::string text = fmt::format(
+        "{:<10} {:<18} {:>11} {:>6} {:>6} {:>18}\n",
+        "name",
+        "for",
+        "temperature",
+        "top-p",
+        "top-k",
+        "repetition-penalty");
+    for (const Preset& preset : presets()) {
+      const SamplingOptions& options = preset.options;
+      text += fmt::format(
+          "{:<10} {:<18} {:>11.2f} {:>6.2f} {:>6} {:>18.2f}\n",
+          preset.name,
+          preset.title,
+          options.temperature,
+          options.top_p,
+          options.top_k,
+          options.repetition_penalty);
+    }
+    write_output(text);
+    return kSuccess;
+  }
+
+ private:
+  static void print_json() {
+    auto list = nlohmann::ordered_json::array();
+    for (const Preset& preset : presets()) {
+      list.push_back({
+          {"name", preset.name},
+          {"title", preset.title},
+          {"temperature", rounded(preset.options.temperature)},
+          {"top_p", rounded(preset.options.top_p)},
+          {"top_k", preset.options.top_k},
+          {"repetition_penalty", rounded(preset.options.repetition_penalty)},
+      });
+    }
+    write_json(list);
+  }
+
+  /// The float's shortest decimal form as a double: 0.8f → 0.8.
+  static double rounded(float value) {
+    return std::stod(fmt::format("{}", value));
+  }
+
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_presets() {
+  return std::make_unique<Presets>();
+}
+
+}  // namespace roofline::cli

@@ -1,0 +1,31 @@
+// Ctrl-C and SIGTERM while an answer is being made: the first one asks for the
+// end, the second one ends the process the hard way.
+#pragma once
+
+#include <atomic>
+
+namespace roofline::cli {
+
+/// Ignores SIGPIPE, so that a closed output is an error that we see.
+void ignore_broken_pipes();
+
+/// Catches SIGINT and SIGTERM as long as it lives. One at a time.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  /// True once a signal came, or stop() was called.
+  const std::atomic<bool>& flag() const;
+  /// Asks for the end as a signal would.
+  void stop();
+  /// The signal that came; 0 for none.
+  int signal() const;
+};
+
+/// 130 or 143, as shells count the signal.
+int exit_code_of(int signal);
+
+}  // namespace roofline::cli
