@@ -1,0 +1,13 @@
+#include "roofline/kernels/attention/few_rows_impl.h"
+#include "roofline/kernels/attention/many_rows_impl.h"
+#include "roofline/kernels/simd/vec_avx2.h"
+
+namespace roofline {
+
+const AttentionKernels& attention_kernels_avx2() {
+  static constexpr AttentionKernels kernels{
+      "avx2", few_rows<Vec>, many_rows<Vec>};
+  return kernels;
+}
+
+} // namespace roofline

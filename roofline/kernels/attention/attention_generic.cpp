@@ -1,0 +1,13 @@
+#include "roofline/kernels/attention/few_rows_impl.h"
+#include "roofline/kernels/attention/many_rows_impl.h"
+#include "roofline/kernels/simd/vec_generic.h"
+
+namespace roofline {
+
+const AttentionKernels& attention_kernels_generic() {
+  static constexpr AttentionKernels kernels{
+      "generic", few_rows<Vec>, many_rows<Vec>};
+  return kernels;
+}
+
+} // namespace roofline

@@ -1,0 +1,203 @@
+// The attention kernels, written once over the vector type of an instruction
+// set: online softmax (Milakov and Gimelshein 2018; Dao et al. 2022) over tiles
+// of keys. Included only by the files that instantiate them.
+#pragma once
+
+#include <cstdint>
+
+#include "roofline/kernels/attention/task.h"
+#include "roofline/kernels/simd/half.h"
+#include "roofline/kernels/simd/vec_math.h"
+
+namespace roofline {
+
+constexpr float kMinusInfinity = -__builtin_inff();
+
+/// Head dims in scratch are padded to this, with zeros.
+constexpr int kDimPad = 16;
+
+inline int padded_dims(int head_dim) {
+  return (head_dim + kDimPad - 1) / kDimPad * kDimPad;
+}
+
+/// The rows of a task in scratch, and their running softmax.
+struct AttentionState {
+  int rows = 0;
+  int dims = 0; ///< padded
+  float* q = nullptr; ///< [rows, dims], scaled
+  float* sums = nullptr; ///< [rows, dims]
+  float* scores = nullptr; ///< [rows, kKeyTile]
+  float* largest = nullptr; ///< [rows]
+  float* total = nullptr; ///< [rows]
+  float* keys = nullptr; ///< [dims, kKeyTile]
+  float* values = nullptr; ///< [kKeyTile, dims]
+};
+
+template <class V>
+AttentionState open_state(const AttentionTask& task) {
+  AttentionState s;
+  s.rows = task.rows();
+  s.dims = padded_dims(task.args->kv.head_dim);
+  const std::size_t block = static_cast<std::size_t>(s.rows) * s.dims;
+  s.q = task.scratch;
+  s.sums = s.q + block;
+  s.scores = s.sums + block;
+  s.keys = s.scores + static_cast<std::size_t>(s.rows) * kKeyTile;
+  s.values = s.keys + static_cast<std::size_t>(s.dims) * kKeyTile;
+  s.largest = s.values + static_cast<std::size_t>(s.dims) * kKeyTile;
+  s.total = s.largest + s.rows;
+  return s;
+}
+
+/// Row r of a task: its query and its place in the output.
+template <class V, class T>
+inline T* row_of(const AttentionTask& task, T* base, int stride, int r) {
+  const int group = task.group();
+  const std::int64_t token = task.token_begin + r / group;
+  const std::int64_t head = task.kv_head * group + r % group;
+  return base + token * stride + head * task.args->kv.head_dim;
+}
+
+template <class V>
+void load_queries(const AttentionTask& task, const AttentionState& s) {
+  const int dims = task.args->kv.head_dim;
+  const V scale = V::all(task.args->scale);
+  const V zero = V::all(0.0f);
+  for (int r = 0; r < s.rows; ++r) {
+    const float* from = row_of<V>(task, task.args->q, task.args->q_stride, r);
+    float* q = s.q + static_cast<std::int64_t>(r) * s.dims;
+    float* sums = s.sums + static_cast<std::int64_t>(r) * s.dims;
+    for (int d = 0; d < s.dims; d += V::kWidth) {
+      const int left = dims - d;
+      const V v = left >= V::kWidth ? V::load(from + d)
+          : left > 0                ? V::load(from + d, left)
+                                    : zero;
+      (v * scale).store(q + d);
+      zero.store(sums + d);
+    }
+    s.largest[r] = kMinusInfinity;
+    s.total[r] = 0.0f;
+  }
+}
+
+template <class V>
+void finish(const AttentionTask& task, const AttentionState& s) {
+  const int dims = task.args->kv.head_dim;
+  for (int r = 0; r < s.rows; ++r) {
+    const float* sums = s.sums + static_cast<std::int64_t>(r) * s.dims;
+    float* to = task.partial
+        ? task.partial + static_cast<std::int64_t>(r) * (dims + 2)
+        : row_of<V>(task, task.args->out, task.args->out_stride, r);
+    const float factor = task.partial ? 1.0f : 1.0f / s.total[r];
+    for (int d = 0; d < dims; d += V::kWidth) {
+      const V v = V::load(sums + d) * V::all(factor);
+      if (dims - d >= V::kWidth) {
+        v.store(to + d);
+      } else {
+        v.store(to + d, dims - d);
+      }
+    }
+    if (task.partial) {
+      to[dims] = s.largest[r];
+      to[dims + 1] = s.total[r];
+    }
+  }
+}
+
+/// Keys of a tile that one row sees: [begin, end).
+struct Visible {
+  int begin = 0;
+  int end = 0;
+};
+
+/// positions: of the tile's count keys, rising.
+template <class V>
+Visible visible_keys(
+    const AttentionTask& task,
+    int row,
+    const std::int64_t* positions,
+    int count) {
+  const AttentionArgs& args = *task.args;
+  const std::int64_t query =
+      args.first_position + task.token_begin + row / task.group();
+  Visible seen{0, count};
+  while (seen.end > 0 && positions[seen.end - 1] > query) {
+    --seen.end;
+  }
+  if (args.window_tokens) {
+    const std::int64_t first = query - *args.window_tokens + 1;
+    while (seen.begin < seen.end && positions[seen.begin] < first) {
+      ++seen.begin;
+    }
+  }
+  return seen;
+}
+
+/// One tile's scores become weights; the row's sums are scaled to the new
+/// largest score. Weights outside `seen`, up to `padded`, become zero.
+template <class V>
+void softmax_row(
+    const AttentionTask& task,
+    const AttentionState& s,
+    int row,
+    Visible seen,
+    int padded) {
+  float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
+  if (seen.begin >= seen.end) {
+    for (int i = 0; i < padded; ++i) {
+      scores[i] = 0.0f;
+    }
+    return;
+  }
+  if (task.args->softcap) {
+    const V cap = V::all(*task.args->softcap);
+    for (int i = 0; i < padded; i += V::kWidth) {
+      (cap * vec_tanh(V::load(scores + i) / cap)).store(scores + i);
+    }
+  }
+  for (int i = 0; i < seen.begin; ++i) {
+    scores[i] = kMinusInfinity;
+  }
+  for (int i = seen.end; i < padded; ++i) {
+    scores[i] = kMinusInfinity;
+  }
+  V tops = V::all(s.largest[row]);
+  for (int i = 0; i < padded; i += V::kWidth) {
+    tops = max(tops, V::load(scores + i));
+  }
+  const float top = max_of(tops);
+  const V shift = V::all(top);
+  V weights = V::all(0.0f);
+  for (int i = 0; i < padded; i += V::kWidth) {
+    const V w = vec_exp(V::load(scores + i) - shift);
+    weights = weights + w;
+    w.store(scores + i);
+  }
+  if (top > s.largest[row]) {
+    const V factors = vec_exp(V::all(s.largest[row]) - shift);
+    float factor[V::kWidth];
+    factors.store(factor);
+    float* sums = s.sums + static_cast<std::int64_t>(row) * s.dims;
+    for (int d = 0; d < s.dims; d += V::kWidth) {
+      (V::load(sums + d) * factors).store(sums + d);
+    }
+    s.total[row] *= factor[0];
+    s.largest[row] = top;
+  }
+  s.total[row] += sum_of(weights);
+}
+
+template <class V>
+void softmax_tile(
+    const AttentionTask& task,
+    const AttentionState& s,
+    const std::int64_t* positions,
+    int count) {
+  const int padded = (count + V::kWidth - 1) / V::kWidth * V::kWidth;
+  for (int r = 0; r < s.rows; ++r) {
+    softmax_row<V>(
+        task, s, r, visible_keys<V>(task, r, positions, count), padded);
+  }
+}
+
+} // namespace roofline

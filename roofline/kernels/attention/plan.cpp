@@ -1,0 +1,247 @@
+#include "roofline/kernels/attention/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+
+namespace {
+
+/// Rows of a tile of queries: enough that converting a tile of keys is a small
+/// part of the work, few enough that their sums stay in the second cache.
+constexpr int kTargetRows = 96;
+/// A split below this many keys costs more to combine than it saves.
+constexpr int kSplitKeys = 64;
+/// Pieces a thread should find, so that a slow thread holds up no one long.
+constexpr int kPiecesPerThread = 4;
+
+int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+
+/// Part of a segment inside positions [low, high), as a run.
+KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {
+  const std::int64_t begin = std::max(low, segment.first_position);
+  const std::int64_t end =
+      std::min(high, segment.first_position + segment.count);
+  if (begin >= end) {
+    return {};
+  }
+  return {
+      begin,
+      segment.first_slot + static_cast<int>(begin - segment.first_position),
+      static_cast<int>(end - begin)};
+}
+
+} // namespace
+
+std::size_t attention_scratch_floats(int rows, int head_dim) {
+  const std::size_t dims = (static_cast<std::size_t>(head_dim) + 15) / 16 * 16;
+  const std::size_t tile = kKeyTile;
+  const auto r = static_cast<std::size_t>(rows);
+  const std::size_t floats = 2 * r * dims + r * tile + 2 * dims * tile + 2 * r;
+  // Whole cache lines, so that workers don't share one.
+  return (floats + 15) / 16 * 16;
+}
+
+int AttentionPlan::tile_rows(const Tile& tile) const {
+  const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
+  return (tile.token_end - tile.token_begin) * (args.heads / args.kv.kv_heads);
+}
+
+void AttentionPlan::prepare(std::span<const AttentionArgs> args, int threads) {
+  kernels_ = &attention_kernels();
+  args_ = args;
+  tiles_.clear();
+  pieces_.clear();
+  runs_.clear();
+  ends_.clear();
+  partial_floats_ = 0;
+  groups_ = 0;
+  scratch_each_ = 0;
+  int base_pieces = 0;
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::size_t before = tiles_.size();
+    add_tiles(static_cast<int>(i));
+    base_pieces +=
+        static_cast<int>(tiles_.size() - before) * args[i].kv.kv_heads;
+  }
+  const int wanted = threads > 1 ? threads * kPiecesPerThread : 1;
+  const int more = base_pieces ? ceil_div(wanted, base_pieces) : 1;
+  for (std::size_t i = 0; i < tiles_.size(); ++i) {
+    Tile& tile = tiles_[i];
+    tile.splits = std::max(1, std::min(more, tile.keys / kSplitKeys));
+    cut_keys(tile);
+    add_pieces(static_cast<int>(i));
+  }
+  // Late queries see most keys: the long pieces go first.
+  std::stable_sort(
+      pieces_.begin(), pieces_.end(), [&](const Piece& a, const Piece& b) {
+        const Tile& x = tiles_[static_cast<std::size_t>(a.tile)];
+        const Tile& y = tiles_[static_cast<std::size_t>(b.tile)];
+        return x.keys / x.splits > y.keys / y.splits;
+      });
+  scratch_.resize(std::max(
+      scratch_.size(), scratch_each_ * static_cast<std::size_t>(threads)));
+  partials_.resize(std::max(partials_.size(), partial_floats_));
+  if (groups_ > done_capacity_) {
+    done_capacity_ = groups_;
+    done_ = std::make_unique<std::atomic<int>[]>(
+        static_cast<std::size_t>(groups_));
+  }
+  for (int i = 0; i < groups_; ++i) {
+    done_[static_cast<std::size_t>(i)].store(0, std::memory_order_relaxed);
+  }
+}
+
+void AttentionPlan::add_tiles(int index) {
+  const AttentionArgs& args = args_[static_cast<std::size_t>(index)];
+  if (args.kv.kv_heads < 1 || args.heads % args.kv.kv_heads != 0) {
+    fail<BugError>(
+        "attend: heads is not a multiple of kv_heads",
+        "each key-value head serves the same number of query heads",
+        "Check the ModelSpec");
+  }
+  const int group = args.heads / args.kv.kv_heads;
+  const int step = std::max(1, kTargetRows / group);
+  for (int begin = 0; begin < args.tokens; begin += step) {
+    Tile tile;
+    tile.args = index;
+    tile.token_begin = begin;
+    tile.token_end = std::min(args.tokens, begin + step);
+    const std::int64_t high = args.first_position + tile.token_end;
+    std::int64_t low = 0;
+    if (args.window_tokens) {
+      low = args.first_position + begin - *args.window_tokens + 1;
+    }
+    for (const KvSegment& segment : args.kv.segments) {
+      tile.keys += overlap(segment, low, high).count;
+    }
+    tiles_.push_back(tile);
+    scratch_each_ = std::max(
+        scratch_each_,
+        attention_scratch_floats(tile_rows(tile), args.kv.head_dim));
+  }
+}
+
+/// Writes the runs of each split of a tile, of about equal length.
+void AttentionPlan::cut_keys(Tile& tile) {
+  const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
+  const std::int64_t high = args.first_position + tile.token_end;
+  std::int64_t low = 0;
+  if (args.window_tokens) {
+    low = args.first_position + tile.token_begin - *args.window_tokens + 1;
+  }
+  // Whole tiles of keys a split, except for the last.
+  const int each =
+      ceil_div(ceil_div(tile.keys, tile.splits), kKeyTile) * kKeyTile;
+  tile.splits = std::max(1, ceil_div(tile.keys, each));
+  tile.first_run = static_cast<int>(ends_.size());
+  int room = each;
+  for (const KvSegment& segment : args.kv.segments) {
+    KeyRun run = overlap(segment, low, high);
+    while (run.count > 0) {
+      if (room == 0) {
+        ends_.push_back(static_cast<int>(runs_.size()));
+        room = each;
+      }
+      const int count = std::min(run.count, room);
+      runs_.push_back({run.position, run.slot, count});
+      run.position += count;
+      run.slot += count;
+      run.count -= count;
+      room -= count;
+    }
+  }
+  ends_.push_back(static_cast<int>(runs_.size()));
+}
+
+void AttentionPlan::add_pieces(int tile_index) {
+  const Tile& tile = tiles_[static_cast<std::size_t>(tile_index)];
+  const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
+  const std::size_t floats = static_cast<std::size_t>(tile_rows(tile)) *
+      static_cast<std::size_t>(args.kv.head_dim + 2);
+  for (int head = 0; head < args.kv.kv_heads; ++head) {
+    for (int split = 0; split < tile.splits; ++split) {
+      pieces_.push_back({tile_index, head, split, groups_, partial_floats_});
+      if (tile.splits > 1) {
+        partial_floats_ += floats;
+      }
+    }
+    if (tile.splits > 1) {
+      ++groups_;
+    }
+  }
+}
+
+void AttentionPlan::run(int index, int worker) {
+  const Piece& piece = pieces_[static_cast<std::size_t>(index)];
+  const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
+  const std::size_t split =
+      static_cast<std::size_t>(tile.first_run + piece.split);
+  const int begin = split == 0 ? 0 : ends_[split - 1];
+  AttentionTask task;
+  task.args = &args_[static_cast<std::size_t>(tile.args)];
+  task.kv_head = piece.kv_head;
+  task.token_begin = tile.token_begin;
+  task.token_end = tile.token_end;
+  task.runs = runs_.data() + begin;
+  task.run_count = ends_[split] - begin;
+  task.scratch =
+      scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
+  task.partial =
+      tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
+  if (task.rows() <= kFewRows) {
+    kernels_->few_rows(task);
+  } else {
+    kernels_->many_rows(task);
+  }
+  if (tile.splits == 1) {
+    return;
+  }
+  std::atomic<int>& done = done_[static_cast<std::size_t>(piece.group)];
+  if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == tile.splits) {
+    combine(piece);
+  }
+}
+
+/// Weighs each split's sums by exp(its largest score - the largest of all).
+void AttentionPlan::combine(const Piece& piece) {
+  const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
+  const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
+  const int dims = args.kv.head_dim;
+  const int rows = tile_rows(tile);
+  const int group = args.heads / args.kv.kv_heads;
+  const std::size_t row_floats = static_cast<std::size_t>(dims + 2);
+  const std::size_t block = static_cast<std::size_t>(rows) * row_floats;
+  const float* first = partials_.data() + piece.partial -
+      static_cast<std::size_t>(piece.split) * block;
+  for (int r = 0; r < rows; ++r) {
+    const float* row = first + static_cast<std::size_t>(r) * row_floats;
+    float largest = row[dims];
+    for (int s = 1; s < tile.splits; ++s) {
+      largest = std::max(
+          largest, row[static_cast<std::size_t>(s) * block + row_floats - 2]);
+    }
+    const std::int64_t token = tile.token_begin + r / group;
+    const std::int64_t head = piece.kv_head * group + r % group;
+    float* out = args.out + token * args.out_stride + head * dims;
+    std::fill(out, out + dims, 0.0f);
+    float total = 0.0f;
+    for (int s = 0; s < tile.splits; ++s) {
+      const float* part = row + static_cast<std::size_t>(s) * block;
+      const float weight = std::exp(part[dims] - largest);
+      total += weight * part[dims + 1];
+      for (int d = 0; d < dims; ++d) {
+        out[d] += weight * part[d];
+      }
+    }
+    for (int d = 0; d < dims; ++d) {
+      out[d] /= total;
+    }
+  }
+}
+
+} // namespace roofline

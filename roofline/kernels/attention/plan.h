@@ -1,0 +1,67 @@
+// Cuts attention calls into pieces of about equal work for a thread pool: by
+// key-value head, by tiles of queries, and, where that gives too few (decode),
+// by ranges of keys, whose results the last piece to finish combines.
+// Keeps its memory from one use to the next.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "roofline/kernels/attention/task.h"
+
+namespace roofline {
+
+class AttentionPlan {
+ public:
+  /// Prepares the calls for `threads` workers. `args` must stay until the last
+  /// run(). Throws BugError for heads that aren't a multiple of kv_heads.
+  void prepare(std::span<const AttentionArgs> args, int threads);
+  /// Pieces of work; run() each once, in any order, from any thread.
+  int pieces() const {
+    return static_cast<int>(pieces_.size());
+  }
+  void run(int piece, int worker);
+
+ private:
+  /// Queries of one call that one task serves, for all its kv heads.
+  struct Tile {
+    int args = 0;
+    int token_begin = 0;
+    int token_end = 0;
+    int keys = 0; ///< that some query sees
+    int splits = 1;
+    int first_run = 0; ///< index into ends_ of the first split
+  };
+  struct Piece {
+    int tile = 0;
+    int kv_head = 0;
+    int split = 0;
+    int group = 0; ///< splits of one tile and head share a group
+    std::size_t partial = 0; ///< floats into partials_
+  };
+
+  void add_tiles(int index);
+  void cut_keys(Tile& tile);
+  void add_pieces(int tile_index);
+  void combine(const Piece& piece);
+  int tile_rows(const Tile& tile) const;
+
+  const AttentionKernels* kernels_ = nullptr;
+  std::span<const AttentionArgs> args_;
+  std::vector<Tile> tiles_;
+  std::vector<Piece> pieces_;
+  std::vector<KeyRun> runs_;
+  std::vector<int> ends_; ///< per split: end of its runs in runs_
+  std::vector<float> scratch_;
+  std::size_t scratch_each_ = 0;
+  std::vector<float> partials_;
+  std::size_t partial_floats_ = 0;
+  int groups_ = 0;
+  std::unique_ptr<std::atomic<int>[]> done_;
+  int done_capacity_ = 0;
+};
+
+} // namespace roofline

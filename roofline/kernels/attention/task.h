@@ -1,0 +1,67 @@
+// One piece of attention work: some queries of one key-value head against some
+// of the keys. The plan cuts calls into tasks; an instruction set's kernel runs
+// one. Internal to kernels/attention.
+#pragma once
+
+#include <cstddef>
+
+#include "roofline/kernels/attention/attention.h"
+
+namespace roofline {
+
+/// Keys that lie in successive slots and hold successive positions.
+struct KeyRun {
+  std::int64_t position = 0;
+  int slot = 0;
+  int count = 0;
+};
+
+struct AttentionTask {
+  const AttentionArgs* args = nullptr;
+  int kv_head = 0;
+  int token_begin = 0;
+  int token_end = 0;
+  /// In order of position.
+  const KeyRun* runs = nullptr;
+  int run_count = 0;
+  /// The worker's own memory, attention_scratch_floats() of it.
+  float* scratch = nullptr;
+  /// nullptr: write the finished rows to args->out. Otherwise the task sees
+  /// only a part of the keys and leaves, for each row (token, then head within
+  /// the group), head_dim weighted sums, the largest score and the total
+  /// weight: [rows, head_dim + 2].
+  float* partial = nullptr;
+
+  int group() const {
+    return args->heads / args->kv.kv_heads;
+  }
+  int rows() const {
+    return (token_end - token_begin) * group();
+  }
+};
+
+/// Keys that are scored at a time; a multiple of every vector width.
+constexpr int kKeyTile = 64;
+
+/// Up to this many rows a key is read once and met by all rows; above it keys
+/// and values are converted to float32 tiles first.
+constexpr int kFewRows = 8;
+
+struct AttentionKernels {
+  const char* name;
+  /// For at most kFewRows rows.
+  void (*few_rows)(const AttentionTask& task);
+  void (*many_rows)(const AttentionTask& task);
+};
+
+const AttentionKernels& attention_kernels();
+const AttentionKernels* attention_kernels(Isa isa);
+
+const AttentionKernels& attention_kernels_generic();
+const AttentionKernels& attention_kernels_avx2();
+const AttentionKernels& attention_kernels_avx512();
+
+/// Floats of scratch that a task of so many rows needs.
+std::size_t attention_scratch_floats(int rows, int head_dim);
+
+} // namespace roofline

@@ -1,0 +1,63 @@
+#include "roofline/kernels/block/scratch.h"
+
+#include <algorithm>
+
+namespace roofline {
+
+void QuantizedBuffer::grow(std::size_t tokens, std::size_t cols) {
+  const std::size_t groups = (cols + kGroup - 1) / kGroup;
+  codes.grow(tokens * cols);
+  scales.grow(tokens * groups);
+  sums.grow(tokens * groups);
+}
+
+QuantizedRows QuantizedBuffer::rows(int tokens, int cols) {
+  return {tokens, cols, codes.data(), scales.data(), sums.data()};
+}
+
+bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {
+  return model.exact || !ff.down.any_quantized();
+}
+
+void StepScratch::State::fit(const StepModel& model, int tokens) {
+  int qkv_width = 0;
+  int q_width = 0;
+  int code_width = 0;
+  int float_width = 0;
+  for (const StepLayer& layer : model.layers) {
+    qkv_width = std::max(qkv_width, layer.attention.qkv_width());
+    q_width = std::max(q_width, layer.attention.q_width());
+    const StepFeedForward& ff = layer.feed_forward;
+    const int hidden = ff.down.cols();
+    if (hidden_in_float(model, ff)) {
+      float_width = std::max(float_width, hidden);
+    } else {
+      code_width = std::max(code_width, hidden);
+    }
+  }
+  std::size_t rope_width = 0;
+  for (const StepRope& each : model.ropes) {
+    rope_width += 2 * static_cast<std::size_t>(each.rotated_dims);
+  }
+  const auto rows = static_cast<std::size_t>(tokens);
+  const auto of = [&](int width) {
+    return rows * static_cast<std::size_t>(width);
+  };
+  x.grow(of(model.dim));
+  normed.grow(of(model.dim));
+  qkv.grow(of(qkv_width));
+  attended.grow(of(q_width));
+  y.grow(of(model.dim));
+  hidden.grow(of(float_width));
+  if (!model.exact) {
+    normed_codes.grow(rows, static_cast<std::size_t>(model.dim));
+    attended_codes.grow(rows, static_cast<std::size_t>(q_width));
+    hidden_codes.grow(rows, static_cast<std::size_t>(code_width));
+  }
+  rope.grow(rows * rope_width);
+}
+
+StepScratch::StepScratch() : state_(std::make_unique<State>()) {}
+StepScratch::~StepScratch() = default;
+
+} // namespace roofline

@@ -1,0 +1,121 @@
+#include "roofline/model/cpu_decoder.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/cpu_features.h"
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/kernels/block/decoder_step.h"
+#include "roofline/model/cpu_ropes.h"
+#include "roofline/model/cpu_weights.h"
+
+namespace roofline {
+
+namespace {
+
+class CpuDecoder : public Decoder {
+ public:
+  CpuDecoder(const Checkpoint& checkpoint, const ModelOptions& options)
+      : spec_(checkpoint.spec()),
+        exact_(options.exact),
+        pool_(ThreadPool::global()),
+        weights_(CpuWeights::load(checkpoint, options, pool_)),
+        scratch_(std::make_shared<StepScratch>()),
+        ropes_(spec_) {}
+
+  const ModelSpec& spec() const override {
+    return spec_;
+  }
+  std::string device_name() const override {
+    return fmt::format(
+        "CPU, {}, {} thread{}",
+        isa_name(active_isa()),
+        pool_.threads(),
+        pool_.threads() == 1 ? "" : "s");
+  }
+  std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override {
+    KvOptions own = options;
+    own.dtype = exact_ ? mx::float32 : mx::float16;
+    return std::make_unique<KvCache>(spec_, own);
+  }
+  mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
+      override;
+  std::size_t step_weight_bytes() const override {
+    return weights_->step_bytes();
+  }
+
+ private:
+  void check(std::span<const Slice> slices) const;
+
+  ModelSpec spec_;
+  bool exact_;
+  ThreadPool& pool_;
+  std::shared_ptr<const CpuWeights> weights_;
+  std::shared_ptr<StepScratch> scratch_;
+  CpuRopes ropes_;
+};
+
+void CpuDecoder::check(std::span<const Slice> slices) const {
+  for (const Slice& slice : slices) {
+    if (slice.tokens.empty() || !slice.cache) {
+      fail<BugError>(
+          "forward: a slice without tokens or cache",
+          "each slice appends at least one token to its cache",
+          "Leave empty slices out");
+    }
+    for (const std::int32_t id : slice.tokens) {
+      if (id < 0 || id >= spec_.vocab) {
+        fail<UserError>(
+            fmt::format("there is no token {}", id),
+            fmt::format("the vocabulary has {} tokens", spec_.vocab),
+            fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
+      }
+    }
+  }
+}
+
+mx::array CpuDecoder::forward(
+    std::span<const Slice> slices,
+    std::int64_t context_tokens) {
+  check(slices);
+  DecoderStepArgs args;
+  // The model lives in the weights and keeps them alive.
+  args.model = {weights_, &weights_->model()};
+  args.scratch = scratch_;
+  args.pool = &pool_;
+  std::vector<std::int32_t> ids;
+  for (const Slice& slice : slices) {
+    StepSlice step;
+    step.tokens = static_cast<int>(slice.tokens.size());
+    step.logit_rows = slice.rows == LogitRows::all ? step.tokens : 1;
+    step.first_position = slice.cache->position();
+    slice.cache->reserve(step.tokens);
+    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+      step.layers.push_back(slice.cache->view(static_cast<int>(i)));
+    }
+    step.regimes =
+        ropes_.at(std::max(context_tokens, slice.cache->position()));
+    ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
+    args.slices.push_back(std::move(step));
+  }
+  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
+  mx::array logits = decoder_step(tokens, std::move(args));
+  // Done before the caches can move: the views point into them.
+  logits.eval();
+  return logits;
+}
+
+} // namespace
+
+std::unique_ptr<Decoder> load_cpu_decoder(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options) {
+  return std::make_unique<CpuDecoder>(checkpoint, options);
+}
+
+} // namespace roofline

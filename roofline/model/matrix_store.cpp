@@ -1,0 +1,287 @@
+#include "roofline/model/matrix_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/half.h"
+
+namespace roofline {
+
+namespace {
+
+/// Raised whenever packing the same tensors gives other bytes.
+constexpr int kLayoutVersion = 1;
+/// The blob with each packed matrix's unit, in the order of names.
+constexpr std::string_view kUnits = "units";
+/// Rows that one piece of work decodes or quantizes.
+constexpr std::int64_t kPieceRows = 32;
+
+bool is_float(Encoding encoding) {
+  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
+      encoding == Encoding::bf16;
+}
+
+template <class F>
+void each_row(std::int64_t rows, ThreadPool& pool, F fn) {
+  auto piece = [&](int index, int worker) {
+    const std::int64_t end = std::min(rows, (index + 1) * kPieceRows);
+    for (std::int64_t row = index * kPieceRows; row < end; ++row) {
+      fn(row, worker);
+    }
+  };
+  pool.run(static_cast<int>((rows + kPieceRows - 1) / kPieceRows), piece);
+}
+
+/// One float buffer of a row's length for each worker.
+class RowBuffers {
+ public:
+  RowBuffers(const ThreadPool& pool, std::int64_t cols)
+      : cols_(static_cast<std::size_t>(cols)),
+        values_(cols_ * static_cast<std::size_t>(pool.threads())) {}
+  std::span<float> of(int worker) {
+    return {values_.data() + cols_ * static_cast<std::size_t>(worker), cols_};
+  }
+
+ private:
+  std::size_t cols_;
+  std::vector<float> values_;
+};
+
+/// Encodings whose groups our kernels don't have become half floats.
+void decode_to_half(
+    const Tensor& tensor,
+    std::span<std::byte> out,
+    ThreadPool& pool) {
+  RowBuffers buffers(pool, tensor.cols);
+  each_row(tensor.rows, pool, [&](std::int64_t row, int worker) {
+    const std::span<float> values = buffers.of(worker);
+    decode_row(tensor, row, values);
+    std::byte* to = out.data() + row * tensor.cols * 2;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::uint16_t half = f32_to_f16(values[i]);
+      std::memcpy(to + 2 * i, &half, sizeof(half));
+    }
+  });
+}
+
+/// Affine codes of a float tensor, held in memory while they are packed.
+struct QuantizedCopy {
+  std::vector<std::byte> codes;
+  std::vector<float> scales;
+  std::vector<float> biases;
+  Tensor tensor;
+};
+
+void store_codes(
+    std::span<const std::uint8_t> codes,
+    int bits,
+    std::byte* out) {
+  if (bits == 8) {
+    std::memcpy(out, codes.data(), codes.size());
+    return;
+  }
+  for (std::size_t i = 0; i < codes.size(); i += 2) {
+    *out++ = static_cast<std::byte>(codes[i] | (codes[i + 1] << 4));
+  }
+}
+
+void quantize_tensor(
+    const Tensor& tensor,
+    AffineForm form,
+    QuantizedCopy& copy,
+    ThreadPool& pool) {
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  const auto rows = static_cast<std::size_t>(tensor.rows);
+  const std::size_t groups = cols / static_cast<std::size_t>(form.group_size);
+  const std::size_t row_bytes = cols * static_cast<std::size_t>(form.bits) / 8;
+  copy.codes.resize(rows * row_bytes);
+  copy.scales.resize(rows * groups);
+  copy.biases.resize(rows * groups);
+  RowBuffers buffers(pool, tensor.cols);
+  std::vector<std::uint8_t> codes(
+      cols * static_cast<std::size_t>(pool.threads()));
+  each_row(tensor.rows, pool, [&](std::int64_t index, int worker) {
+    const auto row = static_cast<std::size_t>(index);
+    const std::span<float> values = buffers.of(worker);
+    decode_row(tensor, index, values);
+    const std::span<std::uint8_t> own(
+        codes.data() + cols * static_cast<std::size_t>(worker), cols);
+    quantize_row(
+        values,
+        form,
+        {own,
+         {copy.scales.data() + row * groups, groups},
+         {copy.biases.data() + row * groups, groups}});
+    store_codes(own, form.bits, copy.codes.data() + row * row_bytes);
+  });
+  copy.tensor.name = tensor.name;
+  copy.tensor.encoding = Encoding::mlx_affine;
+  copy.tensor.rows = tensor.rows;
+  copy.tensor.cols = tensor.cols;
+  copy.tensor.bytes = copy.codes;
+  copy.tensor.affine = {
+      form.bits,
+      form.group_size,
+      Encoding::f32,
+      std::as_bytes(std::span(copy.scales)),
+      std::as_bytes(std::span(copy.biases))};
+}
+
+PackedFormat format_of(AffineForm form) {
+  return form.bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
+}
+
+} // namespace
+
+MatrixStore::MatrixStore(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    std::span<const std::string> names,
+    ThreadPool& pool)
+    : checkpoint_(checkpoint), options_(options), pool_(pool) {
+  bool any_packed = false;
+  for (const std::string& name : names) {
+    const Plan plan = plan_for(checkpoint.at(name));
+    plans_.emplace(name, plan);
+    any_packed = any_packed || !plan.in_place;
+    if (plan.in_place) {
+      matrices_.emplace(name, dense_view(*plan.tensor));
+    }
+  }
+  if (!any_packed) {
+    return;
+  }
+  const std::string key = cache_key();
+  if (!options_.cache_packed || !map_cached(key)) {
+    pack_all(key);
+  }
+}
+
+const PackedMatrix& MatrixStore::at(std::string_view name) const {
+  const auto found = matrices_.find(name);
+  if (found == matrices_.end()) {
+    fail<BugError>(
+        fmt::format("matrix_store: no matrix {}", name),
+        "it was not in the list of names",
+        "Add it to the list");
+  }
+  return found->second;
+}
+
+MatrixStore::Plan MatrixStore::plan_for(const Tensor& tensor) const {
+  if (const auto form = affine_form(tensor)) {
+    return {&tensor, format_of(*form), false, std::nullopt};
+  }
+  if (!is_float(tensor.encoding)) {
+    return {&tensor, PackedFormat::f16, false, std::nullopt};
+  }
+  const auto& choice = options_.quantize;
+  if (choice && tensor.cols % choice->group_size == 0) {
+    const AffineForm form{choice->bits, choice->group_size};
+    return {&tensor, format_of(form), false, form};
+  }
+  return {&tensor, PackedFormat::f32, true, std::nullopt};
+}
+
+std::string MatrixStore::cache_key() const {
+  std::string key = fmt::format(
+      "{} layout {}", checkpoint_.fingerprint(), kLayoutVersion);
+  if (options_.quantize) {
+    key += fmt::format(
+        " quantize {} bits, groups of {}",
+        options_.quantize->bits,
+        options_.quantize->group_size);
+  }
+  return key;
+}
+
+std::vector<BlobSize> MatrixStore::blob_sizes() const {
+  std::vector<BlobSize> sizes;
+  for (const auto& [name, plan] : plans_) {
+    if (!plan.in_place) {
+      sizes.push_back(
+          {name,
+           packed_bytes(plan.format, plan.tensor->rows, plan.tensor->cols)});
+    }
+  }
+  sizes.push_back({std::string(kUnits), sizes.size() * sizeof(float)});
+  return sizes;
+}
+
+bool MatrixStore::map_cached(const std::string& key) {
+  file_ = BlobFile::open(packed_cache_path(key), key);
+  if (!file_) {
+    return false;
+  }
+  std::map<std::string, std::span<const std::byte>> blobs;
+  for (const BlobSize& size : blob_sizes()) {
+    const auto blob = file_->find(size.name);
+    if (!blob || blob->size() != size.bytes) {
+      file_.reset();
+      return false;
+    }
+    blobs[size.name] = *blob;
+  }
+  const std::byte* units = blobs[std::string(kUnits)].data();
+  for (const auto& [name, plan] : plans_) {
+    if (plan.in_place) {
+      continue;
+    }
+    PackedMatrix matrix;
+    matrix.format = plan.format;
+    matrix.rows = static_cast<int>(plan.tensor->rows);
+    matrix.cols = static_cast<int>(plan.tensor->cols);
+    matrix.data = blobs[name].data();
+    std::memcpy(&matrix.unit, units, sizeof(float));
+    units += sizeof(float);
+    matrices_.insert_or_assign(name, matrix);
+  }
+  return true;
+}
+
+void MatrixStore::pack_all(const std::string& key) {
+  const std::vector<BlobSize> sizes = blob_sizes();
+  writer_ = options_.cache_packed
+      ? std::make_unique<BlobFileWriter>(packed_cache_path(key), key, sizes)
+      : std::make_unique<BlobFileWriter>(sizes);
+  std::byte* units = writer_->blob(kUnits).data();
+  for (const auto& [name, plan] : plans_) {
+    if (plan.in_place) {
+      continue;
+    }
+    const PackedMatrix matrix = pack_one(plan, writer_->blob(name));
+    matrices_.insert_or_assign(name, matrix);
+    std::memcpy(units, &matrix.unit, sizeof(float));
+    units += sizeof(float);
+    checkpoint_.release(*plan.tensor);
+  }
+  if (options_.cache_packed) {
+    writer_->commit();
+    note_ = writer_->note();
+  }
+}
+
+PackedMatrix MatrixStore::pack_one(const Plan& plan, std::span<std::byte> out)
+    const {
+  const Tensor* tensor = plan.tensor;
+  if (plan.format == PackedFormat::f16) {
+    decode_to_half(*tensor, out, pool_);
+    PackedMatrix matrix;
+    matrix.format = PackedFormat::f16;
+    matrix.rows = static_cast<int>(tensor->rows);
+    matrix.cols = static_cast<int>(tensor->cols);
+    matrix.data = out.data();
+    return matrix;
+  }
+  QuantizedCopy copy;
+  if (plan.quantize) {
+    quantize_tensor(*tensor, *plan.quantize, copy, pool_);
+    tensor = &copy.tensor;
+  }
+  return pack({&tensor, 1}, plan.format, out, pool_);
+}
+
+} // namespace roofline
