@@ -1,0 +1,320 @@
+//! Filters, tests and functions that jinja2 or `transformers` have and minijinja
+//! lacks or does otherwise.
+
+use super::{clock, json, methods, values};
+use minijinja::value::{from_args, Kwargs, Rest, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+fn invalid(detail: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, detail.into())
+}
+
+pub fn install(environment: &mut Environment<'static>) {
+    install_functions(environment);
+    install_tests(environment);
+    install_text_filters(environment);
+    install_number_filters(environment);
+    environment.add_filter("tojson", json::tojson);
+    environment.add_filter("join", join);
+}
+
+/// The error of raise_exception; its detail are the template's own words.
+pub const RAISED: &str = "\u{1}raised\u{1}";
+
+fn install_functions(environment: &mut Environment<'static>) {
+    environment.add_function("raise_exception", |words: Value| -> Result<Value, Error> {
+        Err(invalid(format!("{RAISED}{}", values::text(&words))))
+    });
+    environment.add_function("strftime_now", |format: &str| clock::format_now(format));
+    environment.add_function("range", range);
+}
+
+/// jinja2's sandbox allows no longer ones.
+const LONGEST_RANGE: u64 = 100_000;
+
+fn range(first: i64, second: Option<i64>, step: Option<i64>) -> Result<Value, Error> {
+    let (start, stop) = match second {
+        Some(stop) => (first, stop),
+        None => (0, first),
+    };
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return Err(invalid("range() arg 3 must not be zero"));
+    }
+    let span = if step > 0 {
+        stop.saturating_sub(start)
+    } else {
+        start.saturating_sub(stop)
+    };
+    let count = u64::try_from(span).unwrap_or(0).div_ceil(step.unsigned_abs());
+    if count > LONGEST_RANGE {
+        return Err(invalid("range too big, maximum size for range is 100000"));
+    }
+    Ok((0..count as i64).map(|i| Value::from(start + i * step)).collect())
+}
+
+fn install_tests(environment: &mut Environment<'static>) {
+    let sized = |value: &Value| {
+        matches!(
+            value.kind(),
+            ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined
+        ) || (value.kind() == ValueKind::Iterable && value.len().is_some())
+    };
+    environment.add_test("sequence", move |value: &Value| sized(value));
+    environment.add_test("iterable", move |value: &Value| {
+        sized(value) || value.kind() == ValueKind::Iterable
+    });
+    environment.add_test("number", |value: &Value| {
+        matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
+    });
+    environment.add_test("integer", |value: &Value| {
+        value.kind() == ValueKind::Number && value.is_integer()
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    environment.add_test("escaped", |_: &Value| false);
+}
+
+fn install_text_filters(environment: &mut Environment<'static>) {
+    environment.add_filter("string", |value: &Value| values::text(value));
+    environment.add_filter("upper", |value: &Value| values::text(value).to_uppercase());
+    environment.add_filter("lower", |value: &Value| values::text(value).to_lowercase());
+    environment.add_filter("capitalize", |value: &Value| {
+        methods::capitalize(&values::text(value))
+    });
+    environment.add_filter("trim", |value: &Value, chars: Option<&str>| {
+        methods::strip_text(&values::text(value), chars, true, true).to_owned()
+    });
+    environment.add_filter("title", |value: &Value| title(&values::text(value)));
+    environment.add_filter("wordcount", |value: &Value| word_count(&values::text(value)));
+    environment.add_filter("center", |value: &Value, width: Option<usize>| {
+        center(&values::text(value), width.unwrap_or(80))
+    });
+    environment.add_filter("indent", indent);
+    environment.add_filter("truncate", truncate);
+}
+
+/// jinja2's own rule: a capital after white space and some punctuation.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut start = true;
+    for letter in text.chars() {
+        if methods::is_space(letter) || matches!(letter, '-' | '(' | '{' | '[' | '<') {
+            out.push(letter);
+            start = true;
+        } else if start {
+            out.extend(letter.to_uppercase());
+            start = false;
+        } else {
+            out.extend(letter.to_lowercase());
+        }
+    }
+    out
+}
+
+fn word_count(text: &str) -> usize {
+    text.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
+        .filter(|word| !word.is_empty())
+        .count()
+}
+
+fn center(text: &str, width: usize) -> Result<String, Error> {
+    if width > 1 << 20 {
+        return Err(invalid("the width is too large"));
+    }
+    let missing = width.saturating_sub(text.chars().count());
+    let left = missing / 2 + (missing & width & 1);
+    Ok(format!("{}{text}{}", " ".repeat(left), " ".repeat(missing - left)))
+}
+
+fn flag(given: Option<bool>, named: &Kwargs, name: &str) -> Result<bool, Error> {
+    Ok(given
+        .or(named.get::<Option<bool>>(name)?)
+        .unwrap_or(false))
+}
+
+/// indent(width=4, first=False, blank=False)
+fn indent(
+    value: &Value,
+    width: Option<Value>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    named: Kwargs,
+) -> Result<String, Error> {
+    let width = width.or(named.get::<Option<Value>>("width")?);
+    let first = flag(first, &named, "first")?;
+    let blank = flag(blank, &named, "blank")?;
+    named.assert_all_used()?;
+    let unit = match width {
+        None => "    ".to_owned(),
+        Some(width) => match width.as_str() {
+            Some(text) => text.to_owned(),
+            None => " ".repeat(i64::try_from(width)?.clamp(0, 1024) as usize),
+        },
+    };
+    let text = values::text(value);
+    let mut out = String::with_capacity(text.len());
+    // A newline is added and taken away again, as in jinja2: a text that ends in
+    // one keeps it.
+    for (index, line) in text.split('\n').enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        let wanted = if index == 0 { first } else { blank || !line.is_empty() };
+        if wanted {
+            out.push_str(&unit);
+        }
+        out.push_str(line);
+    }
+    Ok(out)
+}
+
+/// truncate(length=255, killwords=False, end="...", leeway=5)
+fn truncate(value: &Value, args: Rest<Value>) -> Result<String, Error> {
+    let (length, kill, end, leeway, named): (
+        Option<usize>,
+        Option<bool>,
+        Option<String>,
+        Option<usize>,
+        Kwargs,
+    ) = from_args(&args)?;
+    let length = length.or(named.get("length")?).unwrap_or(255);
+    let kill = flag(kill, &named, "killwords")?;
+    let end = end.or(named.get("end")?).unwrap_or_else(|| "...".into());
+    let leeway = leeway.or(named.get("leeway")?).unwrap_or(5);
+    named.assert_all_used()?;
+    let text = values::text(value);
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= length + leeway {
+        return Ok(text);
+    }
+    let keep = length.saturating_sub(end.chars().count());
+    let kept: String = letters[..keep].iter().collect();
+    if kill {
+        return Ok(kept + &end);
+    }
+    let words = kept.rsplit_once(' ').map_or(kept.as_str(), |(words, _)| words);
+    Ok(format!("{words}{end}"))
+}
+
+fn join(
+    value: &Value,
+    separator: Option<Value>,
+    attribute: Option<Value>,
+    named: Kwargs,
+) -> Result<String, Error> {
+    let separator = separator.or(named.get::<Option<Value>>("d")?);
+    let attribute = attribute.or(named.get::<Option<Value>>("attribute")?);
+    named.assert_all_used()?;
+    let separator = separator.map_or(String::new(), |text| values::text(&text));
+    let mut out = String::new();
+    for (index, item) in value.try_iter()?.enumerate() {
+        if index > 0 {
+            out.push_str(&separator);
+        }
+        let item = match &attribute {
+            Some(path) => follow(&item, path)?,
+            None => item,
+        };
+        out.push_str(&values::text(&item));
+    }
+    Ok(out)
+}
+
+/// A dotted path of attributes and indices.
+fn follow(item: &Value, path: &Value) -> Result<Value, Error> {
+    let Some(path) = path.as_str() else {
+        return item.get_item(path);
+    };
+    let mut found = item.clone();
+    for step in path.split('.') {
+        found = match step.parse::<i64>() {
+            Ok(index) => found.get_item(&Value::from(index))?,
+            Err(_) => found.get_attr(step)?,
+        };
+    }
+    Ok(found)
+}
+
+fn install_number_filters(environment: &mut Environment<'static>) {
+    environment.add_filter("round", round);
+    environment.add_filter("int", to_int);
+    environment.add_filter("float", to_float);
+}
+
+/// round(precision=0, method="common"): always a float.
+fn round(value: &Value, args: Rest<Value>) -> Result<Value, Error> {
+    let (precision, method, named): (Option<i32>, Option<String>, Kwargs) = from_args(&args)?;
+    let precision = precision.or(named.get("precision")?).unwrap_or(0);
+    let method = method.or(named.get("method")?).unwrap_or_else(|| "common".into());
+    named.assert_all_used()?;
+    let integer = value.is_integer();
+    let number = as_number(value).ok_or_else(|| invalid("round needs a number"))?;
+    let scale = 10f64.powi(precision.clamp(-300, 300));
+    match method.as_str() {
+        // Python's round() keeps ints and rounds halves to even.
+        "common" if integer && precision >= 0 => Ok(value.clone()),
+        "common" if precision >= 0 => {
+            let digits = format!("{number:.*}", precision.min(300) as usize);
+            Ok(Value::from(digits.parse::<f64>().unwrap_or(number)))
+        }
+        "common" => Ok(Value::from((number * scale).round_ties_even() / scale)),
+        "ceil" => Ok(Value::from((number * scale).ceil() / scale)),
+        "floor" => Ok(Value::from((number * scale).floor() / scale)),
+        _ => Err(invalid("method must be common, ceil or floor")),
+    }
+}
+
+fn as_number(value: &Value) -> Option<f64> {
+    match value.kind() {
+        ValueKind::Number => f64::try_from(value.clone()).ok(),
+        ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
+        _ => None,
+    }
+}
+
+/// int(default=0, base=10)
+fn to_int(value: &Value, default: Option<Value>, base: Option<u32>, named: Kwargs) -> Result<Value, Error> {
+    let default = default
+        .or(named.get::<Option<Value>>("default")?)
+        .unwrap_or_else(|| Value::from(0));
+    let base = base.or(named.get("base")?).unwrap_or(10);
+    named.assert_all_used()?;
+    if value.is_integer() {
+        return Ok(value.clone());
+    }
+    if let Some(number) = as_number(value) {
+        return Ok(match number.is_finite() {
+            true => Value::from(number.trunc() as i128),
+            false => default,
+        });
+    }
+    let Some(text) = value.as_str() else {
+        return Ok(default);
+    };
+    let text = text.trim().replace('_', "");
+    if let Ok(number) = i128::from_str_radix(&text, base.clamp(2, 36)) {
+        return Ok(small(number));
+    }
+    Ok(match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => small(number.trunc() as i128),
+        _ => default,
+    })
+}
+
+fn small(number: i128) -> Value {
+    i64::try_from(number).map_or_else(|_| Value::from(number), Value::from)
+}
+
+fn to_float(value: &Value, default: Option<Value>, named: Kwargs) -> Result<Value, Error> {
+    let default = default
+        .or(named.get::<Option<Value>>("default")?)
+        .unwrap_or_else(|| Value::from(0.0));
+    named.assert_all_used()?;
+    if let Some(number) = as_number(value) {
+        return Ok(Value::from(number));
+    }
+    Ok(value
+        .as_str()
+        .and_then(|text| text.trim().replace('_', "").parse::<f64>().ok())
+        .map_or(default, Value::from))
+}

@@ -1,0 +1,178 @@
+//! Rewrites a template's source where jinja2 and minijinja read it differently;
+//! line numbers stay.
+//!
+//! - `{% generation %}` blocks only mark text: they become a plain scope.
+//! - jinja2 looks `x.items` up as an attribute first, so that a dict's method
+//!   hides a key of that name, and `x["items"]` as an item first. Both are the
+//!   same lookup in minijinja, hence names that `values::Dict` tells apart.
+
+use super::methods::DICT_METHODS;
+
+/// `x.items` becomes `x.__method_items`.
+pub const METHOD_FIRST: &str = "__method_";
+/// `x["items"]` becomes `x["__item_items"]`.
+pub const ITEM_FIRST: &str = "__item_";
+
+pub fn rewrite(source: &str) -> String {
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let mut rest = source.as_str();
+    let mut out = String::with_capacity(source.len());
+    while let Some(at) = next_tag(rest) {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        rest = match &tag[..2] {
+            "{#" => copy_through(tag, "#}", &mut out),
+            "{{" => copy_expression(tag, "}}", &mut out),
+            _ if block_name(tag) == "raw" => copy_raw(tag, &mut out),
+            _ => copy_block(tag, &mut out),
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+fn next_tag(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    (0..bytes.len().saturating_sub(1))
+        .find(|&at| bytes[at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#'))
+}
+
+/// Copies up to and with `end`; returns what follows.
+fn copy_through<'a>(text: &'a str, end: &str, out: &mut String) -> &'a str {
+    let stop = text.find(end).map_or(text.len(), |at| at + end.len());
+    out.push_str(&text[..stop]);
+    &text[stop..]
+}
+
+/// The first word of a block tag: "if" of `{%- if x %}`.
+fn block_name(tag: &str) -> &str {
+    let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
+    let end = inner
+        .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .unwrap_or(inner.len());
+    &inner[..end]
+}
+
+fn copy_raw<'a>(tag: &'a str, out: &mut String) -> &'a str {
+    let mut from = 2;
+    while let Some(at) = tag[from..].find("{%") {
+        from += at;
+        if block_name(&tag[from..]) == "endraw" {
+            out.push_str(&tag[..from]);
+            return copy_through(&tag[from..], "%}", out);
+        }
+        from += 2;
+    }
+    out.push_str(tag);
+    ""
+}
+
+fn copy_block<'a>(tag: &'a str, out: &mut String) -> &'a str {
+    let name = block_name(tag);
+    let replacement = match name {
+        "generation" => "with",
+        "endgeneration" => "endwith",
+        _ => return copy_expression(tag, "%}", out),
+    };
+    let start = name.as_ptr() as usize - tag.as_ptr() as usize;
+    out.push_str(&tag[..start]);
+    out.push_str(replacement);
+    copy_expression(&tag[start + name.len()..], "%}", out)
+}
+
+/// The length of a string literal that `text` begins with.
+fn literal_length(text: &str) -> usize {
+    let quote = text.as_bytes()[0];
+    let mut escaped = false;
+    for (at, &byte) in text.as_bytes().iter().enumerate().skip(1) {
+        if escaped {
+            escaped = false;
+        } else if byte == b'\\' {
+            escaped = true;
+        } else if byte == quote {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+fn word_length(text: &str) -> usize {
+    text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .unwrap_or(text.len())
+}
+
+/// Copies the inside of a tag up to and with `end`, with lookups rewritten.
+fn copy_expression<'a>(tag: &'a str, end: &str, out: &mut String) -> &'a str {
+    let mut rest = tag;
+    let mut braces = 0usize;
+    // The opening braces are no dict.
+    if rest.starts_with("{{") || rest.starts_with("{%") {
+        out.push_str(&rest[..2]);
+        rest = &rest[2..];
+    }
+    while let Some(first) = rest.chars().next() {
+        if braces == 0 && rest.starts_with(end) {
+            out.push_str(end);
+            return &rest[end.len()..];
+        }
+        let length = match first {
+            '\'' | '"' => literal_length(rest),
+            '.' => {
+                rest = copy_attribute(rest, out);
+                continue;
+            }
+            '[' => {
+                rest = copy_subscript(rest, out);
+                continue;
+            }
+            _ if first.is_ascii_alphanumeric() || first == '_' => word_length(rest),
+            _ => first.len_utf8(),
+        };
+        match first {
+            '{' => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            _ => {}
+        }
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    rest
+}
+
+/// `.name` that isn't called: marks it when dicts have a method of that name.
+fn copy_attribute<'a>(text: &'a str, out: &mut String) -> &'a str {
+    let spaces = text[1..].len() - text[1..].trim_start().len();
+    let name_at = 1 + spaces;
+    let name = &text[name_at..name_at + word_length(&text[name_at..])];
+    let rest = &text[name_at + name.len()..];
+    out.push_str(&text[..name_at]);
+    if DICT_METHODS.contains(&name) && !rest.trim_start().starts_with('(') {
+        out.push_str(METHOD_FIRST);
+    }
+    out.push_str(name);
+    rest
+}
+
+/// `["name"]`: marks it when dicts have a method of that name.
+fn copy_subscript<'a>(text: &'a str, out: &mut String) -> &'a str {
+    out.push('[');
+    let inner = &text[1..];
+    let subscript = !out[..out.len() - 1]
+        .trim_end()
+        .ends_with(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ')' | ']' | '"' | '\'')));
+    let literal = inner.trim_start();
+    if !subscript || !literal.starts_with(['\'', '"']) {
+        return inner;
+    }
+    let length = literal_length(literal);
+    let after = &literal[length..];
+    let name = literal.get(1..length - 1).unwrap_or("");
+    if !DICT_METHODS.contains(&name) || !after.trim_start().starts_with(']') {
+        return inner;
+    }
+    out.push('"');
+    out.push_str(ITEM_FIRST);
+    out.push_str(name);
+    out.push('"');
+    after
+}
