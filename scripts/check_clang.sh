@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Compiles every source with clang and libc++'s headers, syntax only: that is
+# what macOS builds with. Warnings are errors. Runs on all cores.
+# usage: check_clang.sh [FILE...]     no file: all of roofline/
+set -euo pipefail
+cd "$(dirname "$0")/.."
+clang=$(command -v clang++-14 || command -v clang++) || {
+  echo 'check_clang: clang is missing; run scripts/setup.sh --tools' >&2
+  exit 1
+}
+mlx=$(find -L .venv -type d -path '*/mlx/include' | head -n 1)
+cores=$(getconf _NPROCESSORS_ONLN)
+
+flags_of() {
+  case "$(uname -m):$1" in
+    x86_64:*_avx2.cpp) echo '-mavx2 -mfma -mf16c -mbmi2' ;;
+    x86_64:*_avx512.cpp)
+      echo '-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl
+        -mavx512dq -mavx512vnni'
+      ;;
+  esac
+}
+
+check() {
+  # shellcheck disable=SC2046
+  "$clang" -std=c++20 -stdlib=libc++ -fsyntax-only -Wall -Wextra -Wpedantic \
+    -Werror -I. -Ibridge -Itests -isystem "$mlx" -DROOFLINE_HAVE_LIBEDIT \
+    -DROOFLINE_TEST_DATA='""' -DROOFLINE_GOLDENS='""' $(flags_of "$1") "$1" ||
+    { echo "check_clang: $1 does not compile" >&2; return 1; }
+}
+export -f check flags_of
+export clang mlx
+
+if [ $# -gt 0 ]; then
+  printf '%s\0' "$@"
+else
+  git ls-files -z --cached --others --exclude-standard -- \
+    'roofline/**.cpp'
+fi | grep -zvE "$([ "$(uname -m)" = x86_64 ] && echo '^$' || echo '_avx(2|512)')" |
+  xargs -0 -n 1 -P "$cores" bash -c 'check "$0"'

@@ -1,0 +1,244 @@
+"""roofline generate: prompts, sampling, stops, streaming, quantizing, caches."""
+
+import json
+import unittest
+
+from program import LLAMA, Program, TinyModel, read_safetensors
+
+
+class Prompts(TinyModel):
+    def tokens(self, *arguments, **more):
+        text = self.succeed(
+            "generate", *arguments, "--json", "--temp", "0", "-n", "8", **more
+        )
+        return json.loads(text)["tokens"]
+
+    def test_argument_input_and_file_give_the_same_answer(self):
+        file = self.write("prompt.txt", "Hello\n")
+        expected = self.tokens(self.model, "Hello")
+        self.assertEqual(self.tokens(self.model, "-", input="Hello\n"), expected)
+        self.assertEqual(self.tokens(self.model, "-f", file), expected)
+        self.assertNotEqual(self.tokens(self.model, "Hellp"), expected)
+
+    def test_a_raw_prompt_goes_around_the_template(self):
+        rendered = "u:Hello\na:"
+        self.assertEqual(
+            self.tokens(self.model, rendered, "--raw"),
+            self.tokens(self.model, "Hello"),
+        )
+
+    def test_a_system_message_comes_first(self):
+        self.assertEqual(
+            self.tokens(self.model, "s:Brief.\nu:Hello\na:", "--raw"),
+            self.tokens(self.model, "Hello", "--system", "Brief."),
+        )
+
+    def test_brackets_braces_and_dashes_in_a_prompt_stay_as_they_are(self):
+        for prompt in ["[1, 2]", "{}", "a=b", "- item", "--", "-"]:
+            arguments = ["--raw", "--json", "-n", "1", self.model, "--", prompt]
+            more = {"input": "x"} if prompt == "-" else {}
+            out = json.loads(self.succeed("generate", *arguments, **more))
+            expected = 1 if prompt == "-" else len(prompt)
+            self.assertEqual(out["prompt_tokens"], expected, prompt)
+
+    def test_a_folder_without_a_template_continues_the_text_and_says_so(self):
+        (self.model / "tokenizer_config.json").unlink()
+        result = self.run_program("generate", self.model, "Hello", "-n", "4")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(b"no chat template", result.stderr)
+
+    def test_without_a_tokenizer_the_message_says_so(self):
+        (self.model / "tokenizer.json").unlink()
+        self.refuse("generate", self.model, "Hello", saying="tokenizer")
+
+
+class Output(TinyModel):
+    def test_streamed_bytes_equal_the_text_of_json(self):
+        for seed in ["1", "2", "3"]:
+            arguments = ["--temp", "2", "--seed", seed, "-n", "120"]
+            streamed = self.generate(*arguments)
+            self.assertEqual(streamed, self.generate_json(*arguments)["text"])
+
+    def test_the_line_of_truth_ends_standard_error(self):
+        result = self.run_program("generate", self.model, "Hello", "-n", "8")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        last = result.stderr.decode().splitlines()[-1]
+        for word in ["load", "first token", "prefill", "decode", "peak", "roof"]:
+            self.assertIn(word, last)
+
+    def test_quiet_drops_it_and_json_gives_it_as_data(self):
+        result = self.run_program(
+            "generate", self.model, "Hello", "-n", "8", "--quiet"
+        )
+        self.assertEqual(result.stderr, b"")
+        result = self.run_program(
+            "generate", self.model, "Hello", "-n", "8", "--json"
+        )
+        self.assertEqual(result.stderr, b"")
+        out = json.loads(result.stdout)
+        self.assertEqual(len(out["tokens"]), 8)
+        self.assertEqual(out["finish_reason"], "length")
+        self.assertGreater(out["stats"]["decode_tokens_per_second"], 0)
+        self.assertGreater(out["stats"]["load_seconds"], 0)
+
+    def test_logprobs_are_sorted_and_hold_the_token_of_argmax(self):
+        out = self.generate_json("--temp", "0", "-n", "5", "--logprobs", "3")
+        self.assertEqual(len(out["logprobs"]), 5)
+        for token, step in zip(out["tokens"], out["logprobs"]):
+            values = [other["logprob"] for other in step["top"]]
+            self.assertEqual(len(values), 3)
+            self.assertEqual(values, sorted(values, reverse=True))
+            self.assertEqual(step["top"][0]["id"], token)
+            self.assertLessEqual(max(values), 0)
+
+
+class Drawing(TinyModel):
+    def test_the_same_seed_gives_the_same_text_on_one_and_two_threads(self):
+        arguments = ["--temp", "1.5", "--seed", "7", "-n", "64"]
+        one = self.generate(*arguments, "--threads", "1")
+        self.assertEqual(self.generate(*arguments, "--threads", "2"), one)
+        self.assertNotEqual(
+            self.generate("--temp", "1.5", "--seed", "8", "-n", "64"), one
+        )
+
+    def test_the_reported_seed_repeats_an_unseeded_run(self):
+        first = self.generate_json("--temp", "1.5", "-n", "32")
+        again = self.generate_json(
+            "--temp", "1.5", "-n", "32", "--seed", str(first["seed"])
+        )
+        self.assertEqual(first["tokens"], again["tokens"])
+
+    def test_greedy_equals_the_golden(self):
+        golden = read_safetensors(LLAMA / "golden.safetensors")
+        ids = memoryview(golden["greedy"][2]).cast("i").tolist()
+        prompt, expected = bytes(ids[:12]), ids[12:]
+        try:
+            prompt.decode()
+        except UnicodeDecodeError:
+            self.skipTest("the golden's prompt is no text")
+        out = self.succeed(
+            "generate", self.model, "--raw", "--json", "--temp", "0", "--exact",
+            "--ignore-eos", "-n", "24", "-", input=prompt,
+        )
+        self.assertEqual(json.loads(out)["tokens"], expected)
+
+    def test_a_bias_forces_a_token_and_bans_one(self):
+        out = self.generate_json("-n", "4", "--logit-bias", "65=900")
+        self.assertEqual(out["text"], "AAAA")
+        greedy = self.generate_json("--temp", "0", "-n", "1")["tokens"][0]
+        out = self.generate_json(
+            "--temp", "0", "-n", "1", "--logit-bias", f"{greedy}=-inf"
+        )
+        self.assertNotEqual(out["tokens"], [greedy])
+
+    def test_a_preset_is_overridden_by_an_option(self):
+        greedy = self.generate("--temp", "0", "--repeat-penalty", "1", "-n", "16")
+        preset = self.generate(
+            "--preset", "qa", "--temp", "0", "--repeat-penalty", "1", "-n", "16"
+        )
+        self.assertEqual(preset, greedy)
+
+    def test_every_sampling_option_is_accepted(self):
+        self.generate(
+            "-n", "4", "--temperature", "0.8", "--top-k", "40", "--top-p", "0.9",
+            "--min-p", "0.05", "--typical", "0.95", "--xtc-probability", "0.5",
+            "--xtc-threshold", "0.1", "--repetition-penalty", "1.1",
+            "--presence-penalty", "-0.1", "--frequency-penalty", "0.1",
+            "--penalty-window", "-1", "--dry-multiplier", "0.8", "--dry-base",
+            "1.75", "--dry-allowed-length", "2", "--dry-window", "-1",
+            "--dry-breaker", "\\n", "--dry-breaker", "[", "--seed", "1",
+            "--min-tokens", "2", "--stop", "[END]", "--stop-token", "3",
+        )
+
+
+class Ends(TinyModel):
+    def test_a_stop_string_ends_the_text_before_it(self):
+        whole = self.generate("--temp", "0", "-n", "40", "--ignore-eos")
+        stop = whole[10:13]
+        before = whole[: whole.index(stop)]
+        for extra in [[], ["--stop", "never to be seen"]]:
+            text = self.generate(
+                "--temp", "0", "-n", "40", "--ignore-eos", "--stop", stop, *extra
+            )
+            self.assertEqual(text, before)
+
+    def test_a_stop_token_ends_the_text(self):
+        tokens = self.generate_json("--temp", "0", "-n", "12")["tokens"]
+        stop = tokens[6]
+        out = self.generate_json(
+            "--temp", "0", "-n", "12", "--stop-token", str(stop)
+        )
+        self.assertEqual(out["tokens"], tokens[: tokens.index(stop)])
+        self.assertEqual(out["finish_reason"], "stop_token")
+
+    def test_the_models_own_end_is_obeyed_and_can_be_ignored(self):
+        forced = ["-n", "4", "--temp", "0", "--logit-bias", "2=900"]
+        self.assertEqual(self.generate_json(*forced)["tokens"], [])
+        self.assertEqual(len(self.generate_json(*forced, "--ignore-eos")["tokens"]), 4)
+        self.assertEqual(
+            len(self.generate_json(*forced, "--min-tokens", "3")["tokens"]), 3
+        )
+
+    def test_a_prompt_longer_than_the_context_names_both_numbers(self):
+        prompt = "x" * 600
+        message = self.refuse(
+            "generate", self.model, "--raw", "-", input=prompt, saying="600"
+        )
+        self.assertIn("512", message)
+        self.assertIn("context-overflow", message.replace("_", "-"))
+        text = self.succeed(
+            "generate", self.model, "--raw", "-n", "4", "--context-overflow",
+            "roll", "--quiet", "-", input=prompt,
+        )
+        self.assertNotEqual(text, "")
+
+    def test_a_rotating_cache_outlives_the_context(self):
+        out = self.generate_json("--max-kv", "64", "-n", "700", "--ignore-eos")
+        self.assertEqual(len(out["tokens"]), 700)
+
+
+class Quantizing(TinyModel):
+    def cached(self):
+        return sorted(
+            (str(path.relative_to(self.cache)), path.stat().st_mtime_ns)
+            for path in self.cache.rglob("*")
+            if path.is_file()
+        )
+
+    def test_quantizing_runs_and_differs_from_the_float_model(self):
+        logprobs = {}
+        for quant in ["none", "int8", "int4"]:
+            out = self.generate_json(
+                "--temp", "0", "-n", "1", "--logprobs", "5", "--quant", quant,
+                *([] if quant == "none" else ["--group-size", "32"]),
+            )
+            logprobs[quant] = out["logprobs"][0]["top"][0]["logprob"]
+        self.assertNotEqual(logprobs["none"], logprobs["int8"])
+        self.assertNotEqual(logprobs["int8"], logprobs["int4"])
+        self.assertAlmostEqual(logprobs["none"], logprobs["int8"], delta=0.05)
+
+    def test_a_second_run_finds_the_first_ones_cache(self):
+        arguments = ["--temp", "0", "-n", "8", "--quant", "int4"]
+        first = self.generate(*arguments)
+        kept = self.cached()
+        self.assertTrue(kept)
+        self.assertEqual(self.generate(*arguments), first)
+        self.assertEqual(self.cached(), kept)
+
+    def test_no_cache_keeps_nothing(self):
+        self.generate("--quant", "int4", "-n", "2", "--no-cache")
+        self.assertEqual(self.cached(), [])
+
+
+class Bundled(Program):
+    def test_no_model_means_the_bundled_one(self):
+        self.bundled()
+        text = self.succeed(
+            "generate", "--temp", "0", "-n", "24", "--quiet",
+            "What is the capital of France?",
+        )
+        self.assertIn("Paris", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
