@@ -1,0 +1,15 @@
+# Benches, built only when asked for by name: `ninja kernels_bench`.
+function(roofline_bench name)
+  cmake_parse_arguments(arg "" "" "DEPENDS" ${ARGN})
+  if(NOT EXISTS ${CMAKE_SOURCE_DIR}/bench/${name}.cpp)
+    return()
+  endif()
+  add_executable(${name} EXCLUDE_FROM_ALL bench/${name}.cpp)
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} roofline_options)
+endfunction()
+
+roofline_bench(step_bench DEPENDS roofline_model)
+find_package(benchmark QUIET)
+if(benchmark_FOUND)
+  roofline_bench(kernels_bench DEPENDS roofline_kernels benchmark::benchmark)
+endif()

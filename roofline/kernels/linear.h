@@ -1,0 +1,41 @@
+// The matrix product as an MLX op on the CPU: y = x · wᵀ with w packed or as it
+// lies in the checkpoint. It is differentiable with respect to x; w is
+// constant. For graphs that are built op by op; a whole decoder has block/.
+#pragma once
+
+#include <memory>
+
+#include <mlx/array.h>
+#include <mlx/utils.h>
+
+#include "roofline/kernels/packed_matrix.h"
+
+namespace roofline {
+
+namespace mx = mlx::core;
+
+enum class LinearMode {
+  fast,   ///< x in int8 where w is quantized (qmm.h)
+  exact,  ///< x in float32
+};
+
+/// y = x · wᵀ. x: [..., cols] float32, float16 or bfloat16; y: [..., rows] of
+/// the same type, summed in float32. keep_alive owns w's bytes and lives as
+/// long as the graph. The stream must be a CPU's; none means the default one.
+/// Reads w once. Throws UserError when the last axis or the type don't fit.
+mx::array linear(
+    const mx::array& x,
+    const PackedMatrix& w,
+    std::shared_ptr<const void> keep_alive,
+    LinearMode mode = LinearMode::fast,
+    mx::StreamOrDevice s = {});
+
+/// x = y · w, the product with the matrix as it is not transposed, always
+/// exact: the gradient of linear. y: [..., rows]; x: [..., cols].
+mx::array linear_transposed(
+    const mx::array& y,
+    const PackedMatrix& w,
+    std::shared_ptr<const void> keep_alive,
+    mx::StreamOrDevice s = {});
+
+}  // namespace roofline
