@@ -64,9 +64,12 @@ Fields::Fields(const nlohmann::json& object, std::string prefix)
     : object_(object), prefix_(std::move(prefix)) {
   if (!object_.is_object()) {
     const std::string name =
-        prefix_.empty() ? "the config" : prefix_.substr(0, prefix_.size() - 1);
+        prefix_.substr(0, prefix_.find_last_not_of(". :") + 1);
     fail<CheckpointError>(
-        fmt::format("{} is {}", name, shown(object_)),
+        fmt::format(
+            "{} is {}",
+            name.empty() ? "the metadata" : name,
+            shown(object_)),
         "It must be an object",
         kCheckModel);
   }

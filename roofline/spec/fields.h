@@ -39,7 +39,8 @@ std::string shown(const nlohmann::json& value);
 class Fields {
  public:
   /// object must outlive this. prefix stands before each name in messages,
-  /// e.g. "rope_scaling.". Throws CheckpointError unless it is an object.
+  /// e.g. "config.json: rope_scaling.". Throws CheckpointError unless it is an
+  /// object.
   Fields(const nlohmann::json& object, std::string prefix);
 
   /// The raw value, or nullptr when absent or null. Counts as read.

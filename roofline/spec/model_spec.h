@@ -60,6 +60,9 @@ struct RopeSpec {
     std::int64_t max_tokens = 0;
   };
   std::optional<Dynamic> dynamic;
+  /// For people to read: the base, and the scaling in words ("" for none).
+  double theta = 0;
+  std::string scaling;
 
   /// The frequencies for a sequence of `tokens` tokens in all.
   RopeRegime regime_for(std::int64_t tokens) const;

@@ -224,10 +224,16 @@ std::optional<int> read_window(Fields& config, const Family& family) {
   }
   const bool absent = !config.object().contains("sliding_window");
   const auto given = config.integer("sliding_window", kWindow);
-  if (absent) {
-    return family.window_tokens;
+  std::optional<int> window = absent ? family.window_tokens : std::nullopt;
+  if (given) {
+    window = static_cast<int>(*given);
   }
-  return given ? std::optional<int>(static_cast<int>(*given)) : std::nullopt;
+  // A second name that the first files of Gemma 2 have.
+  const auto twin = config.integer("sliding_window_size", kWindow);
+  if (twin && (!window || *twin != *window)) {
+    config.refuse("sliding_window_size", "It must be that of sliding_window");
+  }
+  return window;
 }
 
 std::vector<bool> windows_by_type(
@@ -243,7 +249,7 @@ std::vector<bool> windows_by_type(
   for (const Json& type : types) {
     if (type != "full_attention" && type != "sliding_attention") {
       fail<UnsupportedError>(
-          fmt::format("layer_types has {}", shown(type)),
+          fmt::format("{} has {}", config.label("layer_types"), shown(type)),
           "Known are full_attention and sliding_attention",
           "");
     }
@@ -302,7 +308,7 @@ std::vector<std::optional<int>> read_windows(
     if (types && !family.layer_types &&
         by_type[i] != (by_rule[i] && window.has_value())) {
       fail<UnsupportedError>(
-          "layer_types mixes kinds of layers",
+          fmt::format("{} mixes kinds of layers", config.label("layer_types")),
           fmt::format("All layers of family {} are alike", family.name),
           "");
     }
@@ -397,13 +403,18 @@ std::vector<std::int32_t> read_token_ids(
   if (!value) {
     return {};
   }
-  const NumberRange ids{0, static_cast<double>(kMaxVocab)};
+  // Some files write "none" as -1.
+  std::vector<std::int32_t> ids;
   if (!value->is_array()) {
-    const auto id = config.integer(name, {0, kMaxVocab});
-    return {static_cast<std::int32_t>(*id)};
+    ids.push_back(
+        static_cast<std::int32_t>(*config.integer(name, {-1, kMaxVocab})));
+  } else {
+    const NumberRange range{-1, static_cast<double>(kMaxVocab)};
+    const auto listed = config.numbers(name, range, 1024);
+    ids.assign(listed->begin(), listed->end());
   }
-  const auto listed = config.numbers(name, ids, 1024);
-  return {listed->begin(), listed->end()};
+  ids.erase(std::remove(ids.begin(), ids.end(), -1), ids.end());
+  return ids;
 }
 
 void read_tokens(Fields& config, ModelSpec& spec) {
@@ -526,10 +537,10 @@ std::optional<StoredQuantization> read_quantization(Fields& config) {
     }
   }
   if (ours) {
-    return read_mlx_quantization(*ours, "quantization");
+    return read_mlx_quantization(*ours, config.label("quantization"));
   }
   if (foreign) {
-    return read_mlx_quantization(*foreign, "quantization_config");
+    return read_mlx_quantization(*foreign, config.label("quantization_config"));
   }
   return std::nullopt;
 }
@@ -540,7 +551,7 @@ const Family& family_named(const std::string& name) {
   }
   const std::vector<std::string> known = known_families();
   fail<UnsupportedError>(
-      fmt::format("model_type is {}", shown(name)),
+      fmt::format("config.json: model_type is {}", shown(name)),
       fmt::format("The families known are {}", fmt::join(known, ", ")),
       did_you_mean(name, known));
 }
@@ -554,12 +565,12 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
        {"vision_config", "mm_tokens_per_image", "projector_hidden_act"}) {
     outer.find(name);
   }
-  Fields config(*text, "text_config.");
+  Fields config(*text, outer.label("text_config."));
   const std::string inner =
       config.text("model_type").value_or(std::string(wrapper.text_family));
   if (inner != wrapper.text_family) {
     fail<UnsupportedError>(
-        fmt::format("text_config.model_type is {}", shown(inner)),
+        fmt::format("{} is {}", config.label("model_type"), shown(inner)),
         fmt::format(
             "In a config of {} it must be {}",
             wrapper.name,
@@ -601,7 +612,7 @@ void refuse_unknown_fields(const Fields& fields, std::string_view owner) {
 }
 
 ModelSpec read_config(const Json& config) {
-  Fields fields(config, "");
+  Fields fields(config, "config.json: ");
   const auto type = fields.text("model_type");
   if (!type) {
     fields.refuse("model_type", "It names the family of the model");

@@ -17,6 +17,8 @@ using Json = nlohmann::json;
 constexpr NumberRange kTheta{1.001, 1e15};
 constexpr NumberRange kFactor{1e-6, 1e6};
 constexpr NumberRange kWeight{0.0, 1e6};
+constexpr std::string_view kParameters = "config.json: rope_parameters.";
+constexpr std::string_view kScaling = "config.json: rope_scaling.";
 constexpr std::string_view kFull = "full_attention";
 constexpr std::string_view kSliding = "sliding_attention";
 
@@ -39,7 +41,10 @@ struct Beside {
   std::optional<std::int64_t> original_context;
 };
 
-RopeScaling kind_named(const std::string& name, const Family& family) {
+RopeScaling kind_named(
+    const std::string& label,
+    const std::string& name,
+    const Family& family) {
   if (family.longrope_original_context && (name == "su" || name == "yarn")) {
     return RopeScaling::longrope;
   }
@@ -51,7 +56,7 @@ RopeScaling kind_named(const std::string& name, const Family& family) {
     names.push_back(known);
   }
   fail<UnsupportedError>(
-      fmt::format("rope_type is {}", shown(name)),
+      fmt::format("{} is {}", label, shown(name)),
       fmt::format("The kinds of scaling known are {}", fmt::join(names, ", ")),
       did_you_mean(name, names));
 }
@@ -63,7 +68,7 @@ int rotated_dims(Fields& fields, const Beside& beside) {
   const double share = partial.value_or(1.0);
   if (share != 1.0 && !beside.family.partial_rotary) {
     fail<UnsupportedError>(
-        fmt::format("partial_rotary_factor is {}", share),
+        fmt::format("{} is {}", fields.label("partial_rotary_factor"), share),
         fmt::format(
             "Models of family {} rotate whole heads",
             beside.family.name),
@@ -188,7 +193,7 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
   const std::string kind =
       fields.text("rope_type").value_or(old_name.value_or("default"));
   RopeRecipe recipe;
-  recipe.scaling = kind_named(kind, beside.family);
+  recipe.scaling = kind_named(fields.label("rope_type"), kind, beside.family);
   recipe.theta = fields.number("rope_theta", kTheta).value_or(beside.theta);
   recipe.dims = rotated_dims(fields, beside);
   switch (recipe.scaling) {
@@ -240,7 +245,7 @@ void merge(Json& into, const Json& from) {
     if (found != into.end() && !found->is_null() && *found != value) {
       fail<CheckpointError>(
           fmt::format(
-              "{} is {} in rope_scaling and {} in rope_parameters",
+              "config.json: {} is {} in rope_scaling and {} in rope_parameters",
               name,
               shown(value),
               shown(*found)),
@@ -260,14 +265,14 @@ LayerRopes read_both(
     const Json& scaling,
     const Beside& full,
     const Beside& sliding) {
-  Fields fields(parameters, "rope_parameters.");
+  Fields fields(parameters, std::string(kParameters));
   Json global = object_at(fields, kFull);
   const Json local = object_at(fields, kSliding);
   refuse_unknown_fields(fields, "rope per layer type");
   merge(global, scaling);
   return {
-      read_rope(global, "rope_parameters.full_attention.", full),
-      read_rope(local, "rope_parameters.sliding_attention.", sliding)};
+      read_rope(global, fields.label("full_attention."), full),
+      read_rope(local, fields.label("sliding_attention."), sliding)};
 }
 
 }  // namespace
@@ -295,7 +300,7 @@ LayerRopes read_ropes(
     return read_both(parameters, scaling, beside, beside);
   }
   merge(parameters, scaling);
-  const char* prefix = scaling.empty() ? "rope_parameters." : "rope_scaling.";
+  const std::string prefix(scaling.empty() ? kParameters : kScaling);
   const RopeSpec rope = read_rope(parameters, prefix, beside);
   return {rope, rope};
 }

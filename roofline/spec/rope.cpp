@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include <fmt/format.h>
+
 namespace roofline {
 
 namespace {
@@ -142,6 +144,34 @@ RopeRegime single_regime(const RopeRecipe& recipe) {
   return regime;
 }
 
+std::string in_words(const RopeRecipe& recipe) {
+  const double context = recipe.original_context;
+  switch (recipe.scaling) {
+    case RopeScaling::linear:
+      return fmt::format("linear, by {:g}", recipe.factor);
+    case RopeScaling::dynamic:
+      return fmt::format(
+          "dynamic, by {:g} past {:.0f} tokens",
+          recipe.factor,
+          context);
+    case RopeScaling::llama3:
+      return fmt::format(
+          "llama3, by {:g} from {:.0f} tokens",
+          recipe.factor,
+          context);
+    case RopeScaling::yarn:
+      return fmt::format(
+          "yarn, by {:g} from {:.0f} tokens",
+          recipe.factor,
+          context);
+    case RopeScaling::longrope:
+      return fmt::format("longrope, other factors past {:.0f} tokens", context);
+    case RopeScaling::none:
+      break;
+  }
+  return recipe.divisors.empty() ? "" : "by factors stored with the weights";
+}
+
 }  // namespace
 
 std::vector<float> base_frequencies(float theta, int dims) {
@@ -160,6 +190,8 @@ RopeSpec make_rope(const RopeRecipe& recipe) {
   RopeSpec rope;
   rope.layout = recipe.layout;
   rope.rotated_dims = (recipe.dims + 1) / 2 * 2;
+  rope.theta = recipe.theta;
+  rope.scaling = in_words(recipe);
   if (recipe.scaling == RopeScaling::longrope) {
     rope.regimes = longrope_regimes(recipe);
     return rope;
