@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "roofline/base/errors.h"
 #include "roofline/weights/checked.h"
@@ -455,7 +456,11 @@ std::vector<std::int32_t> GgufFile::integers(std::string_view key) const {
       out.push_back(value.get<bool>() ? 1 : 0);
       continue;
     }
-    if (value > INT32_MAX || value < INT32_MIN) {
+    const bool fits =
+        value.is_number_unsigned()
+            ? value.get<std::uint64_t>() <= INT32_MAX
+            : std::in_range<std::int32_t>(value.get<std::int64_t>());
+    if (!fits) {
       fail_here();
     }
     out.push_back(value.get<std::int32_t>());

@@ -42,9 +42,9 @@ struct Tensor {
   struct Affine {
     int bits = 0;
     int group_size = 0;
-    Encoding dtype = Encoding::f16; ///< of scales and biases: f32, f16 or bf16
-    std::span<const std::byte> scales; ///< [rows, cols / group_size]
-    std::span<const std::byte> biases; ///< [rows, cols / group_size]
+    Encoding dtype = Encoding::f16;  ///< of scales and biases: f32, f16 or bf16
+    std::span<const std::byte> scales;  ///< [rows, cols / group_size]
+    std::span<const std::byte> biases;  ///< [rows, cols / group_size]
   } affine;
 
   /// Bytes a reader of the whole tensor must move, scales and biases included.
@@ -53,4 +53,4 @@ struct Tensor {
   }
 };
 
-} // namespace roofline
+}  // namespace roofline
