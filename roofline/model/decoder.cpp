@@ -6,6 +6,10 @@
 #include <mlx/device.h>
 
 #include "roofline/base/errors.h"
+#if __has_include("roofline/model/cpu_decoder.h")
+#include "roofline/model/cpu_decoder.h"
+#define ROOFLINE_FUSED_STEP
+#endif
 #include "roofline/model/graph_decoder.h"
 
 namespace roofline {
@@ -33,6 +37,11 @@ std::unique_ptr<Decoder> Decoder::load(
     const ModelOptions& options) {
   const auto device = pick_device(options);
   mx::set_default_device(device);
+#ifdef ROOFLINE_FUSED_STEP
+  if (device == mx::Device::cpu && !options.graph_on_cpu) {
+    return load_cpu_decoder(checkpoint, options);
+  }
+#endif
   return load_graph_decoder(checkpoint, options, device);
 }
 
