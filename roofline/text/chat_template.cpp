@@ -10,11 +10,35 @@ struct TemplateDeleter {
   void operator()(rb_template* handle) const { rb_template_free(handle); }
 };
 
+/// Templates know a message's reasoning by different names. As in
+/// `transformers`, the first that is set is also given as reasoning_content,
+/// and as thinking unless there is one.
+nlohmann::ordered_json with_reasoning_names(nlohmann::ordered_json messages) {
+  for (auto& message : messages) {
+    if (!message.is_object()) {
+      continue;
+    }
+    for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+      const auto found = message.find(name);
+      if (found == message.end() || found->is_null()) {
+        continue;
+      }
+      const nlohmann::ordered_json reasoning = *found;
+      nlohmann::ordered_json named = {{"thinking", reasoning}};
+      named.update(message);
+      named["reasoning_content"] = reasoning;
+      message = std::move(named);
+      break;
+    }
+  }
+  return messages;
+}
+
 nlohmann::ordered_json variables_of(
     const nlohmann::ordered_json& messages,
     const RenderOptions& options) {
   nlohmann::ordered_json variables = {
-      {"messages", messages},
+      {"messages", with_reasoning_names(messages)},
       {"tools", options.tools},
       {"documents", nullptr},
       {"add_generation_prompt", options.add_generation_prompt},

@@ -1,7 +1,8 @@
 //! json.dumps as `transformers` gives it to templates.
 
+use super::args::{self, Args};
 use super::values;
-use minijinja::value::{from_args, Kwargs, Rest, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 use std::fmt::Write;
 
@@ -31,24 +32,21 @@ fn indent_of(value: Option<Value>) -> Result<Option<String>, Error> {
 }
 
 /// tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)
-pub fn tojson(value: &Value, args: Rest<Value>) -> Result<String, Error> {
-    type Given = Option<Value>;
-    let (ascii, indent, separators, sorted, named): (Given, Given, Given, Given, Kwargs) =
-        from_args(&args)?;
-    let pick = |given: Option<Value>, name: &str| -> Result<Option<Value>, Error> {
-        Ok(given.or(named.get::<Option<Value>>(name)?))
-    };
-    let ascii = pick(ascii, "ensure_ascii")?;
-    let indent = indent_of(pick(indent, "indent")?)?;
-    let separators = pick(separators, "separators")?.filter(|value| !value.is_none());
-    let sorted = pick(sorted, "sort_keys")?;
-    named.assert_all_used()?;
+pub fn tojson(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [ascii, indent, separators, sorted] = Args::of(&args, named).read([
+        "ensure_ascii",
+        "indent",
+        "separators",
+        "sort_keys",
+    ])?;
+    let indent = indent_of(indent)?;
+    let separators = separators.filter(|value| !value.is_none());
     let mut style = Style {
-        ascii: ascii.is_some_and(|flag| flag.is_true()),
+        ascii: args::truth(&ascii),
         item: if indent.is_some() { "," } else { ", " }.into(),
         indent,
         key: ": ".into(),
-        sorted: sorted.is_some_and(|flag| flag.is_true()),
+        sorted: args::truth(&sorted),
     };
     if let Some(pair) = separators {
         let parts: Vec<Value> = pair.try_iter()?.collect();

@@ -1,8 +1,9 @@
 //! Filters, tests and functions that jinja2 or `transformers` have and minijinja
 //! lacks or does otherwise.
 
+use super::args::{self, Args};
 use super::{clock, json, methods, values};
-use minijinja::value::{from_args, Kwargs, Rest, ValueKind};
+use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 fn invalid(detail: impl Into<String>) -> Error {
@@ -16,6 +17,15 @@ pub fn install(environment: &mut Environment<'static>) {
     install_number_filters(environment);
     environment.add_filter("tojson", json::tojson);
     environment.add_filter("join", join);
+    environment.add_filter(super::source::ITERATED, iterated);
+}
+
+/// What a for loop runs over: minijinja would take None for an empty list.
+fn iterated(value: Value) -> Result<Value, Error> {
+    if value.is_none() {
+        return Err(invalid("None is not iterable"));
+    }
+    Ok(value)
 }
 
 /// The error of raise_exception; its detail are the template's own words.
@@ -126,24 +136,10 @@ fn center(text: &str, width: usize) -> Result<String, Error> {
     Ok(format!("{}{text}{}", " ".repeat(left), " ".repeat(missing - left)))
 }
 
-fn flag(given: Option<bool>, named: &Kwargs, name: &str) -> Result<bool, Error> {
-    Ok(given
-        .or(named.get::<Option<bool>>(name)?)
-        .unwrap_or(false))
-}
-
 /// indent(width=4, first=False, blank=False)
-fn indent(
-    value: &Value,
-    width: Option<Value>,
-    first: Option<bool>,
-    blank: Option<bool>,
-    named: Kwargs,
-) -> Result<String, Error> {
-    let width = width.or(named.get::<Option<Value>>("width")?);
-    let first = flag(first, &named, "first")?;
-    let blank = flag(blank, &named, "blank")?;
-    named.assert_all_used()?;
+fn indent(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [width, first, blank] = Args::of(&args, named).read(["width", "first", "blank"])?;
+    let (first, blank) = (args::truth(&first), args::truth(&blank));
     let unit = match width {
         None => "    ".to_owned(),
         Some(width) => match width.as_str() {
@@ -169,19 +165,15 @@ fn indent(
 }
 
 /// truncate(length=255, killwords=False, end="...", leeway=5)
-fn truncate(value: &Value, args: Rest<Value>) -> Result<String, Error> {
-    let (length, kill, end, leeway, named): (
-        Option<usize>,
-        Option<bool>,
-        Option<String>,
-        Option<usize>,
-        Kwargs,
-    ) = from_args(&args)?;
-    let length = length.or(named.get("length")?).unwrap_or(255);
-    let kill = flag(kill, &named, "killwords")?;
-    let end = end.or(named.get("end")?).unwrap_or_else(|| "...".into());
-    let leeway = leeway.or(named.get("leeway")?).unwrap_or(5);
-    named.assert_all_used()?;
+fn truncate(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [length, kill, end, leeway] =
+        Args::of(&args, named).read(["length", "killwords", "end", "leeway"])?;
+    let size = |given: &Option<Value>, default: i64| -> Result<usize, Error> {
+        Ok(args::int(given)?.unwrap_or(default).max(0) as usize)
+    };
+    let (length, leeway) = (size(&length, 255)?, size(&leeway, 5)?);
+    let kill = args::truth(&kill);
+    let end = args::text(&end)?.unwrap_or("...");
     let text = values::text(value);
     let letters: Vec<char> = text.chars().collect();
     if letters.len() <= length + leeway {
@@ -190,21 +182,15 @@ fn truncate(value: &Value, args: Rest<Value>) -> Result<String, Error> {
     let keep = length.saturating_sub(end.chars().count());
     let kept: String = letters[..keep].iter().collect();
     if kill {
-        return Ok(kept + &end);
+        return Ok(kept + end);
     }
     let words = kept.rsplit_once(' ').map_or(kept.as_str(), |(words, _)| words);
     Ok(format!("{words}{end}"))
 }
 
-fn join(
-    value: &Value,
-    separator: Option<Value>,
-    attribute: Option<Value>,
-    named: Kwargs,
-) -> Result<String, Error> {
-    let separator = separator.or(named.get::<Option<Value>>("d")?);
-    let attribute = attribute.or(named.get::<Option<Value>>("attribute")?);
-    named.assert_all_used()?;
+fn join(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
+    let [separator, attribute] = Args::of(&args, named).read(["d", "attribute"])?;
+    let attribute = attribute.filter(|value| !value.is_none());
     let separator = separator.map_or(String::new(), |text| values::text(&text));
     let mut out = String::new();
     for (index, item) in value.try_iter()?.enumerate() {
@@ -242,19 +228,18 @@ fn install_number_filters(environment: &mut Environment<'static>) {
 }
 
 /// round(precision=0, method="common"): always a float.
-fn round(value: &Value, args: Rest<Value>) -> Result<Value, Error> {
-    let (precision, method, named): (Option<i32>, Option<String>, Kwargs) = from_args(&args)?;
-    let precision = precision.or(named.get("precision")?).unwrap_or(0);
-    let method = method.or(named.get("method")?).unwrap_or_else(|| "common".into());
-    named.assert_all_used()?;
+fn round(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [precision, method] = Args::of(&args, named).read(["precision", "method"])?;
+    let precision = args::int(&precision)?.unwrap_or(0).clamp(-300, 300) as i32;
+    let method = args::text(&method)?.unwrap_or("common");
     let integer = value.is_integer();
     let number = as_number(value).ok_or_else(|| invalid("round needs a number"))?;
-    let scale = 10f64.powi(precision.clamp(-300, 300));
-    match method.as_str() {
+    let scale = 10f64.powi(precision);
+    match method {
         // Python's round() keeps ints and rounds halves to even.
         "common" if integer && precision >= 0 => Ok(value.clone()),
         "common" if precision >= 0 => {
-            let digits = format!("{number:.*}", precision.min(300) as usize);
+            let digits = format!("{number:.*}", precision as usize);
             Ok(Value::from(digits.parse::<f64>().unwrap_or(number)))
         }
         "common" => Ok(Value::from((number * scale).round_ties_even() / scale)),
@@ -273,12 +258,10 @@ fn as_number(value: &Value) -> Option<f64> {
 }
 
 /// int(default=0, base=10)
-fn to_int(value: &Value, default: Option<Value>, base: Option<u32>, named: Kwargs) -> Result<Value, Error> {
-    let default = default
-        .or(named.get::<Option<Value>>("default")?)
-        .unwrap_or_else(|| Value::from(0));
-    let base = base.or(named.get("base")?).unwrap_or(10);
-    named.assert_all_used()?;
+fn to_int(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [default, base] = Args::of(&args, named).read(["default", "base"])?;
+    let default = default.unwrap_or_else(|| Value::from(0));
+    let base = args::int(&base)?.unwrap_or(10).clamp(2, 36) as u32;
     if value.is_integer() {
         return Ok(value.clone());
     }
@@ -292,7 +275,7 @@ fn to_int(value: &Value, default: Option<Value>, base: Option<u32>, named: Kwarg
         return Ok(default);
     };
     let text = text.trim().replace('_', "");
-    if let Ok(number) = i128::from_str_radix(&text, base.clamp(2, 36)) {
+    if let Ok(number) = i128::from_str_radix(&text, base) {
         return Ok(small(number));
     }
     Ok(match text.parse::<f64>() {
@@ -305,11 +288,9 @@ fn small(number: i128) -> Value {
     i64::try_from(number).map_or_else(|_| Value::from(number), Value::from)
 }
 
-fn to_float(value: &Value, default: Option<Value>, named: Kwargs) -> Result<Value, Error> {
-    let default = default
-        .or(named.get::<Option<Value>>("default")?)
-        .unwrap_or_else(|| Value::from(0.0));
-    named.assert_all_used()?;
+fn to_float(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [default] = Args::of(&args, named).read(["default"])?;
+    let default = default.unwrap_or_else(|| Value::from(0.0));
     if let Some(number) = as_number(value) {
         return Ok(Value::from(number));
     }

@@ -1,6 +1,7 @@
 //! Python's methods of str, dict and list.
 
-use minijinja::value::{from_args, Kwargs, Tuple, ValueKind};
+use super::args::{self, Args};
+use minijinja::value::{from_args, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 pub const READING_DICT_METHODS: &[&str] = &["items", "keys", "values", "get", "copy", "fromkeys"];
@@ -143,20 +144,9 @@ pub fn strip_text<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool
 }
 
 fn strip(text: &str, method: &str, args: &[Value]) -> Outcome {
-    let (chars,): (Option<&str>,) = from_args(args)?;
-    let kept = strip_text(text, chars, method != "rstrip", method != "lstrip");
+    let [chars] = Args::new(args).read(["chars"])?;
+    let kept = strip_text(text, args::text(&chars)?, method != "rstrip", method != "lstrip");
     Ok(Value::from(kept))
-}
-
-fn pick<T>(given: Option<T>, named: &Kwargs, name: &'static str) -> Result<Option<T>, Error>
-where
-    T: for<'a> minijinja::value::ArgType<'a, Output = T>,
-{
-    Ok(match given {
-        Some(value) => Some(value),
-        None if named.has(name) => Some(named.get::<T>(name)?),
-        None => None,
-    })
 }
 
 fn list(parts: Vec<&str>) -> Value {
@@ -164,17 +154,12 @@ fn list(parts: Vec<&str>) -> Value {
 }
 
 fn split(text: &str, from_right: bool, args: &[Value]) -> Outcome {
-    let (separator, most, named): (Option<Value>, Option<i64>, Kwargs) = from_args(args)?;
-    let separator = pick(separator, &named, "sep")?.filter(|value| !value.is_none());
-    let most = pick(most, &named, "maxsplit")?.unwrap_or(-1);
-    named.assert_all_used()?;
+    let [separator, most] = Args::new(args).read(["sep", "maxsplit"])?;
+    let most = args::int(&most)?.unwrap_or(-1);
     let most = usize::try_from(most).unwrap_or(usize::MAX - 1);
-    let Some(separator) = separator else {
+    let Some(separator) = args::text(&separator)? else {
         return Ok(list(split_spaces(text, from_right, most)));
     };
-    let separator = separator
-        .as_str()
-        .ok_or_else(|| invalid("split needs a text to split at"))?;
     if separator.is_empty() {
         return Err(invalid("empty separator"));
     }
@@ -211,7 +196,6 @@ fn split_spaces(text: &str, from_right: bool, most: usize) -> Vec<&str> {
     // With splits left over, the other end keeps its spaces stripped; without,
     // Python leaves those of the remaining piece's far end alone.
     if parts.len() > most {
-        let far = strip_text(text, None, from_right, !from_right);
         if let Some(last) = parts.last_mut() {
             let start = last.as_ptr() as usize - text.as_ptr() as usize;
             *last = if from_right {
@@ -220,7 +204,6 @@ fn split_spaces(text: &str, from_right: bool, most: usize) -> Vec<&str> {
                 &text[start..]
             };
         }
-        let _ = far;
     }
     if from_right {
         parts.reverse();
@@ -229,9 +212,8 @@ fn split_spaces(text: &str, from_right: bool, most: usize) -> Vec<&str> {
 }
 
 fn split_lines(text: &str, args: &[Value]) -> Outcome {
-    let (keep, named): (Option<bool>, Kwargs) = from_args(args)?;
-    let keep = pick(keep, &named, "keepends")?.unwrap_or(false);
-    named.assert_all_used()?;
+    let [keep] = Args::new(args).read(["keepends"])?;
+    let keep = args::truth(&keep);
     let breaks = [
         '\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}',
     ];
@@ -333,15 +315,14 @@ fn count(text: &str, args: &[Value]) -> Outcome {
 }
 
 fn replace(state: &mut State, text: &str, args: &[Value]) -> Outcome {
-    let (old, new, most, named): (&str, &str, Option<i64>, Kwargs) = from_args(args)?;
-    let most = pick(most, &named, "count")?.unwrap_or(-1);
-    named.assert_all_used()?;
-    contrib(
-        state,
-        &Value::from(text),
-        "replace",
-        &[Value::from(old), Value::from(new), Value::from(most.max(-1).min(i32::MAX as i64))],
-    )
+    let [old, new, most] = Args::new(args).read(["old", "new", "count"])?;
+    let (Some(_), Some(_)) = (args::text(&old)?, args::text(&new)?) else {
+        return Err(invalid("replace needs two texts"));
+    };
+    let most = args::int(&most)?.unwrap_or(-1);
+    let most = Value::from(most.clamp(-1, i32::MAX as i64));
+    let given = [old.unwrap_or_default(), new.unwrap_or_default(), most];
+    contrib(state, &Value::from(text), "replace", &given)
 }
 
 const WIDEST_PADDING: usize = 1 << 20;

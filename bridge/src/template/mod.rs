@@ -1,5 +1,6 @@
 //! Chat templates over minijinja, rendered as `transformers` renders them.
 
+mod args;
 mod clock;
 mod json;
 mod library;

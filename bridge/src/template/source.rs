@@ -2,6 +2,7 @@
 //! line numbers stay.
 //!
 //! - `{% generation %}` blocks only mark text: they become a plain scope.
+//! - A for loop over None fails; `library::iterated` sees to that.
 //! - jinja2 looks `x.items` up as an attribute first, so that a dict's method
 //!   hides a key of that name, and `x["items"]` as an item first. Both are the
 //!   same lookup in minijinja, hence names that `values::Dict` tells apart.
@@ -12,6 +13,9 @@ use super::methods::DICT_METHODS;
 pub const METHOD_FIRST: &str = "__method_";
 /// `x["items"]` becomes `x["__item_items"]`.
 pub const ITEM_FIRST: &str = "__item_";
+
+/// The filter put behind what a for loop runs over.
+pub const ITERATED: &str = "__iterated";
 
 pub fn rewrite(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
@@ -72,12 +76,69 @@ fn copy_block<'a>(tag: &'a str, out: &mut String) -> &'a str {
     let replacement = match name {
         "generation" => "with",
         "endgeneration" => "endwith",
+        "for" => return copy_for(tag, out),
         _ => return copy_expression(tag, "%}", out),
     };
     let start = name.as_ptr() as usize - tag.as_ptr() as usize;
     out.push_str(&tag[..start]);
     out.push_str(replacement);
     copy_expression(&tag[start + name.len()..], "%}", out)
+}
+
+/// Puts the ITERATED filter behind the second part of `for x in list if test`.
+fn copy_for<'a>(tag: &'a str, out: &mut String) -> &'a str {
+    let mut inner = String::with_capacity(tag.len());
+    let rest = copy_expression(tag, "%}", &mut inner);
+    match iterated_range(&inner) {
+        Some((start, end)) => {
+            out.push_str(&inner[..start]);
+            out.push_str(" (");
+            out.push_str(&inner[start..end]);
+            out.push_str(")|");
+            out.push_str(ITERATED);
+            out.push(' ');
+            out.push_str(&inner[end..]);
+        }
+        None => out.push_str(&inner),
+    }
+    rest
+}
+
+/// Where the list of a for tag begins and ends.
+fn iterated_range(tag: &str) -> Option<(usize, usize)> {
+    let mut start = None;
+    let mut depth = 0usize;
+    let mut at = 2;
+    while at < tag.len() {
+        let rest = &tag[at..];
+        let first = rest.chars().next()?;
+        if matches!(first, '\'' | '"') {
+            at += literal_length(rest);
+            continue;
+        }
+        if first.is_ascii_alphanumeric() || first == '_' {
+            let word = &rest[..word_length(rest)];
+            match start {
+                None if word == "in" && depth == 0 => start = Some(at + word.len()),
+                Some(start) if depth == 0 && matches!(word, "if" | "recursive") => {
+                    return Some((start, at));
+                }
+                _ => {}
+            }
+            at += word.len();
+            continue;
+        }
+        if depth == 0 && ["%}", "-%}", "+%}"].iter().any(|end| rest.starts_with(end)) {
+            return Some((start?, at));
+        }
+        match first {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += first.len_utf8();
+    }
+    None
 }
 
 /// The length of a string literal that `text` begins with.
