@@ -1,8 +1,9 @@
 #include "roofline/plan/bandwidth.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include <mlx/memory.h>
 #include <mlx/ops.h>
@@ -23,114 +25,76 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The working set: more than most last-level caches; where the system tells the
-// cache's size, twice that, but never so much that it takes a second.
-constexpr std::size_t kLeastWorkingSet = std::size_t{256} << 20;
-constexpr std::size_t kMostWorkingSet = std::size_t{512} << 20;
-// What is mapped, and so resident, at a time.
+// What is read at a time. Where a cache can be emptied by hand this is all the
+// memory that is needed; elsewhere kWindows of them are read in turn, more than
+// a last-level cache holds.
 constexpr std::size_t kWindow = std::size_t{32} << 20;
+#ifdef __SSE2__
+constexpr std::size_t kWindows = 1;
+#else
+constexpr std::size_t kWindows = 8;
+#endif
 // What a thread takes at a time: short enough that all end together.
 constexpr std::size_t kPiece = std::size_t{512} << 10;
-constexpr int kPasses = 4;
+constexpr int kReadings = 32;
+// Nothing is begun after this, however slow the machine is just now.
+constexpr double kEnoughSeconds = 0.4;
+constexpr int kGpuPasses = 4;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::size_t working_set() {
-  std::size_t cache = 0;
-#ifdef _SC_LEVEL3_CACHE_SIZE
-  cache =
-      static_cast<std::size_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
-#endif
-  return std::clamp(2 * cache, kLeastWorkingSet, kMostWorkingSet) / kWindow *
-         kWindow;
-}
-
-// Memory of which only a window is mapped at a time. An anonymous file where
-// the system has them; elsewhere (macOS) a mapping of all of it.
-class Windows {
+// Pages of its own, large ones where the system has them: what a roof is.
+class Pages {
  public:
-  explicit Windows(std::size_t size) : size_(size) {
-#ifdef __linux__
-    file_ = memfd_create("roofline", MFD_CLOEXEC);
-    if (file_ >= 0 && reserve()) {
-      return;
-    }
-    close();
-#endif
-    size_ = kLeastWorkingSet / 4;
-    whole_ = map(-1, size_, 0);
-    // Every page must be a page of its own, not the shared page of zeros.
-    std::memset(whole_, 1, size_);
-  }
-  ~Windows() {
-    if (whole_ != nullptr) {
-      munmap(whole_, size_);
-    }
-    close();
-  }
-  Windows(const Windows&) = delete;
-  Windows& operator=(const Windows&) = delete;
-
-  std::size_t size() const {
-    return size_;
-  }
-
-  /// Calls use(pointer) for one window after the other.
-  template <class Use>
-  void each(Use use) {
-    for (std::size_t at = 0; at + kWindow <= size_; at += kWindow) {
-      if (whole_ != nullptr) {
-        use(whole_ + at);
-        continue;
-      }
-      std::byte* window = map(file_, kWindow, static_cast<off_t>(at));
-      use(window);
-      munmap(window, kWindow);
-    }
-  }
-
- private:
-  static std::byte* map(int file, std::size_t size, off_t offset) {
-#ifdef __linux__
-    // The pages are mapped before the clock starts.
-    constexpr int kPopulate = MAP_POPULATE;
-#else
-    constexpr int kPopulate = 0;
-#endif
-    const int flags =
-        file < 0 ? MAP_PRIVATE | MAP_ANON : MAP_SHARED | kPopulate;
-    void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, file, offset);
+  explicit Pages(std::size_t size) : size_(size) {
+    void* at = mmap(
+        nullptr,
+        size,
+        PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANON,
+        -1,
+        0);
     if (at == MAP_FAILED) {
       fail<UnsupportedError>(
           "The memory bandwidth can't be measured",
           std::strerror(errno),
           "Free some memory");
     }
-    return static_cast<std::byte*>(at);
-  }
-  bool reserve() {
-#ifdef __linux__
-    return posix_fallocate(file_, 0, static_cast<off_t>(size_)) == 0;
-#else
-    return false;
+    data_ = static_cast<std::byte*>(at);
+#ifdef MADV_HUGEPAGE
+    madvise(at, size, MADV_HUGEPAGE);
 #endif
+    // Written, so that no page is the shared page of zeros.
+    std::memset(data_, 1, size);
   }
-  void close() {
-    if (file_ >= 0) {
-      ::close(file_);
-      file_ = -1;
-    }
+  ~Pages() {
+    munmap(data_, size_);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+
+  const std::byte* data() const {
+    return data_;
   }
 
+ private:
+  std::byte* data_ = nullptr;
   std::size_t size_;
-  int file_ = -1;
-  std::byte* whole_ = nullptr;
 };
 
-// Four independent sums of what becomes vector additions: the loads never wait
-// for each other.
+// Sends a piece out of all caches, so that reading it reaches the memory.
+void empty_caches([[maybe_unused]] const std::byte* piece) {
+#ifdef __SSE2__
+  constexpr std::size_t kLine = 64;
+  for (std::size_t at = 0; at < kPiece; at += kLine) {
+    _mm_clflush(piece + at);
+  }
+#endif
+}
+
+// Independent sums that become vector additions: no load waits for another.
 std::uint64_t sum_of(const std::byte* data, std::size_t size) {
   constexpr std::size_t kLanes = 32;
   const auto* words = reinterpret_cast<const std::uint64_t*>(data);
@@ -150,28 +114,39 @@ std::uint64_t sum_of(const std::byte* data, std::size_t size) {
 double read_window(const std::byte* window, ThreadPool& pool) {
   // Kept so that no compiler drops the reading.
   static std::atomic<std::uint64_t> sink{0};
-  auto piece = [&](int index, int) {
-    const auto sum =
-        sum_of(window + static_cast<std::size_t>(index) * kPiece, kPiece);
+  const auto piece_at = [&](int index) {
+    return window + static_cast<std::size_t>(index) * kPiece;
+  };
+  auto empty = [&](int index, int) { empty_caches(piece_at(index)); };
+  auto read = [&](int index, int) {
+    const auto sum = sum_of(piece_at(index), kPiece);
     sink.fetch_add(sum, std::memory_order_relaxed);
   };
+  constexpr int kPieces = static_cast<int>(kWindow / kPiece);
+  pool.run(kPieces, empty);
   const auto start = Clock::now();
-  pool.run(static_cast<int>(kWindow / kPiece), piece);
+  pool.run(kPieces, read);
   return seconds_since(start);
 }
 
 }  // namespace
 
 Bandwidth measure_read_bandwidth(ThreadPool& pool) {
-  Windows windows(working_set());
-  double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    double seconds = 0;
-    windows.each(
-        [&](const std::byte* window) { seconds += read_window(window, pool); });
-    best = std::max(best, static_cast<double>(windows.size()) / seconds);
+  const Pages pages(kWindows * kWindow);
+  const auto start = Clock::now();
+  std::vector<double> seconds;
+  for (std::size_t i = 0; i < kReadings; ++i) {
+    if (i > kWindows && seconds_since(start) > kEnoughSeconds) {
+      break;
+    }
+    seconds.push_back(read_window(pages.data() + i % kWindows * kWindow, pool));
   }
-  return {best, windows.size()};
+  // The quickest quarter: a reading during which a neighbour took a core says
+  // nothing about the memory.
+  const auto quarter =
+      seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 4);
+  std::nth_element(seconds.begin(), quarter, seconds.end());
+  return {static_cast<double>(kWindow) / *quarter, kWindows * kWindow};
 }
 
 Bandwidth measure_gpu_bandwidth() {
@@ -184,7 +159,7 @@ Bandwidth measure_gpu_bandwidth() {
   const double moved = 2.0 * 4 * kValues * kOps;
   double best = 0;
   // The first pass compiles the kernel; being the slowest, it never counts.
-  for (int pass = 0; pass <= kPasses; ++pass) {
+  for (int pass = 0; pass <= kGpuPasses; ++pass) {
     const auto start = Clock::now();
     for (int op = 0; op < kOps; ++op) {
       values = mx::add(values, mx::array(1.0f));

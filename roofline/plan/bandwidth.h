@@ -13,9 +13,9 @@ struct Bandwidth {
   std::size_t working_set_bytes = 0;
 };
 
-/// Reads with all of the pool's threads over more than the last-level cache
-/// holds. The memory is mapped a part at a time, so that little of it is
-/// resident at once.
+/// Reads with all of the pool's threads what lies in no cache, in less than
+/// half a second and with 32 MB of memory (256 MB where a program can't empty
+/// the caches).
 Bandwidth measure_read_bandwidth(ThreadPool& pool);
 
 /// Bytes read and written by a large elementwise op on MLX's default GPU.

@@ -13,10 +13,10 @@ struct MachineProfile {
   std::string cpu;
   /// CPU threads that read; 0 for a GPU.
   int threads = 0;
-  /// Read bandwidth with all threads, bytes a second, over a working set of
-  /// working_set_bytes (larger than the last-level cache). For a GPU: bytes
-  /// read and written by a large copy. The best of several passes: whatever
-  /// else runs can only make a pass slower.
+  /// Read bandwidth with all threads, bytes a second, over working_set_bytes
+  /// that lie in no cache when the reading begins. For a GPU: bytes
+  /// read and written by a large copy. That of the quickest quarter of many
+  /// readings: whatever else runs can only make one slower.
   double read_bandwidth = 0;
   std::size_t working_set_bytes = 0;
 };
@@ -25,7 +25,7 @@ struct MachineProfile {
 /// the file that keeps them is broken).
 std::optional<MachineProfile> load_machine_profile(int threads);
 /// Measures (well under a second) and keeps the profile. Holds some 32 MB
-/// resident meanwhile, not the working set.
+/// of memory meanwhile.
 MachineProfile measure_machine(int threads);
 /// Kept, else measured.
 MachineProfile machine_profile(int threads);
