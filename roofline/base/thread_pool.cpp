@@ -123,29 +123,61 @@ void run_inline(int pieces, PieceFn fn, int worker) {
   }
 }
 
-/// The run in the high half and its next piece in the low half, so that a
-/// thread that comes late can't take a piece of another run.
-constexpr std::uint64_t ticket_of(std::uint32_t run, std::uint32_t piece) {
-  return (std::uint64_t{run} << 32) | piece;
-}
-constexpr std::uint32_t run_of(std::uint64_t ticket) {
-  return static_cast<std::uint32_t>(ticket >> 32);
-}
-constexpr std::uint32_t piece_of(std::uint64_t ticket) {
-  return static_cast<std::uint32_t>(ticket);
-}
-/// No run has that many pieces: nothing is left to take.
-constexpr std::uint32_t kClosed = 0xffffffffu;
+/// A thread's share of a run: pieces [begin, end), one word, so that taking
+/// one at either end is one compare-and-swap.
+class alignas(kCacheLine) Share {
+ public:
+  void open(std::uint32_t begin, std::uint32_t end) {
+    range_.store(pack(begin, end), std::memory_order_release);
+  }
+  /// The next piece for the share's own thread, -1 when there is none.
+  int take_first() {
+    std::uint64_t now = range_.load(std::memory_order_acquire);
+    while (begin(now) < end(now)) {
+      if (range_.compare_exchange_weak(now, pack(begin(now) + 1, end(now)))) {
+        return static_cast<int>(begin(now));
+      }
+    }
+    return -1;
+  }
+  /// The last piece, for another thread.
+  int take_last() {
+    std::uint64_t now = range_.load(std::memory_order_acquire);
+    while (begin(now) < end(now)) {
+      if (range_.compare_exchange_weak(now, pack(begin(now), end(now) - 1))) {
+        return static_cast<int>(end(now) - 1);
+      }
+    }
+    return -1;
+  }
+
+ private:
+  static std::uint64_t pack(std::uint32_t begin, std::uint32_t end) {
+    return (std::uint64_t{begin} << 32) | end;
+  }
+  static std::uint32_t begin(std::uint64_t range) {
+    return static_cast<std::uint32_t>(range >> 32);
+  }
+  static std::uint32_t end(std::uint64_t range) {
+    return static_cast<std::uint32_t>(range);
+  }
+
+  std::atomic<std::uint64_t> range_{0};
+};
 
 }  // namespace
 
-// One run after the other: the caller closes the ticket, writes the job, and
-// opens the ticket under a new run number. Whoever takes a piece has read the
-// job before its compare-and-swap on that number succeeded, so the job it read
-// is the one the piece belongs to. The caller takes pieces too and waits for
-// pieces, not for threads: a worker that sleeps through a run delays nobody.
+// Each thread has a share of the run, successive pieces: what they read is one
+// stream for it. Who is done takes from the ends of the others' shares. The
+// caller works too and waits for pieces, not for threads: a worker that sleeps
+// through a run delays nobody. A share is opened after the job is written, and
+// a run ends when all pieces are done: so whoever takes a piece, however late
+// it looked, finds the job that the piece belongs to.
 struct ThreadPool::State {
-  explicit State(int threads) : count(threads), forks(g_forks.load()) {
+  explicit State(int threads)
+      : count(threads),
+        forks(g_forks.load()),
+        shares(std::make_unique<Share[]>(static_cast<std::size_t>(threads))) {
     workers.reserve(static_cast<std::size_t>(threads - 1));
     for (int worker = 1; worker < threads; ++worker) {
       workers.emplace_back([this, worker] { work(worker); });
@@ -163,19 +195,20 @@ struct ThreadPool::State {
 
   void work(int worker);
   std::uint32_t wait_for_run(std::uint32_t seen);
-  std::uint32_t take_pieces(std::uint32_t run, int worker);
+  std::uint32_t take_pieces(int worker);
+  int next_piece(int worker);
+  void do_piece(int piece, int worker);
   void open(int pieces, const PieceFn& fn);
   void wait_for_pieces(std::uint32_t target);
 
   const int count;
   const int forks;
+  const std::unique_ptr<Share[]> shares;  ///< [count]
   std::vector<std::thread> workers;
   std::mutex callers;
 
   // Written by the caller once a run, read by the workers.
-  alignas(kCacheLine) std::atomic<std::uint64_t> ticket{ticket_of(0, kClosed)};
-  std::atomic<const PieceFn*> job{nullptr};
-  std::atomic<std::uint32_t> job_pieces{0};
+  alignas(kCacheLine) std::atomic<const PieceFn*> job{nullptr};
   std::atomic<std::uint32_t> run_number{0};
   std::atomic<bool> stop{false};
 
@@ -204,29 +237,34 @@ std::uint32_t ThreadPool::State::wait_for_run(std::uint32_t seen) {
   return run_number.load(std::memory_order_acquire);
 }
 
-std::uint32_t ThreadPool::State::take_pieces(std::uint32_t run, int worker) {
+int ThreadPool::State::next_piece(int worker) {
+  int piece = shares[static_cast<std::size_t>(worker)].take_first();
+  for (int i = 1; piece < 0 && i < count; ++i) {
+    const int other = (worker + i) % count;
+    piece = shares[static_cast<std::size_t>(other)].take_last();
+  }
+  return piece;
+}
+
+void ThreadPool::State::do_piece(int piece, int worker) {
+  if (failed.load(std::memory_order_relaxed)) {
+    return;
+  }
+  try {
+    (*job.load(std::memory_order_relaxed))(piece, worker);
+  } catch (...) {
+    if (!failed.exchange(true)) {
+      failure = std::current_exception();
+    }
+  }
+}
+
+std::uint32_t ThreadPool::State::take_pieces(int worker) {
   InsideGuard guard(worker);
   std::uint32_t taken = 0;
-  std::uint64_t now = ticket.load(std::memory_order_acquire);
-  while (run_of(now) == run) {
-    const PieceFn* fn = job.load(std::memory_order_acquire);
-    if (piece_of(now) >= job_pieces.load(std::memory_order_acquire)) {
-      break;
-    }
-    if (!ticket.compare_exchange_weak(now, now + 1)) {
-      continue;
-    }
+  for (int piece = next_piece(worker); piece >= 0; piece = next_piece(worker)) {
+    do_piece(piece, worker);
     ++taken;
-    if (!failed.load(std::memory_order_relaxed)) {
-      try {
-        (*fn)(static_cast<int>(piece_of(now)), worker);
-      } catch (...) {
-        if (!failed.exchange(true)) {
-          failure = std::current_exception();
-        }
-      }
-    }
-    now = ticket.load(std::memory_order_acquire);
   }
   return taken;
 }
@@ -238,7 +276,7 @@ void ThreadPool::State::work(int worker) {
     if (stop.load()) {
       return;
     }
-    const std::uint32_t taken = take_pieces(seen, worker);
+    const std::uint32_t taken = take_pieces(worker);
     if (taken > 0) {
       done.fetch_add(taken);
       if (caller_sleeps.load()) {
@@ -249,16 +287,18 @@ void ThreadPool::State::work(int worker) {
 }
 
 void ThreadPool::State::open(int pieces, const PieceFn& fn) {
-  const std::uint32_t run = run_number.load(std::memory_order_relaxed);
-  ticket.store(ticket_of(run, kClosed), std::memory_order_release);
-  job.store(&fn, std::memory_order_release);
-  job_pieces.store(
-      static_cast<std::uint32_t>(pieces),
-      std::memory_order_release);
+  job.store(&fn, std::memory_order_relaxed);
   done.store(0, std::memory_order_relaxed);
   failed.store(false, std::memory_order_relaxed);
-  ticket.store(ticket_of(run + 1, 0), std::memory_order_release);
-  run_number.store(run + 1);
+  const auto border = [&](int share) {
+    return static_cast<std::uint32_t>(std::int64_t{pieces} * share / count);
+  };
+  for (int share = 0; share < count; ++share) {
+    shares[static_cast<std::size_t>(share)].open(
+        border(share),
+        border(share + 1));
+  }
+  run_number.fetch_add(1);
   if (sleepers.load() > 0) {
     wake_all(run_number);
   }
@@ -319,8 +359,7 @@ void ThreadPool::run(int pieces, PieceFn fn) {
   State& state = *state_;
   std::lock_guard<std::mutex> lock(state.callers);
   state.open(pieces, fn);
-  const std::uint32_t own =
-      state.take_pieces(state.run_number.load(std::memory_order_relaxed), 0);
+  const std::uint32_t own = state.take_pieces(0);
   state.wait_for_pieces(static_cast<std::uint32_t>(pieces) - own);
   if (state.failed.load()) {
     std::rethrow_exception(std::exchange(state.failure, nullptr));

@@ -126,7 +126,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       for (int i = 0; i < kStride<kFormat>; i += 64) {
         _mm_prefetch(
             reinterpret_cast<const char*>(stream + kAhead + i),
-            _MM_HINT_T0);
+            _MM_HINT_T1);
       }
     }
 #pragma GCC unroll 4
