@@ -71,9 +71,7 @@ GraphDecoder::GraphDecoder(
       device_(device),
       exact_(options.exact),
       types_(pick_types(checkpoint)),
-      weights_(
-          checkpoint,
-          {types_.activations, options.exact, options.quantize}),
+      weights_(checkpoint, {types_.activations, options.quantize}),
       embed_(weights_.matrix("embed")),
       final_norm_(spec_.final_norm, weights_, "final_norm", types_.residual) {
   if (!spec_.tied_embeddings) {

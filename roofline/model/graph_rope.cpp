@@ -18,12 +18,35 @@ constexpr std::size_t kRegimesHeld = 4;
 GraphRope::GraphRope(const RopeSpec& spec, int head_dim)
     : spec_(spec), head_dim_(head_dim) {}
 
-const GraphRope::Uploaded& GraphRope::regime_for(std::int64_t tokens) {
+GraphRope::Uploaded GraphRope::upload(const RopeRegime& regime, mx::Dtype dtype)
+    const {
+  std::vector<float> wavelengths;
+  for (const auto frequency : regime.frequencies) {
+    wavelengths.push_back(1.0f / frequency);
+  }
+  const auto count = static_cast<int>(wavelengths.size());
+  Uploaded uploaded{
+      regime,
+      std::nullopt,
+      mx::array(wavelengths.data(), {count})};
+  if (regime.magnitude != 1.0f) {
+    // Only the rotated dims take the factor.
+    std::vector<float> factors(head_dim_, 1.0f);
+    std::fill_n(factors.begin(), spec_.rotated_dims, regime.magnitude);
+    uploaded.factors =
+        mx::astype(mx::array(factors.data(), {head_dim_}), dtype);
+  }
+  return uploaded;
+}
+
+const GraphRope::Uploaded& GraphRope::regime_for(
+    std::int64_t tokens,
+    mx::Dtype dtype) {
   const bool single = spec_.regimes.size() == 1 && !spec_.dynamic;
   if (single && !uploaded_.empty()) {
     return uploaded_.front();
   }
-  auto regime = spec_.regime_for(tokens);
+  const auto regime = spec_.regime_for(tokens);
   const auto found = std::find_if(
       uploaded_.begin(),
       uploaded_.end(),
@@ -37,13 +60,7 @@ const GraphRope::Uploaded& GraphRope::regime_for(std::int64_t tokens) {
   if (uploaded_.size() == kRegimesHeld) {
     uploaded_.erase(uploaded_.begin());
   }
-  std::vector<float> wavelengths;
-  for (const auto frequency : regime.frequencies) {
-    wavelengths.push_back(1.0f / frequency);
-  }
-  const auto count = static_cast<int>(wavelengths.size());
-  uploaded_.push_back(
-      {std::move(regime), mx::array(wavelengths.data(), {count})});
+  uploaded_.push_back(upload(regime, dtype));
   return uploaded_.back();
 }
 
@@ -51,18 +68,9 @@ mx::array GraphRope::operator()(
     const mx::array& x,
     std::int64_t position,
     std::int64_t sequence_tokens) {
-  const auto& used = regime_for(sequence_tokens);
-  auto scaled = x;
-  if (used.regime.magnitude != 1.0f) {
-    // Only the rotated dims take the factor.
-    std::vector<float> factors(head_dim_, 1.0f);
-    std::fill_n(factors.begin(), spec_.rotated_dims, used.regime.magnitude);
-    scaled = mx::multiply(
-        x,
-        mx::astype(mx::array(factors.data(), {head_dim_}), x.dtype()));
-  }
+  const auto& used = regime_for(sequence_tokens, x.dtype());
   return mx::fast::rope(
-      scaled,
+      used.factors ? mx::multiply(x, *used.factors) : x,
       spec_.rotated_dims,
       spec_.layout == RopeLayout::interleaved,
       /* base = */ std::nullopt,

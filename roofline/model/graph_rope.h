@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <mlx/array.h>
@@ -27,9 +28,11 @@ class GraphRope {
  private:
   struct Uploaded {
     RopeRegime regime;
-    mx::array wavelengths;  ///< 1 / frequency: what MLX's rope takes
+    std::optional<mx::array> factors;  ///< [head_dim]: magnitude where rotated
+    mx::array wavelengths;             ///< 1 / frequency: what MLX's rope takes
   };
-  const Uploaded& regime_for(std::int64_t sequence_tokens);
+  const Uploaded& regime_for(std::int64_t sequence_tokens, mx::Dtype dtype);
+  Uploaded upload(const RopeRegime& regime, mx::Dtype dtype) const;
 
   RopeSpec spec_;
   int head_dim_;

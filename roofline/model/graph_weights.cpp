@@ -82,7 +82,8 @@ struct Form {
   friend bool operator==(const Form&, const Form&) = default;
 };
 
-Form form_of(const Tensor& tensor, bool exact) {
+/// decoded: the type of floats that are made here.
+Form form_of(const Tensor& tensor, mx::Dtype decoded) {
   if (is_float(tensor.encoding)) {
     return {Form::Kind::dense, dtype_of(tensor.encoding), 0, 0};
   }
@@ -93,11 +94,10 @@ Form form_of(const Tensor& tensor, bool exact) {
         tensor.affine.bits,
         tensor.affine.group_size};
   }
-  const auto dtype = exact ? mx::float32 : mx::float16;
   if (const auto affine = affine_form(tensor)) {
-    return {Form::Kind::codes, dtype, affine->bits, affine->group_size};
+    return {Form::Kind::codes, decoded, affine->bits, affine->group_size};
   }
-  return {Form::Kind::decoded, dtype, 0, 0};
+  return {Form::Kind::decoded, decoded, 0, 0};
 }
 
 std::int64_t rows_of(std::span<const Tensor* const> tensors) {
@@ -298,7 +298,7 @@ mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
   std::map<mx::Dtype::Val, std::size_t> bytes;
   for (const auto& tensor : checkpoint.tensors()) {
     if (tensor.rows > 1) {
-      const auto form = form_of(tensor, /* exact = */ false);
+      const auto form = form_of(tensor, mx::float16);
       bytes[form.dtype.val()] += tensor.total_bytes();
     }
   }
@@ -322,9 +322,7 @@ GraphMatrixPart GraphWeights::quantized(const GraphMatrixPart& part, int cols)
   if (part.scales || cols % choice.group_size != 0) {
     return part;
   }
-  const auto source = mx::astype(
-      part.weight,
-      options_.exact ? mx::float32 : options_.activations);
+  const auto source = mx::astype(part.weight, options_.activations);
   auto arrays = mx::quantize(source, choice.group_size, choice.bits);
   mx::eval(arrays);
   return {arrays[0], arrays[1], arrays[2], choice.bits, choice.group_size};
@@ -332,13 +330,15 @@ GraphMatrixPart GraphWeights::quantized(const GraphMatrixPart& part, int cols)
 
 std::vector<GraphMatrixPart> GraphWeights::read_parts(
     std::span<const Tensor* const> tensors) const {
+  // bf16 would round the scales of block types.
+  const auto made =
+      options_.activations == mx::float32 ? mx::float32 : mx::float16;
   std::vector<GraphMatrixPart> parts;
   std::size_t begin = 0;
   while (begin < tensors.size()) {
-    const auto form = form_of(*tensors[begin], options_.exact);
+    const auto form = form_of(*tensors[begin], made);
     auto end = begin + 1;
-    while (end < tensors.size() &&
-           form_of(*tensors[end], options_.exact) == form) {
+    while (end < tensors.size() && form_of(*tensors[end], made) == form) {
       ++end;
     }
     auto part = read_part(tensors.subspan(begin, end - begin), form);

@@ -41,9 +41,9 @@ struct GraphMatrix {
 
 /// What reading the tensors depends on.
 struct GraphWeightOptions {
+  /// float32 also means: scales and decoded weights in float32, where half
+  /// floats would round.
   mx::Dtype activations = mx::float32;
-  /// Scales and decoded weights in float32 where half floats would round.
-  bool exact = false;
   std::optional<QuantizeChoice> quantize;
 };
 

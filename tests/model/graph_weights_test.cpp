@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(GraphWeights, CodesOfAGgufStayCodes) {
   const auto folder = std::filesystem::path(ROOFLINE_TEST_DATA) / "gguf";
   const auto checkpoint = Checkpoint::open(folder / "llama-q4_0-v2.gguf");
-  const GraphWeights weights(*checkpoint, {});
+  const GraphWeights weights(*checkpoint, {mx::float16, std::nullopt});
   const auto matrix = weights.matrix("layers.0.feed_forward.down");
   ASSERT_EQ(matrix.parts.size(), 1u);
   EXPECT_EQ(matrix.parts[0].bits, 4);
