@@ -120,10 +120,6 @@ constexpr std::array kFamilies = {
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::whole,
         .bias = BiasRule::field,
-        .window_pattern = 4,
-        // Olmo 3's files are of this architecture too.
-        .gguf_window = WindowRule::pattern,
-        .gguf_window_rope_unscaled = true,
     },
     Family{
         .name = "phi3",

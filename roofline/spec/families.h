@@ -95,8 +95,6 @@ struct Family {
   bool gguf_packed_gate_up = false;
   WindowRule gguf_window = WindowRule::none;
   std::optional<int> gguf_window_tokens = std::nullopt;  ///< when absent
-  /// Layers with a window have no rope scaling.
-  bool gguf_window_rope_unscaled = false;
   /// The model of so many layers scales its scores by 1/√(dim / heads).
   int gguf_wide_scale_layers = 0;
 };

@@ -15,6 +15,24 @@ constexpr std::size_t kLongestShown = 60;
 constexpr std::string_view kCheckModel =
     "Check that the file is whole and belongs to this model";
 
+// Configs in use have four levels.
+constexpr int kMostLevels = 64;
+
+bool nests_deeper(const nlohmann::json& value, int levels) {
+  if (!value.is_structured()) {
+    return false;
+  }
+  if (levels == 0) {
+    return true;
+  }
+  for (const nlohmann::json& inner : value) {
+    if (nests_deeper(inner, levels - 1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::optional<std::int64_t> as_integer(const nlohmann::json& value) {
   if (value.is_number_unsigned()) {
     const auto number = value.get<std::uint64_t>();
@@ -58,6 +76,15 @@ std::string shown(const nlohmann::json& value) {
     text = text.substr(0, kLongestShown) + "…";
   }
   return text;
+}
+
+void refuse_deep_nesting(const nlohmann::json& value, std::string_view what) {
+  if (nests_deeper(value, kMostLevels)) {
+    fail<CheckpointError>(
+        fmt::format("{} nests values more than {} deep", what, kMostLevels),
+        "No model needs that",
+        kCheckModel);
+  }
 }
 
 Fields::Fields(const nlohmann::json& object, std::string prefix)
@@ -156,16 +183,21 @@ std::optional<std::string> Fields::text(std::string_view name) {
   return value->get<std::string>();
 }
 
+const nlohmann::json* Fields::list(std::string_view name, std::size_t most) {
+  const nlohmann::json* value = find(name);
+  if (value && (!value->is_array() || value->size() > most)) {
+    refuse(name, fmt::format("It must be a list of at most {} numbers", most));
+  }
+  return value;
+}
+
 std::optional<std::vector<double>> Fields::numbers(
     std::string_view name,
     NumberRange range,
     std::size_t most) {
-  const nlohmann::json* value = find(name);
+  const nlohmann::json* value = list(name, most);
   if (!value) {
     return std::nullopt;
-  }
-  if (!value->is_array() || value->size() > most) {
-    refuse(name, fmt::format("It must be a list of at most {} numbers", most));
   }
   std::vector<double> out;
   for (const nlohmann::json& item : *value) {
@@ -180,6 +212,31 @@ std::optional<std::vector<double>> Fields::numbers(
               range.high));
     }
     out.push_back(number);
+  }
+  return out;
+}
+
+std::optional<std::vector<std::int64_t>> Fields::integers(
+    std::string_view name,
+    IntRange range,
+    std::size_t most) {
+  const nlohmann::json* value = list(name, most);
+  if (!value) {
+    return std::nullopt;
+  }
+  std::vector<std::int64_t> out;
+  for (const nlohmann::json& item : *value) {
+    const std::optional<std::int64_t> number = as_integer(item);
+    if (!number || *number < range.low || *number > range.high) {
+      refuse(
+          name,
+          fmt::format(
+              "It holds {}, and each must be a whole number from {} to {}",
+              shown(item),
+              range.low,
+              range.high));
+    }
+    out.push_back(*number);
   }
   return out;
 }

@@ -36,6 +36,10 @@ struct NumberRange {
 /// "-4", "\"abc\"", "an array of 3": short and safe for any value.
 std::string shown(const nlohmann::json& value);
 
+/// Throws CheckpointError when values are nested absurdly deep: copying and
+/// comparing them descends on the stack. what: "config.json", for the message.
+void refuse_deep_nesting(const nlohmann::json& value, std::string_view what);
+
 class Fields {
  public:
   /// object must outlive this. prefix stands before each name in messages,
@@ -53,6 +57,10 @@ class Fields {
       std::string_view name,
       NumberRange range,
       std::size_t most);
+  std::optional<std::vector<std::int64_t>> integers(
+      std::string_view name,
+      IntRange range,
+      std::size_t most);
   /// As integer, but absent is a CheckpointError.
   std::int64_t needed_integer(std::string_view name, IntRange range);
   double needed_number(std::string_view name, NumberRange range);
@@ -69,6 +77,9 @@ class Fields {
   const nlohmann::json& object() const { return object_; }
 
  private:
+  /// The array at name, or nullptr when absent or null.
+  const nlohmann::json* list(std::string_view name, std::size_t most);
+
   const nlohmann::json& object_;
   std::string prefix_;
   std::set<std::string, std::less<>> read_;

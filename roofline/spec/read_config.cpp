@@ -199,8 +199,7 @@ std::vector<bool> read_roped(Fields& config, const Family& family, int layers) {
   }
   const auto interval = config.integer("no_rope_layer_interval", {1, 1 << 20})
                             .value_or(family.no_rope_interval);
-  const auto listed =
-      config.numbers("no_rope_layers", {0.0, 1.0}, roped.size());
+  const auto listed = config.integers("no_rope_layers", {0, 1}, roped.size());
   if (listed && listed->size() != roped.size()) {
     config.refuse(
         "no_rope_layers",
@@ -208,7 +207,7 @@ std::vector<bool> read_roped(Fields& config, const Family& family, int layers) {
   }
   for (std::size_t i = 0; i < roped.size(); ++i) {
     const bool by_interval = static_cast<std::int64_t>(i + 1) % interval != 0;
-    roped[i] = listed ? (*listed)[i] != 0.0 : by_interval;
+    roped[i] = listed ? (*listed)[i] != 0 : by_interval;
   }
   return roped;
 }
@@ -409,8 +408,7 @@ std::vector<std::int32_t> read_token_ids(
     ids.push_back(
         static_cast<std::int32_t>(*config.integer(name, {-1, kMaxVocab})));
   } else {
-    const NumberRange range{-1, static_cast<double>(kMaxVocab)};
-    const auto listed = config.numbers(name, range, 1024);
+    const auto listed = config.integers(name, {-1, kMaxVocab}, 1024);
     ids.assign(listed->begin(), listed->end());
   }
   ids.erase(std::remove(ids.begin(), ids.end(), -1), ids.end());
@@ -612,6 +610,7 @@ void refuse_unknown_fields(const Fields& fields, std::string_view owner) {
 }
 
 ModelSpec read_config(const Json& config) {
+  refuse_deep_nesting(config, "config.json");
   Fields fields(config, "config.json: ");
   const auto type = fields.text("model_type");
   if (!type) {

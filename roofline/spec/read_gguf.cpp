@@ -53,10 +53,8 @@ class Keys {
       const auto number = fields.integer(key(name), range);
       return std::vector<int>(layers, static_cast<int>(*number));
     }
-    const auto listed = fields.numbers(
-        key(name),
-        {static_cast<double>(range.low), static_cast<double>(range.high)},
-        static_cast<std::size_t>(kMaxLayers));
+    const auto listed =
+        fields.integers(key(name), range, static_cast<std::size_t>(kMaxLayers));
     if (listed->size() != layers) {
       fields.refuse(
           key(name),
@@ -167,12 +165,14 @@ void check_factors(
   }
 }
 
-RopeScaling read_scaling(Keys& keys) {
+RopeScaling read_scaling(Keys& keys, double factor) {
   const auto type = keys.fields.text(keys.key("rope.scaling.type"));
-  if (!type || *type == "none") {
-    // The name of files made before there were kinds.
-    const auto old = keys.number("rope.scale_linear", kFactor);
-    return old.value_or(0.0) > 0.0 ? RopeScaling::linear : RopeScaling::none;
+  if (!type) {
+    // A factor without a kind is linear, as in the first of these files.
+    return factor > 0.0 ? RopeScaling::linear : RopeScaling::none;
+  }
+  if (*type == "none") {
+    return RopeScaling::none;
   }
   if (*type == "linear") {
     return RopeScaling::linear;
@@ -243,7 +243,6 @@ RopeRecipe read_recipe(
   recipe.layout = family.gguf_rope_layout;
   recipe.theta = keys.number("rope.freq_base", kTheta).value_or(10000.0);
   recipe.dims = read_rotated_dims(keys, shape.head_dim);
-  recipe.scaling = read_scaling(keys);
   check_factors(tensors.factors, "rope_freqs", recipe.dims);
   check_factors(tensors.long_factors, "rope_factors_long", recipe.dims);
   check_factors(tensors.short_factors, "rope_factors_short", recipe.dims);
@@ -252,11 +251,13 @@ RopeRecipe read_recipe(
   if (factor == 0.0) {
     factor = keys.number("rope.scale_linear", kFactor).value_or(0.0);
   }
+  recipe.scaling = read_scaling(keys, factor);
   recipe.factor = factor == 0.0 ? 1.0 : factor;
   recipe.original_context = static_cast<double>(
       keys.integer("rope.scaling.original_context_length", {2, kMaxContext})
           .value_or(std::max<std::int64_t>(shape.context, 2)));
   const auto magnitude = keys.number("rope.scaling.attn_factor", kFactor);
+  recipe.attention_factor = magnitude;
   if (recipe.scaling == RopeScaling::yarn) {
     read_yarn(keys, recipe, magnitude.value_or(1.0));
   }
@@ -267,7 +268,6 @@ RopeRecipe read_recipe(
     recipe.short_factors = *tensors.short_factors;
     recipe.factor =
         static_cast<double>(shape.context) / recipe.original_context;
-    recipe.attention_factor = magnitude;
   } else if (recipe.scaling == RopeScaling::longrope) {
     fail<CheckpointError>(
         fmt::format("{} is longrope", keys.key("rope.scaling.type")),
@@ -284,51 +284,66 @@ RopeRecipe local_recipe(
     const RopeRecipe& global) {
   const auto theta = keys.number("rope.freq_base_swa", kTheta);
   RopeRecipe local = global;
-  if (family.local_rope_theta || family.gguf_window_rope_unscaled) {
+  if (family.local_rope_theta) {
     local.scaling = RopeScaling::none;
     local.divisors.clear();
-    local.theta = family.local_rope_theta.value_or(global.theta);
+    local.theta = *family.local_rope_theta;
   }
   local.theta = theta.value_or(local.theta);
   return local;
 }
 
-/// The window of each layer; llama.cpp's rule, the pattern counted from the
-/// first layer on, its last one full.
+/// Which layers have a window: a list, or all but every so many-th.
+std::vector<bool> read_windowed(
+    Keys& keys,
+    const Family& family,
+    std::size_t layers) {
+  const std::string key = keys.key("attention.sliding_window_pattern");
+  const Json* pattern = keys.fields.find(key);
+  const bool all = family.gguf_window == WindowRule::all;
+  std::int64_t period = all ? 0 : family.window_pattern;
+  if (pattern && !pattern->is_array()) {
+    period = *keys.fields.integer(key, {0, 1 << 20});
+  }
+  std::vector<bool> out;
+  for (std::size_t i = 0; i < layers; ++i) {
+    out.push_back(
+        period == 0 || (static_cast<std::int64_t>(i) + 1) % period != 0);
+  }
+  if (!pattern || !pattern->is_array()) {
+    return out;
+  }
+  if (pattern->size() != layers) {
+    keys.fields.refuse(
+        key,
+        fmt::format("There must be one entry for each of {} layers", layers));
+  }
+  for (std::size_t i = 0; i < layers; ++i) {
+    out[i] = (*pattern)[i] == Json(true) || (*pattern)[i] == Json(1);
+  }
+  return out;
+}
+
+/// The window of each layer.
 std::vector<std::optional<int>> read_windows(
     Keys& keys,
     const Family& family,
     std::size_t layers) {
-  std::vector<std::optional<int>> out(layers);
   const auto given = keys.integer("attention.sliding_window", kWindow);
   const int window =
       static_cast<int>(given.value_or(family.gguf_window_tokens.value_or(0)));
-  const std::string pattern_key = keys.key("attention.sliding_window_pattern");
-  const Json* pattern = keys.fields.find(pattern_key);
-  if (window == 0) {
-    return out;
-  }
-  if (family.gguf_window == WindowRule::none) {
-    keys.fields.refuse(
-        keys.key("attention.sliding_window"),
-        "Files of this architecture have no windows");
-  }
-  std::int64_t period = family.window_pattern;
-  if (pattern && !pattern->is_array()) {
-    period = *keys.fields.integer(pattern_key, {0, 1 << 20});
-  } else if (pattern && pattern->size() != layers) {
-    keys.fields.refuse(
-        pattern_key,
-        fmt::format("There must be one entry for each of {} layers", layers));
+  const std::vector<bool> windowed = read_windowed(keys, family, layers);
+  std::vector<std::optional<int>> out(layers);
+  if (window != 0 && family.gguf_window == WindowRule::none) {
+    fail<UnsupportedError>(
+        fmt::format("{} is {}", keys.key("attention.sliding_window"), window),
+        "Windows in files of this architecture aren't known",
+        "");
   }
   for (std::size_t i = 0; i < layers; ++i) {
-    bool sliding = family.gguf_window == WindowRule::all || period == 0 ||
-                   (static_cast<std::int64_t>(i) + 1) % period != 0;
-    if (pattern && pattern->is_array()) {
-      const Json& entry = (*pattern)[i];
-      sliding = entry == Json(true) || entry == Json(1);
+    if (window != 0 && windowed[i]) {
+      out[i] = window;
     }
-    out[i] = sliding ? std::optional<int>(window) : std::nullopt;
   }
   return out;
 }
@@ -497,7 +512,8 @@ void refuse_unknown_keys(Keys& keys) {
     const bool neutral =
         value == Json(false) || value == Json(0) ||
         (value.is_structured() && value.empty()) ||
-        (name == keys.key("attention.causal") && value == Json(true));
+        (name == keys.key("attention.causal") && value == Json(true)) ||
+        (name == keys.key("rope.scaling.mscale") && value == Json(1.0));
     if (neutral) {
       continue;
     }
@@ -533,6 +549,7 @@ const Family& family_of(const Json& metadata) {
 ModelSpec read_gguf_metadata(
     const Json& metadata,
     const GgufRopeFactors& rope) {
+  refuse_deep_nesting(metadata, "the metadata");
   const Family& family = family_of(metadata);
   Keys keys(metadata, family);
   ModelSpec spec;

@@ -121,6 +121,7 @@ std::vector<RopeRegime> longrope_regimes(const RopeRecipe& recipe) {
 RopeRegime single_regime(const RopeRecipe& recipe) {
   RopeRegime regime;
   regime.frequencies = divided_frequencies(recipe);
+  regime.magnitude = static_cast<float>(recipe.attention_factor.value_or(1.0));
   switch (recipe.scaling) {
     case RopeScaling::linear:
       for (float& f : regime.frequencies) {

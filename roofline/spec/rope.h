@@ -34,7 +34,7 @@ struct RopeRecipe {
   bool truncate = true;
   std::optional<double> mscale;
   std::optional<double> mscale_all_dims;
-  /// yarn, longrope: in place of the magnitude that follows from factor.
+  /// In place of the magnitude that follows from the kind and its factor.
   std::optional<double> attention_factor;
   /// longrope: [dims / 2]
   std::vector<float> short_factors;

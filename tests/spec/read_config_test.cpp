@@ -293,6 +293,7 @@ TEST(ReadConfig, ValuesThatCannotBeAreRefusedByName) {
       {{"rope_scaling", {1, 2}}},
       {{"eos_token_id", "two"}},
       {{"eos_token_id", {1, "two"}}},
+      {{"eos_token_id", {1, 2.5}}},
       {{"bos_token_id", 1e30}},
       {{"model_type", 3}},
   };
@@ -313,6 +314,10 @@ TEST(ReadConfig, ListsOfTheWrongLengthAreRefused) {
       CheckpointError);
   EXPECT_THROW(
       read_config(with(golden_config("smollm3"), {{"no_rope_layers", {1, 0}}})),
+      CheckpointError);
+  EXPECT_THROW(
+      read_config(
+          with(golden_config("smollm3"), {{"no_rope_layers", {1, 1, 1, 0.5}}})),
       CheckpointError);
   EXPECT_THROW(
       read_config(with(golden_config("gemma2"), {{"sliding_window", nullptr}})),
