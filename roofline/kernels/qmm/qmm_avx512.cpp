@@ -18,6 +18,11 @@ namespace {
 constexpr int kLines = kGroup / 4;  ///< registers of unpacked codes a group
 constexpr int kMostTokens = 8;  ///< measured: 12 and 16 gain nothing and spill
 
+/// Few tokens are bound by memory: the stream is asked for so far ahead. This
+/// crosses pages, which the hardware's own prefetch doesn't.
+constexpr int kFewTokens = 4;
+constexpr int kAhead = 2048;
+
 struct Tile {
   const std::byte* stream;
   int groups;
@@ -101,9 +106,6 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   // cycles, few enough for the registers.
   constexpr int kFour = 4;
   constexpr int kRest = kTokens % kFour;
-  // How far ahead of a single pass the stream is asked for; it crosses pages,
-  // which the hardware's own prefetch doesn't.
-  constexpr int kAhead = 2048;
   const std::ptrdiff_t cols = x.cols;
   const std::ptrdiff_t groups = tile.groups;
   const std::int8_t* codes = x.codes + token * cols;
@@ -121,7 +123,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
     const __m512 scale = load_halves(halves);
     const __m512 bias = load_halves(halves + kGroupScales / 2);
-    if constexpr (kTokens <= kFour) {
+    if constexpr (kTokens <= kFewTokens) {
 #pragma GCC unroll 9
       for (int i = 0; i < kStride<kFormat>; i += 64) {
         _mm_prefetch(
@@ -255,6 +257,13 @@ void product(
     float* y,
     int ldy) {
   const int most = static_cast<int>(tiles.size());
+  if (token_end - token_begin <= kFewTokens) {
+    for (int i = 0; i < kAhead; i += 64) {
+      _mm_prefetch(
+          reinterpret_cast<const char*>(w.block(block_begin) + i),
+          _MM_HINT_T0);
+    }
+  }
   for (int block = block_begin; block < block_end; ++block) {
     const int first = block * kRowBlock;
     const int rows = std::min(kRowBlock, w.rows - first);
