@@ -38,9 +38,8 @@ class Tokenize : public Command {
     if (model_.empty()) {
       fail<UserError>("MODEL is missing", "", "See `roofline tokenize --help`");
     }
-    const std::unique_ptr<Checkpoint> checkpoint =
-        Checkpoint::open(resolve_model(model_));
-    const std::unique_ptr<Tokenizer> tokenizer = checkpoint->load_tokenizer();
+    const std::unique_ptr<Tokenizer> tokenizer =
+        load_tokenizer(resolve_model(model_));
     const std::vector<std::int32_t> ids = tokenizer->encode(
         read_input(),
         no_special_ ? Specials::none : Specials::add);
