@@ -32,9 +32,25 @@ void check_logits(std::span<const float> logits) {
   }
 }
 
-// Draws from softmax(logit / temperature) over the candidates: the inverse of
-// the cumulative distribution in order of token id.
-std::int32_t draw_token(
+// 1 / temperature, finite however low the temperature is.
+float sharpness(float temperature) {
+  constexpr float kMost = 1e30f;
+  return temperature > 1.0f / kMost ? 1.0f / temperature : kMost;
+}
+
+// Both draw from softmax(logit / temperature): the inverse of the cumulative
+// distribution in order of token id.
+std::int32_t draw_from_row(
+    std::span<const float> logits,
+    float temperature,
+    double uniform) {
+  const float max = max_of(logits);
+  const float scale = sharpness(temperature);
+  const double target = uniform * exp_sum(logits, max, scale);
+  return static_cast<std::int32_t>(exp_sum_index(logits, max, scale, target));
+}
+
+std::int32_t draw_from_list(
     Candidates& candidates,
     float temperature,
     double uniform) {
@@ -42,9 +58,10 @@ std::int32_t draw_token(
   for (const Candidate& c : candidates) {
     max = std::max(max, c.logit);
   }
+  const float scale = sharpness(temperature);
   double total = 0;
   for (Candidate& c : candidates) {
-    c.weight = exp_nonpositive((c.logit - max) / temperature);
+    c.weight = exp_nonpositive((c.logit - max) * scale);
     total += c.weight;
   }
   const double target = uniform * total;
@@ -52,9 +69,7 @@ std::int32_t draw_token(
   std::int32_t last = candidates.front().token;
   for (const Candidate& c : candidates) {
     sum += c.weight;
-    if (c.weight > 0) {
-      last = c.token;
-    }
+    last = c.weight > 0 ? c.token : last;
     if (sum > target) {
       return c.token;
     }
@@ -141,15 +156,13 @@ std::int32_t Sampler::State::pick(std::span<const float> logits) {
   if (options.temperature == 0.0f) {
     return static_cast<std::int32_t>(best);
   }
-  truncate(
-      logits,
-      options,
-      uniform_draw(seed, step, DrawPurpose::xtc),
-      candidates);
-  return draw_token(
-      candidates,
-      options.temperature,
-      uniform_draw(seed, step, DrawPurpose::token));
+  const double xtc = uniform_draw(seed, step, DrawPurpose::xtc);
+  const double uniform = uniform_draw(seed, step, DrawPurpose::token);
+  if (!truncates(logits.size(), options, xtc)) {
+    return draw_from_row(logits, options.temperature, uniform);
+  }
+  truncate(logits, options, xtc, candidates);
+  return draw_from_list(candidates, options.temperature, uniform);
 }
 
 Sampler::Sampler(

@@ -16,11 +16,16 @@ bool likelier(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-void set_weights(Candidates& list) {
+float max_logit(const Candidates& list) {
   float max = -kInfinity;
   for (const Candidate& c : list) {
     max = std::max(max, c.logit);
   }
+  return max;
+}
+
+void set_weights(Candidates& list) {
+  const float max = max_logit(list);
   for (Candidate& c : list) {
     c.weight = exp_nonpositive(c.logit - max);
   }
@@ -77,6 +82,16 @@ void keep_prefix(Candidates& list, double need, Key key) {
   std::erase_if(list, [&](const Candidate& c) {
     return ranks_before(cut, {key(c), c.token, c.weight});
   });
+}
+
+// How far below the largest logit a token of the whole row can still matter.
+float least_depth(const SamplingOptions& options) {
+  if (options.min_p > 0.0f && !(options.typical_p < 1.0f)) {
+    // A little more than min_p lets through; it has the last word.
+    return std::max(std::log(options.min_p) - 0.01f, kExpFloor);
+  }
+  // Everything that can be drawn once the temperature is applied.
+  return kExpFloor * std::max(1.0f, options.temperature);
 }
 
 }  // namespace
@@ -174,13 +189,14 @@ void keep_min_p(Candidates& list, float min_p) {
 void keep_typical(Candidates& list, float typical_p) {
   std::erase_if(list, [](const Candidate& c) { return c.weight <= 0.0f; });
   const double total = mass(list);
-  double entropy = 0;
+  const float max = max_logit(list);
+  // The surprise of a token is log total − (logit − max); entropy is its mean.
+  double entropy = std::log(total);
   for (const Candidate& c : list) {
-    const double p = c.weight / total;
-    entropy -= p * std::log(p);
+    entropy -= c.weight / total * (c.logit - max);
   }
   keep_prefix(list, typical_p * total, [&](const Candidate& c) {
-    const double surprise = -std::log(c.weight / total);
+    const double surprise = std::log(total) - (c.logit - max);
     return static_cast<float>(std::abs(surprise - entropy));
   });
   set_weights(list);
@@ -209,6 +225,16 @@ void drop_top_choices(Candidates& list, float threshold) {
   set_weights(list);
 }
 
+bool truncates(
+    std::size_t vocab,
+    const SamplingOptions& options,
+    double xtc_draw) {
+  const bool top_k =
+      options.top_k > 0 && static_cast<std::size_t>(options.top_k) < vocab;
+  return top_k || options.typical_p < 1.0f || options.top_p < 1.0f ||
+         options.min_p > 0.0f || xtc_draw < options.xtc_probability;
+}
+
 void truncate(
     std::span<const float> logits,
     const SamplingOptions& options,
@@ -224,9 +250,7 @@ void truncate(
     select_top_p(logits, options.top_p, out);
     top_p = false;
   } else {
-    // Everything that can still be drawn once the temperature is applied.
-    const float depth = kExpFloor * std::max(1.0f, options.temperature);
-    select_above(logits, max_of(logits) + depth, out);
+    select_above(logits, max_of(logits) + least_depth(options), out);
   }
   if (typical) {
     keep_typical(out, options.typical_p);

@@ -49,6 +49,12 @@ void keep_typical(Candidates& list, float typical_p);
 /// than two reach it. The caller decides by chance whether to call it.
 void drop_top_choices(Candidates& list, float threshold);
 
+/// Whether the options ask for any of these; xtc_draw as for truncate().
+bool truncates(
+    std::size_t vocab,
+    const SamplingOptions& options,
+    double xtc_draw);
+
 /// All of the above as the options ask, on penalised logits [vocab].
 /// xtc_draw: uniform in [0, 1); XTC acts when it is below xtc_probability.
 void truncate(

@@ -15,7 +15,12 @@ constexpr float kExpFloor = -87.0f;
 
 /// e^x for x <= 0, relative error below 3e-7; 0 below kExpFloor.
 inline float exp_nonpositive(float x) {
-  const float clamped = x > kExpFloor ? x : kExpFloor;
+  // Masks rather than choices: GCC makes a branch of a choice between floats,
+  // and no vector code.
+  const auto keep = -static_cast<std::int32_t>(x > kExpFloor);
+  const float clamped = std::bit_cast<float>(
+      (std::bit_cast<std::int32_t>(x) & keep) |
+      (std::bit_cast<std::int32_t>(kExpFloor) & ~keep));
   // Cody and Waite: x = n·ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts.
   const auto n = static_cast<std::int32_t>(clamped * 1.44269504f - 0.5f);
   const auto steps = static_cast<float>(n);
@@ -30,7 +35,7 @@ inline float exp_nonpositive(float x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   const float power = std::bit_cast<float>((n + 127) << 23);
-  return x > kExpFloor ? p * power : 0.0f;
+  return std::bit_cast<float>(std::bit_cast<std::int32_t>(p * power) & keep);
 }
 
 /// The largest value; −inf for an empty row. NaN must have been ruled out.
@@ -42,7 +47,15 @@ std::size_t argmax_of(std::span<const float> values);
 /// Index of the first NaN or +inf, or values.size() when there is none.
 std::size_t first_invalid(std::span<const float> values);
 
-/// Σ e^(value − max).
-double exp_sum(std::span<const float> values, float max);
+/// Σ e^((value − max) · scale); scale > 0.
+double exp_sum(std::span<const float> values, float max, float scale = 1.0f);
+
+/// The first index at which the running sum of e^((value − max) · scale)
+/// exceeds `target`; that of the last value that counts when none does.
+std::size_t exp_sum_index(
+    std::span<const float> values,
+    float max,
+    float scale,
+    double target);
 
 }  // namespace roofline

@@ -149,6 +149,17 @@ TEST(Sampler, DrawsFromWhatTruncationLeft) {
       {{0, 0.625}, {3, 0.375}});
 }
 
+TEST(Sampler, DrawsTheSameFromTheRowAsFromAListOfAll) {
+  for (int round = 0; round < 200; ++round) {
+    const auto logits = reference::random_logits(3000, round, 2.0f);
+    auto options = plain(0.8f);
+    options.seed = round;
+    const auto row = draw(options, logits, 1);
+    options.min_p = 1e-37f;  // keeps everything, but makes a list of it
+    EXPECT_EQ(draw(options, logits, 1), row);
+  }
+}
+
 TEST(Sampler, AppliesXtcInItsShareOfTheSteps) {
   auto options = plain();
   options.xtc_probability = 0.25f;
@@ -239,7 +250,9 @@ TEST(Sampler, SaysWhenEveryTokenIsBanned) {
 
 TEST(Sampler, SurvivesExtremeLogitsAndTemperatures) {
   const std::vector<float> logits = {3e38f, -3e38f, 1.0f};
-  EXPECT_EQ(draw(plain(1e-6f), logits, 2), (Ids{0, 0}));
+  for (const float temperature : {1e-45f, 1e-38f, 1e-6f, 0.5f}) {
+    EXPECT_EQ(draw(plain(temperature), logits, 2), (Ids{0, 0}));
+  }
   EXPECT_EQ(draw(plain(100.0f), logits, 2), (Ids{0, 0}));
   auto options = plain(1.0f);
   options.typical_p = 0.5f;

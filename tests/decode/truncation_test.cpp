@@ -204,7 +204,7 @@ TEST(Truncate, AppliesTopPToWhatTopKLeft) {
   }
   SamplingOptions options;
   options.top_k = 3;
-  options.top_p = 0.8f;
+  options.top_p = 0.75f;
   Candidates list;
   truncate(logits, options, 1.0, list);
   EXPECT_EQ(tokens_of(list), (Tokens{0, 1}));
