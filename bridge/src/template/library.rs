@@ -2,9 +2,12 @@
 //! lacks or does otherwise.
 
 use super::args::{self, Args};
-use super::{clock, json, methods, values};
-use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use super::{clock, json, methods, objects, operators, values};
+use minijinja::filters;
+use minijinja::formatting::{format, FormatStyle};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+use std::borrow::Cow;
 
 fn invalid(detail: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, detail.into())
@@ -18,6 +21,8 @@ pub fn install(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", json::tojson);
     environment.add_filter("join", join);
     environment.add_filter(super::source::ITERATED, iterated);
+    install_sequence_filters(environment);
+    install_operators(environment);
 }
 
 /// What a for loop runs over: minijinja would take None for an empty list.
@@ -25,7 +30,120 @@ fn iterated(value: Value) -> Result<Value, Error> {
     if value.is_none() {
         return Err(invalid("None is not iterable"));
     }
+    // The characters of a text as a list, so that the loop knows its length.
+    match value.as_str() {
+        Some(text) => Ok(text.chars().map(Value::from).collect()),
+        None => Ok(value),
+    }
+}
+
+type Arguments = Rest<ValueOrKwargs>;
+
+/// jinja2's are generators: always true, without a length, and no JSON.
+fn install_sequence_filters(environment: &mut Environment<'static>) {
+    environment.add_filter("map", |state: &mut State, value: Value, args: Arguments| {
+        filters::map(state, value, args).map(objects::generator)
+    });
+    environment.add_filter(
+        "select",
+        |state: &mut State, value: Value, test: Option<String>, args: Arguments| {
+            filters::select(state, value, test.map(Cow::Owned), args).map(objects::generator)
+        },
+    );
+    environment.add_filter(
+        "reject",
+        |state: &mut State, value: Value, test: Option<String>, args: Arguments| {
+            filters::reject(state, value, test.map(Cow::Owned), args).map(objects::generator)
+        },
+    );
+    environment.add_filter(
+        "selectattr",
+        |state: &mut State, value: Value, name: String, test: Option<String>, args: Arguments| {
+            let test = test.map(Cow::Owned);
+            filters::selectattr(state, value, name.into(), test, args).map(objects::generator)
+        },
+    );
+    environment.add_filter(
+        "rejectattr",
+        |state: &mut State, value: Value, name: String, test: Option<String>, args: Arguments| {
+            let test = test.map(Cow::Owned);
+            filters::rejectattr(state, value, name.into(), test, args).map(objects::generator)
+        },
+    );
+    environment.add_filter("list", |value: Value| -> Result<Value, Error> {
+        Ok(iterated(value)?.try_iter()?.collect())
+    });
+    environment.add_filter("default", default);
+    environment.add_filter("d", default);
+}
+
+/// default(default_value="", boolean=False)
+fn default(value: Value, args: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
+    let [other, lax] = Args::of(&args, named).read(["default_value", "boolean"])?;
+    if value.is_undefined() || (args::truth(&lax) && !value.is_true()) {
+        return Ok(other.unwrap_or_else(|| Value::from("")));
+    }
     Ok(value)
+}
+
+fn install_operators(environment: &mut Environment<'static>) {
+    for name in ["e", "escape", "forceescape"] {
+        environment.add_filter(name, |value: Value| match value.is_safe() {
+            true => value,
+            false => escaped(&values::text(&value)),
+        });
+    }
+    environment.add_filter(operators::ADD, add);
+    environment.add_filter(operators::FORMAT, |text: &str, given: Value| {
+        let several: Vec<Value> = match given.is_tuple() {
+            true => given.try_iter()?.collect(),
+            false => vec![given],
+        };
+        format(FormatStyle::Printf, text, &several)
+    });
+}
+
+fn escaped(text: &str) -> Value {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(letter),
+        }
+    }
+    Value::from_safe_string(out)
+}
+
+/// Python's `+`, with text marked safe escaping the other side.
+fn add(left: Value, right: Value) -> Result<Value, Error> {
+    if let (Some(a), Some(b)) = (left.as_str(), right.as_str()) {
+        return Ok(match (left.is_safe(), right.is_safe()) {
+            (false, false) => Value::from([a, b].concat()),
+            (true, true) => Value::from_safe_string([a, b].concat()),
+            (true, false) => Value::from_safe_string(a.to_owned() + &values::text(&escaped(b))),
+            (false, true) => Value::from_safe_string(values::text(&escaped(a)) + b),
+        });
+    }
+    if left.is_integer() && right.is_integer() {
+        let sum = i128::try_from(left)?.checked_add(i128::try_from(right)?);
+        return sum.map(small).ok_or_else(|| invalid("the sum is too large"));
+    }
+    if let (Some(a), Some(b)) = (as_number(&left), as_number(&right)) {
+        return Ok(Value::from(a + b));
+    }
+    let is_list = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
+    if is_list(&left) && is_list(&right) {
+        return Ok(left.try_iter()?.chain(right.try_iter()?).collect());
+    }
+    Err(invalid(format!(
+        "can't add a {} and a {}",
+        left.kind(),
+        right.kind()
+    )))
 }
 
 /// The error of raise_exception; its detail are the template's own words.
@@ -37,6 +155,42 @@ fn install_functions(environment: &mut Environment<'static>) {
     });
     environment.add_function("strftime_now", |format: &str| clock::format_now(format));
     environment.add_function("range", range);
+    environment.add_function("dict", dict);
+    environment.add_function("joiner", |separator: Option<String>| {
+        objects::joiner(separator.unwrap_or_else(|| ", ".into()))
+    });
+    environment.add_function("cycler", |items: Rest<Value>| objects::cycler(items.to_vec()));
+}
+
+/// dict(pairs or a dict, name=value, ...)
+fn dict(first: Option<Value>, named: Kwargs) -> Result<Value, Error> {
+    let mut fields = indexmap::IndexMap::new();
+    let mut put = |key: &Value, item: Value| match key.as_str() {
+        Some(key) => {
+            fields.insert(key.to_owned(), item);
+            Ok(())
+        }
+        None => Err(invalid("dict() needs texts for keys")),
+    };
+    if let Some(first) = first {
+        let pairs = first.as_object().filter(|_| first.kind() == ValueKind::Map);
+        match pairs.and_then(|object| object.try_iter_pairs()) {
+            Some(pairs) => {
+                for (key, item) in pairs {
+                    put(&key, item)?;
+                }
+            }
+            None => {
+                for pair in first.try_iter()? {
+                    put(&pair.get_item_by_index(0)?, pair.get_item_by_index(1)?)?;
+                }
+            }
+        }
+    }
+    for name in named.args() {
+        put(&Value::from(name), named.get::<Value>(name)?)?;
+    }
+    Ok(Value::from_object(values::Dict(fields)))
 }
 
 /// jinja2's sandbox allows no longer ones.
@@ -101,6 +255,7 @@ fn install_text_filters(environment: &mut Environment<'static>) {
     });
     environment.add_filter("indent", indent);
     environment.add_filter("truncate", truncate);
+    environment.add_filter("urlencode", |value: &Value| url_encode(&values::text(value)));
 }
 
 /// jinja2's own rule: a capital after white space and some punctuation.
@@ -116,6 +271,18 @@ fn title(text: &str) -> String {
             start = false;
         } else {
             out.extend(letter.to_lowercase());
+        }
+    }
+    out
+}
+
+fn url_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
     out

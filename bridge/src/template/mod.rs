@@ -5,6 +5,8 @@ mod clock;
 mod json;
 mod library;
 mod methods;
+mod objects;
+mod operators;
 mod source;
 mod values;
 

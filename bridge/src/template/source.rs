@@ -8,6 +8,7 @@
 //!   same lookup in minijinja, hence names that `values::Dict` tells apart.
 
 use super::methods::DICT_METHODS;
+use super::operators;
 
 /// `x.items` becomes `x.__method_items`.
 pub const METHOD_FIRST: &str = "__method_";
@@ -19,6 +20,7 @@ pub const ITERATED: &str = "__iterated";
 
 pub fn rewrite(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let marked = operators::marks_text(&source);
     let mut rest = source.as_str();
     let mut out = String::with_capacity(source.len());
     while let Some(at) = next_tag(rest) {
@@ -26,13 +28,29 @@ pub fn rewrite(source: &str) -> String {
         out.push_str(before);
         rest = match &tag[..2] {
             "{#" => copy_through(tag, "#}", &mut out),
-            "{{" => copy_expression(tag, "}}", &mut out),
-            _ if block_name(tag) == "raw" => copy_raw(tag, &mut out),
-            _ => copy_block(tag, &mut out),
+            _ if tag.starts_with("{%") && block_name(tag) == "raw" => copy_raw(tag, &mut out),
+            _ => {
+                let mut copied = String::new();
+                let rest = match &tag[..2] {
+                    "{{" => copy_expression(tag, "}}", &mut copied),
+                    _ => copy_block(tag, &mut copied),
+                };
+                if marked || formats_text(&copied) {
+                    copied = operators::rewrite(&copied, marked);
+                }
+                out.push_str(&copied);
+                rest
+            }
         };
     }
     out.push_str(rest);
     out
+}
+
+/// Whether a `%` may follow a text in this tag.
+fn formats_text(tag: &str) -> bool {
+    let inner = &tag[2..tag.len().saturating_sub(2).max(2)];
+    inner.match_indices('%').any(|(at, _)| inner[..at].trim_end().ends_with(['\'', '"']))
 }
 
 fn next_tag(text: &str) -> Option<usize> {
@@ -142,7 +160,7 @@ fn iterated_range(tag: &str) -> Option<(usize, usize)> {
 }
 
 /// The length of a string literal that `text` begins with.
-fn literal_length(text: &str) -> usize {
+pub fn literal_length(text: &str) -> usize {
     let quote = text.as_bytes()[0];
     let mut escaped = false;
     for (at, &byte) in text.as_bytes().iter().enumerate().skip(1) {
@@ -157,7 +175,7 @@ fn literal_length(text: &str) -> usize {
     text.len()
 }
 
-fn word_length(text: &str) -> usize {
+pub fn word_length(text: &str) -> usize {
     text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .unwrap_or(text.len())
 }
