@@ -1,0 +1,127 @@
+// How fast the fused step runs: decode at given depths and prefill, in this
+// process alone. Usage: step_bench MODEL [rounds [threads [case]]]; `case` is
+// part of a case's name. Prints medians and spread, and processor time, which
+// neighbours disturb less.
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "roofline/base/thread_pool.h"
+#include "roofline/model/cpu_decoder.h"
+
+namespace {
+
+using namespace roofline;
+using Clock = std::chrono::steady_clock;
+
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * now.tv_nsec;
+}
+
+struct Sample {
+  double tokens_per_second = 0;
+  double processor_ms = 0; ///< a token, all threads together
+};
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Case {
+  const char* name;
+  int depth; ///< tokens in the cache before the clock starts
+  int prefill; ///< tokens in one step; 0: decode one by one
+  int tokens;
+};
+
+Sample measure(Decoder& decoder, const Case& each) {
+  const auto cache = decoder.make_cache({});
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 512; ++i) {
+    ids.push_back((i * 7919 + 13) % decoder.spec().vocab);
+  }
+  for (int done = 0; done < each.depth; done += 512) {
+    const std::size_t count = std::min(512, each.depth - done);
+    const Slice slice{cache.get(), {ids.data(), count}, LogitRows::last};
+    decoder.forward({&slice, 1});
+  }
+  const auto start = Clock::now();
+  const double processor = processor_seconds();
+  const int step = each.prefill ? each.prefill : 1;
+  for (int done = 0; done < each.tokens; done += step) {
+    const Slice slice{
+        cache.get(),
+        {ids.data() + (each.prefill ? 0 : done % 512),
+         static_cast<std::size_t>(step)},
+        LogitRows::last};
+    decoder.forward({&slice, 1});
+  }
+  return {
+      each.tokens / seconds_since(start),
+      1e3 * (processor_seconds() - processor) / each.tokens};
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: step_bench MODEL [rounds]\n");
+    return 2;
+  }
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+  if (argc > 3) {
+    ThreadPool::set_global_threads(std::atoi(argv[3]));
+  }
+  const std::string wanted = argc > 4 ? argv[4] : "";
+  const auto start = Clock::now();
+  const auto checkpoint = Checkpoint::open(argv[1]);
+  ModelOptions options;
+  options.exact = std::getenv("STEP_EXACT") != nullptr;
+  const auto decoder = load_cpu_decoder(*checkpoint, options);
+  std::printf(
+      "%s, loaded in %.3f s, %.1f MB a step\n",
+      decoder->device_name().c_str(),
+      seconds_since(start),
+      decoder->step_weight_bytes() / 1e6);
+  const Case cases[] = {
+      {"decode, depth 0", 0, 0, 128},
+      {"decode, depth 512", 512, 0, 64},
+      {"decode, depth 2048", 2048, 0, 32},
+      {"prefill 512", 0, 512, 512},
+      {"prefill 64", 0, 64, 64},
+      {"prefill 5", 0, 5, 5},
+      {"prefill 512, depth 1536", 1536, 512, 512}};
+  std::vector<std::vector<Sample>> results(std::size(cases));
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < std::size(cases); ++i) {
+      if (std::string_view(cases[i].name).find(wanted) != std::string::npos) {
+        results[i].push_back(measure(*decoder, cases[i]));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < std::size(cases); ++i) {
+    auto& all = results[i];
+    if (all.empty()) {
+      continue;
+    }
+    std::sort(all.begin(), all.end(), [](const Sample& a, const Sample& b) {
+      return a.tokens_per_second < b.tokens_per_second;
+    });
+    const Sample& median = all[all.size() / 2];
+    std::printf(
+        "%-24s %8.1f tokens/s (%.1f to %.1f), processor %.3f ms a token\n",
+        cases[i].name,
+        median.tokens_per_second,
+        all.front().tokens_per_second,
+        all.back().tokens_per_second,
+        median.processor_ms);
+  }
+  return 0;
+}
