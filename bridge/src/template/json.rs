@@ -65,6 +65,7 @@ fn write(value: &Value, style: &Style, depth: usize, out: &mut String) -> Result
     if depth > DEEPEST {
         return Err(error("the value is nested too deeply for JSON"));
     }
+    values::require_length(out.len())?;
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),

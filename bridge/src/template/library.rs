@@ -5,7 +5,7 @@ use super::args::{self, Args};
 use super::{clock, json, methods, objects, operators, values};
 use minijinja::filters;
 use minijinja::formatting::{format, FormatStyle};
-use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::borrow::Cow;
 
@@ -119,8 +119,10 @@ fn escaped(text: &str) -> Value {
 }
 
 /// Python's `+`, with text marked safe escaping the other side.
-fn add(left: Value, right: Value) -> Result<Value, Error> {
+fn add(state: &State, left: Value, right: Value) -> Result<Value, Error> {
     if let (Some(a), Some(b)) = (left.as_str(), right.as_str()) {
+        values::require_length(a.len() + b.len())?;
+        state.consume_fuel((a.len() + b.len()) as u64 / 64)?;
         return Ok(match (left.is_safe(), right.is_safe()) {
             (false, false) => Value::from([a, b].concat()),
             (true, true) => Value::from_safe_string([a, b].concat()),
@@ -136,8 +138,14 @@ fn add(left: Value, right: Value) -> Result<Value, Error> {
         return Ok(Value::from(a + b));
     }
     let is_list = |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable);
-    if is_list(&left) && is_list(&right) {
-        return Ok(left.try_iter()?.chain(right.try_iter()?).collect());
+    if is_list(&left) && is_list(&right) && left.is_tuple() == right.is_tuple() {
+        if left.is_tuple() {
+            let items: Vec<Value> = left.try_iter()?.chain(right.try_iter()?).collect();
+            return Ok(Value::from(Tuple::from(items)));
+        }
+        let items: Vec<Value> = left.try_iter()?.chain(right.try_iter()?).collect();
+        state.consume_fuel(items.len() as u64 / 4)?;
+        return Ok(Value::from(items));
     }
     Err(invalid(format!(
         "can't add a {} and a {}",
@@ -327,6 +335,7 @@ fn indent(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Err
             out.push_str(&unit);
         }
         out.push_str(line);
+        values::require_length(out.len())?;
     }
     Ok(out)
 }
@@ -369,6 +378,7 @@ fn join(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error
             None => item,
         };
         out.push_str(&values::text(&item));
+        values::require_length(out.len())?;
     }
     Ok(out)
 }

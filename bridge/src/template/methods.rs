@@ -1,6 +1,7 @@
 //! Python's methods of str, dict and list.
 
 use super::args::{self, Args};
+use super::values;
 use minijinja::value::{from_args, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
@@ -361,6 +362,7 @@ fn join(text: &str, args: &[Value]) -> Outcome {
             .as_str()
             .ok_or_else(|| invalid(format!("join needs texts, item {index} is none")))?;
         out.push_str(part);
+        values::require_length(out.len())?;
     }
     Ok(Value::from(out))
 }

@@ -17,7 +17,7 @@ use minijinja::{Environment, Error, UndefinedBehavior};
 const NAME: &str = "chat_template";
 /// Steps (and 64-byte pieces of output) that a rendering may take; real ones
 /// take some ten thousand.
-const FUEL: u64 = 50_000_000;
+const FUEL: u64 = 4_000_000;
 
 /// The opaque handle of C++.
 pub struct Template {
@@ -60,7 +60,11 @@ fn compile(source: &str) -> Outcome<Template> {
     environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(|out, _, value| match value.as_str() {
         Some(text) => out.write_str(text).map_err(Error::from),
-        None => out.write_str(&values::text(value)).map_err(Error::from),
+        None => {
+            let text = values::text(value);
+            values::require_length(text.len())?;
+            out.write_str(&text).map_err(Error::from)
+        }
     });
     library::install(&mut environment);
     environment

@@ -1,6 +1,6 @@
 //! Rewrites two operators that Python overloads and minijinja doesn't: `+` with
 //! a text marked safe escapes the other side, and `%` after a text formats it.
-//! Only tags that need it are touched; they become filters of `library`.
+//! They become filters of `library`, which also bound what `+` can pile up.
 
 use super::source::{literal_length, word_length};
 
@@ -15,19 +15,8 @@ enum Node<'a> {
     Group(&'a str, Vec<Node<'a>>, &'a str),
 }
 
-/// Whether a template marks text as safe anywhere.
-pub fn marks_text(source: &str) -> bool {
-    source.match_indices('|').any(|(at, _)| {
-        let name = source[at + 1..].trim_start();
-        matches!(
-            &name[..word_length(name)],
-            "safe" | "e" | "escape" | "forceescape"
-        )
-    })
-}
-
 /// Rewrites one tag, delimiters included.
-pub fn rewrite(tag: &str, marked: bool) -> String {
+pub fn rewrite(tag: &str) -> String {
     let mut start = 2;
     let mut end = tag.len().saturating_sub(2);
     if tag.len() < 4 || !tag.is_char_boundary(end) {
@@ -50,7 +39,7 @@ pub fn rewrite(tag: &str, marked: bool) -> String {
         return tag.to_owned();
     }
     let mut out = tag[..start].to_owned();
-    write_level(&nodes, marked, &mut out);
+    write_level(&nodes, &mut out);
     out.push_str(&tag[end..]);
     out
 }
@@ -122,13 +111,13 @@ fn ends_segment(nodes: &[Node], at: usize) -> bool {
     }
 }
 
-fn write_level(nodes: &[Node], marked: bool, out: &mut String) {
+fn write_level(nodes: &[Node], out: &mut String) {
     let mut start = 0;
     for at in 0..=nodes.len() {
         if at == nodes.len() || ends_segment(nodes, at) {
-            write_sum(&nodes[start..at], marked, out);
+            write_sum(&nodes[start..at], out);
             if at < nodes.len() {
-                write_node(&nodes[at], marked, out);
+                write_node(&nodes[at], out);
             }
             start = at + 1;
         }
@@ -160,15 +149,15 @@ fn sign_at<'a>(nodes: &[Node<'a>], at: usize) -> &'a str {
     }
 }
 
-fn write_sum(nodes: &[Node], marked: bool, out: &mut String) {
+fn write_sum(nodes: &[Node], out: &mut String) {
     let signs = binary_signs(nodes, &["+", "-"]);
     let rewritten =
-        marked && !signs.is_empty() && signs.iter().all(|&at| sign_at(nodes, at) == "+");
+        !signs.is_empty() && signs.iter().all(|&at| sign_at(nodes, at) == "+");
     let mut parts = Vec::new();
     let mut start = 0;
     for &at in signs.iter().chain([&nodes.len()]) {
         let mut part = String::new();
-        write_product(&nodes[start..at], marked, &mut part);
+        write_product(&nodes[start..at], &mut part);
         parts.push(part);
         start = at + 1;
     }
@@ -193,32 +182,32 @@ fn write_sum(nodes: &[Node], marked: bool, out: &mut String) {
     out.push_str(") ");
 }
 
-fn write_product(nodes: &[Node], marked: bool, out: &mut String) {
+fn write_product(nodes: &[Node], out: &mut String) {
     let signs = binary_signs(nodes, &["*", "/", "//", "%", "~"]);
     let first = nodes.iter().find(|node| !matches!(node, Node::Space(_)));
     let formats = matches!(signs.as_slice(), [at] if sign_at(nodes, *at) == "%")
         && matches!(first, Some(Node::Text(_)));
     if !formats {
-        nodes.iter().for_each(|node| write_node(node, marked, out));
+        nodes.iter().for_each(|node| write_node(node, out));
         return;
     }
     let write_all = |nodes: &[Node]| {
         let mut part = String::new();
-        nodes.iter().for_each(|node| write_node(node, marked, &mut part));
+        nodes.iter().for_each(|node| write_node(node, &mut part));
         part
     };
     let (left, right) = (write_all(&nodes[..signs[0]]), write_all(&nodes[signs[0] + 1..]));
     out.push_str(&format!(" (({})|{FORMAT}({})) ", left.trim(), right.trim()));
 }
 
-fn write_node(node: &Node, marked: bool, out: &mut String) {
+fn write_node(node: &Node, out: &mut String) {
     match node {
         Node::Space(text) | Node::Text(text) | Node::Word(text) | Node::Sign(text) => {
             out.push_str(text)
         }
         Node::Group(open, inner, close) => {
             out.push_str(open);
-            write_level(inner, marked, out);
+            write_level(inner, out);
             out.push_str(close);
         }
     }

@@ -20,7 +20,6 @@ pub const ITERATED: &str = "__iterated";
 
 pub fn rewrite(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let marked = operators::marks_text(&source);
     let mut rest = source.as_str();
     let mut out = String::with_capacity(source.len());
     while let Some(at) = next_tag(rest) {
@@ -35,22 +34,13 @@ pub fn rewrite(source: &str) -> String {
                     "{{" => copy_expression(tag, "}}", &mut copied),
                     _ => copy_block(tag, &mut copied),
                 };
-                if marked || formats_text(&copied) {
-                    copied = operators::rewrite(&copied, marked);
-                }
-                out.push_str(&copied);
+                out.push_str(&operators::rewrite(&copied));
                 rest
             }
         };
     }
     out.push_str(rest);
     out
-}
-
-/// Whether a `%` may follow a text in this tag.
-fn formats_text(tag: &str) -> bool {
-    let inner = &tag[2..tag.len().saturating_sub(2).max(2)];
-    inner.match_indices('%').any(|(at, _)| inner[..at].trim_end().ends_with(['\'', '"']))
 }
 
 fn next_tag(text: &str) -> Option<usize> {

@@ -4,7 +4,7 @@
 use super::methods;
 use super::source::{ITEM_FIRST, METHOD_FIRST};
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
-use minijinja::{Error, State, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -125,7 +125,21 @@ impl Object for BoundMethod {
     }
 }
 
-/// Python's str().
+/// No text that a template makes may be longer, in bytes.
+pub const LONGEST_TEXT: usize = 64 << 20;
+
+/// Fails for what only a hostile template makes.
+pub fn require_length(bytes: usize) -> Result<(), Error> {
+    if bytes > LONGEST_TEXT {
+        return Err(Error::new(
+            ErrorKind::OutOfFuel,
+            "the template makes a text of more than 64 MiB",
+        ));
+    }
+    Ok(())
+}
+
+/// Python's str(), cut when it grows past LONGEST_TEXT.
 pub fn text(value: &Value) -> String {
     match value.as_str() {
         Some(text) => text.to_owned(),
@@ -144,6 +158,9 @@ pub fn repr(value: &Value) -> String {
 fn write_repr(value: &Value, depth: usize, out: &mut String) {
     if depth > DEEPEST_REPR {
         return out.push_str("...");
+    }
+    if out.len() > LONGEST_TEXT {
+        return;
     }
     match value.kind() {
         ValueKind::Undefined => out.push_str("Undefined"),
