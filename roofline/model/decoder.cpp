@@ -6,10 +6,7 @@
 #include <mlx/device.h>
 
 #include "roofline/base/errors.h"
-#if __has_include("roofline/model/cpu_decoder.h")
 #include "roofline/model/cpu_decoder.h"
-#define ROOFLINE_FUSED_STEP
-#endif
 #include "roofline/model/graph_decoder.h"
 
 namespace roofline {
@@ -20,8 +17,8 @@ mx::Device pick_device(const ModelOptions& options) {
   const bool has_gpu = mx::is_available(mx::Device::gpu);
   if (options.device == DeviceChoice::gpu && !has_gpu) {
     fail<UnsupportedError>(
-        "there is no GPU to run on",
-        "the MLX library in use offers only the CPU",
+        "There is no GPU to run on",
+        "The MLX library in use offers only the CPU",
         "Run with --device cpu, or install MLX with a GPU backend (the extra "
         "cuda12 or cuda13 on Linux).");
   }
@@ -37,11 +34,9 @@ std::unique_ptr<Decoder> Decoder::load(
     const ModelOptions& options) {
   const auto device = pick_device(options);
   mx::set_default_device(device);
-#ifdef ROOFLINE_FUSED_STEP
   if (device == mx::Device::cpu && !options.graph_on_cpu) {
     return load_cpu_decoder(checkpoint, options);
   }
-#endif
   return load_graph_decoder(checkpoint, options, device);
 }
 

@@ -111,14 +111,14 @@ void GraphDecoder::check(std::span<const Slice> slices) const {
     if (slice.cache == nullptr || slice.tokens.empty()) {
       fail<BugError>(
           "decoder: a slice without a cache or without tokens",
-          "each slice appends at least one token to its cache",
+          "Each slice appends at least one token to its cache",
           "Leave empty slices out.");
     }
     for (const auto id : slice.tokens) {
       if (id < 0 || id >= spec_.vocab) {
         fail<UserError>(
-            fmt::format("there is no token {}", id),
-            fmt::format("the vocabulary has {} tokens", spec_.vocab),
+            fmt::format("There is no token {}", id),
+            fmt::format("The vocabulary has {} tokens", spec_.vocab),
             fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
       }
     }

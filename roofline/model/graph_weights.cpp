@@ -406,7 +406,7 @@ mx::array take_rows(
   if (matrix.parts.size() != 1) {
     fail<BugError>(
         "graph_weights: rows of a stacked matrix",
-        "its parts differ in form",
+        "Its parts differ in form",
         "Take rows of a matrix that was read alone.");
   }
   const auto& part = matrix.parts[0];

@@ -85,8 +85,8 @@ std::int64_t grown(
 void check(const KvOptions& options) {
   if (options.max_chunk < 1) {
     fail<UserError>(
-        fmt::format("the longest chunk is {} tokens", options.max_chunk),
-        "a step appends at least one token",
+        fmt::format("The longest chunk is {} tokens", options.max_chunk),
+        "A step appends at least one token",
         "Give a chunk of at least 1.");
   }
   if (!options.max_tokens) {
@@ -95,10 +95,10 @@ void check(const KvOptions& options) {
   if (options.keep_tokens < 0 || *options.max_tokens <= options.keep_tokens) {
     fail<UserError>(
         fmt::format(
-            "a cache of {} tokens can't keep the first {}",
+            "A cache of {} tokens can't keep the first {}",
             *options.max_tokens,
             options.keep_tokens),
-        "some room must be left for the latest tokens",
+        "Some room must be left for the latest tokens",
         fmt::format(
             "Give a cache of at least {} tokens.",
             options.keep_tokens + 1));
@@ -216,15 +216,15 @@ void KvCache::reserve(int tokens) {
     fail<BugError>(
         fmt::format("kv_cache: a step of {} tokens", tokens),
         fmt::format(
-            "this cache was made for steps of at most {}",
+            "This cache was made for steps of at most {}",
             state.options.max_chunk),
         "Cut the tokens into chunks.");
   }
   const auto end = state.position + tokens;
   if (end >= kUnbounded) {
     fail<UserError>(
-        fmt::format("the sequence would have {} tokens", end),
-        "positions beyond 2^31 aren't supported",
+        fmt::format("The sequence would have {} tokens", end),
+        "Positions beyond 2^31 aren't supported",
         "Start a new sequence.");
   }
   for (auto& layer : state.layers) {
@@ -257,14 +257,14 @@ void KvCache::truncate(std::int64_t position) {
   if (position < 0 || position > state_->position) {
     fail<BugError>(
         fmt::format("kv_cache: truncate to position {}", position),
-        fmt::format("the sequence has {} tokens", state_->position),
+        fmt::format("The sequence has {} tokens", state_->position),
         "Truncate to a position that was reached.");
   }
   if (!can_truncate(position)) {
     fail<UserError>(
-        fmt::format("can't go back to position {}", position),
+        fmt::format("Can't go back to position {}", position),
         fmt::format(
-            "at position {} a windowed or rotating layer has overwritten what "
+            "At position {} a windowed or rotating layer has overwritten what "
             "the next token would see",
             state_->position),
         "Run the sequence again from its start.");

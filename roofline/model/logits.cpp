@@ -42,14 +42,14 @@ nlohmann::json read_json(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     fail<UserError>(
-        fmt::format("can't read {}", path.string()),
+        fmt::format("Can't read {}", path.string()),
         std::strerror(errno),
         "Give a JSON file with a list of lists of ids.");
   }
   try {
     return nlohmann::json::parse(file);
   } catch (const nlohmann::json::exception& error) {
-    bad_ids(path, fmt::format("it isn't JSON: {}", error.what()));
+    bad_ids(path, fmt::format("It isn't JSON: {}", error.what()));
   }
 }
 
@@ -66,7 +66,7 @@ TokenIds to_ids(const nlohmann::json& list, const std::filesystem::path& path) {
       bad_ids(
           path,
           fmt::format(
-              "an entry is {}, not a token id",
+              "An entry is {}, not a token id",
               id.is_number() ? id.dump() : id.type_name()));
     }
     ids.push_back(id.get<std::int32_t>());
@@ -81,8 +81,8 @@ void check_vocabulary(
     for (const auto id : batch[i]) {
       if (id < 0 || id >= spec.vocab) {
         fail<UserError>(
-            fmt::format("list {} holds the token id {}", i + 1, id),
-            fmt::format("the vocabulary has {} tokens", spec.vocab),
+            fmt::format("List {} holds the token id {}", i + 1, id),
+            fmt::format("The vocabulary has {} tokens", spec.vocab),
             fmt::format("Give ids from 0 to {}.", spec.vocab - 1));
       }
     }
@@ -96,7 +96,7 @@ class Writer {
     const auto type = std::filesystem::status(path).type();
     if (type != std::filesystem::file_type::regular &&
         type != std::filesystem::file_type::not_found) {
-      refuse("there is something that isn't a regular file");
+      refuse("There is something that isn't a regular file");
     }
     file_ = AtomicFile(path);
     if (!file_.is_open()) {
@@ -124,7 +124,7 @@ class Writer {
  private:
   [[noreturn]] void refuse(const std::string& why) const {
     fail<UserError>(
-        fmt::format("can't write {}", path_.string()),
+        fmt::format("Can't write {}", path_.string()),
         why,
         "Give a path in a folder that can be written and has room.");
   }
@@ -160,21 +160,21 @@ std::string safetensors_header(
 std::vector<TokenIds> read_token_ids(const std::filesystem::path& path) {
   const auto json = read_json(path);
   if (!json.is_array() || json.empty()) {
-    bad_ids(path, "it isn't a list of lists");
+    bad_ids(path, "It isn't a list of lists");
   }
   std::vector<TokenIds> batch;
   for (const auto& list : json) {
     if (!list.is_array() || list.empty()) {
       bad_ids(
           path,
-          fmt::format("entry {} isn't a list of ids", batch.size() + 1));
+          fmt::format("Entry {} isn't a list of ids", batch.size() + 1));
     }
     batch.push_back(to_ids(list, path));
     if (batch.back().size() != batch[0].size()) {
       bad_ids(
           path,
           fmt::format(
-              "list {} has {} ids and the first one {}",
+              "List {} has {} ids and the first one {}",
               batch.size(),
               batch.back().size(),
               batch[0].size()));

@@ -60,7 +60,7 @@ std::optional<mx::array> Session::extend(
   if (tokens.empty()) {
     fail<BugError>(
         "session: nothing to append",
-        "logits belong to a token",
+        "Logits belong to a token",
         "Append at least one token.");
   }
   const auto total = static_cast<std::int64_t>(tokens_.size() + tokens.size());

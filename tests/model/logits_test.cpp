@@ -55,7 +55,7 @@ TEST_F(Logits, ReadsAListOfListsOfIds) {
 
 TEST_F(Logits, SaysBothLengthsOfUnequalLists) {
   const auto why = why_not("[[1,2,3],[1,2,3],[4,5]]");
-  EXPECT_NE(why.find("list 3 has 2 ids and the first one 3"), why.npos) << why;
+  EXPECT_NE(why.find("List 3 has 2 ids and the first one 3"), why.npos) << why;
 }
 
 TEST_F(Logits, RefusesWhatIsNoListOfListsOfIds) {
@@ -108,7 +108,7 @@ TEST_F(Logits, AnIdOutsideTheVocabularyIsNamedAndNoFileAppears) {
     FAIL() << "256 is outside";
   } catch (const UserError& error) {
     const std::string why = error.what();
-    EXPECT_NE(why.find("list 2 holds the token id 256"), why.npos) << why;
+    EXPECT_NE(why.find("List 2 holds the token id 256"), why.npos) << why;
   }
   EXPECT_FALSE(std::filesystem::exists(path));
 }
