@@ -7,8 +7,9 @@
 #include "roofline/base/nearest.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/fields.h"
+#include "roofline/spec/gguf_keys.h"
+#include "roofline/spec/gguf_rope.h"
 #include "roofline/spec/read_config.h"
-#include "roofline/spec/rope.h"
 
 namespace roofline {
 
@@ -16,62 +17,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr NumberRange kTheta{1.001, 1e15};
-constexpr NumberRange kFactor{0.0, 1e6};
 constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr IntRange kWindow{0, 1 << 30};
-
-/// Metadata under the keys of one architecture: "llama." + name.
-class Keys {
- public:
-  Keys(const Json& metadata, const Family& family)
-      : fields(metadata, ""), prefix_(std::string(family.gguf_name) + '.') {}
-
-  std::string key(std::string_view name) const {
-    return prefix_ + std::string(name);
-  }
-  std::optional<std::int64_t> integer(std::string_view name, IntRange range) {
-    return fields.integer(key(name), range);
-  }
-  std::optional<double> number(std::string_view name, NumberRange range) {
-    return fields.number(key(name), range);
-  }
-  int size(std::string_view name, std::int64_t most) {
-    return static_cast<int>(fields.needed_integer(key(name), {1, most}));
-  }
-
-  /// A number for each layer: the file has one for all, or a list.
-  std::optional<std::vector<int>> per_layer(
-      std::string_view name,
-      IntRange range,
-      std::size_t layers) {
-    const Json* value = fields.find(key(name));
-    if (!value) {
-      return std::nullopt;
-    }
-    if (!value->is_array()) {
-      const auto number = fields.integer(key(name), range);
-      return std::vector<int>(layers, static_cast<int>(*number));
-    }
-    const auto listed =
-        fields.integers(key(name), range, static_cast<std::size_t>(kMaxLayers));
-    if (listed->size() != layers) {
-      fields.refuse(
-          key(name),
-          fmt::format(
-              "There must be one number for each of {} layers",
-              layers));
-    }
-    return std::vector<int>(listed->begin(), listed->end());
-  }
-
-  const std::string& prefix() const { return prefix_; }
-
-  Fields fields;
-
- private:
-  std::string prefix_;
-};
 
 struct Shape {
   int dim = 0;
@@ -82,7 +29,7 @@ struct Shape {
   std::int64_t context = 0;
 };
 
-int read_head_dim(Keys& keys, const Shape& shape) {
+int read_head_dim(GgufKeys& keys, const Shape& shape) {
   const auto key_length =
       keys.integer("attention.key_length", {1, kMaxHeadDim});
   const auto value_length =
@@ -108,7 +55,7 @@ int read_head_dim(Keys& keys, const Shape& shape) {
   return head_dim;
 }
 
-Shape read_shape(Keys& keys, const Family& family) {
+Shape read_shape(GgufKeys& keys, const Family& family) {
   Shape shape;
   const auto layers =
       static_cast<std::size_t>(keys.size("block_count", kMaxLayers));
@@ -144,158 +91,9 @@ Shape read_shape(Keys& keys, const Family& family) {
   return shape;
 }
 
-void check_factors(
-    const std::optional<std::vector<float>>& factors,
-    std::string_view name,
-    int dims) {
-  if (!factors) {
-    return;
-  }
-  const auto wanted = static_cast<std::size_t>((dims + 1) / 2);
-  const bool sound = std::all_of(factors->begin(), factors->end(), [](float f) {
-    return f > 1e-6f && f < 1e9f;
-  });
-  if (factors->size() != wanted || !sound) {
-    fail<CheckpointError>(
-        fmt::format("{} has {} numbers", name, factors->size()),
-        fmt::format(
-            "There must be {}, one for each rotated pair, all above zero",
-            wanted),
-        "Check that the file is whole");
-  }
-}
-
-RopeScaling read_scaling(Keys& keys, double factor) {
-  const auto type = keys.fields.text(keys.key("rope.scaling.type"));
-  if (!type) {
-    // A factor without a kind is linear, as in the first of these files.
-    return factor > 0.0 ? RopeScaling::linear : RopeScaling::none;
-  }
-  if (*type == "none") {
-    return RopeScaling::none;
-  }
-  if (*type == "linear") {
-    return RopeScaling::linear;
-  }
-  if (*type == "yarn") {
-    return RopeScaling::yarn;
-  }
-  if (*type == "longrope" || *type == "su") {
-    return RopeScaling::longrope;
-  }
-  fail<UnsupportedError>(
-      fmt::format("{} is {}", keys.key("rope.scaling.type"), shown(*type)),
-      "The kinds of scaling known are none, linear, yarn, longrope",
-      "");
-}
-
-/// yarn's magnitude as llama.cpp has it: that of the paper, or the ratio that
-/// yarn_log_multiplier asks for, times attn_factor.
-double yarn_magnitude(Keys& keys, double factor, double attention_factor) {
-  const auto mscale = [&](double weight) {
-    return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0;
-  };
-  const double log_weight =
-      keys.number("rope.scaling.yarn_log_multiplier", kFactor).value_or(0.0);
-  const double ratio = log_weight == 0.0 ? 1.0 : mscale(log_weight);
-  return attention_factor * mscale(1.0) / ratio;
-}
-
-int read_rotated_dims(Keys& keys, int head_dim) {
-  const auto dims = keys.integer("rope.dimension_count", {2, kMaxHeadDim});
-  const auto rotated = static_cast<int>(dims.value_or(head_dim));
-  if (rotated > head_dim || rotated % 2 != 0) {
-    fail<CheckpointError>(
-        fmt::format("{} is {}", keys.key("rope.dimension_count"), rotated),
-        fmt::format("It must be even and at most {}", head_dim),
-        "Check that the file is whole");
-  }
-  return rotated;
-}
-
-void read_yarn(Keys& keys, RopeRecipe& recipe, double attention_factor) {
-  const NumberRange turns{1e-6, 1e6};
-  recipe.beta_fast =
-      keys.number("rope.scaling.yarn_beta_fast", turns).value_or(32.0);
-  recipe.beta_slow =
-      keys.number("rope.scaling.yarn_beta_slow", turns).value_or(1.0);
-  const auto extrapolation =
-      keys.number("rope.scaling.yarn_ext_factor", kMultiplier);
-  if (extrapolation && *extrapolation >= 0.0 && *extrapolation != 1.0) {
-    fail<UnsupportedError>(
-        fmt::format(
-            "{} is {}",
-            keys.key("rope.scaling.yarn_ext_factor"),
-            *extrapolation),
-        "Only full extrapolation, 1, is known",
-        "");
-  }
-  recipe.attention_factor =
-      yarn_magnitude(keys, recipe.factor, attention_factor);
-}
-
-RopeRecipe read_recipe(
-    Keys& keys,
-    const Family& family,
-    const Shape& shape,
-    const GgufRopeFactors& tensors) {
-  RopeRecipe recipe;
-  recipe.layout = family.gguf_rope_layout;
-  recipe.theta = keys.number("rope.freq_base", kTheta).value_or(10000.0);
-  recipe.dims = read_rotated_dims(keys, shape.head_dim);
-  check_factors(tensors.factors, "rope_freqs", recipe.dims);
-  check_factors(tensors.long_factors, "rope_factors_long", recipe.dims);
-  check_factors(tensors.short_factors, "rope_factors_short", recipe.dims);
-  recipe.divisors = tensors.factors.value_or(std::vector<float>{});
-  double factor = keys.number("rope.scaling.factor", kFactor).value_or(0.0);
-  if (factor == 0.0) {
-    factor = keys.number("rope.scale_linear", kFactor).value_or(0.0);
-  }
-  recipe.scaling = read_scaling(keys, factor);
-  recipe.factor = factor == 0.0 ? 1.0 : factor;
-  recipe.original_context = static_cast<double>(
-      keys.integer("rope.scaling.original_context_length", {2, kMaxContext})
-          .value_or(std::max<std::int64_t>(shape.context, 2)));
-  const auto magnitude = keys.number("rope.scaling.attn_factor", kFactor);
-  recipe.attention_factor = magnitude;
-  if (recipe.scaling == RopeScaling::yarn) {
-    read_yarn(keys, recipe, magnitude.value_or(1.0));
-  }
-  // Phi's files name no kind: the two tensors tell.
-  if (tensors.long_factors && tensors.short_factors) {
-    recipe.scaling = RopeScaling::longrope;
-    recipe.long_factors = *tensors.long_factors;
-    recipe.short_factors = *tensors.short_factors;
-    recipe.factor =
-        static_cast<double>(shape.context) / recipe.original_context;
-  } else if (recipe.scaling == RopeScaling::longrope) {
-    fail<CheckpointError>(
-        fmt::format("{} is longrope", keys.key("rope.scaling.type")),
-        "The tensors rope_factors_long and rope_factors_short are missing",
-        "Check that the file is whole");
-  }
-  return recipe;
-}
-
-/// Sliding layers with a base of their own are not scaled.
-RopeRecipe local_recipe(
-    Keys& keys,
-    const Family& family,
-    const RopeRecipe& global) {
-  const auto theta = keys.number("rope.freq_base_swa", kTheta);
-  RopeRecipe local = global;
-  if (family.local_rope_theta) {
-    local.scaling = RopeScaling::none;
-    local.divisors.clear();
-    local.theta = *family.local_rope_theta;
-  }
-  local.theta = theta.value_or(local.theta);
-  return local;
-}
-
 /// Which layers have a window: a list, or all but every so many-th.
 std::vector<bool> read_windowed(
-    Keys& keys,
+    GgufKeys& keys,
     const Family& family,
     std::size_t layers) {
   const std::string key = keys.key("attention.sliding_window_pattern");
@@ -326,7 +124,7 @@ std::vector<bool> read_windowed(
 
 /// The window of each layer.
 std::vector<std::optional<int>> read_windows(
-    Keys& keys,
+    GgufKeys& keys,
     const Family& family,
     std::size_t layers) {
   const auto given = keys.integer("attention.sliding_window", kWindow);
@@ -348,7 +146,7 @@ std::vector<std::optional<int>> read_windows(
   return out;
 }
 
-float read_scale(Keys& keys, const Family& family, const Shape& shape) {
+float read_scale(GgufKeys& keys, const Family& family, const Shape& shape) {
   const double given =
       keys.number("attention.scale", kMultiplier).value_or(0.0);
   if (given != 0.0) {
@@ -362,7 +160,7 @@ float read_scale(Keys& keys, const Family& family, const Shape& shape) {
 }
 
 std::optional<float> read_softcap(
-    Keys& keys,
+    GgufKeys& keys,
     std::string_view name,
     bool readable,
     std::optional<float> other) {
@@ -377,7 +175,7 @@ std::optional<float> read_softcap(
                      : std::optional<float>(static_cast<float>(*cap));
 }
 
-LayerSpec read_layer(Keys& keys, const Family& family, const Shape& shape) {
+LayerSpec read_layer(GgufKeys& keys, const Family& family, const Shape& shape) {
   LayerSpec layer;
   layer.norm_placement = family.norm_placement;
   layer.norm.eps = static_cast<float>(keys.fields.needed_number(
@@ -403,7 +201,7 @@ LayerSpec read_layer(Keys& keys, const Family& family, const Shape& shape) {
 }
 
 void read_layers(
-    Keys& keys,
+    GgufKeys& keys,
     const Family& family,
     const Shape& shape,
     const GgufRopeFactors& tensors,
@@ -411,9 +209,8 @@ void read_layers(
   const LayerSpec layer = read_layer(keys, family, shape);
   const std::size_t layers = shape.heads.size();
   const auto windows = read_windows(keys, family, layers);
-  const RopeRecipe global = read_recipe(keys, family, shape, tensors);
-  const RopeSpec full = make_rope(global);
-  const RopeSpec sliding = make_rope(local_recipe(keys, family, global));
+  const LayerRopes ropes =
+      read_gguf_ropes(keys, family, shape.head_dim, shape.context, tensors);
   // Granite's files without positions say so with this key.
   const bool roped =
       keys.fields.flag(keys.key("rope.scaling.finetuned")).value_or(true) ||
@@ -430,12 +227,12 @@ void read_layers(
         family.no_rope_interval != 0 &&
         (i + 1) % static_cast<std::size_t>(family.no_rope_interval) == 0;
     if (roped && !skipped) {
-      own.attention.rope = windows[i] ? sliding : full;
+      own.attention.rope = windows[i] ? ropes.sliding : ropes.full;
     }
   }
 }
 
-void read_scales(Keys& keys, const Family& family, ModelSpec& spec) {
+void read_scales(GgufKeys& keys, const Family& family, ModelSpec& spec) {
   if (family.embedding_scale_sqrt_dim) {
     spec.embedding_scale = std::sqrt(static_cast<float>(spec.dim));
   }
@@ -464,7 +261,7 @@ std::optional<std::int32_t> read_token(Fields& fields, std::string_view name) {
   return static_cast<std::int32_t>(*id);
 }
 
-void read_vocabulary(Keys& keys, ModelSpec& spec) {
+void read_vocabulary(GgufKeys& keys, ModelSpec& spec) {
   const IntRange sizes{1, kMaxVocab};
   const auto listed =
       keys.fields.integer("tokenizer.ggml.tokens.length", sizes);
@@ -500,7 +297,7 @@ constexpr std::string_view kNotes[] = {
     "use_parallel_residual",
 };
 
-void refuse_unknown_keys(Keys& keys) {
+void refuse_unknown_keys(GgufKeys& keys) {
   for (std::string_view note : kNotes) {
     keys.fields.find(keys.key(note));
   }
@@ -551,7 +348,7 @@ ModelSpec read_gguf_metadata(
     const GgufRopeFactors& rope) {
   refuse_deep_nesting(metadata, "the metadata");
   const Family& family = family_of(metadata);
-  Keys keys(metadata, family);
+  GgufKeys keys(metadata, family);
   ModelSpec spec;
   spec.family = family.gguf_name;
   const Shape shape = read_shape(keys, family);

@@ -7,6 +7,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/spec/rope.h"
+#include "roofline/spec/unknown_fields.h"
 
 namespace roofline {
 

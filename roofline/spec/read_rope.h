@@ -24,8 +24,4 @@ LayerRopes read_ropes(
     int head_dim,
     std::int64_t context_tokens);
 
-/// Throws UnsupportedError for the first field that was never read and isn't
-/// known to be neutral. owner: "family llama", "rope scaling yarn".
-void refuse_unknown_fields(const Fields& fields, std::string_view owner);
-
 }  // namespace roofline
