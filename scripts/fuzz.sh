@@ -14,21 +14,23 @@ clang=$(command -v clang++-14 || command -v clang++) || {
 
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
   -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_C_COMPILER="${clang/clang++/clang}" \
-  -DROOFLINE_FUZZ=ON -DROOFLINE_TESTS=OFF -DROOFLINE_SANITIZE=address >&2
-cmake --build build/fuzz --target fuzz >&2
+  -DROOFLINE_FUZZ=ON -DROOFLINE_TESTS=OFF >&2
+targets=$(basename -s .cpp tests/fuzz/*_fuzz.cpp)
+# shellcheck disable=SC2086
+cmake --build build/fuzz --target $targets >&2
 
 mkdir -p build/fuzz/crashes
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 failed=0
-for target in build/fuzz/*_fuzz; do
-  name=$(basename "$target" _fuzz)
+for target in $targets; do
+  name=${target%_fuzz}
   # New inputs go to the build folder; the committed corpus stays as it is.
   mkdir -p "build/fuzz/found/$name"
   corpus="tests/fuzz/corpus/$name"
   [ -d "$corpus" ] || corpus=
   echo "fuzz: $name for $seconds s" >&2
   # shellcheck disable=SC2086
-  "$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
+  "build/fuzz/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 \
     -print_final_stats=1 -artifact_prefix="build/fuzz/crashes/$name-" \
     "build/fuzz/found/$name" $corpus >"build/fuzz/$name.log" 2>&1 || {
     tail -n 60 "build/fuzz/$name.log"

@@ -49,7 +49,7 @@ std::vector<std::string> option_names(const CLI::App& app) {
     const std::string& argument) {
   const std::string command = "roofline " + app.get_name();
   const std::string see = fmt::format("See `{} --help`", command);
-  if (argument.size() > 1 && argument[0] == '-' && argument != "--") {
+  if (argument.size() > 1 && argument[0] == '-') {
     const std::string name = argument.substr(0, argument.find('='));
     const std::vector<std::string> names = option_names(app);
     const std::string near = did_you_mean(name, names);
@@ -118,9 +118,11 @@ bool parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {
   } catch (const CLI::ParseError& error) {
     fail_parse(app, error);
   }
-  const std::vector<std::string> extras = app.remaining();
-  if (!extras.empty()) {
-    fail_unexpected(app, extras.front());
+  // CLI11 leaves the "--" itself among the rest.
+  for (const std::string& extra : app.remaining()) {
+    if (extra != "--") {
+      fail_unexpected(app, extra);
+    }
   }
   return false;
 }

@@ -133,7 +133,9 @@ int Chat::talk() {
     }
     reader_->remember(*text);
     const auto command = parse_slash(*text);
-    step = command ? obey(*command) : answer(*text);
+    // A second slash says that the line is no command.
+    const bool escaped = text->starts_with("//");
+    step = command ? obey(*command) : answer(text->substr(escaped ? 1 : 0));
   }
   if (ended_by_ != 0) {
     return exit_code_of(ended_by_);

@@ -72,7 +72,7 @@ std::optional<std::string> read_message(
     }
     text += *line;
   }
-  return text.starts_with("//") ? text.substr(1) : text;
+  return text;
 }
 
 void Conversation::set_system(const std::string& text) {

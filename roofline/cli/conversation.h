@@ -16,7 +16,7 @@ struct SlashCommand {
   std::string name, argument;
 };
 
-/// nullopt for anything else. "//text" is no command: it sends "/text".
+/// nullopt for anything else. "//text" is no command.
 std::optional<SlashCommand> parse_slash(std::string_view line);
 
 /// Collects one message: a line; lines that end in a backslash and the next; or

@@ -65,7 +65,7 @@ class Arguments(Program):
         if backend == "cpu":
             self.refuse("logits", LLAMA, "--device", "gpu", "--ids",
                         self.write("i.json", [[1]]), "--out", self.folder / "o",
-                        saying="gpu")
+                        saying=["GPU", "--device cpu"])
 
 
 class Prompts(TinyModel):

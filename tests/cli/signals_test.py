@@ -40,8 +40,7 @@ class Starting(Program):
 
     def test_a_kill_while_packing_leaves_whole_files_or_none(self):
         model = self.bundled()
-        arguments = ("generate", model, "Hi", "-n", "1", "--temp", "0", "--json",
-                     "--quiet")
+        arguments = ("generate", model, "Hi", "-n", "2", "--temp", "0", "--quiet")
         expected = self.succeed(*arguments, "--no-cache")
         for number in [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]:
             for delay in [0.02, 0.08, 0.2, 0.5]:
