@@ -41,7 +41,8 @@ void refuse_lone_file(const fs::path& path) {
     fail<UserError>(
         path.string() + " holds weights only",
         "config.json and the tokenizer lie beside it in its folder",
-        "Name the folder instead: " + path.parent_path().string());
+        "Name the folder instead: " +
+            fs::absolute(path).parent_path().string());
   }
   if (extension == ".bin" || extension == ".pt" || extension == ".pth") {
     fail<UnsupportedError>(

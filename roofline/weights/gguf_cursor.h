@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
 #include "roofline/base/errors.h"
 
 namespace roofline {
@@ -84,5 +86,8 @@ class GgufCursor {
   const std::string& label_;
   std::size_t at_ = 0;
 };
+
+/// The next value of a scalar type or a string. Throws BugError for an array.
+nlohmann::json read_gguf_scalar(GgufCursor& cursor, std::uint32_t type);
 
 }  // namespace roofline

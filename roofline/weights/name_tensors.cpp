@@ -6,7 +6,6 @@
 #include <map>
 
 #include "roofline/base/errors.h"
-#include "roofline/base/nearest.h"
 #include "roofline/weights/printable.h"
 
 namespace roofline {

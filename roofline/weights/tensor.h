@@ -30,7 +30,8 @@ enum class Encoding {
 };
 
 /// Rows × cols, row-major, cols contiguous. 1-D tensors have rows == 1.
-/// The bytes belong to the Checkpoint that handed the tensor out.
+/// The bytes belong to the Checkpoint that handed the tensor out. A GGUF
+/// tensor begins at a multiple of 8; a safetensors one can begin anywhere.
 struct Tensor {
   std::string name;
   Encoding encoding = Encoding::f32;

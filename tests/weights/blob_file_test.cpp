@@ -1,11 +1,15 @@
 #include "roofline/weights/blob_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/sha256.h"
@@ -201,6 +205,58 @@ TEST(BlobFile, OnlyTheNewestFilesStay) {
       fs::directory_iterator(folder.path()),
       fs::directory_iterator());
   EXPECT_EQ(count, 9);  // eight caches and the text
+}
+
+TEST(BlobFile, AKilledWriterLeavesNothing) {
+#ifndef O_TMPFILE
+  GTEST_SKIP() << "files have names from the start on this system";
+#endif
+  TempFolder folder;
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    BlobFileWriter writer(folder.path() / "x.blobs", "key", kBlobs);
+    fill(writer);
+    if (::write(ready[1], "x", 1) == 1) {
+      ::pause();
+    }
+    ::_exit(1);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(BlobFile, WritersAtTheSameTimeDoNotDisturbEachOther) {
+  TempFolder folder;
+  const fs::path path = folder.path() / "x.blobs";
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 5; ++round) {
+        BlobFileWriter writer(path, "key", kBlobs);
+        fill(writer);
+        EXPECT_TRUE(writer.commit()) << writer.note();
+        const auto file = BlobFile::open(path, "key");
+        ASSERT_TRUE(file);
+        EXPECT_EQ(file->find("a")->back(), std::byte{'a'});
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  const auto count = std::distance(
+      fs::directory_iterator(folder.path()),
+      fs::directory_iterator());
+  EXPECT_EQ(count, 1);
 }
 
 TEST(BlobFile, TheCacheFolderIsPrivate) {
