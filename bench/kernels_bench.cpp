@@ -137,7 +137,7 @@ struct Problem {
         memory(one * static_cast<std::size_t>(copies)),
         x(static_cast<std::size_t>(tokens) * shape.cols, 1.0f),
         y(static_cast<std::size_t>(tokens) * shape.rows),
-        code_memory(x.size() + 64),
+        code_memory(kPlanes * x.size() + 64),
         scales(x.size() / kGroup),
         sums(scales.size()) {
     for (std::size_t i = 0; i < x.size(); ++i) {

@@ -29,10 +29,10 @@ struct Operand {
 /// Pieces a thread: one that loses its core delays the rest by a fraction.
 constexpr int kPiecesPerThread = 4;
 
-/// x in int8, with memory of its own.
+/// x in codes, with memory of its own.
 struct QuantizedX {
   QuantizedX(const float* x, int tokens, int cols, ThreadPool& pool)
-      : codes(static_cast<std::size_t>(tokens) * cols + kAlign),
+      : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + kAlign),
         factors(2 * (static_cast<std::size_t>(tokens) * cols / kGroup)) {
     const auto at = reinterpret_cast<std::uintptr_t>(codes.data());
     rows.tokens = tokens;

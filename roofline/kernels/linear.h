@@ -15,7 +15,7 @@ namespace roofline {
 namespace mx = mlx::core;
 
 enum class LinearMode {
-  fast,   ///< x in int8 where w is quantized (qmm.h)
+  fast,   ///< x in 15 bits where w is quantized (qmm.h)
   exact,  ///< x in float32
 };
 

@@ -21,7 +21,7 @@ using testing::RandomMatrix;
 /// QuantizedRows with memory of its own.
 struct Quantized {
   Quantized(int tokens, int cols)
-      : codes(static_cast<std::size_t>(tokens) * cols + 1),
+      : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + 1),
         scales(static_cast<std::size_t>(tokens) * cols / kGroup + 1),
         sums(scales.size()),
         rows{
@@ -100,11 +100,17 @@ std::string describe(const QmmKernels& k, const Case& c) {
          "x" + std::to_string(c.cols) + " tokens " + std::to_string(c.tokens);
 }
 
+/// The code of column i of the whole x, both planes together.
+int code_of(const QuantizedRows& q, std::size_t i) {
+  const std::int8_t* group = q.codes + i / kGroup * kPlanes * kGroup;
+  return kHighUnit * group[i % kGroup] + group[kGroup + i % kGroup];
+}
+
 /// The values that a quantized x stands for.
 std::vector<float> dequantized(const QuantizedRows& q) {
   std::vector<float> out(static_cast<std::size_t>(q.tokens) * q.cols);
   for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = q.scales[i / kGroup] * static_cast<float>(q.codes[i]);
+    out[i] = q.scales[i / kGroup] * static_cast<float>(code_of(q, i));
   }
   return out;
 }
@@ -304,7 +310,7 @@ TEST(QmmQuantize, AllVariantsGiveTheSameCodesScalesAndSums) {
       SCOPED_TRACE(k->name);
       Quantized q(7, cols);
       k->quantize(x.data(), 0, 7, q.rows);
-      for (int i = 0; i < 7 * cols; ++i) {
+      for (int i = 0; i < kPlanes * 7 * cols; ++i) {
         ASSERT_EQ(q.rows.codes[i], expected.rows.codes[i]) << i;
       }
       for (int g = 0; g < 7 * cols / kGroup; ++g) {
@@ -324,12 +330,13 @@ TEST(QmmQuantize, TheLargestValueIsHitAndTheErrorIsHalfAStep) {
       int most = 0;
       int sum = 0;
       for (int i = g * 32; i < g * 32 + 32; ++i) {
-        const float value = q.rows.scales[g] * q.rows.codes[i];
-        EXPECT_LE(std::fabs(value - x[i]), 0.5001f * q.rows.scales[g]);
-        most = std::max(most, std::abs(int{q.rows.codes[i]}));
-        sum += q.rows.codes[i];
+        const int code = code_of(q.rows, static_cast<std::size_t>(i));
+        const float value = q.rows.scales[g] * static_cast<float>(code);
+        EXPECT_LE(std::fabs(value - x[i]), 0.51f * q.rows.scales[g]);
+        most = std::max(most, std::abs(code));
+        sum += code;
       }
-      EXPECT_EQ(most, 127);
+      EXPECT_EQ(most, kMostCode);
       EXPECT_EQ(q.rows.sums[g], q.rows.scales[g] * static_cast<float>(sum));
     }
   }
@@ -344,7 +351,7 @@ TEST(QmmQuantize, ZeroAndDenormalRowsGiveScaleZero) {
       k->quantize(x.data(), 0, 1, q.rows);
       EXPECT_EQ(q.rows.scales[0], 0.0f);
       EXPECT_EQ(q.rows.sums[0], 0.0f);
-      for (int i = 0; i < 32; ++i) {
+      for (int i = 0; i < kPlanes * 32; ++i) {
         EXPECT_EQ(q.rows.codes[i], 0);
       }
     }

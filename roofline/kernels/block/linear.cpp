@@ -56,7 +56,8 @@ ProductGrid::ProductGrid(
         ? blocks
         : std::max(even, blocks_of(kLeastPieceBytes));
   } else {
-    const int fitting = std::max(1, kActivationBytes / std::max(1, cols));
+    const int fitting =
+        std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
     const int parts = ceil_div(tokens, std::max(kFewTokens, fitting));
     token_step_ = round_up(ceil_div(tokens, parts), kFewTokens);
     block_step_ = blocks_of(kManyTokensPieceBytes);
@@ -109,7 +110,7 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
   }
   if (input.quantized.codes) {
     rows.quantized.tokens = end - begin;
-    rows.quantized.codes += first * cols;
+    rows.quantized.codes += first * cols * kPlanes;
     rows.quantized.scales += first * (cols / kGroup);
     rows.quantized.sums += first * (cols / kGroup);
   }

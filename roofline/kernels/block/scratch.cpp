@@ -6,7 +6,7 @@ namespace roofline {
 
 void QuantizedBuffer::grow(std::size_t tokens, std::size_t cols) {
   const std::size_t groups = (cols + kGroup - 1) / kGroup;
-  codes.grow(tokens * cols);
+  codes.grow(tokens * cols * kPlanes);
   scales.grow(tokens * groups);
   sums.grow(tokens * groups);
 }

@@ -39,7 +39,7 @@ class AlignedBuffer {
   std::size_t count_ = 0;
 };
 
-/// Activations in int8, at most so many columns wide.
+/// Activations in codes, at most so many columns wide.
 struct QuantizedBuffer {
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<float> scales;
@@ -70,7 +70,7 @@ struct StepScratch::State {
   void fit(const StepModel& model, int tokens);
 };
 
-/// Whether the down product reads its activations in float32, not in int8.
+/// Whether the down product reads its activations in float32, not in codes.
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff);
 
 } // namespace roofline

@@ -191,7 +191,7 @@ void Step::start() {
   });
 }
 
-/// normed := norm(x), in int8 too if asked for.
+/// normed := norm(x), in codes too if asked for.
 void Step::norm_input(
     int t,
     const std::optional<StepNorm>& before,
@@ -404,7 +404,7 @@ void Step::hidden_piece(
         out);
     if (!in_float) {
       QuantizedRows codes = s_.hidden_codes.rows(1, rows);
-      codes.codes += token * hidden + row_begin;
+      codes.codes += kPlanes * (token * hidden + row_begin);
       codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
       codes.sums += token * (hidden / kGroup) + row_begin / kGroup;
       kernels_.qmm->quantize(out, 0, 1, codes);

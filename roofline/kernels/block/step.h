@@ -85,8 +85,8 @@ struct StepRope {
 struct StepModel {
   int dim = 0;
   int vocab = 0;
-  /// float32 activations; otherwise they are int8 where they meet quantized
-  /// weights.
+  /// float32 activations; otherwise they are quantized where they meet
+  /// quantized weights.
   bool exact = false;
   PackedMatrix embed;
   float embedding_scale = 1.0f;

@@ -35,8 +35,6 @@ struct Tile {
 
 template <PackedFormat kFormat>
 constexpr int kStride = kFormat == PackedFormat::q4 ? kQ4Group : kQ8Group;
-template <PackedFormat kFormat>
-constexpr int kCodes = kFormat == PackedFormat::q4 ? kQ4Codes : kQ8Codes;
 
 inline __m256i load_line(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
@@ -53,20 +51,22 @@ inline __m256i broadcast4(const std::int8_t* from) {
   return _mm256_set1_epi32(four);
 }
 
-/// Σ codes·x of one group for each of 8 rows and kTokens tokens.
+/// dots += factor · Σ codes·x of one group for each of 8 rows and kTokens
+/// tokens; x: one plane of the first token's codes.
 template <PackedFormat kFormat, int kTokens>
-inline void dot_group(
+inline void add_dots(
     const std::byte* stream,
     const std::int8_t* x,
-    std::ptrdiff_t cols,
+    std::ptrdiff_t stride,
+    __m256i factor,
     __m256i* dots) {
-  const __m256i ones = _mm256_set1_epi16(1);
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    dots[t] = _mm256_setzero_si256();
-  }
   if constexpr (kFormat == PackedFormat::q4) {
     const __m256i nibble = _mm256_set1_epi8(0x0f);
+    __m256i pairs[kTokens];
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      pairs[t] = _mm256_setzero_si256();
+    }
     // Unrolled, gcc would gather all products first and spill them.
 #pragma GCC unroll 1
     for (int i = 0; i < kGroup / 8; ++i) {
@@ -75,15 +75,15 @@ inline void dot_group(
       const __m256i high = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const std::int8_t* at = x + t * cols + 8 * i;
+        const std::int8_t* at = x + t * stride + 8 * i;
         const __m256i a = _mm256_maddubs_epi16(low, broadcast4(at));
         const __m256i b = _mm256_maddubs_epi16(high, broadcast4(at + 4));
-        dots[t] = _mm256_add_epi16(dots[t], _mm256_add_epi16(a, b));
+        pairs[t] = _mm256_add_epi16(pairs[t], _mm256_add_epi16(a, b));
       }
     }
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      dots[t] = _mm256_madd_epi16(dots[t], ones);
+      dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs[t], factor));
     }
   } else {
     const __m256i offset = _mm256_set1_epi8(static_cast<char>(0x80));
@@ -93,10 +93,10 @@ inline void dot_group(
       const __m256i magnitude = _mm256_abs_epi8(w);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const __m256i four = broadcast4(x + t * cols + 4 * i);
+        const __m256i four = broadcast4(x + t * stride + 4 * i);
         const __m256i pairs =
             _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
-        dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, ones));
+        dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, factor));
       }
     }
   }
@@ -104,9 +104,11 @@ inline void dot_group(
 
 template <PackedFormat kFormat, int kTokens>
 void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
-  const std::ptrdiff_t cols = x.cols;
+  const __m256i high_unit = _mm256_set1_epi16(kHighUnit);
+  const __m256i one = _mm256_set1_epi16(1);
+  const std::ptrdiff_t stride = std::ptrdiff_t{kPlanes} * x.cols;
   const std::ptrdiff_t groups = tile.groups;
-  const std::int8_t* codes = x.codes + token * cols;
+  const std::int8_t* codes = x.codes + token * stride;
   const float* scales = x.scales + token * groups;
   const float* sums = x.sums + token * groups;
   const std::byte* stream = tile.stream;
@@ -118,7 +120,12 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   }
   for (int g = 0; g < tile.groups; ++g) {
     __m256i dots[kTokens];
-    dot_group<kFormat, kTokens>(stream, codes, cols, dots);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      dots[t] = _mm256_setzero_si256();
+    }
+    add_dots<kFormat, kTokens>(stream, codes, stride, high_unit, dots);
+    add_dots<kFormat, kTokens>(stream, codes + kGroup, stride, one, dots);
     const __m256 scale = load_halves(halves);
     __m256 bias = load_halves(halves + kGroupScales / 2);
     if constexpr (kFormat == PackedFormat::q8) {
@@ -133,7 +140,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     }
     stream += kStride<kFormat>;
     halves += kStride<kFormat>;
-    codes += kGroup;
+    codes += kPlanes * kGroup;
     ++scales;
     ++sums;
   }
@@ -311,6 +318,19 @@ inline int reduce_add(__m256i v) {
   return _mm_cvtsi128_si32(s);
 }
 
+/// 32 integers that fit in int8.
+inline void store_bytes(const __m256i* n, std::int8_t* to) {
+  // The packs work within 128-bit halves: dwords come out as 0 2 4 6 1 3 5 7.
+  const __m256i packed = _mm256_packs_epi16(
+      _mm256_packs_epi32(n[0], n[1]),
+      _mm256_packs_epi32(n[2], n[3]));
+  _mm256_storeu_si256(
+      reinterpret_cast<__m256i*>(to),
+      _mm256_permutevar8x32_epi32(
+          packed,
+          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+}
+
 void quantize_group(
     const float* x,
     std::int8_t* codes,
@@ -330,23 +350,22 @@ void quantize_group(
   float most = 0;
   std::memcpy(&most, &bits, sizeof(most));
   const bool zero = most < kZeroGroup;
-  const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : 127.0f / most);
+  const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : kMostCode / most);
   __m256i n[4];
   __m256i total = _mm256_setzero_si256();
   for (int i = 0; i < 4; ++i) {
     n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
     total = _mm256_add_epi32(total, n[i]);
   }
-  // The packs work within 128-bit halves: dwords come out as 0 2 4 6 1 3 5 7.
-  const __m256i packed = _mm256_packs_epi16(
-      _mm256_packs_epi32(n[0], n[1]),
-      _mm256_packs_epi32(n[2], n[3]));
-  _mm256_storeu_si256(
-      reinterpret_cast<__m256i*>(codes),
-      _mm256_permutevar8x32_epi32(
-          packed,
-          _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
-  scale = zero ? 0.0f : most / 127.0f;
+  const __m256i half = _mm256_set1_epi32(kHighUnit / 2);
+  __m256i high[4];
+  for (int i = 0; i < 4; ++i) {
+    high[i] = _mm256_srai_epi32(_mm256_add_epi32(n[i], half), 7);
+    n[i] = _mm256_sub_epi32(n[i], _mm256_slli_epi32(high[i], 7));
+  }
+  store_bytes(high, codes);
+  store_bytes(n, codes + kGroup);
+  scale = zero ? 0.0f : most / kMostCode;
   sum = scale * static_cast<float>(reduce_add(total));
 }
 
@@ -360,7 +379,7 @@ void quantize(
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
     quantize_group(
         x + g * kGroup,
-        q.codes + g * kGroup,
+        q.codes + g * kPlanes * kGroup,
         q.scales[g],
         q.sums[g]);
   }

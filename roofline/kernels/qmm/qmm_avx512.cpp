@@ -71,31 +71,34 @@ inline void add_tokens(
     __m512 scale,
     __m512 bias,
     const std::int8_t* codes,
-    std::ptrdiff_t cols,
+    std::ptrdiff_t stride,
     const float* scales,
     const float* sums,
     std::ptrdiff_t groups,
     __m512* y) {
-  __m512i dots[kCount];
+  __m512i high[kCount];
+  __m512i low[kCount];
 #pragma GCC unroll 4
   for (int t = 0; t < kCount; ++t) {
-    dots[t] = _mm512_setzero_si512();
+    high[t] = _mm512_setzero_si512();
+    low[t] = _mm512_setzero_si512();
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kLines; ++i) {
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
-      dots[t] = _mm512_dpbusd_epi32(
-          dots[t],
-          w[i],
-          broadcast4(codes + t * cols + 4 * i));
+      const std::int8_t* at = codes + t * stride + 4 * i;
+      high[t] = _mm512_dpbusd_epi32(high[t], w[i], broadcast4(at));
+      low[t] = _mm512_dpbusd_epi32(low[t], w[i], broadcast4(at + kGroup));
     }
   }
 #pragma GCC unroll 4
   for (int t = 0; t < kCount; ++t) {
+    const __m512i dots =
+        _mm512_add_epi32(_mm512_slli_epi32(high[t], 7), low[t]);
     const __m512 factor =
         _mm512_mul_ps(scale, _mm512_set1_ps(scales[t * groups]));
-    y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[t]), factor, y[t]);
+    y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), factor, y[t]);
     y[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(sums[t * groups]), y[t]);
   }
 }
@@ -106,9 +109,9 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   // cycles, few enough for the registers.
   constexpr int kFour = 4;
   constexpr int kRest = kTokens % kFour;
-  const std::ptrdiff_t cols = x.cols;
+  const std::ptrdiff_t stride = std::ptrdiff_t{kPlanes} * x.cols;
   const std::ptrdiff_t groups = tile.groups;
-  const std::int8_t* codes = x.codes + token * cols;
+  const std::int8_t* codes = x.codes + token * stride;
   const float* scales = x.scales + token * groups;
   const float* sums = x.sums + token * groups;
   const std::byte* stream = tile.stream;
@@ -137,8 +140,8 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
           w,
           scale,
           bias,
-          codes + t * cols,
-          cols,
+          codes + t * stride,
+          stride,
           scales + t * groups,
           sums + t * groups,
           groups,
@@ -150,15 +153,15 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
           w,
           scale,
           bias,
-          codes + kFirst * cols,
-          cols,
+          codes + kFirst * stride,
+          stride,
           scales + kFirst * groups,
           sums + kFirst * groups,
           groups,
           y + kFirst);
     }
     stream += kStride<kFormat>;
-    codes += kGroup;
+    codes += kPlanes * kGroup;
     ++scales;
     ++sums;
   }
@@ -329,6 +332,17 @@ void exact(
       ldy);
 }
 
+/// Splits 16 codes into high and low.
+inline void store_planes(__m512i codes, std::int8_t* to) {
+  const __m512i half = _mm512_set1_epi32(kHighUnit / 2);
+  const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(codes, half), 7);
+  const __m512i low = _mm512_sub_epi32(codes, _mm512_slli_epi32(high, 7));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(high));
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(to + kGroup), _mm512_cvtsepi32_epi8(low));
+}
+
 void quantize_group(
     const float* x,
     std::int8_t* codes,
@@ -344,14 +358,12 @@ void quantize_group(
   float most = 0;
   std::memcpy(&most, &bits, sizeof(most));
   const bool zero = most < kZeroGroup;
-  const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : 127.0f / most);
+  const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : kMostCode / most);
   const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
   const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(a));
-  _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(codes + 16),
-      _mm512_cvtsepi32_epi8(b));
-  scale = zero ? 0.0f : most / 127.0f;
+  store_planes(a, codes);
+  store_planes(b, codes + 16);
+  scale = zero ? 0.0f : most / kMostCode;
   sum = scale *
         static_cast<float>(_mm512_reduce_add_epi32(_mm512_add_epi32(a, b)));
 }
@@ -366,7 +378,7 @@ void quantize(
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
     quantize_group(
         x + g * kGroup,
-        q.codes + g * kGroup,
+        q.codes + g * kPlanes * kGroup,
         q.scales[g],
         q.sums[g]);
   }

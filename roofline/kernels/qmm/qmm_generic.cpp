@@ -59,24 +59,26 @@ void quantize_group(
     float& sum) {
   const float most = largest_magnitude(x);
   if (most < kZeroGroup) {
-    std::memset(codes, 0, kGroup);
+    std::memset(codes, 0, kPlanes * kGroup);
     scale = 0;
     sum = 0;
     return;
   }
   // Adding and taking away 1.5·2²³ rounds to the nearest integer, ties to even.
   constexpr float kRound = 12582912.0f;
-  const float inverse = 127.0f / most;
+  const float inverse = kMostCode / most;
   std::int32_t total = 0;
   for (int c = 0; c < kGroup; ++c) {
     const float rounded = (x[c] * inverse + kRound) - kRound;
     // Also false for NaN, which has no integer; the scale carries it on.
-    const bool sane = rounded >= -127.0f && rounded <= 127.0f;
+    const bool sane = rounded >= -kMostCode && rounded <= kMostCode;
     const int code = sane ? static_cast<int>(rounded) : 0;
-    codes[c] = static_cast<std::int8_t>(code);
+    const int high = (code + kHighUnit / 2) >> 7;
+    codes[c] = static_cast<std::int8_t>(high);
+    codes[kGroup + c] = static_cast<std::int8_t>(code - kHighUnit * high);
     total += code;
   }
-  scale = most / 127.0f;
+  scale = most / kMostCode;
   sum = scale * static_cast<float>(total);
 }
 
@@ -91,7 +93,7 @@ void quantize(
   for (std::size_t g = begin; g < end; ++g) {
     quantize_group(
         x + g * kGroup,
-        q.codes + g * kGroup,
+        q.codes + g * kPlanes * kGroup,
         q.scales[g],
         q.sums[g]);
   }
@@ -113,8 +115,9 @@ void add_fast(
     RowFloats& y) {
   RowInts dots{};
   for (std::size_t c = 0; c < kGroup; ++c) {
+    const std::int32_t code = kHighUnit * x[c] + x[kGroup + c];
     for (std::size_t r = 0; r < kRowBlock; ++r) {
-      dots[r] += std::int32_t{x[c]} * std::int32_t{group.codes[c][r]};
+      dots[r] += code * std::int32_t{group.codes[c][r]};
     }
   }
   for (std::size_t r = 0; r < kRowBlock; ++r) {
@@ -181,7 +184,8 @@ void fast(
     float* y,
     int ldy) {
   const auto add = [&](const Group& group, std::size_t at, RowFloats& sums) {
-    add_fast(group, x.codes + at * kGroup, x.scales[at], x.sums[at], sums);
+    const std::int8_t* codes = x.codes + at * kPlanes * kGroup;
+    add_fast(group, codes, x.scales[at], x.sums[at], sums);
   };
   product(w, block_begin, block_end, token_begin, token_end, y, ldy, add);
 }

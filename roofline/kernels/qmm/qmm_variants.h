@@ -11,7 +11,7 @@ const QmmKernels& qmm_avx2();
 const QmmKernels& qmm_avx512();
 #endif
 
-/// Groups below this magnitude are taken for zero: 127 / absmax would
+/// Groups below this magnitude are taken for zero: kMostCode / absmax would
 /// overflow.
 constexpr float kZeroGroup = 1e-30f;
 
