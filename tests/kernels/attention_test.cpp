@@ -1,0 +1,350 @@
+#include "roofline/kernels/attention/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/isas.h"
+#include "kernels/packed_helpers.h"
+#include "roofline/base/errors.h"
+#include "roofline/kernels/attention/task.h"
+
+namespace roofline {
+namespace {
+
+using testing::random_floats;
+
+struct Case {
+  int heads = 4;
+  int kv_heads = 2;
+  int head_dim = 16;
+  int tokens = 1;
+  int first_position = 0;
+  std::optional<int> window;
+  std::optional<float> softcap;
+  /// Slots of a ring that holds the latest positions; 0: position = slot.
+  int ring = 0;
+  /// Positions below this lie in slots of their own before the ring.
+  int keep = 0;
+};
+
+std::string in_words(const Case& c) {
+  return "heads " + std::to_string(c.heads) + "/" + std::to_string(c.kv_heads) +
+      ", dim " + std::to_string(c.head_dim) + ", tokens " +
+      std::to_string(c.tokens) + " at " + std::to_string(c.first_position) +
+      ", window " + std::to_string(c.window.value_or(0)) + ", ring " +
+      std::to_string(c.ring) + ", keep " + std::to_string(c.keep);
+}
+
+/// A cache with random content and the segments of a case.
+struct Cache {
+  Cache(const Case& c, KvType type) {
+    const int length = c.first_position + c.tokens;
+    slots = c.ring ? c.keep + c.ring : length;
+    int first = 0;
+    if (c.ring) {
+      first = std::max(c.keep, length - c.ring);
+      if (c.keep > 0) {
+        segments.push_back({0, 0, std::min(c.keep, length)});
+      }
+    }
+    for (int p = first; p < length;) {
+      const int slot = c.ring ? c.keep + (p - c.keep) % c.ring : p;
+      const int count = std::min(length - p, slots - slot);
+      segments.push_back({p, slot, count});
+      p += count;
+    }
+    const auto size = static_cast<std::size_t>(c.kv_heads) *
+        static_cast<std::size_t>(slots) * static_cast<std::size_t>(c.head_dim);
+    keys = random_floats(size, 21);
+    values = random_floats(size, 22);
+    view = {type, keys.data(), values.data(), c.kv_heads, c.head_dim, slots, {}};
+    if (type == KvType::f16) {
+      half_keys = halves(keys);
+      half_values = halves(values);
+      view.keys = half_keys.data();
+      view.values = half_values.data();
+    }
+    view.segments = segments;
+  }
+
+  /// Rounds in place, so that the reference sees the same numbers.
+  static std::vector<std::uint16_t> halves(std::vector<float>& floats) {
+    std::vector<std::uint16_t> result;
+    for (float& value : floats) {
+      result.push_back(f32_to_f16(value));
+      value = f16_to_f32(result.back());
+    }
+    return result;
+  }
+
+  int slots = 0;
+  std::vector<float> keys;
+  std::vector<float> values;
+  std::vector<std::uint16_t> half_keys;
+  std::vector<std::uint16_t> half_values;
+  std::vector<KvSegment> segments;
+  KvView view;
+};
+
+/// Attention by its definition, in double.
+std::vector<double>
+reference(const Case& c, const Cache& cache, const float* q, float scale) {
+  const auto dim = static_cast<std::size_t>(c.head_dim);
+  const auto width = static_cast<std::size_t>(c.heads) * dim;
+  std::vector<double> out(static_cast<std::size_t>(c.tokens) * width);
+  const int group = c.heads / c.kv_heads;
+  for (int t = 0; t < c.tokens; ++t) {
+    for (int h = 0; h < c.heads; ++h) {
+      const auto row = static_cast<std::size_t>(t) * width +
+          static_cast<std::size_t>(h) * dim;
+      const std::int64_t query = c.first_position + t;
+      std::vector<std::pair<double, const float*>> seen;
+      for (const KvSegment& segment : cache.segments) {
+        for (int i = 0; i < segment.count; ++i) {
+          const std::int64_t p = segment.first_position + i;
+          if (p > query || (c.window && p <= query - *c.window)) {
+            continue;
+          }
+          const auto at = static_cast<std::size_t>(
+                              h / group * cache.slots + segment.first_slot + i) *
+              dim;
+          double score = 0;
+          for (std::size_t d = 0; d < dim; ++d) {
+            score += double{q[row + d]} * cache.keys[at + d];
+          }
+          score *= scale;
+          if (c.softcap) {
+            score = *c.softcap * std::tanh(score / *c.softcap);
+          }
+          seen.emplace_back(score, cache.values.data() + at);
+        }
+      }
+      double top = -1e300;
+      for (const auto& [score, value] : seen) {
+        top = std::max(top, score);
+      }
+      double total = 0;
+      for (const auto& [score, value] : seen) {
+        total += std::exp(score - top);
+      }
+      for (const auto& [score, value] : seen) {
+        for (std::size_t d = 0; d < dim; ++d) {
+          out[row + d] += std::exp(score - top) / total * value[d];
+        }
+      }
+    }
+  }
+  return out;
+}
+
+class AttentionTest : public testing::EveryIsa {
+ protected:
+  void expect_reference(const Case& c, int threads) {
+    for (const KvType type : {KvType::f16, KvType::f32}) {
+      Cache cache(c, type);
+      // Rows wider than the heads, as in a stacked qkv.
+      const int width = c.heads * c.head_dim;
+      const auto q = random_floats(
+          static_cast<std::size_t>(c.tokens * width), 23, 2.0f);
+      std::vector<float> out(q.size(), NAN);
+      AttentionArgs args;
+      args.q = q.data();
+      args.q_stride = width;
+      args.out = out.data();
+      args.out_stride = width;
+      args.tokens = c.tokens;
+      args.heads = c.heads;
+      args.first_position = c.first_position;
+      args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
+      args.window_tokens = c.window;
+      args.softcap = c.softcap;
+      args.kv = cache.view;
+      ThreadPool pool(threads);
+      attend(args, pool);
+      const auto expected = reference(c, cache, q.data(), args.scale);
+      // A score has dim products of about 2·1, so an error of about
+      // dim·2·2⁻²⁴·scale, which moves weights by as much; values are below 5.
+      const double room = 5e-6 + 4e-7 * std::sqrt(c.head_dim) * 5;
+      double worst = 0;
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        const double error = std::abs(out[i] - expected[i]);
+        worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+      }
+      EXPECT_LT(worst, room)
+          << in_words(c) << (type == KvType::f16 ? ", f16" : ", f32") << ", "
+          << threads << " threads";
+    }
+  }
+};
+
+TEST_P(AttentionTest, TheForcedVariantRuns) {
+  EXPECT_EQ(std::string(attention_kernels().name), isa_name(GetParam()));
+}
+
+TEST_P(AttentionTest, NoTokensIsNoWork) {
+  Case c;
+  c.tokens = 0;
+  Cache cache(c, KvType::f16);
+  AttentionArgs args;
+  args.heads = c.heads;
+  args.kv = cache.view;
+  ThreadPool pool(2);
+  EXPECT_NO_THROW(attend(args, pool));
+}
+
+TEST_P(AttentionTest, HeadsThatCannotBeGroupedAreABug) {
+  Case c;
+  Cache cache(c, KvType::f16);
+  AttentionArgs args;
+  args.heads = 5;
+  args.tokens = 1;
+  args.kv = cache.view;
+  ThreadPool pool(1);
+  EXPECT_THROW(attend(args, pool), BugError);
+}
+
+TEST_P(AttentionTest, EveryHeadSizeWorks) {
+  for (const int dim : {8, 16, 20, 24, 32, 40, 64, 80, 96, 128, 256}) {
+    for (const int tokens : {1, 2, 5, 33}) {
+      Case c;
+      c.head_dim = dim;
+      c.tokens = tokens;
+      c.first_position = 70;
+      expect_reference(c, 2);
+    }
+  }
+}
+
+TEST_P(AttentionTest, EveryNumberOfKeysWorks) {
+  for (int keys = 1; keys <= 35; ++keys) {
+    Case c;
+    c.first_position = keys - 1;
+    expect_reference(c, 2);
+  }
+  for (const int keys : {63, 64, 65, 127, 128, 129, 500}) {
+    Case c;
+    c.first_position = keys - 1;
+    expect_reference(c, 1);
+    expect_reference(c, 4);
+    c.tokens = 3;
+    expect_reference(c, 4);
+  }
+}
+
+TEST_P(AttentionTest, EveryNumberOfQueriesWorks) {
+  for (int tokens = 1; tokens <= 20; ++tokens) {
+    Case c;
+    c.tokens = tokens;
+    expect_reference(c, 2);
+    c.first_position = 301;
+    expect_reference(c, 4);
+  }
+  for (const int tokens : {64, 95, 130}) {
+    Case c;
+    c.tokens = tokens;
+    expect_reference(c, 2);
+  }
+}
+
+TEST_P(AttentionTest, EveryGroupingWorks) {
+  for (const auto& [heads, kv_heads] :
+       {std::pair{9, 3}, {8, 8}, {8, 1}, {1, 1}, {14, 2}, {100, 1}}) {
+    for (const int tokens : {1, 4, 40}) {
+      Case c;
+      c.heads = heads;
+      c.kv_heads = kv_heads;
+      c.tokens = tokens;
+      c.first_position = 150;
+      expect_reference(c, 3);
+    }
+  }
+}
+
+TEST_P(AttentionTest, WindowsHideOlderKeys) {
+  for (const int window : {1, 7, 64, 100}) {
+    for (const int tokens : {1, 6, 90}) {
+      Case c;
+      c.window = window;
+      c.tokens = tokens;
+      c.first_position = 200;
+      expect_reference(c, 2);
+      c.first_position = 3;
+      expect_reference(c, 2);
+    }
+  }
+}
+
+TEST_P(AttentionTest, SoftcapBendsTheScores) {
+  for (const int tokens : {1, 30}) {
+    Case c;
+    c.softcap = 2.0f;
+    c.tokens = tokens;
+    c.first_position = 100;
+    expect_reference(c, 2);
+    c.window = 20;
+    expect_reference(c, 2);
+  }
+}
+
+TEST_P(AttentionTest, SlotsOfARingMayLieInAnyOrder) {
+  for (const int position : {10, 90, 130, 255}) {
+    for (const int tokens : {1, 5, 32}) {
+      Case c;
+      c.first_position = position;
+      c.tokens = tokens;
+      c.ring = 96;
+      c.window = 64;
+      expect_reference(c, 2);
+      c.window.reset();
+      c.keep = 4;
+      expect_reference(c, 4);
+    }
+  }
+}
+
+TEST_P(AttentionTest, ManySplitsGiveTheSameAsOne) {
+  Case c;
+  c.heads = 9;
+  c.kv_heads = 3;
+  c.head_dim = 64;
+  c.first_position = 2000;
+  expect_reference(c, 1);
+  expect_reference(c, 2);
+  expect_reference(c, 8);
+}
+
+TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
+  Case c;
+  c.first_position = 40;
+  Cache cache(c, KvType::f32);
+  for (float& key : cache.keys) {
+    key *= 1e4f;
+  }
+  const auto q = random_floats(
+      static_cast<std::size_t>(c.heads * c.head_dim), 24, 100.0f);
+  std::vector<float> out(q.size());
+  AttentionArgs args;
+  args.q = q.data();
+  args.q_stride = args.out_stride = c.heads * c.head_dim;
+  args.out = out.data();
+  args.tokens = 1;
+  args.heads = c.heads;
+  args.first_position = c.first_position;
+  args.kv = cache.view;
+  ThreadPool pool(2);
+  attend(args, pool);
+  const auto expected = reference(c, cache, q.data(), 1.0f);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    EXPECT_NEAR(out[i], expected[i], 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants,
+    AttentionTest,
+    ::testing::ValuesIn(testing::runnable_isas()),
+    testing::isa_test_name);
+
+} // namespace
+} // namespace roofline
