@@ -1,9 +1,12 @@
 #include "roofline/model/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include <fmt/format.h>
+#include <mlx/allocator.h>
+#include <mlx/device.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
@@ -82,6 +85,24 @@ std::int64_t grown(
   return std::min(limit, std::max(round_up(needed, kStepSlots), slots + step));
 }
 
+/// The host's way to grow [1, heads, slots, dim]: MLX's CPU ops would copy
+/// element by element. New slots are zero.
+mx::array copied_larger(const mx::array& old, const mx::Shape& shape) {
+  const auto heads = static_cast<std::size_t>(shape[1]);
+  const auto head_bytes = old.itemsize() * shape[2] * shape[3];
+  const auto held_bytes = old.itemsize() * old.shape(2) * shape[3];
+  auto data = mx::allocator::malloc(heads * head_bytes);
+  auto* to = static_cast<std::byte*>(data.buffer().raw_ptr());
+  for (std::size_t head = 0; head < heads; ++head) {
+    if (held_bytes > 0) {
+      std::memcpy(to, old.data<std::byte>() + head * held_bytes, held_bytes);
+    }
+    std::memset(to + held_bytes, 0, head_bytes - held_bytes);
+    to += head_bytes;
+  }
+  return mx::array(std::move(data), shape, old.dtype());
+}
+
 void check(const KvOptions& options) {
   if (options.max_chunk < 1) {
     fail<UserError>(
@@ -122,7 +143,8 @@ struct KvCache::Layer {
   std::int64_t oldest_held(std::int64_t position) const {
     return std::max({placement.keep, lost_below, position - placement.ring});
   }
-  void grow(std::int64_t new_slots, mx::Dtype dtype);
+  void grow(std::int64_t new_slots);
+  mx::array larger(const mx::array& old, std::int64_t new_slots) const;
   void list_segments(std::int64_t from, std::int64_t to);
 };
 
@@ -140,16 +162,26 @@ struct KvCache::State {
   }
 };
 
-void KvCache::Layer::grow(std::int64_t new_slots, mx::Dtype dtype) {
-  const auto added = static_cast<int>(new_slots - slots);
-  const auto zeros = mx::zeros({1, kv_heads, added, head_dim}, dtype);
-  if (slots == 0) {
-    keys = zeros;
-    values = mx::zeros({1, kv_heads, added, head_dim}, dtype);
-  } else {
-    keys = mx::concatenate({keys, zeros}, 2);
-    values = mx::concatenate({values, zeros}, 2);
+mx::array KvCache::Layer::larger(const mx::array& old, std::int64_t new_slots)
+    const {
+  const auto dtype = old.dtype();
+  const mx::Shape shape = {1, kv_heads, static_cast<int>(new_slots), head_dim};
+  if (mx::default_device() == mx::Device::cpu &&
+      (slots == 0 || old.is_available())) {
+    return copied_larger(old, shape);
   }
+  const mx::Shape added = {
+      1,
+      kv_heads,
+      static_cast<int>(new_slots - slots),
+      head_dim};
+  const auto zeros = mx::zeros(added, dtype);
+  return slots == 0 ? zeros : mx::concatenate({old, zeros}, 2);
+}
+
+void KvCache::Layer::grow(std::int64_t new_slots) {
+  keys = larger(keys, new_slots);
+  values = larger(values, new_slots);
   slots = new_slots;
 }
 
@@ -230,7 +262,7 @@ void KvCache::reserve(int tokens) {
   for (auto& layer : state.layers) {
     const auto slots = grown(layer.placement, layer.slots, end);
     if (slots != layer.slots) {
-      layer.grow(slots, state.options.dtype);
+      layer.grow(slots);
     }
   }
   state.step_begin = state.position;
