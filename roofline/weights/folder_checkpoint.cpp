@@ -97,6 +97,13 @@ class FolderCheckpoint final : public OpenedCheckpoint {
         refuse_if_needed(*entry);
       }
     }
+    if (!packed_ && config_.contains("quantization") &&
+        config_["quantization"].is_object()) {
+      fail<CheckpointError>(
+          path_.string() + ": config.json and the tensors disagree",
+          "config.json has a \"quantization\", but no tensor is packed",
+          "Take it out of config.json, or take the quantized weights");
+    }
     return out;
   }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "roofline/base/errors.h"
 #include "roofline/weights/printable.h"
@@ -128,9 +129,44 @@ class Namer {
   void drop(const std::string& name) { tensors_.erase(name); }
 
  private:
+  /// What the checkpoint would call one of our names, learnt from the same
+  /// tensor of another layer: "" when there is none.
+  std::string own_name(const std::string& name) const {
+    const auto [layer, rest] = split_layer(name);
+    for (const auto& [other, origin] : origins_) {
+      const auto [number, same] = split_layer(other);
+      const std::string infix = fmt::format(".{}.", number);
+      const std::size_t at = origin.find(infix);
+      if (!rest.empty() && same == rest && at != std::string::npos) {
+        std::string out = origin;
+        return out.replace(at, infix.size(), fmt::format(".{}.", layer));
+      }
+    }
+    return "";
+  }
+
+  /// "layers.3.attention.q" → "3", "attention.q"; empty for other names.
+  static std::pair<std::string_view, std::string_view> split_layer(
+      std::string_view name) {
+    constexpr std::string_view kLayers = "layers.";
+    const std::size_t dot = name.find('.', kLayers.size());
+    if (name.substr(0, kLayers.size()) != kLayers ||
+        dot == std::string_view::npos) {
+      return {};
+    }
+    return {
+        name.substr(kLayers.size(), dot - kLayers.size()),
+        name.substr(dot + 1)};
+  }
+
   [[noreturn]] void fail_missing(const ExpectedTensor& wanted) const {
+    const std::string own = own_name(wanted.name);
     fail<CheckpointError>(
-        fmt::format("{} lacks the tensor {}", label_, wanted.name),
+        fmt::format(
+            "{} lacks the tensor {}",
+            label_,
+            own.empty() ? wanted.name
+                        : fmt::format("{} ({})", printable(own), wanted.name)),
         fmt::format(
             "{} asks for one of {} × {}",
             config_,

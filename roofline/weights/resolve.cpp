@@ -232,6 +232,7 @@ fs::path resolve_model(std::string_view name) {
     return bundled_model();
   }
   if (found.empty()) {
+    const std::string near = did_you_mean(name, known_names());
     fail<UserError>(
         fmt::format("There is no model {}", printable(name)),
         fmt::format(
@@ -239,8 +240,8 @@ fs::path resolve_model(std::string_view name) {
             "that name",
             models_dir().string(),
             hub_dir().string()),
-        did_you_mean(name, known_names()) +
-            " Name a GGUF file or a folder with config.json, or leave the "
+        near + (near.empty() ? "" : " ") +
+            "Name a GGUF file or a folder with config.json, or leave the "
             "model out for the bundled one");
   }
   return found;

@@ -115,7 +115,13 @@ TEST(FolderCheckpoint, AConfigThatContradictsTheTensorsIsNamedWithBoth) {
   config = tiny_config();
   config["num_hidden_layers"] = 2;
   write_folder(folder, config, tiny_shapes());
-  expect_refused<CheckpointError>(folder, {"layers.1."});
+  expect_refused<CheckpointError>(
+      folder,
+      {"model.layers.1.", "(layers.1.", "lacks"});
+  config = tiny_config();
+  config["quantization"] = {{"bits", 4}, {"group_size", 32}};
+  write_folder(folder, config, tiny_shapes());
+  expect_refused<CheckpointError>(folder, {"\"quantization\"", "packed"});
 }
 
 TEST(FolderCheckpoint, ATensorThatNobodyAsksForIsNamed) {
