@@ -6,9 +6,9 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/paths.h"
@@ -52,25 +52,68 @@ int make_durable(int fd) {
 #endif
 }
 
+bool write_all(int fd, const char* bytes, std::size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::write(fd, bytes, size);
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n <= 0) {
+      return false;
+    }
+    bytes += n;
+    size -= static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+/// Copies a whole file to a new one, durably.
+bool copy_file(int from, const fs::path& target) {
+  const int to =
+      ::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  std::vector<char> buffer(std::size_t{1} << 20);
+  off_t at = 0;
+  bool done = to >= 0;
+  while (done) {
+    const ssize_t n = ::pread(from, buffer.data(), buffer.size(), at);
+    if (n == 0) {
+      break;
+    }
+    at += n;
+    done = n > 0 && write_all(to, buffer.data(), static_cast<std::size_t>(n));
+  }
+  done = done && make_durable(to) == 0;
+  if (to >= 0) {
+    ::close(to);
+  }
+  return done;
+}
+
 }  // namespace
 
-AtomicFile::AtomicFile(const fs::path& path) : path_(path) {
+AtomicFile::AtomicFile(const fs::path& path, Naming naming)
+    : path_(path), naming_(naming) {
   const fs::path folder =
       path.has_parent_path() ? path.parent_path() : fs::path(".");
   if (!ensure_private_dir(folder)) {
     error_ = folder.string() + " can't be created";
     return;
   }
-  fd_ = open_nameless(folder);
+  if (naming_ == Naming::by_link) {
+    fd_ = open_nameless(folder);
+  }
   if (fd_ >= 0) {
     return;
   }
-  temporary_ = temporary_name(path);
-  fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  // Without a name from here on, as above, but for good.
+  naming_ = Naming::by_copy;
+  const fs::path temporary = temporary_name(path);
+  fd_ = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd_ < 0) {
     error_ = folder.string() + ": " + std::strerror(errno);
-    temporary_.clear();
+    return;
   }
+  ::unlink(temporary.c_str());
 }
 
 AtomicFile::~AtomicFile() {
@@ -79,7 +122,7 @@ AtomicFile::~AtomicFile() {
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
-      temporary_(std::exchange(other.temporary_, {})),
+      naming_(other.naming_),
       fd_(std::exchange(other.fd_, -1)),
       error_(std::move(other.error_)) {}
 
@@ -87,7 +130,7 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
   if (this != &other) {
     close();
     path_ = std::move(other.path_);
-    temporary_ = std::exchange(other.temporary_, {});
+    naming_ = other.naming_;
     fd_ = std::exchange(other.fd_, -1);
     error_ = std::move(other.error_);
   }
@@ -98,17 +141,13 @@ void AtomicFile::close() {
   if (fd_ >= 0) {
     ::close(std::exchange(fd_, -1));
   }
-  if (!temporary_.empty()) {
-    ::unlink(temporary_.c_str());
-    temporary_.clear();
-  }
 }
 
 bool AtomicFile::publish() {
   if (!is_open()) {
     return false;
   }
-  const bool done = make_durable(fd_) == 0 && give_name();
+  const bool done = give_name();
   if (!done) {
     error_ = path_.string() + ": " + std::strerror(errno);
   }
@@ -117,23 +156,25 @@ bool AtomicFile::publish() {
 }
 
 bool AtomicFile::give_name() {
-  if (temporary_.empty()) {
-    if (link_nameless(fd_, path_)) {
-      return true;
-    }
-    // A link never replaces, so the file takes a temporary name first; only a
-    // kill before the rename could leave it there, whole.
-    temporary_ = temporary_name(path_);
-    if (!link_nameless(fd_, temporary_)) {
-      temporary_.clear();
-      return false;
-    }
-  }
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  const bool by_link = naming_ == Naming::by_link;
+  if (by_link && make_durable(fd_) != 0) {
     return false;
   }
-  temporary_.clear();
-  return true;
+  if (by_link && link_nameless(fd_, path_)) {
+    return true;
+  }
+  // A link never replaces, so the file takes a temporary name first; only a
+  // kill before the rename could leave it there.
+  const fs::path temporary = temporary_name(path_);
+  const bool named = by_link && link_nameless(fd_, temporary);
+  if ((named || copy_file(fd_, temporary)) &&
+      ::rename(temporary.c_str(), path_.c_str()) == 0) {
+    return true;
+  }
+  const int reason = errno;
+  ::unlink(temporary.c_str());
+  errno = reason;
+  return false;
 }
 
 int reserve_disk(int fd, std::size_t bytes) {
@@ -159,18 +200,14 @@ void write_file_atomically(
     const fs::path& path,
     std::span<const std::byte> bytes) {
   AtomicFile file(path);
-  while (file.is_open() && !bytes.empty()) {
-    const ssize_t n = ::write(file.fd(), bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (n <= 0) {
-      fail<UserError>(
-          "Can't write " + path.string(),
-          std::strerror(errno),
-          "Free some disk space or choose another folder");
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  if (file.is_open() && !write_all(
+                            file.fd(),
+                            reinterpret_cast<const char*>(bytes.data()),
+                            bytes.size())) {
+    fail<UserError>(
+        "Can't write " + path.string(),
+        std::strerror(errno),
+        "Free some disk space or choose another folder");
   }
   if (!file.publish()) {
     fail<UserError>(

@@ -1,6 +1,6 @@
-// Files that appear whole or not at all. A file is written without a name where
-// the system can do that (nothing is left behind even when the process is
-// killed) and under a temporary name elsewhere, then published in one step.
+// Files that appear whole or not at all. A file has no name while it is
+// written, so that nothing is left behind even when the process is killed; at
+// the end it gets one in one step.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +12,19 @@ namespace roofline {
 
 class AtomicFile {
  public:
+  /// How a nameless file gets its name at the end.
+  enum class Naming {
+    by_link,  ///< the file itself; by_copy where the file system can't do that
+    by_copy,  ///< a copy under a temporary name, which is then renamed
+  };
+
   AtomicFile() = default;
   /// Opens a new file, readable and writable, in the folder of `path`. The
   /// folder is created when missing. On failure is_open() is false and error()
   /// says why.
-  explicit AtomicFile(const std::filesystem::path& path);
+  explicit AtomicFile(
+      const std::filesystem::path& path,
+      Naming naming = Naming::by_link);
   ~AtomicFile();
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&& other) noexcept;
@@ -36,7 +44,7 @@ class AtomicFile {
   bool give_name();
 
   std::filesystem::path path_;
-  std::filesystem::path temporary_;  ///< empty while the file has no name
+  Naming naming_ = Naming::by_link;
   int fd_ = -1;
   std::string error_;
 };

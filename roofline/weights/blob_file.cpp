@@ -1,11 +1,13 @@
 #include "roofline/weights/blob_file.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -72,33 +74,33 @@ class HeaderReader {
   std::string_view bytes_;
 };
 
-/// Removes the oldest cached files beyond the limit, and what a killed process
-/// may have left where files can't be nameless.
+/// Whether "NAME.PID.N.tmp" was left by a process that is gone.
+bool is_orphan(const fs::path& file) {
+  const std::string pid = file.stem().stem().extension().string();
+  if (file.extension() != ".tmp" || pid.size() < 2) {
+    return false;
+  }
+  const long number = std::strtol(pid.c_str() + 1, nullptr, 10);
+  return number > 0 && ::kill(static_cast<pid_t>(number), 0) != 0 &&
+         errno == ESRCH;
+}
+
+/// Removes the oldest cached files beyond the limit, and what processes left
+/// that were killed while they named a file.
 void prune(const fs::path& folder, const fs::path& keep) {
-  struct Old {
-    fs::file_time_type time;
-    fs::path path;
-  };
-  std::vector<Old> files;
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
   std::error_code error;
-  const auto now = fs::file_time_type::clock::now();
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const auto time = fs::last_write_time(entry.path(), error);
-    if (error || entry.path() == keep) {
-      continue;
-    }
-    const auto extension = entry.path().extension();
-    if (extension == ".blobs") {
-      files.push_back({time, entry.path()});
-    } else if (extension == ".tmp" && now - time > std::chrono::hours(24)) {
+    if (is_orphan(entry.path())) {
       fs::remove(entry.path(), error);
+    } else if (entry.path().extension() == ".blobs" && entry.path() != keep) {
+      files.emplace_back(time, entry.path());
     }
   }
-  std::sort(files.begin(), files.end(), [](const Old& a, const Old& b) {
-    return a.time > b.time;
-  });
+  std::sort(files.rbegin(), files.rend());
   for (std::size_t i = kMostCachedFiles - 1; i < files.size(); ++i) {
-    fs::remove(files[i].path, error);
+    fs::remove(files[i].second, error);
   }
 }
 

@@ -64,6 +64,34 @@ TEST_F(AtomicFileTest, AnOlderFileIsReplaced) {
   EXPECT_EQ(files(), 1u);
 }
 
+TEST_F(AtomicFileTest, WithoutLinksACopyIsPublished) {
+  {
+    AtomicFile file(folder_ / "a", AtomicFile::Naming::by_copy);
+    ASSERT_TRUE(file.is_open()) << file.error();
+    EXPECT_EQ(files(), 0u);
+    const std::string text(3000000, 'x');
+    ASSERT_EQ(::write(file.fd(), text.data(), text.size()), 3000000);
+    ASSERT_TRUE(file.publish()) << file.error();
+    EXPECT_EQ(read(folder_ / "a"), text);
+  }
+  AtomicFile second(folder_ / "a", AtomicFile::Naming::by_copy);
+  ASSERT_EQ(::write(second.fd(), "new", 3), 3);
+  ASSERT_TRUE(second.publish()) << second.error();
+  EXPECT_EQ(read(folder_ / "a"), "new");
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(AtomicFileTest, AFileThatCannotBeNamedLeavesNothing) {
+  fs::create_directories(folder_ / "a" / "in the way");
+  for (auto naming :
+       {AtomicFile::Naming::by_link, AtomicFile::Naming::by_copy}) {
+    AtomicFile file(folder_ / "a", naming);
+    EXPECT_FALSE(file.publish());
+    EXPECT_NE(file.error().find((folder_ / "a").string()), std::string::npos);
+  }
+  EXPECT_EQ(files(), 1u);
+}
+
 TEST_F(AtomicFileTest, AnEmptyFileIsAFileToo) {
   write_file_atomically(folder_ / "a", {});
   EXPECT_TRUE(fs::exists(folder_ / "a"));
