@@ -24,6 +24,12 @@ class Tokenize(TinyModel):
         out = self.succeed("tokenize", self.model, input="A\n").splitlines()
         self.assertEqual([line.split()[0] for line in out], ["65", "10"])
 
+    def test_a_file_with_only_a_vocabulary_is_enough(self):
+        for name in ["config.json", "model.safetensors"]:
+            (self.model / name).unlink()
+        out = self.succeed("tokenize", self.model, "--ids", input="Hi")
+        self.assertEqual(out, "72 105\n")
+
     def test_empty_input_has_no_ids(self):
         out = self.succeed("tokenize", self.model, "--ids", "--no-special")
         self.assertEqual(out, "\n")
