@@ -1,6 +1,7 @@
 #include "roofline/model/decoder.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #include <mlx/device.h>
@@ -27,12 +28,19 @@ mx::Device pick_device(const ModelOptions& options) {
   return cpu ? mx::Device::cpu : mx::Device::gpu;
 }
 
+/// MLX multiplies float32 matrices with 10-bit mantissas on NVIDIA unless told
+/// otherwise; it reads this once, at its first product.
+void ask_for_whole_floats() { ::setenv("MLX_ENABLE_TF32", "0", 1); }
+
 }  // namespace
 
 std::unique_ptr<Decoder> Decoder::load(
     const Checkpoint& checkpoint,
     const ModelOptions& options) {
   const auto device = pick_device(options);
+  if (options.exact) {
+    ask_for_whole_floats();
+  }
   mx::set_default_device(device);
   if (device == mx::Device::cpu && !options.graph_on_cpu) {
     return load_cpu_decoder(checkpoint, options);

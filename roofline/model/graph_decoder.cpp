@@ -209,11 +209,12 @@ std::size_t GraphDecoder::step_weight_bytes() const {
   return sum;
 }
 
-/// Compiles the kernels of a prefill and of a decode step.
+/// Compiles the kernels of a long prompt, of a short one and of a decode step:
+/// products of many, few and one row are different kernels.
 void GraphDecoder::warm_up() {
-  const std::vector<std::int32_t> tokens(8, 0);
+  const std::vector<std::int32_t> tokens(64, 0);
   auto cache = make_cache({});
-  for (const auto count : {std::size_t{8}, std::size_t{1}}) {
+  for (const auto count : {tokens.size(), std::size_t{8}, std::size_t{1}}) {
     const Slice slice{
         cache.get(),
         std::span(tokens).first(count),
