@@ -188,7 +188,8 @@ void Run::prefill(std::span<const std::int32_t> prompt) {
   if (on_gpu()) {
     mx::clear_cache();
   }
-  result_.stats.prefill_seconds = seconds_since(start_);
+  // Of a prompt that was cut short there is no speed to tell.
+  result_.stats.prefill_seconds = logits_ ? seconds_since(start_) : 0;
 }
 
 Sample Run::draw() {

@@ -44,10 +44,10 @@ enum class FinishReason { stop_token, stop_string, length, cancelled };
 
 struct GenerateStats {
   int prompt_tokens = 0;
-  int cached_tokens = 0;     ///< of the prompt, found in the cache
-  int dropped_tokens = 0;    ///< of the prompt, left out because it rolled
-  int generated_tokens = 0;  ///< without a stop token
-  double prefill_seconds = 0;
+  int cached_tokens = 0;       ///< of the prompt, found in the cache
+  int dropped_tokens = 0;      ///< of the prompt, left out because it rolled
+  int generated_tokens = 0;    ///< without a stop token
+  double prefill_seconds = 0;  ///< 0 when the prompt was cancelled
   double first_token_seconds = 0;  ///< from the call to the first token
   double decode_seconds = 0;       ///< from the first token to the last
   /// 0 when nothing was measured.

@@ -28,15 +28,15 @@ using Clock = std::chrono::steady_clock;
 // What is read at a time. Where a cache can be emptied by hand this is all the
 // memory that is needed; elsewhere kWindows of them are read in turn, more than
 // a last-level cache holds.
-constexpr std::size_t kWindow = std::size_t{32} << 20;
+constexpr std::size_t kWindow = std::size_t{16} << 20;
 #ifdef __SSE2__
 constexpr std::size_t kWindows = 1;
 #else
-constexpr std::size_t kWindows = 8;
+constexpr std::size_t kWindows = 16;
 #endif
 // What a thread takes at a time: short enough that all end together.
 constexpr std::size_t kPiece = std::size_t{512} << 10;
-constexpr int kReadings = 32;
+constexpr int kReadings = 48;
 // Nothing is begun after this, however slow the machine is just now.
 constexpr double kEnoughSeconds = 0.4;
 constexpr int kGpuPasses = 4;

@@ -14,7 +14,7 @@ struct Bandwidth {
 };
 
 /// Reads with all of the pool's threads what lies in no cache, in less than
-/// half a second and with 32 MB of memory (256 MB where a program can't empty
+/// half a second and with 16 MB of memory (256 MB where a program can't empty
 /// the caches).
 Bandwidth measure_read_bandwidth(ThreadPool& pool);
 

@@ -24,7 +24,7 @@ struct MachineProfile {
 /// The kept profile for this processor and thread count, or none (also when
 /// the file that keeps them is broken).
 std::optional<MachineProfile> load_machine_profile(int threads);
-/// Measures (well under a second) and keeps the profile. Holds some 32 MB
+/// Measures (well under a second) and keeps the profile. Holds some 16 MB
 /// of memory meanwhile.
 MachineProfile measure_machine(int threads);
 /// Kept, else measured.

@@ -15,6 +15,9 @@ namespace {
 namespace mx = mlx::core;
 
 std::string seconds_text(double seconds) {
+  if (seconds <= 0) {
+    return "–";
+  }
   return seconds < 1 ? fmt::format("{:.0f} ms", seconds * 1e3)
                      : fmt::format("{:.2f} s", seconds);
 }

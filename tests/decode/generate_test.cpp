@@ -231,6 +231,7 @@ TEST(Generator, StopsBetweenTheChunksOfAPrompt) {
   const auto result = generator.run(Ids(100, 'a'), options, {}, &cancel);
   EXPECT_EQ(result.finish, FinishReason::cancelled);
   EXPECT_EQ(decoder.calls.size(), 1u);
+  EXPECT_EQ(result.stats.prefill_tokens_per_second(), 0.0);
   // What ran is kept for the next try.
   cancel = false;
   decoder.on_forward = {};

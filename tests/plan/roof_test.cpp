@@ -74,6 +74,13 @@ TEST(TruthLine, SaysTheRoofButNoShareWhenNothingWasDecoded) {
   EXPECT_TRUE(line.json()["share_of_roof"].is_null());
 }
 
+TEST(TruthLine, SaysADashForWhatNeverHappened) {
+  TruthLine line = some_line();
+  line.first_token_seconds = 0;
+  line.prefill_tokens_per_second = 0;
+  EXPECT_NE(line.text().find("first token – · prefill – ·"), std::string::npos);
+}
+
 TEST(TruthLine, GivesTheSameFiguresAsJson) {
   const auto json = some_line().json();
   EXPECT_DOUBLE_EQ(json["load_seconds"], 0.25);
