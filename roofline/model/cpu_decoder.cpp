@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/cpu_features.h"
@@ -60,6 +61,7 @@ class CpuDecoder : public Decoder {
   CpuRopes ropes_;
 };
 
+/// Refuses what can't be run before any cache has moved.
 void CpuDecoder::check(std::span<const Slice> slices) const {
   for (const Slice& slice : slices) {
     if (slice.tokens.empty() || !slice.cache) {
@@ -67,6 +69,22 @@ void CpuDecoder::check(std::span<const Slice> slices) const {
           "forward: a slice without tokens or cache",
           "each slice appends at least one token to its cache",
           "Leave empty slices out");
+    }
+    const auto same_cache = [&](const Slice& other) {
+      return other.cache == slice.cache;
+    };
+    if (std::count_if(slices.begin(), slices.end(), same_cache) > 1) {
+      fail<BugError>(
+          "forward: one cache in two slices",
+          "a step appends once to each cache",
+          "Join the slices' tokens");
+    }
+    const auto most = static_cast<std::size_t>(slice.cache->options().max_chunk);
+    if (slice.tokens.size() > most) {
+      fail<BugError>(
+          fmt::format("forward: a slice of {} tokens", slice.tokens.size()),
+          fmt::format("its cache was made for chunks of at most {}", most),
+          "Cut the tokens into chunks");
     }
     for (const std::int32_t id : slice.tokens) {
       if (id < 0 || id >= spec_.vocab) {
@@ -83,6 +101,9 @@ mx::array CpuDecoder::forward(
     std::span<const Slice> slices,
     std::int64_t context_tokens) {
   check(slices);
+  if (slices.empty()) {
+    return mx::zeros({0, spec_.vocab}, mx::float32);
+  }
   DecoderStepArgs args;
   // The model lives in the weights and keeps them alive.
   args.model = {weights_, &weights_->model()};
