@@ -72,6 +72,8 @@ typedef struct rb_parts {
   int64_t unknown;      /* id of the unknown token, or -1 */
   int32_t byte_fallback;
   int32_t ignore_merges;
+  /* one space goes before a text that begins with no special token */
+  int32_t space_in_front;
   rb_view normalizer;
   rb_view pre_tokenizer;
 } rb_parts;

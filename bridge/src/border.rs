@@ -135,6 +135,15 @@ pub unsafe fn guard(error: *mut Buffer, body: impl FnOnce() -> Outcome<()>) -> i
     failure.status as i32
 }
 
+/// Runs a crate's reader on foreign data; a panic means that the data is broken.
+pub fn reading<T>(body: impl FnOnce() -> T) -> Outcome<T> {
+    panic::catch_unwind(AssertUnwindSafe(body)).map_err(|_| {
+        let words = PANIC_TEXT.with(|slot| slot.take());
+        // The first line is a place in the crate's source.
+        Failure::broken(words.split_once('\n').map_or("", |(_, reason)| reason))
+    })
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn rb_buffer_free(buffer: Buffer) {
     if !buffer.data.is_null() {

@@ -1,6 +1,6 @@
 //! Tokenizers: from a tokenizer.json, or from a vocabulary given as arrays.
 
-use crate::border::{guard, Buffer, Failure, Ids, Outcome, View};
+use crate::border::{guard, reading, Buffer, Failure, Ids, Outcome, View};
 use ahash::AHashMap;
 use std::slice;
 use std::str::FromStr;
@@ -24,6 +24,28 @@ pub struct Tokenizer {
     inner: Inner,
     /// One more than the highest id.
     size: u32,
+    space_in_front: bool,
+}
+
+impl Tokenizer {
+    fn encode(&self, text: &str, add_special: bool) -> Outcome<Ids> {
+        let opens_special = || {
+            let added = self.inner.get_added_vocabulary();
+            let tokens = added.get_added_tokens_decoder().values();
+            tokens
+                .filter(|token| token.special)
+                .any(|token| text.starts_with(&token.content))
+        };
+        let spaced = self.space_in_front && !text.is_empty() && !opens_special();
+        let encoding = if spaced {
+            self.inner.encode_fast(format!(" {text}"), add_special)
+        } else {
+            self.inner.encode_fast(text, add_special)
+        };
+        encoding
+            .map(|encoding| Ids::from_slice(encoding.get_ids()))
+            .map_err(Failure::broken)
+    }
 }
 
 /// `count` strings packed in one text: string i ends at `ends[i]` and starts
@@ -67,6 +89,7 @@ pub struct Parts {
     unknown: i64,
     byte_fallback: i32,
     ignore_merges: i32,
+    space_in_front: i32,
     normalizer: View,
     pre_tokenizer: View,
 }
@@ -233,11 +256,14 @@ unsafe fn from_parts(parts: &Parts) -> Outcome<Tokenizer> {
     Ok(Tokenizer {
         inner,
         size: tokens.len() as u32,
+        space_in_front: parts.space_in_front != 0,
     })
 }
 
 fn from_json(json: &str) -> Outcome<Tokenizer> {
-    let inner = tokenizers::Tokenizer::from_str(json)
+    // The crate's own messages don't tell broken JSON from a missing part.
+    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(Failure::broken)?;
+    let inner = reading(|| tokenizers::Tokenizer::from_str(json))?
         .map_err(Failure::broken)?
         .into_inner();
     let model = inner.get_model();
@@ -249,7 +275,11 @@ fn from_json(json: &str) -> Outcome<Tokenizer> {
         .max()
         .unwrap_or(0)
         .max(last_of_model);
-    Ok(Tokenizer { inner, size })
+    Ok(Tokenizer {
+        inner,
+        size,
+        space_in_front: false,
+    })
 }
 
 #[no_mangle]
@@ -295,11 +325,7 @@ pub unsafe extern "C" fn rb_tokenizer_encode(
     error: *mut Buffer,
 ) -> i32 {
     guard(error, || {
-        let encoding = (*tokenizer)
-            .inner
-            .encode_fast(text.text()?, add_special != 0)
-            .map_err(Failure::broken)?;
-        out.write(Ids::from_slice(encoding.get_ids()));
+        out.write((*tokenizer).encode(text.text()?, add_special != 0)?);
         Ok(())
     })
 }

@@ -172,6 +172,7 @@ TokenizerHandle build_tokenizer(
       parts.unknown,
       parts.byte_fallback,
       parts.ignore_merges,
+      parts.space_in_front,
       view_of(parts.normalizer),
       view_of(parts.pre_tokenizer)};
   rb_tokenizer* handle = nullptr;

@@ -78,6 +78,7 @@ struct TokenizerParts {
   std::int64_t unknown = -1;
   bool byte_fallback = false;
   bool ignore_merges = false;
+  bool space_in_front = false;
   std::string normalizer;  ///< JSON as in a tokenizer.json, or empty
   std::string pre_tokenizer;
 };

@@ -143,7 +143,7 @@ std::string marking_normalizer(bool prefix, const ScoredOptions& options) {
          {"pattern", {{"Regex", " {2,}"}}},
          {"content", " "}});
   }
-  if (prefix) {
+  if (prefix && !options.prefix_once) {
     steps.push_back({{"type", "Prepend"}, {"prepend", "▁"}});
   }
   steps.push_back(
@@ -172,6 +172,7 @@ std::unique_ptr<CrateTokenizer> from_scores(
   parts.unknown = spec.unknown.value_or(-1);
   parts.byte_fallback = options.byte_fallback;
   parts.normalizer = marking_normalizer(prefix, options);
+  parts.space_in_front = prefix && options.prefix_once;
   return std::make_unique<CrateTokenizer>(
       build_tokenizer(parts, options.source),
       marked_space_rules(prefix),

@@ -27,6 +27,9 @@ struct ScoredOptions {
   /// White space is trimmed, and runs of it become one space.
   bool collapse_spaces = false;
   bool byte_fallback = true;
+  /// The space in front is put before the text only, not before every stretch
+  /// between special tokens.
+  bool prefix_once = false;
   /// What errors call the vocabulary.
   std::string source = "The vocabulary";
 };

@@ -230,6 +230,8 @@ std::unique_ptr<Tokenizer> Tokenizer::from_sentencepiece_file(
         "Use a tokenizer.json of the same model");
   }
   model.options.unigram = model.algorithm == SentencePieceModel::kUnigram;
+  // Trimming would take a space in front away again.
+  model.options.prefix_once = !model.options.collapse_spaces;
   const TokenFiles beside(tokenizer_model.parent_path());
   beside.append_added_tokens(model.spec);
   beside.apply_frame(model.spec);

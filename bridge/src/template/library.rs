@@ -130,7 +130,8 @@ fn add(state: &State, left: Value, right: Value) -> Result<Value, Error> {
             (false, true) => Value::from_safe_string(values::text(&escaped(a)) + b),
         });
     }
-    if left.is_integer() && right.is_integer() {
+    let whole = |value: &Value| value.is_integer() || value.kind() == ValueKind::Bool;
+    if whole(&left) && whole(&right) {
         let sum = i128::try_from(left)?.checked_add(i128::try_from(right)?);
         return sum.map(small).ok_or_else(|| invalid("the sum is too large"));
     }
