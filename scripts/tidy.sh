@@ -19,5 +19,13 @@ if [ $# -eq 0 ]; then
   exit 0
 fi
 cores=$(getconf _NPROCESSORS_ONLN)
+# The wheel carries no headers of the compiler's own (stddef.h and its like).
+clang=$(command -v clang-14 || command -v clang) || {
+  echo 'tidy: clang is missing; run scripts/setup.sh --tools' >&2
+  exit 1
+}
+resources=$("$clang" -print-resource-dir)
+# Its standard error only counts what was suppressed.
 printf '%s\0' "$@" |
-  xargs -0 -n 1 -P "$cores" "$tidy" -p build/release --quiet 2>/dev/null
+  xargs -0 -n 1 -P "$cores" "$tidy" -p "${BUILD:-build/release}" --quiet \
+    --extra-arg-before="-resource-dir=$resources" 2>/dev/null
