@@ -41,7 +41,8 @@ build: $(BUILD)/build.ninja ## Build the program and the tests
 
 # Only the program: a first answer doesn't wait for the tests to compile.
 run: $(BUILD)/build.ninja ## Answer a prompt: make run PROMPT="..."
-	@$(ENV) cmake --build $(BUILD) --target roofline -- --quiet 1>&2
+	@$(ENV) cmake --build $(BUILD) --target roofline -- \
+	  $$(test -x $(BUILD)/roofline && echo --quiet) 1>&2
 	@exec $(BUILD)/roofline generate -- "$$ROOFLINE_PROMPT"
 
 test: build ## Build and run all tests
@@ -50,17 +51,21 @@ test: build ## Build and run all tests
 install: build ## Put the program under PREFIX (default /usr/local)
 	@$(ENV) cmake --install $(BUILD) --prefix "$(PREFIX)"
 
-# Sanitizers slow everything down: the tests of the layers that read files and
-# share memory between threads, all of them. leaks: MLX and the Rust runtime
-# keep what they allocate once.
-asan ubsan tsan: $(SETUP)
-	@$(ENV) scripts/sanitize.sh $@ $(TESTS)
+# LAYERS="weights base" runs those layers' tests only.
+asan: $(SETUP) ## Run the tests under the address sanitizer
+	@scripts/sanitize.sh asan $(LAYERS)
+
+ubsan: $(SETUP) ## Run the tests under the undefined sanitizer
+	@scripts/sanitize.sh ubsan $(LAYERS)
+
+tsan: $(SETUP) ## Run the tests under the thread sanitizer
+	@scripts/sanitize.sh tsan $(LAYERS)
 
 fuzz: $(SETUP) ## Run each fuzz target for FUZZ_SECONDS
 	@$(ENV) scripts/fuzz.sh $(FUZZ_SECONDS)
 
 bench: build ## Compare with the other engines, side by side
-	@$(ENV) bench/run
+	@$(ENV) "$$(roofline_find_python)" bench/compare_peers.py $(BENCH_FLAGS)
 
 .venv-tools/roofline-installed: scripts/setup.sh scripts/versions.env
 	@scripts/setup.sh --tools

@@ -1,5 +1,6 @@
 # Sourced by the Makefile and the scripts: finds cargo and a Python, also when
 # HOME isn't the folder they were installed under. Prints nothing.
+: "${HOME:=/}"
 
 roofline_find_cargo() {
   local candidate
