@@ -30,7 +30,9 @@ mx::Device pick_device(const ModelOptions& options) {
 
 /// MLX multiplies float32 matrices with 10-bit mantissas on NVIDIA unless told
 /// otherwise; it reads this once, at its first product.
-void ask_for_whole_floats() { ::setenv("MLX_ENABLE_TF32", "0", 1); }
+void ask_for_whole_floats() {
+  ::setenv("MLX_ENABLE_TF32", "0", 1);
+}
 
 }  // namespace
 

@@ -19,8 +19,8 @@ namespace roofline {
 enum class DeviceChoice { automatic, cpu, gpu };
 
 struct QuantizeChoice {
-  int bits = 4; ///< 4 or 8
-  int group_size = 64; ///< 32, 64 or 128
+  int bits = 4;         ///< 4 or 8
+  int group_size = 64;  ///< 32, 64 or 128
 };
 
 struct ModelOptions {
@@ -41,7 +41,7 @@ enum class LogitRows { last, all };
 /// One sequence's part of a forward call.
 struct Slice {
   KvCache* cache = nullptr;
-  std::span<const std::int32_t> tokens; ///< appended to the cache
+  std::span<const std::int32_t> tokens;  ///< appended to the cache
   LogitRows rows = LogitRows::last;
 };
 
@@ -57,7 +57,8 @@ class Decoder {
   /// "CPU, avx512, 2 threads": for people.
   virtual std::string device_name() const = 0;
   /// An empty cache of the type this decoder wants.
-  virtual std::unique_ptr<KvCache> make_cache(const KvOptions& options) const = 0;
+  virtual std::unique_ptr<KvCache> make_cache(
+      const KvOptions& options) const = 0;
 
   /// Runs the slices in one step and returns float32 logits [rows, vocab],
   /// slice after slice. `context_tokens`: how long each sequence will be at the
@@ -73,4 +74,4 @@ class Decoder {
   std::int64_t regime_end(std::int64_t tokens) const;
 };
 
-} // namespace roofline
+}  // namespace roofline
