@@ -111,10 +111,8 @@ fn vocabulary(tokens: &[&str]) -> AHashMap<String, u32> {
     vocab
 }
 
-fn split_merges(
-    merges: &[&str],
-    vocab: &AHashMap<String, u32>,
-) -> Outcome<Vec<(String, String)>> {
+/// The crate checks that both sides are tokens.
+fn split_merges(merges: &[&str]) -> Outcome<Vec<(String, String)>> {
     let mut pairs = Vec::with_capacity(merges.len());
     for (rank, merge) in merges.iter().enumerate() {
         // The left side may itself begin with a space.
@@ -122,18 +120,9 @@ fn split_merges(
             .char_indices()
             .skip(1)
             .find(|&(_, letter)| letter == ' ')
-            .ok_or_else(|| {
-                Failure::broken(format!("merge {rank} (\"{merge}\") is not a pair"))
-            })?
+            .ok_or_else(|| Failure::broken(format!("merge {rank} (\"{merge}\") is not a pair")))?
             .0;
         let (left, right) = (&merge[..border], &merge[border + 1..]);
-        for part in [left, right] {
-            if !vocab.contains_key(part) {
-                return Err(Failure::broken(format!(
-                    "merge {rank} (\"{merge}\") names \"{part}\", which is not a token"
-                )));
-            }
-        }
         pairs.push((left.to_string(), right.to_string()));
     }
     Ok(pairs)
@@ -187,7 +176,9 @@ fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Outcome<Option<T>> {
     if json.is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(json).map(Some).map_err(Failure::broken)
+    serde_json::from_str(json)
+        .map(Some)
+        .map_err(Failure::broken)
 }
 
 unsafe fn array<'a, T>(data: *const T, count: usize) -> &'a [T] {
@@ -214,7 +205,7 @@ unsafe fn build_model(parts: &Parts, tokens: &[&str], added: &[u8]) -> Outcome<M
     }
     let vocab = vocabulary(tokens);
     let merges = match parts.kind {
-        BPE_MERGES => split_merges(&parts.merges.collect()?, &vocab)?,
+        BPE_MERGES => split_merges(&parts.merges.collect()?)?,
         BPE_SCORES if scores.len() == tokens.len() => {
             let mergeable = |id: usize| added.get(id).is_none_or(|&kind| kind == 0);
             merges_from_scores(tokens, scores, mergeable, &vocab)
@@ -230,8 +221,7 @@ unsafe fn build_model(parts: &Parts, tokens: &[&str], added: &[u8]) -> Outcome<M
     if let Some(id) = unknown {
         builder = builder.unk_token(tokens[id].to_string());
     }
-    builder
-        .build()
+    reading(|| builder.build())?
         .map(ModelWrapper::BPE)
         .map_err(Failure::broken)
 }
@@ -364,7 +354,9 @@ pub unsafe extern "C" fn rb_tokenizer_token(
         let inner = &(*tokenizer).inner;
         let added = inner.get_added_vocabulary();
         let (text, kind) = match added.get_added_tokens_decoder().get(&id) {
-            Some(token) if token.special => (added.simple_id_to_token(id), (ADDED | SPECIAL) as i32),
+            Some(token) if token.special => {
+                (added.simple_id_to_token(id), (ADDED | SPECIAL) as i32)
+            }
             Some(_) => (added.simple_id_to_token(id), ADDED as i32),
             None => (inner.get_model().id_to_token(id), 0),
         };
@@ -402,8 +394,8 @@ pub unsafe extern "C" fn rb_tokenizer_decoder(
     error: *mut Buffer,
 ) -> i32 {
     guard(error, || {
-        let json = serde_json::to_string(&(*tokenizer).inner.get_decoder())
-            .map_err(Failure::broken)?;
+        let json =
+            serde_json::to_string(&(*tokenizer).inner.get_decoder()).map_err(Failure::broken)?;
         out.write(Buffer::from_text(json));
         Ok(())
     })

@@ -33,12 +33,8 @@ fn indent_of(value: Option<Value>) -> Result<Option<String>, Error> {
 
 /// tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)
 pub fn tojson(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Error> {
-    let [ascii, indent, separators, sorted] = Args::of(&args, named).read([
-        "ensure_ascii",
-        "indent",
-        "separators",
-        "sort_keys",
-    ])?;
+    let [ascii, indent, separators, sorted] =
+        Args::of(&args, named).read(["ensure_ascii", "indent", "separators", "sort_keys"])?;
     let indent = indent_of(indent)?;
     let separators = separators.filter(|value| !value.is_none());
     let mut style = Style {

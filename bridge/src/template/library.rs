@@ -133,7 +133,9 @@ fn add(state: &State, left: Value, right: Value) -> Result<Value, Error> {
     let whole = |value: &Value| value.is_integer() || value.kind() == ValueKind::Bool;
     if whole(&left) && whole(&right) {
         let sum = i128::try_from(left)?.checked_add(i128::try_from(right)?);
-        return sum.map(small).ok_or_else(|| invalid("the sum is too large"));
+        return sum
+            .map(small)
+            .ok_or_else(|| invalid("the sum is too large"));
     }
     if let (Some(a), Some(b)) = (as_number(&left), as_number(&right)) {
         return Ok(Value::from(a + b));
@@ -168,7 +170,9 @@ fn install_functions(environment: &mut Environment<'static>) {
     environment.add_function("joiner", |separator: Option<String>| {
         objects::joiner(separator.unwrap_or_else(|| ", ".into()))
     });
-    environment.add_function("cycler", |items: Rest<Value>| objects::cycler(items.to_vec()));
+    environment.add_function("cycler", |items: Rest<Value>| {
+        objects::cycler(items.to_vec())
+    });
 }
 
 /// dict(pairs or a dict, name=value, ...)
@@ -219,11 +223,15 @@ fn range(first: i64, second: Option<i64>, step: Option<i64>) -> Result<Value, Er
     } else {
         start.saturating_sub(stop)
     };
-    let count = u64::try_from(span).unwrap_or(0).div_ceil(step.unsigned_abs());
+    let count = u64::try_from(span)
+        .unwrap_or(0)
+        .div_ceil(step.unsigned_abs());
     if count > LONGEST_RANGE {
         return Err(invalid("range too big, maximum size for range is 100000"));
     }
-    Ok((0..count as i64).map(|i| Value::from(start + i * step)).collect())
+    Ok((0..count as i64)
+        .map(|i| Value::from(start + i * step))
+        .collect())
 }
 
 fn install_tests(environment: &mut Environment<'static>) {
@@ -258,13 +266,17 @@ fn install_text_filters(environment: &mut Environment<'static>) {
         methods::strip_text(&values::text(value), chars, true, true).to_owned()
     });
     environment.add_filter("title", |value: &Value| title(&values::text(value)));
-    environment.add_filter("wordcount", |value: &Value| word_count(&values::text(value)));
+    environment.add_filter("wordcount", |value: &Value| {
+        word_count(&values::text(value))
+    });
     environment.add_filter("center", |value: &Value, width: Option<usize>| {
         center(&values::text(value), width.unwrap_or(80))
     });
     environment.add_filter("indent", indent);
     environment.add_filter("truncate", truncate);
-    environment.add_filter("urlencode", |value: &Value| url_encode(&values::text(value)));
+    environment.add_filter("urlencode", |value: &Value| {
+        url_encode(&values::text(value))
+    });
 }
 
 /// jinja2's own rule: a capital after white space and some punctuation.
@@ -309,7 +321,11 @@ fn center(text: &str, width: usize) -> Result<String, Error> {
     }
     let missing = width.saturating_sub(text.chars().count());
     let left = missing / 2 + (missing & width & 1);
-    Ok(format!("{}{text}{}", " ".repeat(left), " ".repeat(missing - left)))
+    Ok(format!(
+        "{}{text}{}",
+        " ".repeat(left),
+        " ".repeat(missing - left)
+    ))
 }
 
 /// indent(width=4, first=False, blank=False)
@@ -331,7 +347,11 @@ fn indent(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, Err
         if index > 0 {
             out.push('\n');
         }
-        let wanted = if index == 0 { first } else { blank || !line.is_empty() };
+        let wanted = if index == 0 {
+            first
+        } else {
+            blank || !line.is_empty()
+        };
         if wanted {
             out.push_str(&unit);
         }
@@ -361,7 +381,9 @@ fn truncate(value: &Value, args: Rest<Value>, named: Kwargs) -> Result<String, E
     if kill {
         return Ok(kept + end);
     }
-    let words = kept.rsplit_once(' ').map_or(kept.as_str(), |(words, _)| words);
+    let words = kept
+        .rsplit_once(' ')
+        .map_or(kept.as_str(), |(words, _)| words);
     Ok(format!("{words}{end}"))
 }
 

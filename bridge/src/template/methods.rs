@@ -125,10 +125,7 @@ pub fn capitalize(text: &str) -> String {
     let Some(first) = letters.next() else {
         return String::new();
     };
-    first
-        .to_uppercase()
-        .collect::<String>()
-        + &letters.as_str().to_lowercase()
+    first.to_uppercase().collect::<String>() + &letters.as_str().to_lowercase()
 }
 
 pub fn strip_text<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool) -> &'a str {
@@ -136,7 +133,11 @@ pub fn strip_text<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool
         Some(chars) => chars.contains(letter),
         None => is_space(letter),
     };
-    let text = if start { text.trim_start_matches(cut) } else { text };
+    let text = if start {
+        text.trim_start_matches(cut)
+    } else {
+        text
+    };
     if end {
         text.trim_end_matches(cut)
     } else {
@@ -146,7 +147,12 @@ pub fn strip_text<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool
 
 fn strip(text: &str, method: &str, args: &[Value]) -> Outcome {
     let [chars] = Args::new(args).read(["chars"])?;
-    let kept = strip_text(text, args::text(&chars)?, method != "rstrip", method != "lstrip");
+    let kept = strip_text(
+        text,
+        args::text(&chars)?,
+        method != "rstrip",
+        method != "lstrip",
+    );
     Ok(Value::from(kept))
 }
 
@@ -256,7 +262,11 @@ fn window(text: &str, start: Option<i64>, end: Option<i64>) -> (&str, usize) {
     let count = text.chars().count() as i64;
     let clamp = |at: i64| if at < 0 { (count + at).max(0) } else { at.min(count) } as usize;
     let (start, end) = (clamp(start.unwrap_or(0)), clamp(end.unwrap_or(count)));
-    let byte = |at: usize| text.char_indices().nth(at).map_or(text.len(), |(byte, _)| byte);
+    let byte = |at: usize| {
+        text.char_indices()
+            .nth(at)
+            .map_or(text.len(), |(byte, _)| byte)
+    };
     if start >= end {
         return ("", start);
     }
@@ -335,7 +345,11 @@ fn pad(text: &str, method: &str, args: &[Value]) -> Outcome {
         return Err(invalid("the width is too large"));
     }
     let missing = width.saturating_sub(text.chars().count());
-    let fill = if method == "zfill" { "0" } else { fill.unwrap_or(" ") };
+    let fill = if method == "zfill" {
+        "0"
+    } else {
+        fill.unwrap_or(" ")
+    };
     let left = match method {
         "ljust" => 0,
         // CPython puts the odd one left only when the width is odd.

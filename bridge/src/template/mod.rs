@@ -28,7 +28,9 @@ fn describe(error: &Error) -> String {
     let place = error
         .line()
         .map_or(String::new(), |line| format!("line {line}: "));
-    let reason = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
+    let reason = error
+        .detail()
+        .map_or(String::new(), |detail| format!(": {detail}"));
     format!("{place}{}{reason}", error.kind())
 }
 
@@ -37,7 +39,10 @@ fn refusal(error: Error) -> Failure {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
         if let Some(inner) = current.downcast_ref::<Error>() {
-            if let Some(words) = inner.detail().and_then(|text| text.strip_prefix(library::RAISED)) {
+            if let Some(words) = inner
+                .detail()
+                .and_then(|text| text.strip_prefix(library::RAISED))
+            {
                 return Failure::refused(words);
             }
         }

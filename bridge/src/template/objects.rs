@@ -98,7 +98,8 @@ impl Object for Cycler {
         let at = self.at.load(Ordering::Relaxed);
         match method {
             "next" => {
-                self.at.store((at + 1) % self.items.len(), Ordering::Relaxed);
+                self.at
+                    .store((at + 1) % self.items.len(), Ordering::Relaxed);
                 Ok(self.items[at].clone())
             }
             "reset" => {

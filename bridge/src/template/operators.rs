@@ -74,12 +74,8 @@ fn parse<'a>(rest: &mut &'a str, end: Option<char>) -> Vec<Node<'a>> {
         }
         let (length, make): (usize, fn(&'a str) -> Node<'a>) = match first {
             '\'' | '"' => (literal_length(text), Node::Text),
-            _ if first.is_whitespace() => {
-                (text.len() - text.trim_start().len(), Node::Space)
-            }
-            _ if first.is_ascii_alphanumeric() || first == '_' => {
-                (word_length(text), Node::Word)
-            }
+            _ if first.is_whitespace() => (text.len() - text.trim_start().len(), Node::Space),
+            _ if first.is_ascii_alphanumeric() || first == '_' => (word_length(text), Node::Word),
             _ if LONG_SIGNS.iter().any(|sign| text.starts_with(sign)) => (2, Node::Sign),
             _ => (first.len_utf8(), Node::Sign),
         };
@@ -90,12 +86,23 @@ fn parse<'a>(rest: &mut &'a str, end: Option<char>) -> Vec<Node<'a>> {
 }
 
 const KEYWORDS: [&str; 9] = [
-    "and", "or", "not", "if", "else", "elif", "in", "for", "recursive",
+    "and",
+    "or",
+    "not",
+    "if",
+    "else",
+    "elif",
+    "in",
+    "for",
+    "recursive",
 ];
 
 fn ends_segment(nodes: &[Node], at: usize) -> bool {
     match nodes[at] {
-        Node::Sign(sign) => matches!(sign, "," | ":" | "=" | "==" | "!=" | "<" | "<=" | ">" | ">="),
+        Node::Sign(sign) => matches!(
+            sign,
+            "," | ":" | "=" | "==" | "!=" | "<" | "<=" | ">" | ">="
+        ),
         Node::Word(word) if KEYWORDS.contains(&word) => {
             // `is not x` and `is in x` are one test.
             let mut before = nodes[..at].iter().rev().filter_map(|node| match node {
@@ -130,7 +137,10 @@ fn is_binary(nodes: &[Node], at: usize) -> bool {
         .iter()
         .rev()
         .find(|node| !matches!(node, Node::Space(_)));
-    matches!(before, Some(Node::Text(_) | Node::Word(_) | Node::Group(..)))
+    matches!(
+        before,
+        Some(Node::Text(_) | Node::Word(_) | Node::Group(..))
+    )
 }
 
 fn binary_signs(nodes: &[Node], wanted: &[&str]) -> Vec<usize> {
@@ -151,8 +161,7 @@ fn sign_at<'a>(nodes: &[Node<'a>], at: usize) -> &'a str {
 
 fn write_sum(nodes: &[Node], out: &mut String) {
     let signs = binary_signs(nodes, &["+", "-"]);
-    let rewritten =
-        !signs.is_empty() && signs.iter().all(|&at| sign_at(nodes, at) == "+");
+    let rewritten = !signs.is_empty() && signs.iter().all(|&at| sign_at(nodes, at) == "+");
     let mut parts = Vec::new();
     let mut start = 0;
     for &at in signs.iter().chain([&nodes.len()]) {
@@ -196,7 +205,10 @@ fn write_product(nodes: &[Node], out: &mut String) {
         nodes.iter().for_each(|node| write_node(node, &mut part));
         part
     };
-    let (left, right) = (write_all(&nodes[..signs[0]]), write_all(&nodes[signs[0] + 1..]));
+    let (left, right) = (
+        write_all(&nodes[..signs[0]]),
+        write_all(&nodes[signs[0] + 1..]),
+    );
     out.push_str(&format!(" (({})|{FORMAT}({})) ", left.trim(), right.trim()));
 }
 

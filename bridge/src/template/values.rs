@@ -22,9 +22,7 @@ pub fn from_json(json: Json) -> Value {
             _ => Value::from(number.as_f64().unwrap_or(f64::NAN)),
         },
         Json::String(text) => Value::from(text),
-        Json::Array(items) => {
-            Value::from_object(List(items.into_iter().map(from_json).collect()))
-        }
+        Json::Array(items) => Value::from_object(List(items.into_iter().map(from_json).collect())),
         Json::Object(fields) => Value::from_object(Dict(
             fields
                 .into_iter()
@@ -52,7 +50,11 @@ impl Object for Dict {
             return BoundMethod::of(self, name);
         }
         if let Some(name) = key.strip_prefix(ITEM_FIRST) {
-            return self.0.get(name).cloned().or_else(|| BoundMethod::of(self, name));
+            return self
+                .0
+                .get(name)
+                .cloned()
+                .or_else(|| BoundMethod::of(self, name));
         }
         self.0.get(key).cloned()
     }
@@ -228,9 +230,16 @@ fn quote(text: &str, out: &mut String) {
                 let _ = write!(out, "\\x{:02x}", letter as u32);
             }
             // Separators and invisible marks that Python doesn't print either.
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' | '\u{1680}'
-            | '\u{feff}' | '\u{e000}'..='\u{f8ff}' => {
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2000}'..='\u{200a}'
+            | '\u{202f}'
+            | '\u{205f}'
+            | '\u{3000}'
+            | '\u{1680}'
+            | '\u{feff}'
+            | '\u{e000}'..='\u{f8ff}' => {
                 let _ = write!(out, "\\u{:04x}", letter as u32);
             }
             _ => out.push(letter),
