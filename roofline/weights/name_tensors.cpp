@@ -105,6 +105,14 @@ class Namer {
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
 
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& [name, tensor] : tensors_) {
+      out.push_back(name);
+    }
+    return out;
+  }
+
   /// Moves out what the spec asks for, checked.
   std::vector<Tensor> take(const std::vector<ExpectedTensor>& expected) {
     std::vector<Tensor> out;
@@ -230,7 +238,9 @@ std::vector<Tensor> name_tensors(
   for (const Tensor& source : sources) {
     namer.add(source, style);
   }
-  if (tie == TieFlag::by_tensors) {
+  if (style == NameStyle::gguf) {
+    settle_by_tensors(spec, namer.names());
+  } else if (tie == TieFlag::by_tensors) {
     spec.tied_embeddings = !namer.has("head");
   }
   if (spec.tied_embeddings) {

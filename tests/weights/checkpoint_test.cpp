@@ -244,6 +244,19 @@ TEST(GgufCheckpoint, AHeadOfItsOwnUntiesTheEmbeddings) {
   EXPECT_NE(model->find("head"), nullptr);
 }
 
+TEST(GgufCheckpoint, BiasesAreUsedWhereTheyAre) {
+  TempFolder folder;
+  GgufBuilder builder = tiny_gguf_metadata();
+  add_gguf_tensors(builder, tiny_gguf_shapes());
+  builder.tensor("blk.0.attn_q.bias", {kDim}, 0, ramp(1, kDim));
+  builder.tensor("blk.0.attn_k.bias", {kKvDim}, 0, ramp(1, kKvDim));
+  builder.tensor("blk.0.attn_v.bias", {kKvDim}, 0, ramp(1, kKvDim));
+  const auto model = Checkpoint::open(folder.write("a.gguf", builder.build()));
+  EXPECT_TRUE(model->spec().layers[0].attention.qkv_bias);
+  EXPECT_FALSE(model->spec().layers[0].attention.output_bias);
+  EXPECT_NE(model->find("layers.0.attention.k.bias"), nullptr);
+}
+
 TEST(GgufCheckpoint, RopeFactorsReachTheSpec) {
   TempFolder folder;
   GgufBuilder plain = tiny_gguf_metadata();
