@@ -4,9 +4,9 @@
 // neighbours disturb less.
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,7 +27,7 @@ double processor_seconds() {
 
 struct Sample {
   double tokens_per_second = 0;
-  double processor_ms = 0; ///< a token, all threads together
+  double processor_ms = 0;  ///< a token, all threads together
 };
 
 double seconds_since(Clock::time_point start) {
@@ -36,8 +36,8 @@ double seconds_since(Clock::time_point start) {
 
 struct Case {
   const char* name;
-  int depth; ///< tokens in the cache before the clock starts
-  int prefill; ///< tokens in one step; 0: decode one by one
+  int depth;    ///< tokens in the cache before the clock starts
+  int prefill;  ///< tokens in one step; 0: decode one by one
   int tokens;
 };
 
@@ -68,7 +68,7 @@ Sample measure(Decoder& decoder, const Case& each) {
       1e3 * (processor_seconds() - processor) / each.tokens};
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {

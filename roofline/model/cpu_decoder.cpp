@@ -29,9 +29,7 @@ class CpuDecoder : public Decoder {
         scratch_(std::make_shared<StepScratch>()),
         ropes_(spec_) {}
 
-  const ModelSpec& spec() const override {
-    return spec_;
-  }
+  const ModelSpec& spec() const override { return spec_; }
   std::string device_name() const override {
     return fmt::format(
         "CPU, {}, {} thread{}",
@@ -79,7 +77,8 @@ void CpuDecoder::check(std::span<const Slice> slices) const {
           "a step appends once to each cache",
           "Join the slices' tokens");
     }
-    const auto most = static_cast<std::size_t>(slice.cache->options().max_chunk);
+    const auto most =
+        static_cast<std::size_t>(slice.cache->options().max_chunk);
     if (slice.tokens.size() > most) {
       fail<BugError>(
           fmt::format("forward: a slice of {} tokens", slice.tokens.size()),
@@ -119,8 +118,7 @@ mx::array CpuDecoder::forward(
     for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
       step.layers.push_back(slice.cache->view(static_cast<int>(i)));
     }
-    step.regimes =
-        ropes_.at(std::max(context_tokens, slice.cache->position()));
+    step.regimes = ropes_.at(std::max(context_tokens, slice.cache->position()));
     ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
     args.slices.push_back(std::move(step));
   }
@@ -131,7 +129,7 @@ mx::array CpuDecoder::forward(
   return logits;
 }
 
-} // namespace
+}  // namespace
 
 std::unique_ptr<Decoder> load_cpu_decoder(
     const Checkpoint& checkpoint,
@@ -139,4 +137,4 @@ std::unique_ptr<Decoder> load_cpu_decoder(
   return std::make_unique<CpuDecoder>(checkpoint, options);
 }
 
-} // namespace roofline
+}  // namespace roofline

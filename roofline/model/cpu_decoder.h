@@ -14,4 +14,4 @@ std::unique_ptr<Decoder> load_cpu_decoder(
     const Checkpoint& checkpoint,
     const ModelOptions& options);
 
-} // namespace roofline
+}  // namespace roofline

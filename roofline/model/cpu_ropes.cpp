@@ -11,7 +11,7 @@ namespace {
 
 bool same(const RopeRegime& a, const RopeRegime& b) {
   return a.frequencies == b.frequencies && a.magnitude == b.magnitude &&
-      a.max_tokens == b.max_tokens;
+         a.max_tokens == b.max_tokens;
 }
 
 bool same(
@@ -21,13 +21,13 @@ bool same(
     return a.has_value() == b.has_value();
   }
   return a->theta == b->theta && a->factor == b->factor &&
-      a->max_tokens == b->max_tokens;
+         a->max_tokens == b->max_tokens;
 }
 
 bool same(const RopeSpec& a, const RopeSpec& b) {
   return a.rotated_dims == b.rotated_dims && a.layout == b.layout &&
-      same(a.dynamic, b.dynamic) &&
-      std::equal(
+         same(a.dynamic, b.dynamic) &&
+         std::equal(
              a.regimes.begin(),
              a.regimes.end(),
              b.regimes.begin(),
@@ -37,15 +37,16 @@ bool same(const RopeSpec& a, const RopeSpec& b) {
              });
 }
 
-} // namespace
+}  // namespace
 
 CpuRopes::CpuRopes(const ModelSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
     const auto& rope = layer.attention.rope;
-    const bool known = !rope ||
+    const bool known =
+        !rope ||
         std::any_of(ropes_.begin(), ropes_.end(), [&](const RopeSpec& other) {
-                         return same(other, *rope);
-                       });
+          return same(other, *rope);
+        });
     if (!known) {
       ropes_.push_back(*rope);
     }
@@ -82,4 +83,4 @@ bool CpuRopes::varies() const {
   });
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -15,9 +15,7 @@ class CpuRopes {
   explicit CpuRopes(const ModelSpec& spec);
 
   /// In the order of their first layer.
-  const std::vector<RopeSpec>& all() const {
-    return ropes_;
-  }
+  const std::vector<RopeSpec>& all() const { return ropes_; }
   /// Throws BugError for a rope that no layer has.
   int index_of(const RopeSpec& rope) const;
 
@@ -31,4 +29,4 @@ class CpuRopes {
   std::shared_ptr<const std::vector<RopeRegime>> current_;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -38,9 +38,14 @@ void check_shapes(const Checkpoint& checkpoint) {
     if (tensor.rows != expected.rows || tensor.cols != expected.cols) {
       fail<CheckpointError>(
           fmt::format(
-              "{} has shape [{}, {}]", tensor.name, tensor.rows, tensor.cols),
+              "{} has shape [{}, {}]",
+              tensor.name,
+              tensor.rows,
+              tensor.cols),
           fmt::format(
-              "the config asks for [{}, {}]", expected.rows, expected.cols),
+              "the config asks for [{}, {}]",
+              expected.rows,
+              expected.cols),
           "Check that the config belongs to these weights.");
     }
   }
@@ -193,7 +198,7 @@ std::size_t linear_bytes(const StepLinear& linear) {
   return sum;
 }
 
-} // namespace
+}  // namespace
 
 std::shared_ptr<const CpuWeights> CpuWeights::load(
     const Checkpoint& checkpoint,
@@ -207,18 +212,18 @@ std::size_t CpuWeights::step_bytes() const {
   std::size_t sum = linear_bytes(model_.head) + norm_bytes(model_.final_norm);
   for (const StepLayer& layer : model_.layers) {
     sum += norm_bytes(layer.attention_norm) +
-        norm_bytes(layer.attention_post_norm) +
-        norm_bytes(layer.feed_forward_norm) +
-        norm_bytes(layer.feed_forward_post_norm) +
-        norm_bytes(layer.attention.q_norm) +
-        norm_bytes(layer.attention.k_norm);
+           norm_bytes(layer.attention_post_norm) +
+           norm_bytes(layer.feed_forward_norm) +
+           norm_bytes(layer.feed_forward_post_norm) +
+           norm_bytes(layer.attention.q_norm) +
+           norm_bytes(layer.attention.k_norm);
     sum += linear_bytes(layer.attention.qkv) +
-        linear_bytes(layer.attention.out) +
-        linear_bytes(layer.feed_forward.gate) +
-        linear_bytes(layer.feed_forward.up) +
-        linear_bytes(layer.feed_forward.down);
+           linear_bytes(layer.attention.out) +
+           linear_bytes(layer.feed_forward.gate) +
+           linear_bytes(layer.feed_forward.up) +
+           linear_bytes(layer.feed_forward.down);
   }
   return sum;
 }
 
-} // namespace roofline
+}  // namespace roofline

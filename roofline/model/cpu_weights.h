@@ -27,19 +27,15 @@ class CpuWeights {
       ThreadPool& pool);
   virtual ~CpuWeights() = default;
 
-  const StepModel& model() const {
-    return model_;
-  }
+  const StepModel& model() const { return model_; }
   /// Bytes of weights that one decode step reads.
   std::size_t step_bytes() const;
   /// Why the packed weights could not be kept on disk, or "".
-  const std::string& note() const {
-    return note_;
-  }
+  const std::string& note() const { return note_; }
 
  protected:
   StepModel model_;
   std::string note_;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -21,7 +21,7 @@ constexpr std::int64_t kPieceRows = 32;
 
 bool is_float(Encoding encoding) {
   return encoding == Encoding::f32 || encoding == Encoding::f16 ||
-      encoding == Encoding::bf16;
+         encoding == Encoding::bf16;
 }
 
 template <class F>
@@ -108,7 +108,8 @@ void quantize_tensor(
     const std::span<float> values = buffers.of(worker);
     decode_row(tensor, index, values);
     const std::span<std::uint8_t> own(
-        codes.data() + cols * static_cast<std::size_t>(worker), cols);
+        codes.data() + cols * static_cast<std::size_t>(worker),
+        cols);
     quantize_row(
         values,
         form,
@@ -134,7 +135,7 @@ PackedFormat format_of(AffineForm form) {
   return form.bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
 }
 
-} // namespace
+}  // namespace
 
 MatrixStore::MatrixStore(
     const Checkpoint& checkpoint,
@@ -187,8 +188,8 @@ MatrixStore::Plan MatrixStore::plan_for(const Tensor& tensor) const {
 }
 
 std::string MatrixStore::cache_key() const {
-  std::string key = fmt::format(
-      "{} layout {}", checkpoint_.fingerprint(), kLayoutVersion);
+  std::string key =
+      fmt::format("{} layout {}", checkpoint_.fingerprint(), kLayoutVersion);
   if (options_.quantize) {
     key += fmt::format(
         " quantize {} bits, groups of {}",
@@ -244,9 +245,10 @@ bool MatrixStore::map_cached(const std::string& key) {
 
 void MatrixStore::pack_all(const std::string& key) {
   const std::vector<BlobSize> sizes = blob_sizes();
-  writer_ = options_.cache_packed
-      ? std::make_unique<BlobFileWriter>(packed_cache_path(key), key, sizes)
-      : std::make_unique<BlobFileWriter>(sizes);
+  writer_ =
+      options_.cache_packed
+          ? std::make_unique<BlobFileWriter>(packed_cache_path(key), key, sizes)
+          : std::make_unique<BlobFileWriter>(sizes);
   std::byte* units = writer_->blob(kUnits).data();
   for (const auto& [name, plan] : plans_) {
     if (plan.in_place) {
@@ -284,4 +286,4 @@ PackedMatrix MatrixStore::pack_one(const Plan& plan, std::span<std::byte> out)
   return pack({&tensor, 1}, plan.format, out, pool_);
 }
 
-} // namespace roofline
+}  // namespace roofline

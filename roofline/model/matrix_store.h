@@ -33,9 +33,7 @@ class MatrixStore {
   /// Throws BugError for a name that wasn't in the list.
   const PackedMatrix& at(std::string_view name) const;
   /// Why nothing was kept on disk, or "".
-  const std::string& note() const {
-    return note_;
-  }
+  const std::string& note() const { return note_; }
 
  private:
   /// How one matrix comes into its packed form.
@@ -64,4 +62,4 @@ class MatrixStore {
   std::string note_;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -30,10 +30,10 @@ struct Case {
 
 std::string in_words(const Case& c) {
   return "heads " + std::to_string(c.heads) + "/" + std::to_string(c.kv_heads) +
-      ", dim " + std::to_string(c.head_dim) + ", tokens " +
-      std::to_string(c.tokens) + " at " + std::to_string(c.first_position) +
-      ", window " + std::to_string(c.window.value_or(0)) + ", ring " +
-      std::to_string(c.ring) + ", keep " + std::to_string(c.keep);
+         ", dim " + std::to_string(c.head_dim) + ", tokens " +
+         std::to_string(c.tokens) + " at " + std::to_string(c.first_position) +
+         ", window " + std::to_string(c.window.value_or(0)) + ", ring " +
+         std::to_string(c.ring) + ", keep " + std::to_string(c.keep);
 }
 
 /// A cache with random content and the segments of a case.
@@ -55,10 +55,12 @@ struct Cache {
       p += count;
     }
     const auto size = static_cast<std::size_t>(c.kv_heads) *
-        static_cast<std::size_t>(slots) * static_cast<std::size_t>(c.head_dim);
+                      static_cast<std::size_t>(slots) *
+                      static_cast<std::size_t>(c.head_dim);
     keys = random_floats(size, 21);
     values = random_floats(size, 22);
-    view = {type, keys.data(), values.data(), c.kv_heads, c.head_dim, slots, {}};
+    view =
+        {type, keys.data(), values.data(), c.kv_heads, c.head_dim, slots, {}};
     if (type == KvType::f16) {
       half_keys = halves(keys);
       half_values = halves(values);
@@ -88,8 +90,11 @@ struct Cache {
 };
 
 /// Attention by its definition, in double.
-std::vector<double>
-reference(const Case& c, const Cache& cache, const float* q, float scale) {
+std::vector<double> reference(
+    const Case& c,
+    const Cache& cache,
+    const float* q,
+    float scale) {
   const auto dim = static_cast<std::size_t>(c.head_dim);
   const auto width = static_cast<std::size_t>(c.heads) * dim;
   std::vector<double> out(static_cast<std::size_t>(c.tokens) * width);
@@ -97,7 +102,7 @@ reference(const Case& c, const Cache& cache, const float* q, float scale) {
   for (int t = 0; t < c.tokens; ++t) {
     for (int h = 0; h < c.heads; ++h) {
       const auto row = static_cast<std::size_t>(t) * width +
-          static_cast<std::size_t>(h) * dim;
+                       static_cast<std::size_t>(h) * dim;
       const std::int64_t query = c.first_position + t;
       std::vector<std::pair<double, const float*>> seen;
       for (const KvSegment& segment : cache.segments) {
@@ -106,8 +111,9 @@ reference(const Case& c, const Cache& cache, const float* q, float scale) {
           if (p > query || (c.window && p <= query - *c.window)) {
             continue;
           }
-          const auto at = static_cast<std::size_t>(
-                              h / group * cache.slots + segment.first_slot + i) *
+          const auto at =
+              static_cast<std::size_t>(
+                  h / group * cache.slots + segment.first_slot + i) *
               dim;
           double score = 0;
           for (std::size_t d = 0; d < dim; ++d) {
@@ -145,8 +151,8 @@ class AttentionTest : public testing::EveryIsa {
       Cache cache(c, type);
       // Rows wider than the heads, as in a stacked qkv.
       const int width = c.heads * c.head_dim;
-      const auto q = random_floats(
-          static_cast<std::size_t>(c.tokens * width), 23, 2.0f);
+      const auto q =
+          random_floats(static_cast<std::size_t>(c.tokens * width), 23, 2.0f);
       std::vector<float> out(q.size(), NAN);
       AttentionArgs args;
       args.q = q.data();
@@ -321,8 +327,8 @@ TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   for (float& key : cache.keys) {
     key *= 1e4f;
   }
-  const auto q = random_floats(
-      static_cast<std::size_t>(c.heads * c.head_dim), 24, 100.0f);
+  const auto q =
+      random_floats(static_cast<std::size_t>(c.heads * c.head_dim), 24, 100.0f);
   std::vector<float> out(q.size());
   AttentionArgs args;
   args.q = q.data();
@@ -346,5 +352,5 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(testing::runnable_isas()),
     testing::isa_test_name);
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

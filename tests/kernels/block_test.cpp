@@ -20,8 +20,8 @@ TEST(ProductGrid, CoversEveryBlockAndTokenOnce) {
     for (const int tokens : {1, 5, 16, 17, 100, 512}) {
       for (const int threads : {1, 2, 5}) {
         for (const int multiple : {1, 2}) {
-          const ProductGrid grid(
-              blocks, blocks, tokens, 576, 5760, threads, multiple);
+          const ProductGrid
+              grid(blocks, blocks, tokens, 576, 5760, threads, multiple);
           std::vector<int> seen(static_cast<std::size_t>(blocks * tokens));
           for (int i = 0; i < grid.pieces(); ++i) {
             const ProductPiece piece = grid.piece(i);
@@ -60,8 +60,9 @@ struct Dense {
 
 using Rows = std::vector<std::vector<double>>;
 
-std::vector<double>
-times(const std::vector<double>& x, const PackedMatrix& matrix) {
+std::vector<double> times(
+    const std::vector<double>& x,
+    const PackedMatrix& matrix) {
   std::vector<double> y;
   std::vector<float> row(static_cast<std::size_t>(matrix.cols));
   for (int r = 0; r < matrix.rows; ++r) {
@@ -75,8 +76,9 @@ times(const std::vector<double>& x, const PackedMatrix& matrix) {
   return y;
 }
 
-std::vector<double>
-times(const std::vector<double>& x, const StepLinear& linear) {
+std::vector<double> times(
+    const std::vector<double>& x,
+    const StepLinear& linear) {
   std::vector<double> y;
   for (const PackedMatrix& part : linear.parts) {
     const auto own = times(x, part);
@@ -100,7 +102,10 @@ TEST_P(RunLinearTest, StacksPartsOfDifferentFormatsWithTheirBias) {
   linear.bias = random_floats(107, 34);
   ThreadPool pool(3);
   const StepKernels kernels{
-      &qmm_kernels(), &dense_kernels(), &row_kernels(), true};
+      &qmm_kernels(),
+      &dense_kernels(),
+      &row_kernels(),
+      true};
   for (const int tokens : {1, 3, 16, 17, 40}) {
     const auto x = random_floats(static_cast<std::size_t>(tokens * cols), 35);
     std::vector<float> y(static_cast<std::size_t>(tokens * 107), NAN);
@@ -121,7 +126,8 @@ TEST_P(RunLinearTest, StacksPartsOfDifferentFormatsWithTheirBias) {
     EXPECT_EQ(told, 107 * tokens);
     for (int t = 0; t < tokens; ++t) {
       const std::vector<double> row(
-          x.begin() + t * cols, x.begin() + (t + 1) * cols);
+          x.begin() + t * cols,
+          x.begin() + (t + 1) * cols);
       const auto expected = times(row, linear);
       for (int i = 0; i < 107; ++i) {
         ASSERT_NEAR(
@@ -159,8 +165,7 @@ struct Tiny {
   }
 
   PackedMatrix matrix(int rows, int cols, float scale = 0.15f) {
-    matrices.push_back(
-        std::make_unique<Dense>(rows, cols, ++seed, scale));
+    matrices.push_back(std::make_unique<Dense>(rows, cols, ++seed, scale));
     return matrices.back()->view;
   }
   StepLinear linear(int rows, int cols, bool bias) {
@@ -202,8 +207,7 @@ struct Tiny {
     attention.kv_heads = kKvHeads;
     attention.head_dim = kHeadDim;
     attention.scale = 0.2f;
-    attention.qkv =
-        linear((kHeads + 2 * kKvHeads) * kHeadDim, kDim, bias);
+    attention.qkv = linear((kHeads + 2 * kKvHeads) * kHeadDim, kDim, bias);
     attention.out = linear(kDim, kHeads * kHeadDim, bias);
     layer.feed_forward.gate = linear(kHidden, kDim, bias);
     layer.feed_forward.up = linear(kHidden, kDim, bias);
@@ -244,7 +248,7 @@ double activated(Activation activation, double x) {
   if (activation == Activation::silu) {
     return x / (1 + std::exp(-x));
   }
-  return std::max(0.0, x) * std::max(0.0, x); // relu_squared
+  return std::max(0.0, x) * std::max(0.0, x);  // relu_squared
 }
 
 /// Causal attention of whole sequences; rope turns pairs (2i, 2i + 1).
@@ -280,8 +284,7 @@ Rows attended(const StepLayer& layer, const Rows& in, const RopeRegime& rope) {
         const double weight = std::exp(score * a.scale);
         total += weight;
         for (int d = 0; d < dim; ++d) {
-          sums[static_cast<std::size_t>(d)] +=
-              weight * qkv[p].data()[v_at + d];
+          sums[static_cast<std::size_t>(d)] += weight * qkv[p].data()[v_at + d];
         }
       }
       for (const double sum : sums) {
@@ -293,8 +296,9 @@ Rows attended(const StepLayer& layer, const Rows& in, const RopeRegime& rope) {
   return out;
 }
 
-std::vector<double>
-fed(const StepFeedForward& ff, const std::vector<double>& x) {
+std::vector<double> fed(
+    const StepFeedForward& ff,
+    const std::vector<double>& x) {
   const auto up = times(x, ff.up);
   const auto gate = ff.gate.parts.empty() ? up : times(x, ff.gate);
   std::vector<double> hidden;
@@ -366,8 +370,8 @@ struct TinyCache {
   TinyCache(const StepModel& model, int slots)
       : keys(model.layers.size()), values(keys.size()) {
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      keys[i].resize(static_cast<std::size_t>(
-          Tiny::kKvHeads * Tiny::kHeadDim * slots));
+      keys[i].resize(
+          static_cast<std::size_t>(Tiny::kKvHeads * Tiny::kHeadDim * slots));
       values[i].resize(keys[i].size());
       slot_count = slots;
     }
@@ -426,7 +430,8 @@ void expect_reference(const Tiny& tiny) {
       const int rows = std::min(count, 2);
       const StepSlice slice = cache.slice(count, rows, rope);
       std::vector<float> logits(
-          static_cast<std::size_t>(rows * Tiny::kVocab), NAN);
+          static_cast<std::size_t>(rows * Tiny::kVocab),
+          NAN);
       run_step(
           tiny.model,
           {ids.data() + begin, static_cast<std::size_t>(count)},
@@ -506,5 +511,5 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(testing::runnable_isas()),
     testing::isa_test_name);
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

@@ -26,9 +26,7 @@ class EveryIsa : public ::testing::TestWithParam<Isa> {
     before_ = active_isa();
     force_isa(GetParam());
   }
-  void TearDown() override {
-    force_isa(before_);
-  }
+  void TearDown() override { force_isa(before_); }
 
  private:
   Isa before_ = Isa::generic;
@@ -38,4 +36,4 @@ inline std::string isa_test_name(const ::testing::TestParamInfo<Isa>& info) {
   return std::string(isa_name(info.param));
 }
 
-} // namespace roofline::testing
+}  // namespace roofline::testing

@@ -24,9 +24,7 @@ std::vector<int> sizes() {
 
 class RowKernelsTest : public testing::EveryIsa {
  protected:
-  const RowKernels& kernels() {
-    return row_kernels();
-  }
+  const RowKernels& kernels() { return row_kernels(); }
 };
 
 void expect_near(
@@ -100,8 +98,8 @@ TEST_P(RowKernelsTest, LayerNormFollowsItsFormula) {
           (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i];
     }
     std::vector<float> out(size);
-    kernels().layer_norm(
-        x.data(), weight.data(), bias.data(), 1e-5f, n, out.data());
+    kernels()
+        .layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, n, out.data());
     const double tiny_spread = 1 / std::sqrt(variance + 1e-5);
     const double room = (8 + n / 4.0) * 0x1p-24 * (1 + 4 * tiny_spread) * 4;
     expect_near(out, expected, room, room, "n = " + std::to_string(n));
@@ -132,12 +130,14 @@ TEST_P(RowKernelsTest, RopeTurnsPairsByTheirAngle) {
           const auto b = a + static_cast<std::size_t>(split ? rotated / 2 : 1);
           const double angle =
               37.0f * regime.frequencies[static_cast<std::size_t>(i)];
-          expected[a] = 1.25 * (x[a] * std::cos(angle) - x[b] * std::sin(angle));
-          expected[b] = 1.25 * (x[b] * std::cos(angle) + x[a] * std::sin(angle));
+          expected[a] =
+              1.25 * (x[a] * std::cos(angle) - x[b] * std::sin(angle));
+          expected[b] =
+              1.25 * (x[b] * std::cos(angle) + x[a] * std::sin(angle));
         }
       }
-      kernels().rope(
-          x.data(), heads, dim, rotated, layout, cos.data(), sin.data());
+      kernels()
+          .rope(x.data(), heads, dim, rotated, layout, cos.data(), sin.data());
       expect_near(x, expected, 0, 4e-6, "dims " + std::to_string(rotated));
     }
   }
@@ -151,7 +151,7 @@ double activated(Activation activation, double x) {
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Activation::gelu_tanh:
       return 0.5 * x *
-          (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+             (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::relu:
       return std::max(0.0, x);
     case Activation::relu_squared:
@@ -237,9 +237,9 @@ TEST_P(RowKernelsTest, SumsScalesAndCaps) {
 TEST_P(RowKernelsTest, HalvesAreRoundedToNearestEven) {
   for (const int n : sizes()) {
     auto x = random_floats(static_cast<std::size_t>(n), 11, 100.0f);
-    x[0] = 70000.0f; // infinity
-    x[x.size() / 2] = 1.0f + 0x1p-11f; // a tie
-    x.back() = 3e-7f; // subnormal
+    x[0] = 70000.0f;                    // infinity
+    x[x.size() / 2] = 1.0f + 0x1p-11f;  // a tie
+    x.back() = 3e-7f;                   // subnormal
     std::vector<Half> out(x.size());
     kernels().to_half(x.data(), n, out.data());
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -254,5 +254,5 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(testing::runnable_isas()),
     testing::isa_test_name);
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

@@ -90,9 +90,7 @@ class CpuDecoderGolden : public ::testing::TestWithParam<std::string> {
     golden_ = open_golden(GetParam());
     decoder_ = load(golden_, true);
   }
-  void TearDown() override {
-    force_isa(best_isa());
-  }
+  void TearDown() override { force_isa(best_isa()); }
   void expect_golden(std::size_t chunk) {
     for (std::size_t i = 0; i < golden_.ids.size(); ++i) {
       const auto logits = chunked_logits(*decoder_, golden_.ids[i], chunk);
@@ -129,7 +127,9 @@ TEST_P(CpuDecoderGolden, GivesTheReferenceLogitsForTwoSlicesInOneStep) {
   }
   auto expected = golden_.logits[0];
   expected.insert(
-      expected.end(), golden_.logits[1].begin(), golden_.logits[1].end());
+      expected.end(),
+      golden_.logits[1].begin(),
+      golden_.logits[1].end());
   const auto logits = to_host(decoder_->forward(slices, 40));
   EXPECT_LT(max_error(logits, expected), kTolerance);
 }
@@ -147,7 +147,8 @@ TEST_P(CpuDecoderGolden, SlicesAtDifferentPlacesDoNotMix) {
       {first.get(), a.subspan(30, 10), LogitRows::all}};
   const auto logits = to_host(decoder_->forward(both, 40));
   std::vector<float> expected(
-      golden_.logits[1].end() - vocab, golden_.logits[1].end());
+      golden_.logits[1].end() - vocab,
+      golden_.logits[1].end());
   expected.insert(
       expected.end(),
       golden_.logits[0].end() - 10 * vocab,
@@ -204,8 +205,8 @@ TEST(CpuDecoder, GreedyContinuationsEqualTheReferences) {
     std::int32_t token = 0;
     // A rope whose regime depends on the length: as long as it is now.
     while (ids.size() < golden.greedy.size()) {
-      if (ids.size() >= 12 && decoder->regime_end(12) <=
-              static_cast<std::int64_t>(ids.size())) {
+      if (ids.size() >= 12 &&
+          decoder->regime_end(12) <= static_cast<std::int64_t>(ids.size())) {
         cache->clear();
         next = ids;
       }
@@ -226,7 +227,8 @@ TEST(CpuDecoder, RowsOfTheLastTokenAreTheLastOfAll) {
   const auto logits = to_host(decoder->forward({&slice, 1}));
   ASSERT_EQ(logits.size(), static_cast<std::size_t>(decoder->spec().vocab));
   const std::vector<float> expected(
-      golden.logits[0].end() - decoder->spec().vocab, golden.logits[0].end());
+      golden.logits[0].end() - decoder->spec().vocab,
+      golden.logits[0].end());
   EXPECT_LT(max_error(logits, expected), kTolerance);
 }
 
@@ -240,7 +242,8 @@ TEST(CpuDecoder, WhatCannotRunLeavesTheCacheAsItWas) {
   const std::vector<std::int32_t> fine = {1, 2};
   const auto run = [&](KvCache* second, std::vector<std::int32_t> tokens) {
     const std::vector<Slice> slices = {
-        {good.get(), fine, LogitRows::last}, {second, tokens, LogitRows::last}};
+        {good.get(), fine, LogitRows::last},
+        {second, tokens, LogitRows::last}};
     decoder->forward(slices);
   };
   EXPECT_THROW(run(bad.get(), {1, -1}), UserError);
@@ -282,10 +285,14 @@ TEST(CpuDecoder, QuantizingAtLoadShrinksTheStep) {
   const auto four = load_cpu_decoder(*golden.checkpoint, options);
   // 16 bits a weight against 8 + 1 and 4 + 1, scales and biases included.
   EXPECT_NEAR(
-      eight->step_weight_bytes(), whole->step_weight_bytes() * 9 / 16, 2000);
+      eight->step_weight_bytes(),
+      whole->step_weight_bytes() * 9 / 16,
+      2000);
   EXPECT_NEAR(
-      four->step_weight_bytes(), whole->step_weight_bytes() * 5 / 16, 2000);
+      four->step_weight_bytes(),
+      whole->step_weight_bytes() * 5 / 16,
+      2000);
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

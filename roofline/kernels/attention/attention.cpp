@@ -28,4 +28,4 @@ void attend(const AttentionArgs& args, ThreadPool& pool) {
   pool.run(plan.pieces(), piece);
 }
 
-} // namespace roofline
+}  // namespace roofline

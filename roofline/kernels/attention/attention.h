@@ -34,21 +34,21 @@ struct KvView {
 };
 
 struct AttentionArgs {
-  const float* q = nullptr; ///< [tokens, heads·head_dim], row stride q_stride
+  const float* q = nullptr;  ///< [tokens, heads·head_dim], row stride q_stride
   int q_stride = 0;
-  float* out = nullptr; ///< [tokens, heads·head_dim], row stride out_stride
+  float* out = nullptr;  ///< [tokens, heads·head_dim], row stride out_stride
   int out_stride = 0;
   int tokens = 0;
   int heads = 0;
-  std::int64_t first_position = 0; ///< of the first query; they follow on
+  std::int64_t first_position = 0;  ///< of the first query; they follow on
   float scale = 1.0f;
   std::optional<int> window_tokens;
   std::optional<float> softcap;
-  KvView kv; ///< the queries' own keys and values are already in it
+  KvView kv;  ///< the queries' own keys and values are already in it
 };
 
 /// Causal attention, cut into pieces for the pool. Reads each key and value
 /// that some query sees about once per tile of queries.
 void attend(const AttentionArgs& args, ThreadPool& pool);
 
-} // namespace roofline
+}  // namespace roofline

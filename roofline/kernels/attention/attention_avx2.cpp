@@ -6,8 +6,10 @@ namespace roofline {
 
 const AttentionKernels& attention_kernels_avx2() {
   static constexpr AttentionKernels kernels{
-      "avx2", few_rows<Vec>, many_rows<Vec>};
+      "avx2",
+      few_rows<Vec>,
+      many_rows<Vec>};
   return kernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

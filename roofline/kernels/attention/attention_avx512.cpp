@@ -6,8 +6,10 @@ namespace roofline {
 
 const AttentionKernels& attention_kernels_avx512() {
   static constexpr AttentionKernels kernels{
-      "avx512", few_rows<Vec>, many_rows<Vec>};
+      "avx512",
+      few_rows<Vec>,
+      many_rows<Vec>};
   return kernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

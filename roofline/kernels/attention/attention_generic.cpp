@@ -6,8 +6,10 @@ namespace roofline {
 
 const AttentionKernels& attention_kernels_generic() {
   static constexpr AttentionKernels kernels{
-      "generic", few_rows<Vec>, many_rows<Vec>};
+      "generic",
+      few_rows<Vec>,
+      many_rows<Vec>};
   return kernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

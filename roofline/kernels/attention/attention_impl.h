@@ -23,14 +23,14 @@ inline int padded_dims(int head_dim) {
 /// The rows of a task in scratch, and their running softmax.
 struct AttentionState {
   int rows = 0;
-  int dims = 0; ///< padded
-  float* q = nullptr; ///< [rows, dims], scaled
-  float* sums = nullptr; ///< [rows, dims]
-  float* scores = nullptr; ///< [rows, kKeyTile]
-  float* largest = nullptr; ///< [rows]
-  float* total = nullptr; ///< [rows]
-  float* keys = nullptr; ///< [dims, kKeyTile]
-  float* values = nullptr; ///< [kKeyTile, dims]
+  int dims = 0;              ///< padded
+  float* q = nullptr;        ///< [rows, dims], scaled
+  float* sums = nullptr;     ///< [rows, dims]
+  float* scores = nullptr;   ///< [rows, kKeyTile]
+  float* largest = nullptr;  ///< [rows]
+  float* total = nullptr;    ///< [rows]
+  float* keys = nullptr;     ///< [dims, kKeyTile]
+  float* values = nullptr;   ///< [kKeyTile, dims]
 };
 
 template <class V>
@@ -70,7 +70,7 @@ void load_queries(const AttentionTask& task, const AttentionState& s) {
     for (int d = 0; d < s.dims; d += V::kWidth) {
       const int left = dims - d;
       const V v = left >= V::kWidth ? V::load(from + d)
-          : left > 0                ? V::load(from + d, left)
+                  : left > 0        ? V::load(from + d, left)
                                     : zero;
       (v * scale).store(q + d);
       zero.store(sums + d);
@@ -86,8 +86,8 @@ void finish(const AttentionTask& task, const AttentionState& s) {
   for (int r = 0; r < s.rows; ++r) {
     const float* sums = s.sums + static_cast<std::int64_t>(r) * s.dims;
     float* to = task.partial
-        ? task.partial + static_cast<std::int64_t>(r) * (dims + 2)
-        : row_of<V>(task, task.args->out, task.args->out_stride, r);
+                    ? task.partial + static_cast<std::int64_t>(r) * (dims + 2)
+                    : row_of<V>(task, task.args->out, task.args->out_stride, r);
     const float factor = task.partial ? 1.0f : 1.0f / s.total[r];
     for (int d = 0; d < dims; d += V::kWidth) {
       const V v = V::load(sums + d) * V::all(factor);
@@ -196,8 +196,12 @@ void softmax_tile(
   const int padded = (count + V::kWidth - 1) / V::kWidth * V::kWidth;
   for (int r = 0; r < s.rows; ++r) {
     softmax_row<V>(
-        task, s, r, visible_keys<V>(task, r, positions, count), padded);
+        task,
+        s,
+        r,
+        visible_keys<V>(task, r, positions, count),
+        padded);
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -181,4 +181,4 @@ void few_rows(const AttentionTask& task) {
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

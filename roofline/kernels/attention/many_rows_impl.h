@@ -22,8 +22,8 @@ void tile_product(
   V acc[ROWS][VECS];
   for (int r = 0; r < ROWS; ++r) {
     for (int v = 0; v < VECS; ++v) {
-      acc[r][v] = accumulate ? V::load(c + r * ldc + v * V::kWidth)
-                             : V::all(0.0f);
+      acc[r][v] =
+          accumulate ? V::load(c + r * ldc + v * V::kWidth) : V::all(0.0f);
     }
   }
   for (int k = 0; k < depth; ++k) {
@@ -60,11 +60,17 @@ void product_rows(
   int n = 0;
   for (; n + kWide <= columns; n += kWide) {
     tile_product<V, ROWS, V::kTileVecs>(
-        a, lda, b + n, ldb, depth, c + n, ldc, accumulate);
+        a,
+        lda,
+        b + n,
+        ldb,
+        depth,
+        c + n,
+        ldc,
+        accumulate);
   }
   for (; n < columns; n += V::kWidth) {
-    tile_product<V, ROWS, 1>(
-        a, lda, b + n, ldb, depth, c + n, ldc, accumulate);
+    tile_product<V, ROWS, 1>(a, lda, b + n, ldb, depth, c + n, ldc, accumulate);
   }
 }
 
@@ -86,15 +92,39 @@ void product(
   int r = 0;
   for (; r + kRows <= rows; r += kRows) {
     product_rows<V, kRows>(
-        a + r * lda, lda, b, ldb, depth, c + r * ldc, ldc, columns, accumulate);
+        a + r * lda,
+        lda,
+        b,
+        ldb,
+        depth,
+        c + r * ldc,
+        ldc,
+        columns,
+        accumulate);
   }
   for (; r + 2 <= rows; r += 2) {
     product_rows<V, 2>(
-        a + r * lda, lda, b, ldb, depth, c + r * ldc, ldc, columns, accumulate);
+        a + r * lda,
+        lda,
+        b,
+        ldb,
+        depth,
+        c + r * ldc,
+        ldc,
+        columns,
+        accumulate);
   }
   for (; r < rows; ++r) {
     product_rows<V, 1>(
-        a + r * lda, lda, b, ldb, depth, c + r * ldc, ldc, columns, accumulate);
+        a + r * lda,
+        lda,
+        b,
+        ldb,
+        depth,
+        c + r * ldc,
+        ldc,
+        columns,
+        accumulate);
   }
 }
 
@@ -161,12 +191,13 @@ void convert_keys(const KeyTile<T>& tile, int head_dim, AttentionState& s) {
       V block[V::kWidth];
       for (int i = 0; i < V::kWidth; ++i) {
         block[i] = k + i < tile.count
-            ? load_padded<V>(tile.keys[k + i], d, head_dim)
-            : V::all(0.0f);
+                       ? load_padded<V>(tile.keys[k + i], d, head_dim)
+                       : V::all(0.0f);
       }
       transpose(block);
       for (int i = 0; i < V::kWidth; ++i) {
-        block[i].store(s.keys + static_cast<std::int64_t>(d + i) * kKeyTile + k);
+        block[i].store(
+            s.keys + static_cast<std::int64_t>(d + i) * kKeyTile + k);
       }
     }
   }
@@ -190,8 +221,7 @@ void many_rows_of(const AttentionTask& task) {
   KeyTile<T> tile;
   KeyReader<V, T> reader(task);
   while (reader.next(tile)) {
-    const int columns =
-        (tile.count + V::kWidth - 1) / V::kWidth * V::kWidth;
+    const int columns = (tile.count + V::kWidth - 1) / V::kWidth * V::kWidth;
     convert_keys<V>(tile, head_dim, s);
     product<V>(
         s.q,
@@ -230,4 +260,4 @@ void many_rows(const AttentionTask& task) {
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

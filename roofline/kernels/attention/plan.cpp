@@ -35,7 +35,7 @@ KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {
       static_cast<int>(end - begin)};
 }
 
-} // namespace
+}  // namespace
 
 std::size_t attention_scratch_floats(int rows, int head_dim) {
   const std::size_t dims = (static_cast<std::size_t>(head_dim) + 15) / 16 * 16;
@@ -78,18 +78,21 @@ void AttentionPlan::prepare(std::span<const AttentionArgs> args, int threads) {
   }
   // Late queries see most keys: the long pieces go first.
   std::stable_sort(
-      pieces_.begin(), pieces_.end(), [&](const Piece& a, const Piece& b) {
+      pieces_.begin(),
+      pieces_.end(),
+      [&](const Piece& a, const Piece& b) {
         const Tile& x = tiles_[static_cast<std::size_t>(a.tile)];
         const Tile& y = tiles_[static_cast<std::size_t>(b.tile)];
         return x.keys / x.splits > y.keys / y.splits;
       });
   scratch_.resize(std::max(
-      scratch_.size(), scratch_each_ * static_cast<std::size_t>(threads)));
+      scratch_.size(),
+      scratch_each_ * static_cast<std::size_t>(threads)));
   partials_.resize(std::max(partials_.size(), partial_floats_));
   if (groups_ > done_capacity_) {
     done_capacity_ = groups_;
-    done_ = std::make_unique<std::atomic<int>[]>(
-        static_cast<std::size_t>(groups_));
+    done_ =
+        std::make_unique<std::atomic<int>[]>(static_cast<std::size_t>(groups_));
   }
   for (int i = 0; i < groups_; ++i) {
     done_[static_cast<std::size_t>(i)].store(0, std::memory_order_relaxed);
@@ -162,7 +165,7 @@ void AttentionPlan::add_pieces(int tile_index) {
   const Tile& tile = tiles_[static_cast<std::size_t>(tile_index)];
   const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
   const std::size_t floats = static_cast<std::size_t>(tile_rows(tile)) *
-      static_cast<std::size_t>(args.kv.head_dim + 2);
+                             static_cast<std::size_t>(args.kv.head_dim + 2);
   for (int head = 0; head < args.kv.kv_heads; ++head) {
     for (int split = 0; split < tile.splits; ++split) {
       pieces_.push_back({tile_index, head, split, groups_, partial_floats_});
@@ -191,8 +194,7 @@ void AttentionPlan::run(int index, int worker) {
   task.run_count = ends_[split] - begin;
   task.scratch =
       scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
-  task.partial =
-      tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
+  task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
   if (task.rows() <= kFewRows) {
     kernels_->few_rows(task);
   } else {
@@ -217,13 +219,14 @@ void AttentionPlan::combine(const Piece& piece) {
   const std::size_t row_floats = static_cast<std::size_t>(dims + 2);
   const std::size_t block = static_cast<std::size_t>(rows) * row_floats;
   const float* first = partials_.data() + piece.partial -
-      static_cast<std::size_t>(piece.split) * block;
+                       static_cast<std::size_t>(piece.split) * block;
   for (int r = 0; r < rows; ++r) {
     const float* row = first + static_cast<std::size_t>(r) * row_floats;
     float largest = row[dims];
     for (int s = 1; s < tile.splits; ++s) {
       largest = std::max(
-          largest, row[static_cast<std::size_t>(s) * block + row_floats - 2]);
+          largest,
+          row[static_cast<std::size_t>(s) * block + row_floats - 2]);
     }
     const std::int64_t token = tile.token_begin + r / group;
     const std::int64_t head = piece.kv_head * group + r % group;
@@ -244,4 +247,4 @@ void AttentionPlan::combine(const Piece& piece) {
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -20,9 +20,7 @@ class AttentionPlan {
   /// run(). Throws BugError for heads that aren't a multiple of kv_heads.
   void prepare(std::span<const AttentionArgs> args, int threads);
   /// Pieces of work; run() each once, in any order, from any thread.
-  int pieces() const {
-    return static_cast<int>(pieces_.size());
-  }
+  int pieces() const { return static_cast<int>(pieces_.size()); }
   void run(int piece, int worker);
 
  private:
@@ -31,16 +29,16 @@ class AttentionPlan {
     int args = 0;
     int token_begin = 0;
     int token_end = 0;
-    int keys = 0; ///< that some query sees
+    int keys = 0;  ///< that some query sees
     int splits = 1;
-    int first_run = 0; ///< index into ends_ of the first split
+    int first_run = 0;  ///< index into ends_ of the first split
   };
   struct Piece {
     int tile = 0;
     int kv_head = 0;
     int split = 0;
-    int group = 0; ///< splits of one tile and head share a group
-    std::size_t partial = 0; ///< floats into partials_
+    int group = 0;            ///< splits of one tile and head share a group
+    std::size_t partial = 0;  ///< floats into partials_
   };
 
   void add_tiles(int index);
@@ -54,7 +52,7 @@ class AttentionPlan {
   std::vector<Tile> tiles_;
   std::vector<Piece> pieces_;
   std::vector<KeyRun> runs_;
-  std::vector<int> ends_; ///< per split: end of its runs in runs_
+  std::vector<int> ends_;  ///< per split: end of its runs in runs_
   std::vector<float> scratch_;
   std::size_t scratch_each_ = 0;
   std::vector<float> partials_;
@@ -64,4 +62,4 @@ class AttentionPlan {
   int done_capacity_ = 0;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -32,12 +32,8 @@ struct AttentionTask {
   /// weight: [rows, head_dim + 2].
   float* partial = nullptr;
 
-  int group() const {
-    return args->heads / args->kv.kv_heads;
-  }
-  int rows() const {
-    return (token_end - token_begin) * group();
-  }
+  int group() const { return args->heads / args->kv.kv_heads; }
+  int rows() const { return (token_end - token_begin) * group(); }
 };
 
 /// Keys that are scored at a time; a multiple of every vector width.
@@ -64,4 +60,4 @@ const AttentionKernels& attention_kernels_avx512();
 /// Floats of scratch that a task of so many rows needs.
 std::size_t attention_scratch_floats(int rows, int head_dim);
 
-} // namespace roofline
+}  // namespace roofline

@@ -45,15 +45,13 @@ class DecoderStep : public mx::UnaryPrimitive {
         "Run the model's graph there");
   }
 
-  const char* name() const override {
-    return "DecoderStep";
-  }
+  const char* name() const override { return "DecoderStep"; }
 
  private:
   std::shared_ptr<DecoderStepArgs> args_;
 };
 
-} // namespace
+}  // namespace
 
 mx::array decoder_step(const mx::array& ids, DecoderStepArgs args) {
   int rows = 0;
@@ -66,8 +64,9 @@ mx::array decoder_step(const mx::array& ids, DecoderStepArgs args) {
       {rows, vocab},
       mx::float32,
       std::make_shared<DecoderStep>(
-          mx::default_stream(mx::Device::cpu), std::move(shared)),
+          mx::default_stream(mx::Device::cpu),
+          std::move(shared)),
       {ids});
 }
 
-} // namespace roofline
+}  // namespace roofline

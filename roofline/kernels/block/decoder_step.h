@@ -18,7 +18,7 @@ struct DecoderStepArgs {
   std::shared_ptr<const StepModel> model;
   std::shared_ptr<StepScratch> scratch;
   std::vector<StepSlice> slices;
-  ThreadPool* pool = nullptr; ///< outlives the work
+  ThreadPool* pool = nullptr;  ///< outlives the work
 };
 
 /// ids: [tokens] int32, all slices' tokens in order, each in [0, vocab).
@@ -26,4 +26,4 @@ struct DecoderStepArgs {
 /// caches' views must hold until it is; it has no gradient.
 mx::array decoder_step(const mx::array& ids, DecoderStepArgs args);
 
-} // namespace roofline
+}  // namespace roofline

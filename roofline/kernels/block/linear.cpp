@@ -30,7 +30,7 @@ int round_up(int value, int multiple) {
   return ceil_div(value, multiple) * multiple;
 }
 
-} // namespace
+}  // namespace
 
 ProductGrid::ProductGrid(
     int blocks,
@@ -45,16 +45,15 @@ ProductGrid::ProductGrid(
     return;
   }
   const auto blocks_of = [&](std::size_t bytes) {
-    return static_cast<int>(
-        std::max<std::size_t>(1, bytes / std::max<std::size_t>(
-                                             1, bytes_per_block)));
+    return static_cast<int>(std::max<std::size_t>(
+        1,
+        bytes / std::max<std::size_t>(1, bytes_per_block)));
   };
   if (tokens <= kFewTokens) {
     token_step_ = tokens;
     const int even = ceil_div(all_blocks, threads * kPiecesPerThread);
-    block_step_ = threads == 1
-        ? blocks
-        : std::max(even, blocks_of(kLeastPieceBytes));
+    block_step_ =
+        threads == 1 ? blocks : std::max(even, blocks_of(kLeastPieceBytes));
   } else {
     const int fitting =
         std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
@@ -62,8 +61,8 @@ ProductGrid::ProductGrid(
     token_step_ = round_up(ceil_div(tokens, parts), kFewTokens);
     block_step_ = blocks_of(kManyTokensPieceBytes);
   }
-  block_step_ = std::min(
-      round_up(block_step_, multiple), round_up(blocks, multiple));
+  block_step_ =
+      std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
   block_pieces_ = ceil_div(blocks, block_step_);
   token_pieces_ = ceil_div(tokens, token_step_);
 }
@@ -93,8 +92,10 @@ bool StepLinear::any_quantized() const {
   });
 }
 
-PackedMatrix
-block_rows(const PackedMatrix& matrix, int block_begin, int block_end) {
+PackedMatrix block_rows(
+    const PackedMatrix& matrix,
+    int block_begin,
+    int block_end) {
   const int row_begin = block_begin * kRowBlock;
   PackedMatrix rows = matrix;
   rows.rows = std::min(matrix.rows, block_end * kRowBlock) - row_begin;
@@ -171,7 +172,7 @@ struct PartGrid {
   int first_row = 0;
 };
 
-} // namespace
+}  // namespace
 
 void run_linear(
     const StepKernels& kernels,
@@ -182,7 +183,7 @@ void run_linear(
     int ldy,
     ThreadPool& pool,
     const AfterPiece& after) {
-  constexpr std::size_t kMostParts = 3; // q, k and v
+  constexpr std::size_t kMostParts = 3;  // q, k and v
   std::array<PartGrid, kMostParts> grids;
   int pieces = 0;
   int rows = 0;
@@ -214,7 +215,7 @@ void run_linear(
     product_piece(kernels, *own.part, piece, input, to, ldy);
     const int row = own.first_row + piece.block_begin * kRowBlock;
     const int count = std::min(own.part->rows, piece.block_end * kRowBlock) -
-        piece.block_begin * kRowBlock;
+                      piece.block_begin * kRowBlock;
     if (!linear.bias.empty()) {
       for (int t = piece.token_begin; t < piece.token_end; ++t) {
         float* at_row = y + static_cast<std::ptrdiff_t>(t) * ldy + row;
@@ -228,4 +229,4 @@ void run_linear(
   pool.run(pieces, run);
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -14,7 +14,7 @@ namespace roofline {
 
 /// The activations of a product, in the forms that its weights need.
 struct StepInput {
-  const float* x = nullptr; ///< [tokens, cols]
+  const float* x = nullptr;  ///< [tokens, cols]
   QuantizedRows quantized;
 };
 
@@ -48,15 +48,9 @@ class ProductGrid {
       std::size_t bytes_per_block,
       int threads,
       int multiple = 1);
-  int pieces() const {
-    return block_pieces_ * token_pieces_;
-  }
-  int block_step() const {
-    return block_step_;
-  }
-  int token_step() const {
-    return token_step_;
-  }
+  int pieces() const { return block_pieces_ * token_pieces_; }
+  int block_step() const { return block_step_; }
+  int token_step() const { return token_step_; }
   ProductPiece piece(int index) const;
 
  private:
@@ -69,8 +63,10 @@ class ProductGrid {
 };
 
 /// Rows [16·block_begin, 16·block_end) as a matrix of their own.
-PackedMatrix
-block_rows(const PackedMatrix& matrix, int block_begin, int block_end);
+PackedMatrix block_rows(
+    const PackedMatrix& matrix,
+    int block_begin,
+    int block_end);
 
 /// Tokens [begin, end) as an input of their own.
 StepInput token_rows(const StepInput& input, int begin, int end, int cols);
@@ -100,4 +96,4 @@ void run_linear(
     ThreadPool& pool,
     const AfterPiece& after = {});
 
-} // namespace roofline
+}  // namespace roofline

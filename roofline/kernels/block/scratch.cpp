@@ -60,4 +60,4 @@ void StepScratch::State::fit(const StepModel& model, int tokens) {
 StepScratch::StepScratch() : state_(std::make_unique<State>()) {}
 StepScratch::~StepScratch() = default;
 
-} // namespace roofline
+}  // namespace roofline

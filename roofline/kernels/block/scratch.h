@@ -25,9 +25,7 @@ class AlignedBuffer {
         ::operator new(count * sizeof(T), std::align_val_t(kLine))));
     count_ = count;
   }
-  T* data() {
-    return data_.get();
-  }
+  T* data() { return data_.get(); }
 
  private:
   struct Free {
@@ -50,21 +48,21 @@ struct QuantizedBuffer {
 };
 
 struct StepScratch::State {
-  AlignedBuffer<float> x; ///< residual stream [tokens, dim]
-  AlignedBuffer<float> normed; ///< [tokens, dim]
-  AlignedBuffer<float> qkv; ///< [tokens, qkv width]
-  AlignedBuffer<float> attended; ///< [tokens, q width]
-  AlignedBuffer<float> y; ///< a sub-layer's output [tokens, dim]
-  AlignedBuffer<float> hidden; ///< [tokens, hidden], if needed in float32
+  AlignedBuffer<float> x;         ///< residual stream [tokens, dim]
+  AlignedBuffer<float> normed;    ///< [tokens, dim]
+  AlignedBuffer<float> qkv;       ///< [tokens, qkv width]
+  AlignedBuffer<float> attended;  ///< [tokens, q width]
+  AlignedBuffer<float> y;         ///< a sub-layer's output [tokens, dim]
+  AlignedBuffer<float> hidden;    ///< [tokens, hidden], if needed in float32
   QuantizedBuffer normed_codes;
   QuantizedBuffer attended_codes;
   QuantizedBuffer hidden_codes;
-  AlignedBuffer<float> tiles; ///< a worker's gate and up
-  AlignedBuffer<float> rope; ///< cosines and sines, rope after rope
+  AlignedBuffer<float> tiles;  ///< a worker's gate and up
+  AlignedBuffer<float> rope;   ///< cosines and sines, rope after rope
   std::vector<AttentionArgs> attention;
   AttentionPlan plan;
-  std::vector<int> slice_begin; ///< each slice's first token in the batch
-  std::vector<int> logit_rows; ///< tokens whose logits are asked for
+  std::vector<int> slice_begin;  ///< each slice's first token in the batch
+  std::vector<int> logit_rows;   ///< tokens whose logits are asked for
 
   /// Makes room for a step of so many tokens.
   void fit(const StepModel& model, int tokens);
@@ -73,4 +71,4 @@ struct StepScratch::State {
 /// Whether the down product reads its activations in float32, not in codes.
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff);
 
-} // namespace roofline
+}  // namespace roofline

@@ -21,19 +21,17 @@ namespace roofline {
 struct StepNorm {
   NormKind kind = NormKind::rms;
   float eps = 1e-6f;
-  std::vector<float> weight; ///< plus-one folded in; empty: all ones
-  std::vector<float> bias; ///< empty: none
+  std::vector<float> weight;  ///< plus-one folded in; empty: all ones
+  std::vector<float> bias;    ///< empty: none
 };
 
 /// y = x · wᵀ + bias. Matrices stacked by rows, each in a format of its own.
 struct StepLinear {
   std::vector<PackedMatrix> parts;
-  std::vector<float> bias; ///< [rows]; empty: none
+  std::vector<float> bias;  ///< [rows]; empty: none
 
   int rows() const;
-  int cols() const {
-    return parts.empty() ? 0 : parts.front().cols;
-  }
+  int cols() const { return parts.empty() ? 0 : parts.front().cols; }
   bool any_quantized() const;
 };
 
@@ -47,21 +45,17 @@ struct StepAttention {
   QkNorm qk_norm = QkNorm::none;
   StepNorm q_norm;
   StepNorm k_norm;
-  std::optional<int> rope; ///< index into StepModel::ropes
+  std::optional<int> rope;  ///< index into StepModel::ropes
   StepLinear qkv;
   StepLinear out;
 
-  int q_width() const {
-    return heads * head_dim;
-  }
-  int qkv_width() const {
-    return (heads + 2 * kv_heads) * head_dim;
-  }
+  int q_width() const { return heads * head_dim; }
+  int qkv_width() const { return (heads + 2 * kv_heads) * head_dim; }
 };
 
 struct StepFeedForward {
   Activation activation = Activation::silu;
-  StepLinear gate; ///< no parts: not gated
+  StepLinear gate;  ///< no parts: not gated
   StepLinear up;
   StepLinear down;
 };
@@ -120,9 +114,7 @@ class StepScratch {
   StepScratch& operator=(const StepScratch&) = delete;
 
   struct State;
-  State& state() {
-    return *state_;
-  }
+  State& state() { return *state_; }
 
  private:
   std::unique_ptr<State> state_;
@@ -139,4 +131,4 @@ void run_step(
     ThreadPool& pool,
     float* logits);
 
-} // namespace roofline
+}  // namespace roofline

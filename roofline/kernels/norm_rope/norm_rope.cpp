@@ -54,4 +54,4 @@ void fill_rope_row(
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -70,4 +70,4 @@ void fill_rope_row(
     float* cos,
     float* sin);
 
-} // namespace roofline
+}  // namespace roofline

@@ -9,4 +9,4 @@ const RowKernels& row_kernels_avx512() {
   return kernels;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -169,17 +169,21 @@ void activate(
     float* out) {
   switch (activation) {
     case Activation::silu:
-      return activate_with<V>(
-          gate, up, n, out, [](V v) { return vec_silu(v); });
+      return activate_with<V>(gate, up, n, out, [](V v) {
+        return vec_silu(v);
+      });
     case Activation::gelu:
-      return activate_with<V>(
-          gate, up, n, out, [](V v) { return vec_gelu(v); });
+      return activate_with<V>(gate, up, n, out, [](V v) {
+        return vec_gelu(v);
+      });
     case Activation::gelu_tanh:
-      return activate_with<V>(
-          gate, up, n, out, [](V v) { return vec_gelu_tanh(v); });
+      return activate_with<V>(gate, up, n, out, [](V v) {
+        return vec_gelu_tanh(v);
+      });
     case Activation::relu:
-      return activate_with<V>(
-          gate, up, n, out, [](V v) { return max(V::all(0.0f), v); });
+      return activate_with<V>(gate, up, n, out, [](V v) {
+        return max(V::all(0.0f), v);
+      });
     case Activation::relu_squared:
       return activate_with<V>(gate, up, n, out, [](V v) {
         const V positive = max(V::all(0.0f), v);
@@ -192,8 +196,8 @@ template <class V>
 void add(float* x, const float* y, float scale, int n) {
   const V factor = V::all(scale);
   each_vector<V>(n, [&](int i, int count) {
-    const V sum = fma(
-        factor, load_some<V>(y + i, count), load_some<V>(x + i, count));
+    const V sum =
+        fma(factor, load_some<V>(y + i, count), load_some<V>(x + i, count));
     store_some(sum, x + i, count);
   });
 }
@@ -236,4 +240,4 @@ constexpr RowKernels row_kernels_of(const char* name) {
       to_half<V>};
 }
 
-} // namespace roofline
+}  // namespace roofline

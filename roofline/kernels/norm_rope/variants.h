@@ -9,4 +9,4 @@ const RowKernels& row_kernels_generic();
 const RowKernels& row_kernels_avx2();
 const RowKernels& row_kernels_avx512();
 
-} // namespace roofline
+}  // namespace roofline

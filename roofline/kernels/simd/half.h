@@ -9,4 +9,4 @@ namespace roofline {
 
 using Half = std::uint16_t;
 
-} // namespace roofline
+}  // namespace roofline

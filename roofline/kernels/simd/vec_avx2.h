@@ -18,12 +18,8 @@ struct Vec {
 
   __m256 v;
 
-  static Vec all(float value) {
-    return {_mm256_set1_ps(value)};
-  }
-  static Vec load(const float* from) {
-    return {_mm256_loadu_ps(from)};
-  }
+  static Vec all(float value) { return {_mm256_set1_ps(value)}; }
+  static Vec load(const float* from) { return {_mm256_loadu_ps(from)}; }
   static __m256i mask(int n) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes);
@@ -42,12 +38,8 @@ struct Vec {
     }
     return load(copy);
   }
-  void store(float* to) const {
-    _mm256_storeu_ps(to, v);
-  }
-  void store(float* to, int n) const {
-    _mm256_maskstore_ps(to, mask(n), v);
-  }
+  void store(float* to) const { _mm256_storeu_ps(to, v); }
+  void store(float* to, int n) const { _mm256_maskstore_ps(to, mask(n), v); }
   __m128i halves() const {
     return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -85,8 +77,7 @@ inline Vec min(Vec a, Vec b) {
   return {_mm256_min_ps(a.v, b.v)};
 }
 inline Vec round(Vec a) {
-  return {_mm256_round_ps(
-      a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline Vec pow2(Vec n) {
   const __m256i biased =
@@ -100,14 +91,14 @@ inline Vec swap_pairs(Vec a) {
   return {_mm256_permute_ps(a.v, 0xb1)};
 }
 inline float sum_of(Vec a) {
-  __m128 s = _mm_add_ps(
-      _mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  __m128 s =
+      _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 inline float max_of(Vec a) {
-  __m128 s = _mm_max_ps(
-      _mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  __m128 s =
+      _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
@@ -141,5 +132,5 @@ inline void transpose(Vec* r) {
   }
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

@@ -17,12 +17,8 @@ struct Vec {
 
   __m512 v;
 
-  static Vec all(float value) {
-    return {_mm512_set1_ps(value)};
-  }
-  static Vec load(const float* from) {
-    return {_mm512_loadu_ps(from)};
-  }
+  static Vec all(float value) { return {_mm512_set1_ps(value)}; }
+  static Vec load(const float* from) { return {_mm512_loadu_ps(from)}; }
   static __mmask16 mask(int n) {
     return static_cast<__mmask16>((1u << n) - 1u);
   }
@@ -36,12 +32,8 @@ struct Vec {
   static Vec load(const Half* from, int n) {
     return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), from))};
   }
-  void store(float* to) const {
-    _mm512_storeu_ps(to, v);
-  }
-  void store(float* to, int n) const {
-    _mm512_mask_storeu_ps(to, mask(n), v);
-  }
+  void store(float* to) const { _mm512_storeu_ps(to, v); }
+  void store(float* to, int n) const { _mm512_mask_storeu_ps(to, mask(n), v); }
   __m256i halves() const {
     return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -75,15 +67,15 @@ inline Vec min(Vec a, Vec b) {
   return {_mm512_min_ps(a.v, b.v)};
 }
 inline Vec round(Vec a) {
-  return {_mm512_roundscale_ps(
-      a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  return {
+      _mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline Vec pow2(Vec n) {
   return {_mm512_scalef_ps(_mm512_set1_ps(1.0f), n.v)};
 }
 inline Vec where_less(Vec a, Vec b, Vec x, Vec y) {
-  return {_mm512_mask_blend_ps(
-      _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
+  return {
+      _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), y.v, x.v)};
 }
 inline Vec swap_pairs(Vec a) {
   return {_mm512_permute_ps(a.v, 0xb1)};
@@ -96,7 +88,8 @@ inline float max_of(Vec a) {
 }
 inline __m512 add_halves_of_lanes(__m512 a, __m512 b) {
   return _mm512_add_ps(
-      _mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+      _mm512_shuffle_f32x4(a, b, 0x88),
+      _mm512_shuffle_f32x4(a, b, 0xdd));
 }
 inline Vec sums_of(const Vec* r) {
   __m512 four[4];
@@ -143,5 +136,5 @@ inline void transpose(Vec* r) {
   }
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

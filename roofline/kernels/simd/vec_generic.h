@@ -22,9 +22,7 @@ struct Vec {
 
   float lane[kWidth];
 
-  static Vec all(float value) {
-    return {{value, value, value, value}};
-  }
+  static Vec all(float value) { return {{value, value, value, value}}; }
   static Vec load(const float* from) {
     return {{from[0], from[1], from[2], from[3]}};
   }
@@ -36,9 +34,7 @@ struct Vec {
     }
     return v;
   }
-  static Vec load(const Half* from) {
-    return load(from, kWidth);
-  }
+  static Vec load(const Half* from) { return load(from, kWidth); }
   static Vec load(const Half* from, int n) {
     Vec v = all(0.0f);
     for (int i = 0; i < n; ++i) {
@@ -46,17 +42,13 @@ struct Vec {
     }
     return v;
   }
-  void store(float* to) const {
-    store(to, kWidth);
-  }
+  void store(float* to) const { store(to, kWidth); }
   void store(float* to, int n) const {
     for (int i = 0; i < n; ++i) {
       to[i] = lane[i];
     }
   }
-  void store(Half* to) const {
-    store(to, kWidth);
-  }
+  void store(Half* to) const { store(to, kWidth); }
   void store(Half* to, int n) const {
     for (int i = 0; i < n; ++i) {
       to[i] = f32_to_f16(lane[i]);
@@ -131,8 +123,7 @@ inline float max_of(Vec a) {
 }
 /// Lane i of the result is the sum of rows[i]'s lanes.
 inline Vec sums_of(const Vec* rows) {
-  return {
-      {sum_of(rows[0]), sum_of(rows[1]), sum_of(rows[2]), sum_of(rows[3])}};
+  return {{sum_of(rows[0]), sum_of(rows[1]), sum_of(rows[2]), sum_of(rows[3])}};
 }
 /// kWidth rows become columns, in place.
 inline void transpose(Vec* rows) {
@@ -145,5 +136,5 @@ inline void transpose(Vec* rows) {
   }
 }
 
-} // namespace
-} // namespace roofline
+}  // namespace
+}  // namespace roofline

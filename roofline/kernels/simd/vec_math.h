@@ -82,4 +82,4 @@ inline V vec_gelu_tanh(V x) {
   return x / (V::all(1.0f) + vec_exp(u2));
 }
 
-} // namespace roofline
+}  // namespace roofline

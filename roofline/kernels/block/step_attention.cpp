@@ -1,0 +1,165 @@
+#include <cstddef>
+#include <cstring>
+
+#include "roofline/base/errors.h"
+#include "roofline/kernels/block/step_run.h"
+
+namespace roofline {
+
+namespace {
+
+/// The token's slot in a layer's cache.
+int slot_of(const KvView& view, std::int64_t position) {
+  for (std::size_t i = view.segments.size(); i-- > 0;) {
+    const KvSegment& segment = view.segments[i];
+    if (position >= segment.first_position &&
+        position < segment.first_position + segment.count) {
+      return segment.first_slot +
+             static_cast<int>(position - segment.first_position);
+    }
+  }
+  fail<BugError>(
+      "step: a new token has no slot in the cache",
+      "its position is in none of the segments",
+      "Reserve the tokens before the step");
+}
+
+}  // namespace
+
+void StepRun::attention(const StepLayer& layer) {
+  const StepAttention& attention = layer.attention;
+  const std::size_t index =
+      static_cast<std::size_t>(&layer - model_.layers.data());
+  const StepFeedForward& ff = layer.feed_forward;
+  const bool parallel = layer.placement == NormPlacement::parallel;
+  const bool codes = wants_codes(attention.qkv) ||
+                     (parallel && (wants_codes(ff.up) || wants_codes(ff.gate)));
+  const StepLayer* before = index > 0 ? &model_.layers[index - 1] : nullptr;
+  each_token(tokens_, [&](int t) {
+    if (before) {
+      join(*before, before->feed_forward_post_norm, t);
+    }
+    norm_input(t, layer.attention_norm, codes);
+  });
+  const int width = attention.qkv_width();
+  run_linear(
+      kernels_,
+      attention.qkv,
+      normed_input(),
+      tokens_,
+      s_.qkv.data(),
+      width,
+      pool_);
+  finish_qkv(attention, index);
+  attend(attention, index);
+  const int q_width = attention.q_width();
+  StepInput attended{
+      s_.attended.data(),
+      s_.attended_codes.rows(tokens_, q_width)};
+  if (wants_codes(attention.out)) {
+    each_token(tokens_, [&](int t) { quantize(t, attended); });
+  }
+  run_linear(
+      kernels_,
+      attention.out,
+      attended,
+      tokens_,
+      s_.y.data(),
+      model_.dim,
+      pool_);
+}
+
+/// Norms and rotates queries and keys; writes keys and values to the cache.
+void StepRun::finish_qkv(const StepAttention& attention, std::size_t index) {
+  const int dim = attention.head_dim;
+  std::ptrdiff_t table = 0;
+  for (int i = 0; attention.rope && i < *attention.rope; ++i) {
+    table += std::ptrdiff_t{2} * tokens_ *
+             model_.ropes[static_cast<std::size_t>(i)].rotated_dims;
+  }
+  each_slice_token([&](const StepSlice& slice, int t, int in_slice) {
+    float* q = row(s_.qkv, t, attention.qkv_width());
+    float* k = q + attention.q_width();
+    float* v = k + static_cast<std::ptrdiff_t>(attention.kv_heads) * dim;
+    if (attention.qk_norm == QkNorm::whole) {
+      norm(attention.q_norm, q, attention.q_width(), q);
+      norm(attention.k_norm, k, attention.kv_heads * dim, k);
+    } else if (attention.qk_norm == QkNorm::per_head) {
+      for (int h = 0; h < attention.heads; ++h) {
+        norm(attention.q_norm, q + h * dim, dim, q + h * dim);
+      }
+      for (int h = 0; h < attention.kv_heads; ++h) {
+        norm(attention.k_norm, k + h * dim, dim, k + h * dim);
+      }
+    }
+    if (attention.rope) {
+      const StepRope& rope =
+          model_.ropes[static_cast<std::size_t>(*attention.rope)];
+      const float* cos =
+          s_.rope.data() + table + std::ptrdiff_t{2} * t * rope.rotated_dims;
+      kernels_.rows->rope(
+          q,
+          attention.heads + attention.kv_heads,
+          dim,
+          rope.rotated_dims,
+          rope.layout,
+          cos,
+          cos + rope.rotated_dims);
+    }
+    store(slice.layers[index], slice.first_position + in_slice, k, v);
+  });
+}
+
+void StepRun::store(
+    const KvView& view,
+    std::int64_t position,
+    const float* k,
+    const float* v) const {
+  const int slot = slot_of(view, position);
+  const int dim = view.head_dim;
+  for (int h = 0; h < view.kv_heads; ++h) {
+    const std::ptrdiff_t at =
+        (static_cast<std::ptrdiff_t>(h) * view.slots + slot) * dim;
+    if (view.type == KvType::f16) {
+      kernels_.rows->to_half(
+          k + h * dim,
+          dim,
+          static_cast<Half*>(view.keys) + at);
+      kernels_.rows->to_half(
+          v + h * dim,
+          dim,
+          static_cast<Half*>(view.values) + at);
+    } else {
+      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(dim);
+      std::memcpy(static_cast<float*>(view.keys) + at, k + h * dim, bytes);
+      std::memcpy(static_cast<float*>(view.values) + at, v + h * dim, bytes);
+    }
+  }
+}
+
+void StepRun::attend(const StepAttention& attention, std::size_t index) {
+  s_.attention.clear();
+  const int q_width = attention.q_width();
+  int begin = 0;
+  for (const StepSlice& slice : slices_) {
+    AttentionArgs args;
+    args.q = row(s_.qkv, begin, attention.qkv_width());
+    args.q_stride = attention.qkv_width();
+    args.out = row(s_.attended, begin, q_width);
+    args.out_stride = q_width;
+    args.tokens = slice.tokens;
+    args.heads = attention.heads;
+    args.first_position = slice.first_position;
+    args.scale = attention.scale;
+    args.window_tokens = attention.window_tokens;
+    args.softcap = attention.softcap;
+    args.kv = slice.layers[index];
+    s_.attention.push_back(args);
+    begin += slice.tokens;
+  }
+  s_.plan.prepare(s_.attention, pool_.threads());
+  auto piece = [&](int i, int worker) { s_.plan.run(i, worker); };
+  pool_.run(s_.plan.pieces(), piece);
+}
+
+}  // namespace roofline

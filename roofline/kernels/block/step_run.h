@@ -1,0 +1,155 @@
+// One run of the fused step: the stages of a layer in order. Internal to
+// kernels/block; step.h is the interface. step.cpp has the ends and the
+// feed-forward, step_attention.cpp the attention sub-layer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "roofline/base/thread_pool.h"
+#include "roofline/kernels/block/linear.h"
+#include "roofline/kernels/block/scratch.h"
+#include "roofline/kernels/block/step.h"
+
+namespace roofline {
+
+/// Row work (norms, rope, sums) on fewer floats than this is done by the
+/// caller: it takes about as long as waking the other threads would.
+constexpr std::int64_t kSerialFloats = 8192;
+/// Tokens that a piece of row work takes.
+constexpr int kRowTokens = 8;
+
+/// One call of run_step.
+class StepRun {
+ public:
+  StepRun(
+      const StepModel& model,
+      std::span<const std::int32_t> ids,
+      std::span<const StepSlice> slices,
+      StepScratch::State& scratch,
+      ThreadPool& pool)
+      : model_(model),
+        ids_(ids),
+        slices_(slices),
+        s_(scratch),
+        pool_(pool),
+        tokens_(static_cast<int>(ids.size())) {
+    kernels_ = {&qmm_kernels(), &dense_kernels(), &row_kernels(), model.exact};
+    s_.fit(model, tokens_);
+    list_rows();
+  }
+
+  void run(float* logits) {
+    start();
+    for (const StepLayer& layer : model_.layers) {
+      attention(layer);
+      feed_forward(layer);
+    }
+    head(logits);
+  }
+
+ private:
+  template <class F>
+  void each_token(int tokens, F fn) {
+    if (static_cast<std::int64_t>(tokens) * model_.dim <= kSerialFloats ||
+        pool_.threads() == 1) {
+      for (int t = 0; t < tokens; ++t) {
+        fn(t);
+      }
+      return;
+    }
+    auto piece = [&](int index, int) {
+      const int end = std::min(tokens, (index + 1) * kRowTokens);
+      for (int t = index * kRowTokens; t < end; ++t) {
+        fn(t);
+      }
+    };
+    pool_.run((tokens + kRowTokens - 1) / kRowTokens, piece);
+  }
+
+  /// Calls fn(slice, token in the batch, token in the slice).
+  template <class F>
+  void each_slice_token(F fn) {
+    each_token(tokens_, [&](int t) {
+      std::size_t i = slices_.size() - 1;
+      while (t < s_.slice_begin[i]) {
+        --i;
+      }
+      fn(slices_[i], t, t - s_.slice_begin[i]);
+    });
+  }
+
+  void list_rows() {
+    s_.slice_begin.clear();
+    s_.logit_rows.clear();
+    int end = 0;
+    for (const StepSlice& slice : slices_) {
+      s_.slice_begin.push_back(end);
+      end += slice.tokens;
+      for (int t = end - slice.logit_rows; t < end; ++t) {
+        s_.logit_rows.push_back(t);
+      }
+    }
+  }
+
+  float* row(AlignedBuffer<float>& buffer, int t, int width) {
+    return buffer.data() + static_cast<std::ptrdiff_t>(t) * width;
+  }
+
+  void norm(const StepNorm& norm, const float* x, int n, float* out) const {
+    const float* weight = norm.weight.empty() ? nullptr : norm.weight.data();
+    if (norm.kind == NormKind::rms) {
+      kernels_.rows->rms_norm(x, weight, norm.eps, n, out);
+    } else {
+      const float* bias = norm.bias.empty() ? nullptr : norm.bias.data();
+      kernels_.rows->layer_norm(x, weight, bias, norm.eps, n, out);
+    }
+  }
+
+  void quantize(int t, StepInput& input) const {
+    kernels_.qmm->quantize(input.x, t, t + 1, input.quantized);
+  }
+
+  bool wants_codes(const StepLinear& linear) const {
+    return !model_.exact && linear.any_quantized();
+  }
+
+  void start();
+  void norm_input(int t, const std::optional<StepNorm>& norm, bool codes);
+  void join(
+      const StepLayer& layer,
+      const std::optional<StepNorm>& post_norm,
+      int t);
+  void attention(const StepLayer& layer);
+  void finish_qkv(const StepAttention& attention, std::size_t index);
+  void store(
+      const KvView& view,
+      std::int64_t position,
+      const float* k,
+      const float* v) const;
+  void attend(const StepAttention& attention, std::size_t index);
+  void feed_forward(const StepLayer& layer);
+  void hidden_piece(
+      const StepFeedForward& ff,
+      const ProductPiece& piece,
+      const StepInput& input,
+      float* gate,
+      float* up);
+  void head(float* logits);
+
+  StepInput normed_input() {
+    return {s_.normed.data(), s_.normed_codes.rows(tokens_, model_.dim)};
+  }
+
+  const StepModel& model_;
+  std::span<const std::int32_t> ids_;
+  std::span<const StepSlice> slices_;
+  StepScratch::State& s_;
+  ThreadPool& pool_;
+  StepKernels kernels_;
+  int tokens_ = 0;
+};
+
+}  // namespace roofline
