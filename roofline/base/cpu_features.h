@@ -10,8 +10,8 @@ namespace roofline {
 /// In rising order; a kernel table has a variant for some of them.
 enum class Isa {
   generic,
-  avx2, ///< AVX2 + FMA + F16C
-  avx512, ///< AVX-512 F, BW, VL, DQ + VNNI
+  avx2,    ///< AVX2 + FMA + F16C
+  avx512,  ///< AVX-512 F, BW, VL, DQ + VNNI
 };
 
 std::string_view isa_name(Isa isa);
@@ -25,4 +25,4 @@ void force_isa(Isa isa);
 /// "AMD EPYC …", "Apple M2": the processor's own name.
 std::string cpu_name();
 
-} // namespace roofline
+}  // namespace roofline

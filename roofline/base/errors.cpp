@@ -17,7 +17,7 @@ void append_sentence(std::string& out, std::string_view part) {
   }
 }
 
-} // namespace
+}  // namespace
 
 std::string message(
     std::string_view what,
@@ -30,4 +30,4 @@ std::string message(
   return out;
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -34,14 +34,18 @@ struct BugError : Error {
 };
 
 /// Joins the three parts into one message: "what. why. Do this."
-std::string
-message(std::string_view what, std::string_view why, std::string_view action);
+std::string message(
+    std::string_view what,
+    std::string_view why,
+    std::string_view action);
 
 /// Throws E with the three parts joined.
 template <class E>
-[[noreturn]] void
-fail(std::string_view what, std::string_view why, std::string_view action) {
+[[noreturn]] void fail(
+    std::string_view what,
+    std::string_view why,
+    std::string_view action) {
   throw E(message(what, why, action));
 }
 
-} // namespace roofline
+}  // namespace roofline

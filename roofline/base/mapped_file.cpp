@@ -23,14 +23,14 @@ namespace {
   fail<UserError>("Can't read " + path.string(), why, action);
 }
 
-} // namespace
+}  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     fail_open(path, std::strerror(errno), "Check the path and its permissions");
   }
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     fail_open(path, "It is not a regular file", "Name a file of weights");
@@ -76,8 +76,10 @@ void MappedFile::release(std::size_t offset, std::size_t size) const {
   std::size_t last = (offset + size) / page * page;
   if (first < last) {
     ::madvise(
-        const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+        const_cast<std::byte*>(data_) + first,
+        last - first,
+        MADV_DONTNEED);
   }
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -20,12 +20,8 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
-  std::span<const std::byte> bytes() const {
-    return {data_, size_};
-  }
-  const std::filesystem::path& path() const {
-    return path_;
-  }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
 
   /// Drops the resident pages that lie wholly inside [offset, offset + size);
   /// they are read again from the file if touched. Sizes in bytes.
@@ -37,4 +33,4 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -36,7 +36,7 @@ int edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-} // namespace
+}  // namespace
 
 std::vector<std::string> nearest_names(
     std::string_view name,
@@ -46,7 +46,8 @@ std::vector<std::string> nearest_names(
   std::vector<std::pair<int, std::string>> scored;
   for (const std::string& candidate : candidates) {
     const std::string other = lower(candidate);
-    const bool contains = !wanted.empty() &&
+    const bool contains =
+        !wanted.empty() &&
         (other.find(wanted) != std::string::npos ||
          (!other.empty() && wanted.find(other) != std::string::npos));
     const int distance = edit_distance(wanted, other);
@@ -81,4 +82,4 @@ std::string did_you_mean(
   return out + "?";
 }
 
-} // namespace roofline
+}  // namespace roofline

@@ -20,4 +20,4 @@ std::string did_you_mean(
     std::string_view name,
     std::span<const std::string> candidates);
 
-} // namespace roofline
+}  // namespace roofline

@@ -13,7 +13,7 @@ namespace roofline {
 class PieceFn {
  public:
   template <class F>
-  PieceFn(F& f) // NOLINT: implicit on purpose
+  PieceFn(F& f)  // NOLINT: implicit on purpose
       : object_(&f), call_([](void* object, int piece, int worker) {
           (*static_cast<F*>(object))(piece, worker);
         }) {}
@@ -53,4 +53,4 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-} // namespace roofline
+}  // namespace roofline

@@ -45,26 +45,25 @@ struct PackedMatrix {
   bool quantized() const {
     return format == PackedFormat::q4 || format == PackedFormat::q8;
   }
-  int row_blocks() const {
-    return (rows + kRowBlock - 1) / kRowBlock;
-  }
-  int groups() const {
-    return cols / kGroup;
-  }
+  int row_blocks() const { return (rows + kRowBlock - 1) / kRowBlock; }
+  int groups() const { return cols / kGroup; }
   int group_bytes() const {
     return format == PackedFormat::q4 ? kQ4Group : kQ8Group;
   }
   /// Where a row block's stream begins (quantized formats).
   const std::byte* block(int index) const {
     return data + std::size_t(index) * std::size_t(groups()) *
-        std::size_t(group_bytes());
+                      std::size_t(group_bytes());
   }
   /// Bytes that a reader of the whole matrix moves.
   std::size_t bytes() const;
 };
 
 /// Bytes that pack() needs for rows × cols. cols must divide by 32 for q4, q8.
-std::size_t packed_bytes(PackedFormat format, std::int64_t rows, std::int64_t cols);
+std::size_t packed_bytes(
+    PackedFormat format,
+    std::int64_t rows,
+    std::int64_t cols);
 
 /// Packs the tensors, stacked by rows (they share cols), into out (64-byte
 /// aligned, packed_bytes of the sum of rows). Each must have an affine_form
@@ -81,4 +80,4 @@ PackedMatrix dense_view(const Tensor& tensor);
 /// Decodes one row into out[cols], float32: the embedding lookup.
 void read_packed_row(const PackedMatrix& matrix, int row, std::span<float> out);
 
-} // namespace roofline
+}  // namespace roofline

@@ -26,4 +26,4 @@ struct DenseKernels {
 const DenseKernels& dense_kernels();
 const DenseKernels* dense_kernels(Isa isa);
 
-} // namespace roofline
+}  // namespace roofline

@@ -31,8 +31,8 @@ struct QuantizedRows {
   /// [tokens, cols / 32, 2, 32]: a group's high codes, then its low ones, in
   /// [-64, 63]; 64-byte aligned.
   std::int8_t* codes = nullptr;
-  float* scales = nullptr; ///< [tokens, cols / 32]
-  float* sums = nullptr; ///< [tokens, cols / 32]: scale · Σ xc
+  float* scales = nullptr;  ///< [tokens, cols / 32]
+  float* sums = nullptr;    ///< [tokens, cols / 32]: scale · Σ xc
 };
 
 /// One instruction set's functions. Ranges are half-open.
@@ -72,4 +72,4 @@ const QmmKernels& qmm_kernels();
 /// A given variant; nullptr when this build has none.
 const QmmKernels* qmm_kernels(Isa isa);
 
-} // namespace roofline
+}  // namespace roofline

@@ -337,10 +337,10 @@ inline void store_planes(__m512i codes, std::int8_t* to) {
   const __m512i half = _mm512_set1_epi32(kHighUnit / 2);
   const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(codes, half), 7);
   const __m512i low = _mm512_sub_epi32(codes, _mm512_slli_epi32(high, 7));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(high));
   _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(high));
-  _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(to + kGroup), _mm512_cvtsepi32_epi8(low));
+      reinterpret_cast<__m128i*>(to + kGroup),
+      _mm512_cvtsepi32_epi8(low));
 }
 
 void quantize_group(
