@@ -8,12 +8,13 @@ TruthLine truth_of(
     const LoadedModel& loaded,
     const GenerateStats& stats,
     const std::optional<int>& max_kv_tokens) {
-  return make_truth_line(
+  TruthLine line = make_truth_line(
       loaded.decoder(),
       stats,
-      current_profile(),
       loaded.load_seconds(),
       max_kv_tokens);
+  line.bandwidth = current_profile().read_bandwidth;
+  return line;
 }
 
 }  // namespace roofline::cli

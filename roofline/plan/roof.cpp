@@ -136,7 +136,6 @@ std::size_t peak_memory_bytes() {
 TruthLine make_truth_line(
     const Decoder& decoder,
     const GenerateStats& stats,
-    const MachineProfile& profile,
     double load_seconds,
     std::optional<int> max_kv_tokens) {
   TruthLine line;
@@ -149,7 +148,6 @@ TruthLine make_truth_line(
       decoder,
       stats.prompt_tokens + stats.generated_tokens / 2,
       max_kv_tokens);
-  line.bandwidth = profile.read_bandwidth;
   line.device = decoder.device_name();
   return line;
 }

@@ -11,7 +11,6 @@
 
 #include "roofline/decode/generate.h"
 #include "roofline/model/decoder.h"
-#include "roofline/plan/machine.h"
 
 namespace roofline {
 
@@ -57,12 +56,11 @@ struct TruthLine {
   nlohmann::ordered_json json() const;
 };
 
-/// Gathers the line. Peak memory is read first: measure the profile after the
-/// model has answered, or take a kept one.
+/// Gathers all of the line but the bandwidth. To measure a machine takes memory
+/// too: do it after this, which reads the peak.
 TruthLine make_truth_line(
     const Decoder& decoder,
     const GenerateStats& stats,
-    const MachineProfile& profile,
     double load_seconds,
     std::optional<int> max_kv_tokens = std::nullopt);
 

@@ -100,9 +100,7 @@ TEST(MakeTruthLine, CountsTheCacheAtTheMiddleOfTheAnswer) {
   stats.prompt_tokens = 100;
   stats.generated_tokens = 40;
   stats.decode_seconds = 3.9;
-  MachineProfile profile;
-  profile.read_bandwidth = 1e9;
-  const auto line = make_truth_line(decoder, stats, profile, 0.5);
+  const auto line = make_truth_line(decoder, stats, 0.5);
   EXPECT_EQ(line.step.weights, decoder.step_weight_bytes());
   // One layer, one head of 8 dims, float16.
   EXPECT_EQ(line.step.kv, 120u * 8 * 2 * 2);
