@@ -70,7 +70,7 @@ std::int64_t count_of(const Tensor& tensor) {
 std::int64_t kv_bytes_of(const ModelSpec& spec, std::int64_t tokens) {
   std::int64_t bytes = 0;
   for (const LayerSpec& layer : spec.layers) {
-    const AttentionSpec& attention = layer.attention;
+    const AttentionSpec& attention = *layer.attention;
     const std::int64_t held =
         attention.window_tokens
             ? std::min<std::int64_t>(tokens, *attention.window_tokens)
@@ -111,10 +111,10 @@ nlohmann::ordered_json spec_json(const ModelSpec& spec) {
       {"eos_tokens", spec.eos_tokens}};
   if (!spec.layers.empty()) {
     const LayerSpec& first = spec.layers.front();
-    out["heads"] = first.attention.heads;
-    out["kv_heads"] = first.attention.kv_heads;
-    out["head_dim"] = first.attention.head_dim;
-    out["hidden"] = first.feed_forward.hidden;
+    out["heads"] = first.attention->heads;
+    out["kv_heads"] = first.attention->kv_heads;
+    out["head_dim"] = first.attention->head_dim;
+    out["hidden"] = first.feed_forward->hidden;
   }
   return out;
 }

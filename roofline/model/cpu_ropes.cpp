@@ -41,7 +41,7 @@ bool same(const RopeSpec& a, const RopeSpec& b) {
 
 CpuRopes::CpuRopes(const ModelSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
-    const auto& rope = layer.attention.rope;
+    const auto& rope = layer.attention->rope;
     const bool known =
         !rope ||
         std::any_of(ropes_.begin(), ropes_.end(), [&](const RopeSpec& other) {

@@ -23,7 +23,7 @@ std::vector<std::string> matrix_names(const ModelSpec& spec) {
     for (const char* name : {"q", "k", "v", "o"}) {
       names.push_back(layer + "attention." + name);
     }
-    if (spec.layers[i].feed_forward.gated) {
+    if (spec.layers[i].feed_forward->gated) {
       names.push_back(layer + "feed_forward.gate");
     }
     names.push_back(layer + "feed_forward.up");
@@ -133,7 +133,7 @@ class Builder : public CpuWeights {
 StepAttention Builder::attention(
     const LayerSpec& layer,
     const std::string& at) {
-  const AttentionSpec& spec = layer.attention;
+  const AttentionSpec& spec = *layer.attention;
   StepAttention attention;
   attention.heads = spec.heads;
   attention.kv_heads = spec.kv_heads;
@@ -173,8 +173,8 @@ StepLayer Builder::layer(const LayerSpec& spec, std::size_t index) {
   }
   layer.attention = attention(spec, at + "attention.");
   const std::string ff = at + "feed_forward.";
-  layer.feed_forward.activation = spec.feed_forward.activation;
-  if (spec.feed_forward.gated) {
+  layer.feed_forward.activation = spec.feed_forward->activation;
+  if (spec.feed_forward->gated) {
     layer.feed_forward.gate = linear({ff + "gate"});
   }
   layer.feed_forward.up = linear({ff + "up"});

@@ -53,10 +53,10 @@ std::unique_ptr<Decoder> Decoder::load(
 std::int64_t Decoder::regime_end(std::int64_t tokens) const {
   auto end = std::numeric_limits<std::int64_t>::max();
   for (const auto& layer : spec().layers) {
-    if (!layer.attention.rope) {
+    if (!layer.attention->rope) {
       continue;
     }
-    const auto& regimes = layer.attention.rope->regimes;
+    const auto& regimes = layer.attention->rope->regimes;
     for (std::size_t i = 0; i + 1 < regimes.size(); ++i) {
       if (tokens <= regimes[i].max_tokens) {
         end = std::min(end, regimes[i].max_tokens + 1);

@@ -117,7 +117,7 @@ GraphLayer::GraphLayer(
     attention_post_norm_ = norm("attention_post_norm", types.activations);
     feed_forward_post_norm_ = norm("feed_forward_post_norm", types.activations);
   }
-  const auto& attention = spec.attention;
+  const auto& attention = *spec.attention;
   if (attention.qk_norm != QkNorm::none) {
     q_norm_ = norm("attention.q_norm", types.activations);
     k_norm_ = norm("attention.k_norm", types.activations);
@@ -132,12 +132,12 @@ GraphLayer::GraphLayer(
   qkv_ = weights.matrix(qkv);
   output_ = weights.matrix(prefix + "attention.o");
   std::vector<std::string> up = {prefix + "feed_forward.up"};
-  if (spec.feed_forward.gated) {
+  if (spec.feed_forward->gated) {
     up.insert(up.begin(), prefix + "feed_forward.gate");
   }
   up_ = weights.matrix(up);
   down_ = weights.matrix(prefix + "feed_forward.down");
-  activate_ = make_activate(spec.feed_forward.activation, types.fuse);
+  activate_ = make_activate(spec.feed_forward->activation, types.fuse);
 }
 
 /// q, k, v: [sequence.tokens, heads·head_dim], norm over whole rows done.
@@ -146,7 +146,7 @@ mx::array GraphLayer::attend_one(
     const mx::array& k,
     const mx::array& v,
     GraphSequence& sequence) {
-  const auto& attention = spec_.attention;
+  const auto& attention = *spec_.attention;
   const auto to_heads = [&](const mx::array& x, int heads) {
     return mx::reshape(x, {1, sequence.tokens, heads, attention.head_dim});
   };
@@ -174,7 +174,7 @@ mx::array GraphLayer::attend_one(
 mx::array GraphLayer::attention(
     const mx::array& x,
     std::vector<GraphSequence>& sequences) {
-  const auto& attention = spec_.attention;
+  const auto& attention = *spec_.attention;
   const auto q_size = attention.heads * attention.head_dim;
   const auto kv_size = attention.kv_heads * attention.head_dim;
   const auto qkv = linear(x, qkv_);
@@ -200,9 +200,9 @@ mx::array GraphLayer::attention(
 
 mx::array GraphLayer::feed_forward(const mx::array& x) const {
   const auto up = linear(x, up_);
-  const auto hidden = spec_.feed_forward.hidden;
+  const auto hidden = spec_.feed_forward->hidden;
   const auto y =
-      spec_.feed_forward.gated
+      spec_.feed_forward->gated
           ? activate_({columns(up, 0, hidden), columns(up, hidden, hidden)})
           : activate_({up});
   return linear(y[0], down_);

@@ -216,7 +216,7 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
   check(options);
   state_->options = options;
   for (const auto& layer : spec.layers) {
-    const auto& attention = layer.attention;
+    const auto& attention = *layer.attention;
     const mx::Shape empty = {1, attention.kv_heads, 0, attention.head_dim};
     state_->layers.push_back(
         {place(attention, options),
@@ -372,7 +372,7 @@ std::size_t KvCache::bytes_for(
     std::int64_t tokens) {
   std::size_t sum = 0;
   for (const auto& layer : spec.layers) {
-    const auto& attention = layer.attention;
+    const auto& attention = *layer.attention;
     const auto placement = place(attention, options);
     std::int64_t slots = 0;
     for (std::int64_t at = 0; at < tokens; at = std::max(slots, at + 1)) {

@@ -46,7 +46,7 @@ std::size_t kv_bytes_at(
     std::optional<int> max_kv_tokens) {
   std::size_t bytes = 0;
   for (const LayerSpec& layer : spec.layers) {
-    const AttentionSpec& attention = layer.attention;
+    const AttentionSpec& attention = *layer.attention;
     std::int64_t seen = std::max<std::int64_t>(0, depth);
     if (max_kv_tokens) {
       seen = std::min<std::int64_t>(seen, *max_kv_tokens);

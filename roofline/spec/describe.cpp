@@ -55,7 +55,7 @@ std::string norm_in_words(const LayerSpec& layer) {
 }
 
 std::string attention_in_words(const LayerSpec& layer) {
-  const AttentionSpec& a = layer.attention;
+  const AttentionSpec& a = *layer.attention;
   std::string out = fmt::format(
       "{} heads over {} key-value heads of {} dims, scores × {:g}",
       a.heads,
@@ -80,19 +80,19 @@ std::string attention_in_words(const LayerSpec& layer) {
 }
 
 std::string positions_in_words(const LayerSpec& layer) {
-  if (!layer.attention.rope) {
+  if (!layer.attention->rope) {
     return "none";
   }
-  const RopeSpec& rope = *layer.attention.rope;
+  const RopeSpec& rope = *layer.attention->rope;
   std::string out = fmt::format(
       "rope, theta {:g}, {}",
       rope.theta,
       rope.layout == RopeLayout::interleaved ? "interleaved" : "half-split");
-  if (rope.rotated_dims != layer.attention.head_dim) {
+  if (rope.rotated_dims != layer.attention->head_dim) {
     out += fmt::format(
         ", {} of {} dims",
         rope.rotated_dims,
-        layer.attention.head_dim);
+        layer.attention->head_dim);
   }
   if (!rope.scaling.empty()) {
     out += ", scaling " + rope.scaling;
@@ -101,7 +101,7 @@ std::string positions_in_words(const LayerSpec& layer) {
 }
 
 std::string feed_forward_in_words(const LayerSpec& layer) {
-  const FeedForwardSpec& f = layer.feed_forward;
+  const FeedForwardSpec& f = *layer.feed_forward;
   return fmt::format(
       "{} wide, {}{}{}",
       f.hidden,

@@ -74,6 +74,16 @@ enum class QkNorm {
   whole,     ///< over all heads at once, before they are split
 };
 
+/// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): a token's keys
+/// and values are made from kv_rank + rope_dim cached values, shared by all
+/// heads. A head's query and key have nope_dim + rope_dim dims.
+struct LatentSpec {
+  std::optional<int> q_rank;  ///< absent: queries straight from x
+  int kv_rank = 0;
+  int nope_dim = 0;
+  int rope_dim = 0;
+};
+
 struct AttentionSpec {
   int heads = 0;
   int kv_heads = 0;
@@ -83,6 +93,16 @@ struct AttentionSpec {
   QkNorm qk_norm = QkNorm::none;
   /// Factor on the scores before softcap, mask and softmax.
   float scale = 1.0f;
+  /// Dims of a value; head_dim where absent.
+  std::optional<int> value_dim;
+  /// Keys and values come through one low-rank latent.
+  std::optional<LatentSpec> latent;
+  /// The layer whose keys and values this one reads instead of its own.
+  std::optional<int> shares_kv_of_layer;
+  /// A learnt logit for each head that takes part in the softmax alone.
+  bool sinks = false;
+  /// The attended values are multiplied by sigmoid(x · gateᵀ).
+  bool output_gate = false;
   /// A query sees only the last so many positions, its own included.
   std::optional<int> window_tokens;
   /// scores := cap · tanh(scores / cap)
@@ -93,22 +113,73 @@ struct AttentionSpec {
 
 enum class Activation { silu, gelu, gelu_tanh, relu, relu_squared };
 
+/// A layer that carries a state of fixed size from token to token, beside or
+/// instead of attention.
+enum class RecurrentKind {
+  gated_delta,  ///< state [value heads, key dim, value dim] (arXiv 2412.06464)
+  mamba2,       ///< state [heads, head dim, state dim] (arXiv 2405.21060)
+  short_conv,   ///< no state but the convolution's last inputs
+};
+
+struct RecurrentSpec {
+  RecurrentKind kind = RecurrentKind::mamba2;
+  /// mamba2: heads; gated_delta: value heads.
+  int heads = 0;
+  int head_dim = 0;   ///< of a value
+  int key_heads = 0;  ///< gated_delta; mamba2: groups that share B and C
+  int state_dim = 0;  ///< mamba2: N; gated_delta: dims of a key
+  /// Width of the causal convolution before the recurrence, and its channels.
+  int conv_width = 4;
+  int conv_channels = 0;
+  bool conv_bias = false;
+  bool projection_bias = false;
+};
+
+enum class ExpertScore { softmax, sigmoid };
+
+/// A mixture of experts: each token is computed by top_k of them.
+struct MixtureSpec {
+  int experts = 0;
+  int top_k = 0;
+  int expert_hidden = 0;
+  ExpertScore score = ExpertScore::softmax;
+  /// The chosen weights are scaled to sum to one.
+  bool renormalise = false;
+  float scale = 1.0f;  ///< on the routed sum
+  /// A learnt term that takes part in choosing, not in weighing.
+  bool selection_bias = false;
+  bool router_bias = false;
+  bool expert_bias = false;
+  /// Only experts of the best `top_groups` of `groups` groups are chosen.
+  int groups = 1;
+  int top_groups = 1;
+  /// Hidden size of the expert that every token takes; 0: none.
+  int shared_hidden = 0;
+  bool shared_gate = false;  ///< it is weighed by sigmoid(x · gateᵀ)
+};
+
 struct FeedForwardSpec {
+  /// Of the dense form; 0 where there is a mixture.
   int hidden = 0;
   Activation activation = Activation::silu;
   /// act(x·gateᵀ) ∘ (x·upᵀ) rather than act(x·upᵀ)
   bool gated = true;
   bool bias = false;
+  std::optional<MixtureSpec> mixture;
 };
 
+/// One layer: a mixer (attention, a recurrence, or both side by side on the
+/// same input) and a feed-forward part; some families have layers of one of
+/// them only.
 struct LayerSpec {
   NormPlacement norm_placement = NormPlacement::pre;
   /// Of all norms in this layer, those of queries and keys included.
   NormSpec norm;
   /// Factor on each sub-layer's output before it joins the residual stream.
   float residual_scale = 1.0f;
-  AttentionSpec attention;
-  FeedForwardSpec feed_forward;
+  std::optional<AttentionSpec> attention = AttentionSpec{};
+  std::optional<RecurrentSpec> recurrent;
+  std::optional<FeedForwardSpec> feed_forward = FeedForwardSpec{};
 };
 
 /// How an MLX checkpoint says it was quantized (config.json's "quantization").
@@ -122,6 +193,10 @@ struct ModelSpec {
   std::string family;
   int dim = 0;
   int vocab = 0;
+  /// Rows of a table of learnt positions; absent: none.
+  std::optional<int> learned_positions;
+  /// Width of the extra embedding that every layer has of each token.
+  std::optional<int> per_layer_embedding;
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
   float embedding_scale = 1.0f;

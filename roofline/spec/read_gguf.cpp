@@ -186,7 +186,7 @@ LayerSpec read_layer(GgufKeys& keys, const Family& family, const Shape& shape) {
         keys.number("residual_scale", kMultiplier).value_or(0.0);
     layer.residual_scale = static_cast<float>(scale == 0.0 ? 1.0 : scale);
   }
-  AttentionSpec& attention = layer.attention;
+  AttentionSpec& attention = *layer.attention;
   attention.head_dim = shape.head_dim;
   attention.qk_norm = family.qk_norm;
   attention.qkv_bias = family.bias == BiasRule::qkv_always;
@@ -196,7 +196,7 @@ LayerSpec read_layer(GgufKeys& keys, const Family& family, const Shape& shape) {
       "attn_logit_softcapping",
       family.attention_softcap_field,
       family.attention_softcap);
-  layer.feed_forward.activation = family.activation;
+  layer.feed_forward->activation = family.activation;
   return layer;
 }
 
@@ -219,15 +219,15 @@ void read_layers(
   spec.layers.assign(layers, layer);
   for (std::size_t i = 0; i < layers; ++i) {
     LayerSpec& own = spec.layers[i];
-    own.attention.heads = shape.heads[i];
-    own.attention.kv_heads = shape.kv_heads[i];
-    own.feed_forward.hidden = shape.hidden[i];
-    own.attention.window_tokens = windows[i];
+    own.attention->heads = shape.heads[i];
+    own.attention->kv_heads = shape.kv_heads[i];
+    own.feed_forward->hidden = shape.hidden[i];
+    own.attention->window_tokens = windows[i];
     const bool skipped =
         family.no_rope_interval != 0 &&
         (i + 1) % static_cast<std::size_t>(family.no_rope_interval) == 0;
     if (roped && !skipped) {
-      own.attention.rope = windows[i] ? ropes.sliding : ropes.full;
+      own.attention->rope = windows[i] ? ropes.sliding : ropes.full;
     }
   }
 }

@@ -239,7 +239,7 @@ LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
   layer.norm.eps = static_cast<float>(
       config.number("rms_norm_eps", {0.0, 1.0}).value_or(family.norm_eps));
   layer.norm.plus_one = family.norm_plus_one;
-  AttentionSpec& attention = layer.attention;
+  AttentionSpec& attention = *layer.attention;
   attention.heads = sizes.heads;
   attention.kv_heads = sizes.kv_heads;
   attention.head_dim = sizes.head_dim;
@@ -255,10 +255,10 @@ LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
     attention.qkv_bias = config.flag("attention_bias").value_or(false);
     attention.output_bias = attention.qkv_bias;
   }
-  layer.feed_forward.hidden = sizes.hidden;
-  layer.feed_forward.activation = read_activation(config, family);
+  layer.feed_forward->hidden = sizes.hidden;
+  layer.feed_forward->activation = read_activation(config, family);
   if (family.feed_forward_bias_field) {
-    layer.feed_forward.bias = config.flag("mlp_bias").value_or(false);
+    layer.feed_forward->bias = config.flag("mlp_bias").value_or(false);
   }
   if (family.multipliers) {
     layer.residual_scale = static_cast<float>(
@@ -330,7 +330,7 @@ void read_layers(
   spec.final_norm = layer.norm;
   spec.layers.assign(roped.size(), layer);
   for (std::size_t i = 0; i < roped.size(); ++i) {
-    AttentionSpec& attention = spec.layers[i].attention;
+    AttentionSpec& attention = *spec.layers[i].attention;
     attention.window_tokens = windows[i];
     if (roped[i]) {
       attention.rope = windows[i] ? ropes.sliding : ropes.full;

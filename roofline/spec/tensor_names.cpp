@@ -206,12 +206,12 @@ std::vector<NamedRows> apply(
     case Action::drop:
       return {};
     case Action::split_qkv:
-      return split_qkv(layer.attention);
+      return split_qkv(*layer.attention);
     case Action::split_gate_up:
-      return split_gate_up(layer.feed_forward);
+      return split_gate_up(*layer.feed_forward);
     case Action::up_maybe_packed:
       if (packs_gate_up(spec)) {
-        return split_gate_up(layer.feed_forward);
+        return split_gate_up(*layer.feed_forward);
       }
       break;
     case Action::norm_after_attention:
@@ -295,7 +295,7 @@ void want_attention(
     const std::string& at,
     const LayerSpec& layer,
     int dim) {
-  const AttentionSpec& a = layer.attention;
+  const AttentionSpec& a = *layer.attention;
   const std::int64_t q = std::int64_t{a.heads} * a.head_dim;
   const std::int64_t kv = std::int64_t{a.kv_heads} * a.head_dim;
   wanted.matrix(at + "q", q, dim, a.qkv_bias);
@@ -377,7 +377,7 @@ std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
     want_feed_forward(
         wanted,
         at + "feed_forward.",
-        layer.feed_forward,
+        *layer.feed_forward,
         spec.dim);
   }
   return wanted.out;
@@ -394,9 +394,9 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
              present.end();
     };
     LayerSpec& layer = spec.layers[i];
-    layer.attention.qkv_bias |= has("attention.q.bias");
-    layer.attention.output_bias |= has("attention.o.bias");
-    layer.feed_forward.bias |= has("feed_forward.down.bias");
+    layer.attention->qkv_bias |= has("attention.q.bias");
+    layer.attention->output_bias |= has("attention.o.bias");
+    layer.feed_forward->bias |= has("feed_forward.down.bias");
   }
 }
 

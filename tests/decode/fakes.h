@@ -96,9 +96,9 @@ class ScriptedDecoder : public Decoder {
   explicit ScriptedDecoder(Script script, std::int64_t context_tokens = 4096)
       : script_(std::move(script)) {
     LayerSpec layer;
-    layer.attention.heads = 1;
-    layer.attention.kv_heads = 1;
-    layer.attention.head_dim = 8;
+    layer.attention->heads = 1;
+    layer.attention->kv_heads = 1;
+    layer.attention->head_dim = 8;
     spec_.layers = {layer};
     spec_.vocab = kVocab;
     spec_.context_tokens = context_tokens;

@@ -60,16 +60,16 @@ TEST(Decoder, ARegimeEndsWhereTheFirstLayerChangesAndTheLastNever) {
   };
   SpecOnly decoder;
   decoder.spec_.layers.resize(3);  // the first one has no positions
-  decoder.spec_.layers[1].attention.rope = rope_of({100, INT64_MAX});
-  decoder.spec_.layers[2].attention.rope = rope_of({30, 60, INT64_MAX});
+  decoder.spec_.layers[1].attention->rope = rope_of({100, INT64_MAX});
+  decoder.spec_.layers[2].attention->rope = rope_of({30, 60, INT64_MAX});
   EXPECT_EQ(decoder.regime_end(1), 31);
   EXPECT_EQ(decoder.regime_end(30), 31);
   EXPECT_EQ(decoder.regime_end(31), 61);
   EXPECT_EQ(decoder.regime_end(61), 101);
   EXPECT_EQ(decoder.regime_end(101), INT64_MAX);
   // A single regime with a bound, as dynamic scaling has, ends nowhere.
-  decoder.spec_.layers[1].attention.rope = rope_of({100});
-  decoder.spec_.layers[2].attention.rope.reset();
+  decoder.spec_.layers[1].attention->rope = rope_of({100});
+  decoder.spec_.layers[2].attention->rope.reset();
   EXPECT_EQ(decoder.regime_end(5), INT64_MAX);
 }
 

@@ -15,10 +15,10 @@ ModelSpec spec_of(std::vector<std::optional<int>> windows) {
   ModelSpec spec;
   for (const auto window : windows) {
     LayerSpec layer;
-    layer.attention.heads = 4;
-    layer.attention.kv_heads = 2;
-    layer.attention.head_dim = 8;
-    layer.attention.window_tokens = window;
+    layer.attention->heads = 4;
+    layer.attention->kv_heads = 2;
+    layer.attention->head_dim = 8;
+    layer.attention->window_tokens = window;
     spec.layers.push_back(layer);
   }
   return spec;

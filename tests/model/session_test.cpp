@@ -136,7 +136,7 @@ TEST(Session, IsEmptyAfterAnError) {
 TEST(Session, ARopeRegimeEndsWhereTheSpecSays) {
   const auto golden = open_golden("phi3_longrope");
   const auto decoder = load_exact(golden);
-  const auto& rope = *decoder->spec().layers[0].attention.rope;
+  const auto& rope = *decoder->spec().layers[0].attention->rope;
   ASSERT_EQ(rope.regimes.size(), 2u);
   const auto border = rope.regimes[0].max_tokens;
   EXPECT_EQ(decoder->regime_end(1), border + 1);

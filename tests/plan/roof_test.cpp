@@ -10,10 +10,10 @@ namespace {
 ModelSpec two_layers() {
   ModelSpec spec;
   LayerSpec full;
-  full.attention.kv_heads = 2;
-  full.attention.head_dim = 64;
+  full.attention->kv_heads = 2;
+  full.attention->head_dim = 64;
   LayerSpec windowed = full;
-  windowed.attention.window_tokens = 100;
+  windowed.attention->window_tokens = 100;
   spec.layers = {full, windowed};
   return spec;
 }

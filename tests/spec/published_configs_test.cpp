@@ -38,8 +38,8 @@ TEST(PublishedConfigs, SmolLm2) {
     "transformers.js_config": {"kv_cache_dtype": {"fp16": "float16"}}
   })"_json));
   EXPECT_EQ(spec.layers.size(), 30u);
-  EXPECT_EQ(spec.layers[0].attention.head_dim, 64);
-  EXPECT_EQ(spec.layers[0].attention.rope->theta, 100000.0);
+  EXPECT_EQ(spec.layers[0].attention->head_dim, 64);
+  EXPECT_EQ(spec.layers[0].attention->rope->theta, 100000.0);
   EXPECT_TRUE(spec.tied_embeddings);
 }
 
@@ -58,7 +58,7 @@ TEST(PublishedConfigs, Llama32) {
   })"_json));
   EXPECT_EQ(spec.eos_tokens.size(), 3u);
   EXPECT_FLOAT_EQ(
-      spec.layers[0].attention.rope->regime_for(1).frequencies[31] * 32,
+      spec.layers[0].attention->rope->regime_for(1).frequencies[31] * 32,
       std::pow(500000.0f, -62.0f / 64.0f));
 }
 
@@ -74,15 +74,15 @@ TEST(PublishedConfigs, Qwen25AndQwen3) {
     "use_mrope": false, "use_sliding_window": false, "vocab_size": 151936
   })"_json);
   const ModelSpec qwen2 = read_config(config);
-  EXPECT_TRUE(qwen2.layers[23].attention.qkv_bias);
-  EXPECT_FALSE(qwen2.layers[23].attention.window_tokens.has_value());
+  EXPECT_TRUE(qwen2.layers[23].attention->qkv_bias);
+  EXPECT_FALSE(qwen2.layers[23].attention->window_tokens.has_value());
   config["model_type"] = "qwen3";
   config["head_dim"] = 128;
   config["attention_bias"] = false;
   config["sliding_window"] = nullptr;
   const ModelSpec qwen3 = read_config(config);
-  EXPECT_EQ(qwen3.layers[0].attention.head_dim, 128);
-  EXPECT_EQ(qwen3.layers[0].attention.qk_norm, QkNorm::per_head);
+  EXPECT_EQ(qwen3.layers[0].attention->head_dim, 128);
+  EXPECT_EQ(qwen3.layers[0].attention->qk_norm, QkNorm::per_head);
 }
 
 TEST(PublishedConfigs, Gemma2) {
@@ -100,7 +100,7 @@ TEST(PublishedConfigs, Gemma2) {
     "sliding_window_size": 4096, "vocab_size": 256000,
     "_attn_implementation": "eager"
   })"_json));
-  EXPECT_FLOAT_EQ(spec.layers[0].attention.scale, 1 / 12.0f);
+  EXPECT_FLOAT_EQ(spec.layers[0].attention->scale, 1 / 12.0f);
   EXPECT_TRUE(spec.tied_embeddings);
   EXPECT_TRUE(spec.final_norm.plus_one);
 }
@@ -122,9 +122,9 @@ TEST(PublishedConfigs, Gemma3) {
     "quantization": {"group_size": 64, "bits": 4, "mode": "affine"},
     "quantization_config": {"group_size": 64, "bits": 4, "mode": "affine"}
   })"_json));
-  EXPECT_EQ(spec.layers[0].attention.window_tokens, 512);
-  EXPECT_FALSE(spec.layers[5].attention.window_tokens.has_value());
-  EXPECT_EQ(spec.layers[5].attention.rope->theta, 1000000.0);
+  EXPECT_EQ(spec.layers[0].attention->window_tokens, 512);
+  EXPECT_FALSE(spec.layers[5].attention->window_tokens.has_value());
+  EXPECT_EQ(spec.layers[5].attention->rope->theta, 1000000.0);
   EXPECT_EQ(spec.quantization->bits, 4);
 }
 
@@ -142,8 +142,8 @@ TEST(PublishedConfigs, SmolLm3) {
   })"_json);
   config["layer_types"] = std::vector<std::string>(8, "full_attention");
   const ModelSpec spec = read_config(config);
-  EXPECT_FALSE(spec.layers[7].attention.rope.has_value());
-  EXPECT_EQ(spec.layers[6].attention.rope->theta, 5000000.0);
+  EXPECT_FALSE(spec.layers[7].attention->rope.has_value());
+  EXPECT_EQ(spec.layers[6].attention->rope->theta, 5000000.0);
   EXPECT_EQ(spec.bos_token, std::nullopt);
 }
 
@@ -166,7 +166,7 @@ TEST(PublishedConfigs, Phi4Mini) {
       {"short_factor", std::vector<double>(48, 1.0)},
       {"long_factor", std::vector<double>(48, 2.0)}};
   const ModelSpec spec = read_config(config);
-  const RopeSpec& rope = *spec.layers[0].attention.rope;
+  const RopeSpec& rope = *spec.layers[0].attention->rope;
   EXPECT_EQ(rope.rotated_dims, 96);
   EXPECT_EQ(rope.regime_for(4096).frequencies[0], 1.0f);
   EXPECT_EQ(rope.regime_for(4097).frequencies[0], 0.5f);
@@ -184,7 +184,7 @@ TEST(PublishedConfigs, MistralNemoGraniteAndOlmo2) {
     "tie_word_embeddings": false, "vocab_size": 131072
   })"_json);
   EXPECT_FALSE(
-      read_config(config).layers[0].attention.window_tokens.has_value());
+      read_config(config).layers[0].attention->window_tokens.has_value());
   config["model_type"] = "olmo2";
   config["attention_bias"] = false;
   EXPECT_EQ(read_config(config).layers[0].norm_placement, NormPlacement::post);
@@ -192,7 +192,7 @@ TEST(PublishedConfigs, MistralNemoGraniteAndOlmo2) {
   config.update(R"({"attention_multiplier": 0.015625, "mlp_bias": false,
     "embedding_multiplier": 12.0, "logits_scaling": 8.0,
     "residual_multiplier": 0.22})"_json);
-  EXPECT_FLOAT_EQ(read_config(config).layers[0].attention.scale, 0.015625f);
+  EXPECT_FLOAT_EQ(read_config(config).layers[0].attention->scale, 0.015625f);
 }
 
 }  // namespace

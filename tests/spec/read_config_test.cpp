@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 std::vector<bool> windowed(const ModelSpec& spec) {
   std::vector<bool> out;
   for (const LayerSpec& layer : spec.layers) {
-    out.push_back(layer.attention.window_tokens.has_value());
+    out.push_back(layer.attention->window_tokens.has_value());
   }
   return out;
 }
@@ -33,25 +33,25 @@ Json with(Json config, const Json& changes) {
 TEST(ReadConfig, LlamaWithoutHeadsOfKeysHasAsManyAsQueries) {
   const ModelSpec spec = read_config(
       without(golden_config("llama"), {"num_key_value_heads", "head_dim"}));
-  EXPECT_EQ(spec.layers[0].attention.kv_heads, 4);
-  EXPECT_EQ(spec.layers[0].attention.head_dim, 16);
+  EXPECT_EQ(spec.layers[0].attention->kv_heads, 4);
+  EXPECT_EQ(spec.layers[0].attention->head_dim, 16);
 }
 
 TEST(ReadConfig, GivenHeadDimWins) {
   const ModelSpec spec = read_config(golden_config("llama_bias_tied"));
-  EXPECT_EQ(spec.layers[0].attention.head_dim, 32);
-  EXPECT_FLOAT_EQ(spec.layers[0].attention.scale, 1 / std::sqrt(32.0f));
+  EXPECT_EQ(spec.layers[0].attention->head_dim, 32);
+  EXPECT_FLOAT_EQ(spec.layers[0].attention->scale, 1 / std::sqrt(32.0f));
 }
 
 TEST(ReadConfig, BiasFlagsReachTheirMatrices) {
   const ModelSpec llama = read_config(golden_config("llama_bias_tied"));
-  EXPECT_TRUE(llama.layers[0].attention.qkv_bias);
-  EXPECT_TRUE(llama.layers[0].attention.output_bias);
-  EXPECT_TRUE(llama.layers[0].feed_forward.bias);
+  EXPECT_TRUE(llama.layers[0].attention->qkv_bias);
+  EXPECT_TRUE(llama.layers[0].attention->output_bias);
+  EXPECT_TRUE(llama.layers[0].feed_forward->bias);
   const ModelSpec qwen2 = read_config(golden_config("qwen2"));
-  EXPECT_TRUE(qwen2.layers[0].attention.qkv_bias);
-  EXPECT_FALSE(qwen2.layers[0].attention.output_bias);
-  EXPECT_FALSE(qwen2.layers[0].feed_forward.bias);
+  EXPECT_TRUE(qwen2.layers[0].attention->qkv_bias);
+  EXPECT_FALSE(qwen2.layers[0].attention->output_bias);
+  EXPECT_FALSE(qwen2.layers[0].feed_forward->bias);
 }
 
 TEST(ReadConfig, AbsentTyingFollowsTheFamily) {
@@ -86,7 +86,7 @@ TEST(ReadConfig, AbsentThetaFollowsTheFamily) {
   const auto theta = [](const std::string& name) {
     return read_config(without(golden_config(name), {"rope_parameters"}))
         .layers[0]
-        .attention.rope->theta;
+        .attention->rope->theta;
   };
   EXPECT_EQ(theta("llama"), 10000.0);
   EXPECT_EQ(theta("smollm3"), 2000000.0);
@@ -95,16 +95,16 @@ TEST(ReadConfig, AbsentThetaFollowsTheFamily) {
 
 TEST(ReadConfig, MistralsWindowIsThatOfOldFilesWhenAbsentAndNoneWhenNull) {
   const Json config = golden_config("mistral_window");
-  EXPECT_EQ(read_config(config).layers[2].attention.window_tokens, 8);
+  EXPECT_EQ(read_config(config).layers[2].attention->window_tokens, 8);
   EXPECT_EQ(
       read_config(without(config, {"sliding_window"}))
           .layers[0]
-          .attention.window_tokens,
+          .attention->window_tokens,
       4096);
   EXPECT_EQ(
       read_config(with(config, {{"sliding_window", nullptr}}))
           .layers[0]
-          .attention.window_tokens,
+          .attention->window_tokens,
       std::nullopt);
 }
 
@@ -125,13 +125,13 @@ TEST(ReadConfig, Gemma2AlternatesStartingWithAWindow) {
       {"layer_types", "query_pre_attn_scalar", "final_logit_softcapping"});
   const ModelSpec spec = read_config(config);
   EXPECT_EQ(windowed(spec), std::vector({true, false, true, false}));
-  EXPECT_FLOAT_EQ(spec.layers[0].attention.scale, 1 / 16.0f);
+  EXPECT_FLOAT_EQ(spec.layers[0].attention->scale, 1 / 16.0f);
   EXPECT_EQ(spec.logit_softcap, 30.0f);
-  EXPECT_EQ(spec.layers[1].attention.softcap, 50.0f);
+  EXPECT_EQ(spec.layers[1].attention->softcap, 50.0f);
   EXPECT_EQ(
       read_config(with(config, {{"attn_logit_softcapping", nullptr}}))
           .layers[0]
-          .attention.softcap,
+          .attention->softcap,
       std::nullopt);
 }
 
@@ -141,8 +141,8 @@ TEST(ReadConfig, EverySixthLayerOfGemma3SeesAll) {
   EXPECT_EQ(
       windowed(spec),
       std::vector({true, true, true, true, true, false, true}));
-  EXPECT_EQ(spec.layers[5].attention.rope->theta, 1000000.0);
-  EXPECT_EQ(spec.layers[6].attention.rope->theta, 10000.0);
+  EXPECT_EQ(spec.layers[5].attention->rope->theta, 1000000.0);
+  EXPECT_EQ(spec.layers[6].attention->rope->theta, 10000.0);
 }
 
 TEST(ReadConfig, EveryFourthLayerOfSmollm3HasNoPositions) {
@@ -150,8 +150,8 @@ TEST(ReadConfig, EveryFourthLayerOfSmollm3HasNoPositions) {
       golden_config("smollm3"),
       {"no_rope_layers", "no_rope_layer_interval"});
   const ModelSpec spec = read_config(config);
-  EXPECT_TRUE(spec.layers[2].attention.rope.has_value());
-  EXPECT_FALSE(spec.layers[3].attention.rope.has_value());
+  EXPECT_TRUE(spec.layers[2].attention->rope.has_value());
+  EXPECT_FALSE(spec.layers[3].attention->rope.has_value());
 }
 
 TEST(ReadConfig, GraniteDividesLogits) {
@@ -159,17 +159,17 @@ TEST(ReadConfig, GraniteDividesLogits) {
   EXPECT_FLOAT_EQ(spec.logit_scale, 0.125f);
   EXPECT_FLOAT_EQ(spec.embedding_scale, 12.0f);
   EXPECT_FLOAT_EQ(spec.layers[0].residual_scale, 0.22f);
-  EXPECT_FLOAT_EQ(spec.layers[0].attention.scale, 0.0625f);
+  EXPECT_FLOAT_EQ(spec.layers[0].attention->scale, 0.0625f);
   const ModelSpec plain =
       read_config(without(golden_config("granite"), {"attention_multiplier"}));
-  EXPECT_FLOAT_EQ(plain.layers[0].attention.scale, 1.0f);
+  EXPECT_FLOAT_EQ(plain.layers[0].attention->scale, 1.0f);
 }
 
 TEST(ReadConfig, GemmasGeluMeansTheTanhForm) {
   const auto activation = [](const std::string& name, const Json& changes) {
     return read_config(with(golden_config(name), changes))
         .layers[0]
-        .feed_forward.activation;
+        .feed_forward->activation;
   };
   EXPECT_EQ(
       activation("gemma", {{"hidden_act", "gelu"}}),
@@ -405,12 +405,12 @@ TEST(ReadConfig, TextPartOfAMultimodalConfigHasTheFamilysDefaults) {
   EXPECT_EQ(spec.family, "gemma3");
   EXPECT_EQ(spec.vocab, 262208);
   EXPECT_EQ(spec.layers.size(), 34u);
-  EXPECT_EQ(spec.layers[0].attention.heads, 8);
-  EXPECT_EQ(spec.layers[0].attention.kv_heads, 4);
-  EXPECT_EQ(spec.layers[0].attention.head_dim, 256);
-  EXPECT_EQ(spec.layers[0].attention.window_tokens, 1024);
+  EXPECT_EQ(spec.layers[0].attention->heads, 8);
+  EXPECT_EQ(spec.layers[0].attention->kv_heads, 4);
+  EXPECT_EQ(spec.layers[0].attention->head_dim, 256);
+  EXPECT_EQ(spec.layers[0].attention->window_tokens, 1024);
   EXPECT_EQ(
-      spec.layers[5].attention.rope->regime_for(1).frequencies[0],
+      spec.layers[5].attention->rope->regime_for(1).frequencies[0],
       0.125f);
   EXPECT_TRUE(spec.tied_embeddings);
   EXPECT_EQ(spec.eos_tokens, (std::vector<std::int32_t>{1, 106}));

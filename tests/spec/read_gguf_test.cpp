@@ -91,17 +91,17 @@ void expect_same(
     EXPECT_FLOAT_EQ(a.norm.eps, b.norm.eps);
     EXPECT_FALSE(a.norm.plus_one);
     EXPECT_FLOAT_EQ(a.residual_scale, b.residual_scale);
-    EXPECT_EQ(a.attention.heads, b.attention.heads);
-    EXPECT_EQ(a.attention.kv_heads, b.attention.kv_heads);
-    EXPECT_EQ(a.attention.head_dim, b.attention.head_dim);
-    EXPECT_EQ(a.attention.qkv_bias, b.attention.qkv_bias);
-    EXPECT_EQ(a.attention.qk_norm, b.attention.qk_norm);
-    EXPECT_FLOAT_EQ(a.attention.scale, b.attention.scale);
-    EXPECT_EQ(a.attention.window_tokens, b.attention.window_tokens) << i;
-    EXPECT_EQ(a.attention.softcap, b.attention.softcap);
-    EXPECT_EQ(a.feed_forward.hidden, b.feed_forward.hidden);
-    EXPECT_EQ(a.feed_forward.activation, b.feed_forward.activation);
-    expect_same_rope(a.attention, b.attention, layout);
+    EXPECT_EQ(a.attention->heads, b.attention->heads);
+    EXPECT_EQ(a.attention->kv_heads, b.attention->kv_heads);
+    EXPECT_EQ(a.attention->head_dim, b.attention->head_dim);
+    EXPECT_EQ(a.attention->qkv_bias, b.attention->qkv_bias);
+    EXPECT_EQ(a.attention->qk_norm, b.attention->qk_norm);
+    EXPECT_FLOAT_EQ(a.attention->scale, b.attention->scale);
+    EXPECT_EQ(a.attention->window_tokens, b.attention->window_tokens) << i;
+    EXPECT_EQ(a.attention->softcap, b.attention->softcap);
+    EXPECT_EQ(a.feed_forward->hidden, b.feed_forward->hidden);
+    EXPECT_EQ(a.feed_forward->activation, b.feed_forward->activation);
+    expect_same_rope(*a.attention, *b.attention, layout);
   }
 }
 
@@ -166,9 +166,9 @@ TEST(ReadGguf, Gemma2AndGemma3HaveTheirWindowsAndScales) {
   // The scale is 1/√16 in both, from the head here and from the scalar there.
   ModelSpec spec = read("gemma2", gemma2);
   for (LayerSpec& layer : spec.layers) {
-    layer.attention.head_dim = 32;
-    layer.attention.rope =
-        read_config(golden_config("gemma2")).layers[0].attention.rope;
+    layer.attention->head_dim = 32;
+    layer.attention->rope =
+        read_config(golden_config("gemma2")).layers[0].attention->rope;
   }
   expect_same(spec, "gemma2");
   const ModelSpec gemma3 = read(
@@ -180,15 +180,15 @@ TEST(ReadGguf, Gemma2AndGemma3HaveTheirWindowsAndScales) {
        {"rope.freq_base", 1000000.0},
        {"rope.scaling.type", "linear"},
        {"rope.scaling.factor", 8.0}});
-  EXPECT_FALSE(gemma3.layers[5].attention.window_tokens.has_value());
-  EXPECT_EQ(gemma3.layers[6].attention.window_tokens, 8);
-  EXPECT_EQ(gemma3.layers[5].attention.rope->theta, 1000000.0);
+  EXPECT_FALSE(gemma3.layers[5].attention->window_tokens.has_value());
+  EXPECT_EQ(gemma3.layers[6].attention->window_tokens, 8);
+  EXPECT_EQ(gemma3.layers[5].attention->rope->theta, 1000000.0);
   EXPECT_EQ(
-      gemma3.layers[5].attention.rope->regime_for(1).frequencies[0],
+      gemma3.layers[5].attention->rope->regime_for(1).frequencies[0],
       0.125f);
-  EXPECT_EQ(gemma3.layers[6].attention.rope->theta, 10000.0);
+  EXPECT_EQ(gemma3.layers[6].attention->rope->theta, 10000.0);
   EXPECT_EQ(
-      gemma3.layers[6].attention.rope->regime_for(1).frequencies[0],
+      gemma3.layers[6].attention->rope->regime_for(1).frequencies[0],
       1.0f);
 }
 
@@ -204,10 +204,10 @@ TEST(ReadGguf, LargestGemmasScaleByTheWidthOfTheModel) {
     Json large = sizes;
     large["block_count"] = layers;
     EXPECT_FLOAT_EQ(
-        read(name, large).layers[0].attention.scale,
+        read(name, large).layers[0].attention->scale,
         1 / std::sqrt(24.0f));
     EXPECT_FLOAT_EQ(
-        read(name, sizes).layers[0].attention.scale,
+        read(name, sizes).layers[0].attention->scale,
         1 / std::sqrt(16.0f));
   }
 }
@@ -270,7 +270,7 @@ TEST(ReadGguf, YarnsLogMultiplierAndFactorSetItsMagnitude) {
       {"rope.scaling.factor", 4.0},
       {"rope.scaling.yarn_log_multiplier", 1.0},
       {"rope.scaling.attn_factor", 1.5}};
-  const auto rope = read("llama", yarn).layers[0].attention.rope;
+  const auto rope = read("llama", yarn).layers[0].attention->rope;
   EXPECT_FLOAT_EQ(rope->regime_for(1).magnitude, 1.5f);
 }
 
@@ -298,9 +298,9 @@ TEST(ReadGguf, NumbersMayDifferByLayer) {
        {"attention.head_count", {4, 4, 2}},
        {"attention.head_count_kv", {2, 1, 1}},
        {"attention.key_length", 16}});
-  EXPECT_EQ(spec.layers[1].feed_forward.hidden, 96);
-  EXPECT_EQ(spec.layers[2].attention.heads, 2);
-  EXPECT_EQ(spec.layers[1].attention.kv_heads, 1);
+  EXPECT_EQ(spec.layers[1].feed_forward->hidden, 96);
+  EXPECT_EQ(spec.layers[2].attention->heads, 2);
+  EXPECT_EQ(spec.layers[1].attention->kv_heads, 1);
 }
 
 TEST(ReadGguf, VocabularyIsTheGivenSizeOrThatOfTheTokens) {

@@ -193,7 +193,7 @@ class PlainDecoder {
       const std::string& name,
       int heads,
       const LayerSpec& layer) const {
-    const AttentionSpec& a = layer.attention;
+    const AttentionSpec& a = *layer.attention;
     const auto dims = static_cast<std::size_t>(a.head_dim);
     Rows out;
     for (std::size_t position = 0; position < x.size(); ++position) {
@@ -268,7 +268,7 @@ class PlainDecoder {
       const Rows& x,
       const std::string& at_name,
       const LayerSpec& layer) const {
-    const AttentionSpec& a = layer.attention;
+    const AttentionSpec& a = *layer.attention;
     const Rows q = projected(x, at_name + "q", a.heads, layer);
     const Rows k = projected(x, at_name + "k", a.kv_heads, layer);
     Rows v;
@@ -363,7 +363,7 @@ class PlainDecoder {
         feed_forward(
             before(x, at_name + "feed_forward_norm", layer),
             at_name + "feed_forward.",
-            layer.feed_forward),
+            *layer.feed_forward),
         at_name + "feed_forward_post_norm",
         layer);
   }

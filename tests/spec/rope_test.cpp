@@ -14,7 +14,7 @@ RopeSpec rope_of(Json parameters, Json changes = Json::object()) {
   Json config = golden_config("llama");
   config["rope_parameters"] = std::move(parameters);
   config.update(changes);
-  return *read_config(config).layers[0].attention.rope;
+  return *read_config(config).layers[0].attention->rope;
 }
 
 /// Numbers are those of the reference implementation, which rounds powers to
@@ -205,7 +205,7 @@ Json longrope_config() {
 
 TEST(Rope, LongropeChangesItsFactorsPastTheOriginalContext) {
   const RopeSpec rope =
-      *read_config(longrope_config()).layers[0].attention.rope;
+      *read_config(longrope_config()).layers[0].attention->rope;
   EXPECT_EQ(rope.rotated_dims, 12);
   const std::vector<float> brief = {
       1.f,
@@ -229,7 +229,7 @@ TEST(Rope, LongropeChangesItsFactorsPastTheOriginalContext) {
 TEST(Rope, PhiReadsItsOldNamesOfLongrope) {
   const Json config = longrope_config();
   const auto wanted =
-      read_config(config).layers[0].attention.rope->regime_for(33);
+      read_config(config).layers[0].attention->rope->regime_for(33);
   for (const char* name : {"su", "yarn"}) {
     Json old = config;
     old["rope_scaling"] = old["rope_parameters"];
@@ -237,7 +237,7 @@ TEST(Rope, PhiReadsItsOldNamesOfLongrope) {
     old["rope_scaling"].erase("rope_type");
     old["rope_scaling"]["type"] = name;
     const auto regime =
-        read_config(old).layers[0].attention.rope->regime_for(33);
+        read_config(old).layers[0].attention->rope->regime_for(33);
     EXPECT_EQ(regime.frequencies, wanted.frequencies) << name;
     EXPECT_EQ(regime.magnitude, wanted.magnitude) << name;
   }
@@ -246,7 +246,7 @@ TEST(Rope, PhiReadsItsOldNamesOfLongrope) {
 TEST(Rope, LongropeWithoutStretchHasNoMagnitude) {
   Json config = longrope_config();
   config["max_position_embeddings"] = 32;
-  const RopeSpec rope = *read_config(config).layers[0].attention.rope;
+  const RopeSpec rope = *read_config(config).layers[0].attention->rope;
   EXPECT_EQ(rope.regime_for(1).magnitude, 1.0f);
 }
 
@@ -266,8 +266,8 @@ TEST(Rope, OldAndNewStylesOfEveryScalingGiveTheSame) {
     config["rope_scaling"].erase("rope_type");
     const ModelSpec spec = read_config(config);
     for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-      const auto& a = spec.layers[i].attention.rope;
-      const auto& b = wanted.layers[i].attention.rope;
+      const auto& a = spec.layers[i].attention->rope;
+      const auto& b = wanted.layers[i].attention->rope;
       ASSERT_EQ(a.has_value(), b.has_value()) << name;
       for (int tokens : {1, 40, 600}) {
         EXPECT_TRUE(
@@ -286,14 +286,14 @@ TEST(Rope, ParametersPerLayerTypeReachTheirLayers) {
       {"sliding_attention",
        {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 10000.0}}}};
   const ModelSpec spec = read_config(config);
-  EXPECT_EQ(spec.layers[0].attention.rope->regime_for(1).frequencies[0], 1.0f);
-  EXPECT_EQ(spec.layers[1].attention.rope->regime_for(1).frequencies[0], 0.5f);
+  EXPECT_EQ(spec.layers[0].attention->rope->regime_for(1).frequencies[0], 1.0f);
+  EXPECT_EQ(spec.layers[1].attention->rope->regime_for(1).frequencies[0], 0.5f);
 }
 
 TEST(Rope, OnlyGlobalLayersOfGemma3AreScaled) {
   const ModelSpec spec = read_config(golden_config("gemma3_old_style"));
-  const auto& local = *spec.layers[0].attention.rope;
-  const auto& global = *spec.layers[2].attention.rope;
+  const auto& local = *spec.layers[0].attention->rope;
+  const auto& global = *spec.layers[2].attention->rope;
   EXPECT_EQ(local.theta, 5000.0);
   EXPECT_EQ(local.regime_for(1).frequencies[0], 1.0f);
   EXPECT_EQ(global.theta, 200000.0);

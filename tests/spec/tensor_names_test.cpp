@@ -152,7 +152,7 @@ TEST(TensorNames, ExpectedTensorsFollowTheSpec) {
   EXPECT_EQ(count("layers.0.attention.o.bias"), 1);
   spec.tied_embeddings = false;
   EXPECT_EQ(count("head"), 1);
-  spec.layers[0].attention.output_bias = false;
+  spec.layers[0].attention->output_bias = false;
   EXPECT_EQ(count("layers.0.attention.o.bias"), 0);
 }
 
@@ -160,8 +160,8 @@ TEST(TensorNames, TensorsSettleTyingAndBiases) {
   ModelSpec spec = spec_of("llama");
   settle_by_tensors(spec, {"embed", "head", "layers.1.attention.q.bias"});
   EXPECT_FALSE(spec.tied_embeddings);
-  EXPECT_FALSE(spec.layers[0].attention.qkv_bias);
-  EXPECT_TRUE(spec.layers[1].attention.qkv_bias);
+  EXPECT_FALSE(spec.layers[0].attention->qkv_bias);
+  EXPECT_TRUE(spec.layers[1].attention->qkv_bias);
   settle_by_tensors(spec, {"embed"});
   EXPECT_TRUE(spec.tied_embeddings);
 }

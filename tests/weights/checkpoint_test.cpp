@@ -252,8 +252,8 @@ TEST(GgufCheckpoint, BiasesAreUsedWhereTheyAre) {
   builder.tensor("blk.0.attn_k.bias", {kKvDim}, 0, ramp(1, kKvDim));
   builder.tensor("blk.0.attn_v.bias", {kKvDim}, 0, ramp(1, kKvDim));
   const auto model = Checkpoint::open(folder.write("a.gguf", builder.build()));
-  EXPECT_TRUE(model->spec().layers[0].attention.qkv_bias);
-  EXPECT_FALSE(model->spec().layers[0].attention.output_bias);
+  EXPECT_TRUE(model->spec().layers[0].attention->qkv_bias);
+  EXPECT_FALSE(model->spec().layers[0].attention->output_bias);
   EXPECT_NE(model->find("layers.0.attention.k.bias"), nullptr);
 }
 
@@ -277,7 +277,7 @@ TEST(GgufCheckpoint, RopeFactorsReachTheSpec) {
   scaled.tensor("rope_freqs.weight", {kKvDim / 2}, 0, factors);
   const auto frequency = [&](const char* name, const GgufBuilder& file) {
     const auto model = Checkpoint::open(folder.write(name, file.build()));
-    return model->spec().layers[0].attention.rope->regimes.at(0).frequencies.at(
+    return model->spec().layers[0].attention->rope->regimes.at(0).frequencies.at(
         1);
   };
   EXPECT_FLOAT_EQ(
