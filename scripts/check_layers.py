@@ -20,7 +20,7 @@ from pathlib import Path
 # A layer sees the sets before its own; layers in one set don't see each other.
 ORDER = [
     {"base"},
-    {"text", "spec"},
+    {"report", "text", "spec"},
     {"weights"},
     {"kernels"},
     {"model"},

@@ -32,9 +32,10 @@ as_root() {
 }
 
 apt_packages="cmake ninja-build g++ pkg-config libcli11-dev libfmt-dev
- nlohmann-json3-dev libgtest-dev libbenchmark-dev libedit-dev"
+ nlohmann-json3-dev libgtest-dev libbenchmark-dev libedit-dev
+ libsqlite3-dev libtomlplusplus-dev"
 brew_packages="cmake ninja pkg-config cli11 fmt nlohmann-json googletest
- google-benchmark"
+ google-benchmark sqlite tomlplusplus"
 
 install_apt() {
   local missing="" package
@@ -89,7 +90,8 @@ check_by_hand() {
   done
   [ -z "$missing" ] ||
     die "Missing:$missing. Install them, and the development files of CLI11," \
-      "fmt, nlohmann-json, GoogleTest and Google Benchmark, then repeat."
+      "fmt, nlohmann-json, SQLite, toml++, GoogleTest and Google Benchmark," \
+      "then repeat."
 }
 
 install_system() {

@@ -54,6 +54,11 @@ std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_logits();
 std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_completion();
+std::unique_ptr<Command> make_memory();
+std::unique_ptr<Command> make_optimize();
+std::unique_ptr<Command> make_recommend();
+std::unique_ptr<Command> make_doctor();
+std::unique_ptr<Command> make_profile();
 
 /// Makes the app of one command: name, options, help flag, examples.
 std::unique_ptr<CLI::App> make_app(const CommandEntry& entry, Command& command);

@@ -1,0 +1,80 @@
+// Predicts what a model takes in memory, part by part: at inference for a
+// context, a batch and a precision, and in training. Pure arithmetic over
+// PlannedModel; the constants of this machine come in as MemoryConstants.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "roofline/plan/planned_model.h"
+
+namespace roofline {
+
+struct MemoryPart {
+  std::string name;  ///< "weights: attention (int4)", "KV cache: full layers"
+  std::string kind;  ///< weights, kv, state, transients, logits, cache, runtime,
+                     ///< adapters, gradients, optimizer, activations
+  std::uint64_t bytes = 0;
+};
+
+struct MemoryPrediction {
+  std::vector<MemoryPart> parts;
+  std::uint64_t total() const;
+  std::uint64_t of(std::string_view kind) const;
+};
+
+struct InferenceQuestion {
+  std::int64_t context_tokens = 4096;
+  int batch = 1;
+  /// 16 or 32 (floats), 8 or 4 (codes with a 16-bit scale for each group of
+  /// 64).
+  int kv_bits = 16;
+  int prefill_step = 512;
+  /// Quantize at load; absent: as stored.
+  std::optional<WeightFormat> quantize;
+  /// The program's own: the CPU step with its packed weights, or a GPU graph.
+  bool gpu = false;
+  int threads = 2;
+};
+
+/// What a run takes beside the model on this machine; defaults were measured,
+/// calibrate() of history.h refines them.
+struct MemoryConstants {
+  std::uint64_t runtime_bytes = 0;       ///< program, libraries, heap
+  std::uint64_t tokenizer_per_entry = 0; ///< bytes for each vocabulary entry
+};
+MemoryConstants default_memory_constants();
+
+MemoryPrediction predict_inference(
+    const PlannedModel& model,
+    const InferenceQuestion& question,
+    const MemoryConstants& constants = default_memory_constants());
+
+enum class TrainMethod { full, lora, qlora, dora };
+enum class OptimizerKind { sgd, adamw, adamw8, lion, adafactor, muon };
+
+struct TrainingQuestion {
+  TrainMethod method = TrainMethod::lora;
+  int rank = 8;
+  /// q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
+  std::vector<std::string> targets = {"q_proj", "k_proj", "v_proj", "o_proj"};
+  int batch = 4;
+  std::int64_t sequence_tokens = 512;
+  bool checkpointing = false;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  int precision_bits = 16;  ///< of weights and activations; 32 or 16
+  /// Of the frozen weights for qlora.
+  WeightFormat base_format = {4, 64};
+  /// Cross entropy in pieces of so many tokens; absent: all logits at once
+  /// (batch · sequence · vocabulary).
+  std::optional<int> loss_chunk_tokens = 1024;
+};
+
+MemoryPrediction predict_training(
+    const PlannedModel& model,
+    const TrainingQuestion& question,
+    const MemoryConstants& constants = default_memory_constants());
+
+}  // namespace roofline
