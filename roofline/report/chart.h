@@ -7,7 +7,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "roofline/report/table.h"
 
 namespace roofline {
 
@@ -64,6 +67,8 @@ std::string html_page(
     const std::string& title,
     std::span<const HtmlSection> sections);
 std::string html_escape(std::string_view text);
+/// The table as an HTML element; cells are escaped.
+std::string html_table(const Table& table);
 
 /// Writes .svg, .png or .html (a page with this chart) by the file's extension,
 /// whole or not at all. Throws UserError for another extension.
