@@ -1,8 +1,8 @@
-/* The text crates (tokenizers, minijinja) behind plain C: handles, views of the
- * caller's bytes, and buffers that the bridge owns until they are given back.
- * Every call that can fail returns an rb_status and, unless it is RB_OK, fills
- * `error` with a message. A panic in Rust becomes RB_PANICKED. Handles may be
- * used from several threads at once. */
+/* Crates for text (tokenizers, minijinja) and images (resvg) behind plain C:
+ * handles, views of the caller's bytes, and buffers that the bridge owns until
+ * they are given back. Every call that can fail returns an rb_status and,
+ * unless it is RB_OK, fills `error` with a message. A panic in Rust becomes
+ * RB_PANICKED. Handles may be used from several threads at once. */
 #ifndef ROOFLINE_BRIDGE_H
 #define ROOFLINE_BRIDGE_H
 
@@ -140,6 +140,14 @@ void rb_template_free(rb_template* compiled);
 int32_t rb_template_render(
     const rb_template* compiled,
     rb_view variables,
+    rb_buffer* out,
+    rb_buffer* error);
+
+/* The SVG document as PNG bytes, `scale` pixels for each of its units. Text is
+ * drawn in the one font that comes along (DejaVu Sans: Latin, Greek). */
+int32_t rb_png_from_svg(
+    rb_view svg,
+    float scale,
     rb_buffer* out,
     rb_buffer* error);
 

@@ -73,7 +73,11 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn from_text(text: String) -> Self {
-        let bytes = text.into_bytes().into_boxed_slice();
+        Self::from_bytes(text.into_bytes())
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        let bytes = bytes.into_boxed_slice();
         let size = bytes.len();
         Buffer {
             data: Box::into_raw(bytes) as *mut u8,

@@ -54,7 +54,8 @@ struct Chart {
 
 /// A standalone SVG document, width × height in pixels.
 std::string chart_svg(const Chart& chart, int width = 900, int height = 520);
-/// The same picture as PNG bytes.
+/// The same picture as PNG bytes, two pixels for each of the SVG's. Throws
+/// UnsupportedError when a picture of this size cannot be held.
 std::string chart_png(const Chart& chart, int width = 900, int height = 520);
 
 /// One HTML file without outside references: sections of a heading, text,
