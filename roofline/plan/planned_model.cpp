@@ -1,0 +1,224 @@
+#include "roofline/plan/planned_model.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/spec/catalogue.h"
+#include "roofline/spec/read_config.h"
+#include "roofline/spec/tensor_names.h"
+#include "roofline/weights/checkpoint.h"
+#include "roofline/weights/encodings.h"
+#include "roofline/weights/json_file.h"
+#include "roofline/weights/printable.h"
+
+namespace roofline {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A 16-bit scale and a 16-bit bias.
+constexpr std::uint64_t kGroupBytes = 4;
+
+bool is_affine(const WeightFormat& format) {
+  return format.bits < 16;
+}
+
+std::string format_name(const WeightFormat& format) {
+  if (is_affine(format)) {
+    return fmt::format("affine {}-bit/{}", format.bits, format.group_size);
+  }
+  return format.bits == 16 ? "bf16" : "f32";
+}
+
+std::string encoding_text(const Tensor& tensor) {
+  if (tensor.encoding != Encoding::mlx_affine) {
+    return std::string(encoding_name(tensor.encoding));
+  }
+  return fmt::format(
+      "affine {}-bit/{}",
+      tensor.affine.bits,
+      tensor.affine.group_size);
+}
+
+bool is_float(Encoding encoding) {
+  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
+         encoding == Encoding::bf16;
+}
+
+PlannedModel from_checkpoint(const fs::path& path, std::string name) {
+  const auto checkpoint = Checkpoint::open(path);
+  PlannedModel model;
+  model.name = std::move(name);
+  model.spec = checkpoint->spec();
+  model.path = path;
+  model.exact = true;
+  for (const Tensor& tensor : checkpoint->tensors()) {
+    model.tensors.push_back(
+        {tensor.name,
+         tensor.rows,
+         tensor.cols,
+         encoding_text(tensor),
+         tensor.total_bytes(),
+         !is_float(tensor.encoding)});
+  }
+  return model;
+}
+
+PlannedModel from_spec(std::string name, const ModelSpec& spec) {
+  PlannedModel model = plan_spec(std::move(name), spec);
+  if (spec.quantization) {
+    return quantized(
+        model,
+        {spec.quantization->bits, spec.quantization->group_size});
+  }
+  return model;
+}
+
+bool has_weights(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string end = entry.path().extension().string();
+    if (end == ".safetensors" || end == ".gguf") {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// The config.json that is all there is of a model; nullopt when there is more.
+std::optional<fs::path> bare_config(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    const fs::path config = path / "config.json";
+    const bool bare = fs::exists(config, error) && !has_weights(path);
+    return bare ? std::optional(config) : std::nullopt;
+  }
+  return path.extension() == ".json" ? std::optional(path) : std::nullopt;
+}
+
+PlannedModel from_path(const fs::path& path, std::string_view name) {
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  std::string title = whole.has_filename()
+                          ? whole.filename().string()
+                          : whole.parent_path().filename().string();
+  if (const auto config = bare_config(path)) {
+    const bool file = *config == path;
+    return from_spec(
+        file ? std::string(name) : std::move(title),
+        read_config(read_json_file(*config)));
+  }
+  return from_checkpoint(path, std::move(title));
+}
+
+[[noreturn]] void refuse_name(std::string_view name) {
+  std::vector<std::string> names;
+  for (const CatalogueEntry& entry : catalogue()) {
+    names.emplace_back(entry.name);
+  }
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  const std::string near = did_you_mean(lower, names);
+  fail<UserError>(
+      fmt::format("There is no model {}", printable(name)),
+      "It is no file, no folder and no model on this machine, and the "
+      "catalogue of shapes has none of that name",
+      near + (near.empty() ? "" : " ") +
+          "Name a GGUF file, a folder with config.json, or a model of the "
+          "catalogue such as llama-3.1-8b");
+}
+
+void store_as(PlannedTensor& tensor, const WeightFormat& format) {
+  const auto count = static_cast<std::uint64_t>(tensor.count());
+  const auto bits = static_cast<std::uint64_t>(format.bits);
+  tensor.bytes = count * bits / 8;
+  tensor.format = format_name(format);
+  if (is_affine(format)) {
+    tensor.quantized = true;
+    tensor.bytes +=
+        count / static_cast<std::uint64_t>(format.group_size) * kGroupBytes;
+  }
+}
+
+}  // namespace
+
+std::string WeightFormat::text() const {
+  if (is_affine(*this)) {
+    return fmt::format("int{} (group {})", bits, group_size);
+  }
+  return format_name(*this);
+}
+
+double WeightFormat::bits_per_weight() const {
+  const double beside = static_cast<double>(8 * kGroupBytes) / group_size;
+  return bits + (is_affine(*this) ? beside : 0.0);
+}
+
+std::int64_t PlannedModel::parameters() const {
+  std::int64_t sum = 0;
+  for (const PlannedTensor& tensor : tensors) {
+    sum += tensor.count();
+  }
+  return sum;
+}
+
+std::uint64_t PlannedModel::weight_bytes() const {
+  std::uint64_t sum = 0;
+  for (const PlannedTensor& tensor : tensors) {
+    sum += tensor.bytes;
+  }
+  return sum;
+}
+
+PlannedModel plan_model(std::string_view name) {
+  std::optional<fs::path> path;
+  try {
+    path = resolve_model(name);
+  } catch (const UserError&) {
+    if (name.empty()) {
+      throw;
+    }
+  }
+  if (path) {
+    return from_path(*path, name);
+  }
+  if (const CatalogueEntry* entry = find_in_catalogue(name)) {
+    return from_spec(std::string(entry->name), catalogue_spec(*entry));
+  }
+  refuse_name(name);
+}
+
+PlannedModel plan_spec(std::string name, const ModelSpec& spec) {
+  PlannedModel model;
+  model.name = std::move(name);
+  model.spec = spec;
+  for (const ExpectedTensor& wanted : expected_tensors(spec)) {
+    PlannedTensor tensor{wanted.name, wanted.rows, wanted.cols, "", 0, false};
+    store_as(tensor, WeightFormat{});
+    model.tensors.push_back(std::move(tensor));
+  }
+  return model;
+}
+
+PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
+  PlannedModel out = model;
+  for (PlannedTensor& tensor : out.tensors) {
+    const bool whole = tensor.cols % format.group_size == 0;
+    // Norms and biases are one row; like the loader, rows that don't divide
+    // into groups stay.
+    if (tensor.quantized || tensor.rows == 1 || (is_affine(format) && !whole)) {
+      continue;
+    }
+    store_as(tensor, format);
+    out.exact = false;
+  }
+  return out;
+}
+
+}  // namespace roofline
