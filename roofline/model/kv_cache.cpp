@@ -366,6 +366,21 @@ std::size_t KvCache::bytes() const {
   return sum;
 }
 
+std::int64_t KvCache::slots_for(
+    const AttentionSpec& attention,
+    const KvOptions& options,
+    std::int64_t tokens) {
+  const Placement placement = place(attention, options);
+  std::int64_t slots = 0;
+  for (std::int64_t at = 0; at < tokens; at = std::max(slots, at + 1)) {
+    slots = grown(placement, slots, std::min(slots + 1, tokens));
+    if (slots >= placement.slot_limit()) {
+      break;
+    }
+  }
+  return slots;
+}
+
 std::size_t KvCache::bytes_for(
     const ModelSpec& spec,
     const KvOptions& options,
@@ -373,16 +388,9 @@ std::size_t KvCache::bytes_for(
   std::size_t sum = 0;
   for (const auto& layer : spec.layers) {
     const auto& attention = *layer.attention;
-    const auto placement = place(attention, options);
-    std::int64_t slots = 0;
-    for (std::int64_t at = 0; at < tokens; at = std::max(slots, at + 1)) {
-      slots = grown(placement, slots, std::min(slots + 1, tokens));
-      if (slots >= placement.slot_limit()) {
-        break;
-      }
-    }
-    sum += static_cast<std::size_t>(slots) * attention.kv_heads *
-           attention.head_dim * 2 * mx::size_of(options.dtype);
+    sum += static_cast<std::size_t>(slots_for(attention, options, tokens)) *
+           attention.kv_heads * attention.head_dim * 2 *
+           mx::size_of(options.dtype);
   }
   return sum;
 }

@@ -70,6 +70,12 @@ class KvCache {
 
   /// Bytes allocated now.
   std::size_t bytes() const;
+  /// Positions that one layer will have room for when `tokens` tokens were
+  /// appended: room grows in steps, and a layer that sees less stays smaller.
+  static std::int64_t slots_for(
+      const AttentionSpec& attention,
+      const KvOptions& options,
+      std::int64_t tokens);
   /// Bytes that a sequence of `tokens` tokens will have allocated.
   static std::size_t bytes_for(
       const ModelSpec& spec,

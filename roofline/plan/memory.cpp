@@ -1,0 +1,324 @@
+#include "roofline/plan/memory.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/kernels/packed_matrix.h"
+#include "roofline/kernels/qmm/qmm.h"
+#include "roofline/model/kv_cache.h"
+
+namespace roofline {
+
+namespace {
+
+using Bytes = std::uint64_t;
+
+/// The tensor classes of the table, by a part of our tensor names.
+struct WeightClass {
+  std::string_view title;
+  std::string_view marker;
+};
+constexpr std::array<WeightClass, 6> kClasses = {{
+    {"embedding", "embed"},
+    {"head", "head"},
+    {"experts", "experts"},
+    {"attention", ".attention."},
+    {"feed-forward", ".feed_forward."},
+    {"norms and others", ""},
+}};
+
+std::string_view class_of(std::string_view name) {
+  for (const WeightClass& kind : kClasses) {
+    const std::size_t at = name.find(kind.marker);
+    const bool anywhere =
+        kind.marker.empty() || kind.marker[0] == '.' || kind.title == "experts";
+    if (anywhere ? at != name.npos : at == 0) {
+      return kind.title;
+    }
+  }
+  return kClasses.back().title;
+}
+
+bool starts_with(std::string_view text, std::string_view start) {
+  return text.substr(0, start.size()) == start;
+}
+
+bool any_of(
+    std::string_view text,
+    std::initializer_list<std::string_view> starts) {
+  return std::any_of(starts.begin(), starts.end(), [&](auto start) {
+    return starts_with(text, start);
+  });
+}
+
+/// What the CPU step holds of a tensor: codes in groups of 32 with their own
+/// scales, floats as they lie in the file (matrix_store.h).
+struct Held {
+  std::string format;
+  Bytes bytes = 0;
+};
+
+Held held_on_cpu(const PlannedTensor& tensor) {
+  const std::string& format = tensor.format;
+  const bool matrix = tensor.rows > 1 && tensor.cols > 1;
+  if (!tensor.quantized || !matrix) {
+    return {format, tensor.bytes};
+  }
+  if (any_of(format, {"q2_k", "q3_k", "q6_k"})) {
+    return {"f16", static_cast<Bytes>(tensor.count()) * 2};
+  }
+  const bool narrow = any_of(
+      format,
+      {"q4", "affine 2-", "affine 3-", "affine 4-"});
+  if (tensor.cols % kGroup != 0) {
+    return {format, tensor.bytes};
+  }
+  return {
+      narrow ? "packed q4" : "packed q8",
+      packed_bytes(
+          narrow ? PackedFormat::q4 : PackedFormat::q8,
+          tensor.rows,
+          tensor.cols)};
+}
+
+void add_weights(
+    MemoryPrediction& out,
+    const PlannedModel& model,
+    bool gpu) {
+  // In the order of kClasses, formats apart.
+  for (const WeightClass& kind : kClasses) {
+    std::map<std::string, Bytes> by_format;
+    for (const PlannedTensor& tensor : model.tensors) {
+      if (class_of(tensor.name) == kind.title) {
+        const Held held =
+            gpu ? Held{tensor.format, tensor.bytes} : held_on_cpu(tensor);
+        by_format[held.format] += held.bytes;
+      }
+    }
+    for (const auto& [format, bytes] : by_format) {
+      out.parts.push_back(
+          {fmt::format("weights: {} ({})", kind.title, format),
+           "weights",
+           bytes});
+    }
+  }
+}
+
+/// Bytes of `count` cached values: floats, or codes with a 16-bit scale for
+/// each group of 64.
+double cached_bytes(double count, int bits) {
+  return count * bits / 8 + (bits < 16 ? count / 64 * 2 : 0);
+}
+
+struct CacheBytes {
+  double full = 0;
+  double window = 0;
+  double latent = 0;
+  double state = 0;
+  double largest_layer = 0;
+};
+
+double state_bytes(const RecurrentSpec& r) {
+  const double conv =
+      static_cast<double>(r.conv_channels) * std::max(0, r.conv_width - 1);
+  const double state = r.kind == RecurrentKind::short_conv
+                           ? 0
+                           : 1.0 * r.heads * r.head_dim * r.state_dim;
+  return (conv + state) * sizeof(float);
+}
+
+void add_attention_cache(
+    CacheBytes& sum,
+    const AttentionSpec& a,
+    const InferenceQuestion& q) {
+  if (a.shares_kv_of_layer) {
+    return;
+  }
+  KvOptions options;
+  options.max_chunk = q.prefill_step;
+  const auto slots = static_cast<double>(
+      KvCache::slots_for(a, options, q.context_tokens));
+  double values = slots * a.kv_heads *
+                  (a.head_dim + a.value_dim.value_or(a.head_dim));
+  if (a.latent) {
+    values = slots * (a.latent->kv_rank + a.latent->rope_dim);
+  }
+  const double bytes = cached_bytes(values, q.kv_bits);
+  (a.latent            ? sum.latent
+   : a.window_tokens   ? sum.window
+                       : sum.full) += bytes;
+  sum.largest_layer = std::max(sum.largest_layer, bytes);
+}
+
+CacheBytes cache_bytes(const ModelSpec& spec, const InferenceQuestion& q) {
+  CacheBytes sum;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention) {
+      add_attention_cache(sum, *layer.attention, q);
+    }
+    if (layer.recurrent) {
+      sum.state += state_bytes(*layer.recurrent);
+    }
+  }
+  return sum;
+}
+
+/// The widest of a layer's activations, over all layers.
+struct Widths {
+  double qkv = 0;
+  double q = 0;
+  double hidden = 0;
+  double rope = 0;
+  bool quantized = false;
+};
+
+Widths widths_of(const PlannedModel& model) {
+  Widths w;
+  for (const LayerSpec& layer : model.spec.layers) {
+    if (const auto& a = layer.attention) {
+      const double q = 1.0 * a->heads * a->head_dim;
+      w.q = std::max(w.q, q);
+      w.qkv = std::max(w.qkv, q + 2.0 * a->kv_heads * a->head_dim);
+      if (a->rope) {
+        w.rope = std::max(w.rope, 2.0 * a->rope->rotated_dims);
+      }
+    }
+    if (const auto& f = layer.feed_forward) {
+      double hidden = f->hidden;
+      if (f->mixture) {
+        hidden = 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
+                 f->mixture->shared_hidden;
+      }
+      w.hidden = std::max(w.hidden, hidden);
+    }
+  }
+  w.quantized = std::any_of(
+      model.tensors.begin(),
+      model.tensors.end(),
+      [](const PlannedTensor& t) { return t.quantized; });
+  return w;
+}
+
+/// StepScratch::State::fit for `rows` tokens.
+double scratch_bytes(const PlannedModel& model, double rows) {
+  const Widths w = widths_of(model);
+  const double dim = model.spec.dim;
+  const double floats = 3 * dim + w.qkv + w.q + w.rope;
+  // Codes of every plane, a scale and a sum for each group.
+  const double coded = kPlanes + 2.0 * sizeof(float) / kGroup;
+  if (!w.quantized) {
+    return rows * (floats + w.hidden) * sizeof(float) +
+           rows * (dim + w.q) * coded;
+  }
+  return rows * floats * sizeof(float) + rows * (dim + w.q + w.hidden) * coded;
+}
+
+/// A GPU graph holds the residual stream, a sub-layer's inputs and outputs and
+/// the feed-forward's hidden values in 16 bits; scores of one layer where
+/// attention isn't fused are not counted: MLX's is.
+double graph_bytes(const PlannedModel& model, double rows) {
+  const Widths w = widths_of(model);
+  return rows * 2 * (4.0 * model.spec.dim + 2 * w.qkv + 3 * w.hidden);
+}
+
+void add(
+    MemoryPrediction& out,
+    std::string name,
+    std::string kind,
+    double bytes) {
+  if (bytes >= 1) {
+    out.parts.push_back(
+        {std::move(name), std::move(kind), static_cast<Bytes>(bytes)});
+  }
+}
+
+void check(const InferenceQuestion& q) {
+  const auto require = [](bool sound, std::string_view what) {
+    if (!sound) {
+      fail<UserError>(what, "", "Give another value");
+    }
+  };
+  require(q.context_tokens >= 1, "The context must have at least 1 token");
+  require(q.batch >= 1, "The batch must have at least 1 sequence");
+  require(q.prefill_step >= 1, "A prefill step has at least 1 token");
+  require(
+      q.kv_bits == 4 || q.kv_bits == 8 || q.kv_bits == 16 || q.kv_bits == 32,
+      "The KV cache has 4, 8, 16 or 32 bits a value");
+}
+
+}  // namespace
+
+Bytes MemoryPrediction::total() const {
+  Bytes sum = 0;
+  for (const MemoryPart& part : parts) {
+    sum += part.bytes;
+  }
+  return sum;
+}
+
+Bytes MemoryPrediction::of(std::string_view kind) const {
+  Bytes sum = 0;
+  for (const MemoryPart& part : parts) {
+    sum += part.kind == kind ? part.bytes : 0;
+  }
+  return sum;
+}
+
+MemoryConstants default_memory_constants() {
+  // Measured with the bundled model (49,152 entries) on Debian 12, x86-64:
+  // docs/memory.md.
+  constexpr Bytes kRuntime = 22'000'000;
+  constexpr Bytes kEntry = 260;
+  return {kRuntime, kEntry};
+}
+
+MemoryPrediction predict_inference(
+    const PlannedModel& stored,
+    const InferenceQuestion& q,
+    const MemoryConstants& constants) {
+  check(q);
+  const PlannedModel model =
+      q.quantize && q.quantize->bits < 16 ? quantized(stored, *q.quantize)
+                                          : stored;
+  MemoryPrediction out;
+  add_weights(out, model, q.gpu);
+  const CacheBytes cache = cache_bytes(model.spec, q);
+  add(out, "KV cache: full attention", "kv", q.batch * cache.full);
+  add(out, "KV cache: windows", "kv", q.batch * cache.window);
+  add(out, "KV cache: latent", "kv", q.batch * cache.latent);
+  add(out, "recurrent state", "state", q.batch * cache.state);
+  const double rows =
+      static_cast<double>(std::min<std::int64_t>(
+          q.prefill_step,
+          q.context_tokens)) *
+      q.batch;
+  add(out,
+      fmt::format("prefill, {:.0f} tokens a step", rows),
+      "transients",
+      q.gpu ? graph_bytes(model, rows) : scratch_bytes(model, rows));
+  add(out,
+      "a layer's cache while it grows",
+      "transients",
+      cache.largest_layer);
+  add(out,
+      "logits",
+      "logits",
+      2.0 * q.batch * model.spec.vocab * sizeof(float));
+  if (q.gpu) {
+    // What MLX keeps of freed buffers: a step's transients once more.
+    add(out, "allocator's cache", "cache", graph_bytes(model, rows));
+  }
+  add(out,
+      "program and tokenizer",
+      "runtime",
+      static_cast<double>(
+          constants.runtime_bytes +
+          constants.tokenizer_per_entry * static_cast<Bytes>(model.spec.vocab)));
+  return out;
+}
+
+}  // namespace roofline
