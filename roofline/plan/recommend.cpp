@@ -9,7 +9,7 @@ namespace roofline {
 namespace {
 
 constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
-constexpr int kMostStreams = 64;
+constexpr int kMostStreams = 256;
 constexpr std::int64_t kContextGrain = 256;
 
 /// The formats to try, best quality first. Codes stay as they are stored.

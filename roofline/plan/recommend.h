@@ -22,6 +22,8 @@ struct Hardware {
   std::uint64_t budget_bytes = 0;
   bool gpu = false;
   MachineRates rates;
+  /// What to know about it, one sentence; empty: nothing.
+  std::string note;
   /// The CPU beside a GPU, where its rates are known.
   std::optional<MachineRates> cpu;
 };

@@ -247,6 +247,9 @@ SpeedPrediction predict_speed(
           decode,
           bytes * rates.decode_efficiency,
           operations * rates.prefill_efficiency));
+  if (operations <= 0) {
+    return out;
+  }
   out.prefill_roof = per_second(prompt, seconds_of(prefill, bytes, operations));
   out.prefill = per_second(
       prompt,

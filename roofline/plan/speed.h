@@ -41,12 +41,14 @@ PhaseWork prefill_work(
     int prefill_step = 512);
 
 struct SpeedPrediction {
-  double decode_roof = 0;   ///< tokens a second, all sequences together
-  double decode = 0;        ///< expected
+  double decode_roof = 0;  ///< tokens a second, all sequences together
+  double decode = 0;       ///< expected
   double prefill_roof = 0;
   double prefill = 0;
 };
 
+/// Decodes after the prompt. A rate of 0 isn't known: decode is then told by
+/// the other, and prefill, which arithmetic bounds, is 0.
 SpeedPrediction predict_speed(
     const PlannedModel& model,
     const InferenceQuestion& question,

@@ -157,6 +157,7 @@ TEST(PredictSpeed, AnUnknownRateBoundsNothing) {
   rates.bytes_per_second = 1e9;
   const SpeedPrediction out = predict_speed(small_model(), {}, 4, rates);
   EXPECT_GT(out.decode, 0);
+  EXPECT_DOUBLE_EQ(out.prefill, 0);
   EXPECT_DOUBLE_EQ(predict_speed(small_model(), {}, 4, {}).decode, 0);
 }
 
