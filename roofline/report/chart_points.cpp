@@ -27,6 +27,10 @@ double value_at(const std::vector<ChartPoint>& points, double x) {
   return below.y + share * (above->y - below.y);
 }
 
+std::optional<double> finite(std::optional<double> value) {
+  return value && std::isfinite(*value) ? value : std::nullopt;
+}
+
 }  // namespace
 
 bool usable(const ChartPoint& point) {
@@ -42,6 +46,8 @@ std::vector<ChartPoint> drawn_points(
         !chart.x_log || chart.kind == ChartKind::bars || point.x > 0;
     if (usable(point) && on_axis) {
       points.push_back(point);
+      points.back().low = finite(point.low);
+      points.back().high = finite(point.high);
     }
   }
   if (chart.kind != ChartKind::bars) {
