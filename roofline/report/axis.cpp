@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace roofline {
 namespace {
@@ -19,13 +20,17 @@ double nice_step(double raw) {
   return 10 * power;
 }
 
-std::string with_commas(std::string digits) {
+std::string with_commas(std::string_view digits) {
   const std::size_t start = digits.starts_with('-') ? 1 : 0;
   const std::size_t point = std::min(digits.find('.'), digits.size());
-  for (std::size_t i = point; i > start + 3; i -= 3) {
-    digits.insert(i - 3, ",");
+  std::string out;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > start && i < point && (point - i) % 3 == 0) {
+      out += ',';
+    }
+    out += digits[i];
   }
-  return digits;
+  return out;
 }
 
 std::string binary_label(double value) {

@@ -1,5 +1,7 @@
 #include "roofline/report/chart_frame.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -242,14 +244,14 @@ double widest_label(const std::vector<Tick>& ticks) {
 }  // namespace
 
 std::string fill_of(std::size_t i) {
-  return "f" + std::to_string(i % kColours);
+  return fmt::format("f{}", i % kColours);
 }
 
 std::string stroke_of(std::size_t i) {
-  std::string out = "s" + std::to_string(i % kColours);
   // Where colours come again, the dashes differ.
   const std::size_t round = i / kColours % 3;
-  return round == 0 ? out : out + " d" + std::to_string(round);
+  return round == 0 ? fmt::format("s{}", i % kColours)
+                    : fmt::format("s{} d{}", i % kColours, round);
 }
 
 ChartFrame draw_frame(const Chart& chart, int width, int height, Svg& svg) {

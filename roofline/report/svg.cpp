@@ -88,7 +88,9 @@ void Svg::close(std::string_view tag, std::string_view tooltip) {
     out_ += "/>\n";
     return;
   }
-  out_ += "><title>" + html_escape(tooltip) + "</title></";
+  out_ += "><title>";
+  out_ += html_escape(tooltip);
+  out_ += "</title></";
   out_ += tag;
   out_ += ">\n";
 }
@@ -176,7 +178,9 @@ void Svg::text(
         at.x,
         at.y);
   }
-  out_ += ">" + html_escape(text) + "</text>\n";
+  out_ += '>';
+  out_ += html_escape(text);
+  out_ += "</text>\n";
 }
 
 std::string Svg::finish() {

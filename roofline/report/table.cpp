@@ -160,7 +160,9 @@ std::string table_markdown(const Table& table) {
   auto line = [&](const std::vector<std::string>& row) {
     std::string out = "|";
     for (std::size_t i = 0; i < table.columns.size(); ++i) {
-      out += " " + markdown_cell(cell_of(row, i)) + " |";
+      out += ' ';
+      out += markdown_cell(cell_of(row, i));
+      out += " |";
     }
     return out + "\n";
   };
@@ -179,7 +181,8 @@ std::string table_csv(const Table& table) {
   auto line = [&](const std::vector<std::string>& row) {
     std::string out;
     for (std::size_t i = 0; i < table.columns.size(); ++i) {
-      out += (i > 0 ? "," : "") + csv_cell(cell_of(row, i));
+      out += i > 0 ? "," : "";
+      out += csv_cell(cell_of(row, i));
     }
     return out + "\r\n";
   };
