@@ -71,9 +71,8 @@ Held held_on_cpu(const PlannedTensor& tensor) {
   if (any_of(format, {"q2_k", "q3_k", "q6_k"})) {
     return {"f16", static_cast<Bytes>(tensor.count()) * 2};
   }
-  const bool narrow = any_of(
-      format,
-      {"q4", "affine 2-", "affine 3-", "affine 4-"});
+  const bool narrow =
+      any_of(format, {"q4", "affine 2-", "affine 3-", "affine 4-"});
   if (tensor.cols % kGroup != 0) {
     return {format, tensor.bytes};
   }
@@ -85,10 +84,7 @@ Held held_on_cpu(const PlannedTensor& tensor) {
           tensor.cols)};
 }
 
-void add_weights(
-    MemoryPrediction& out,
-    const PlannedModel& model,
-    bool gpu) {
+void add_weights(MemoryPrediction& out, const PlannedModel& model, bool gpu) {
   // In the order of kClasses, formats apart.
   for (const WeightClass& kind : kClasses) {
     std::map<std::string, Bytes> by_format;
@@ -140,17 +136,15 @@ void add_attention_cache(
   }
   KvOptions options;
   options.max_chunk = q.prefill_step;
-  const auto slots = static_cast<double>(
-      KvCache::slots_for(a, options, q.context_tokens));
-  double values = slots * a.kv_heads *
-                  (a.head_dim + a.value_dim.value_or(a.head_dim));
+  const auto slots =
+      static_cast<double>(KvCache::slots_for(a, options, q.context_tokens));
+  double values =
+      slots * a.kv_heads * (a.head_dim + a.value_dim.value_or(a.head_dim));
   if (a.latent) {
     values = slots * (a.latent->kv_rank + a.latent->rope_dim);
   }
   const double bytes = cached_bytes(values, q.kv_bits);
-  (a.latent            ? sum.latent
-   : a.window_tokens   ? sum.window
-                       : sum.full) += bytes;
+  (a.latent ? sum.latent : a.window_tokens ? sum.window : sum.full) += bytes;
   sum.largest_layer = std::max(sum.largest_layer, bytes);
 }
 
@@ -281,9 +275,9 @@ MemoryPrediction predict_inference(
     const InferenceQuestion& q,
     const MemoryConstants& constants) {
   check(q);
-  const PlannedModel model =
-      q.quantize && q.quantize->bits < 16 ? quantized(stored, *q.quantize)
-                                          : stored;
+  const PlannedModel model = q.quantize && q.quantize->bits < 16
+                                 ? quantized(stored, *q.quantize)
+                                 : stored;
   MemoryPrediction out;
   add_weights(out, model, q.gpu);
   const CacheBytes cache = cache_bytes(model.spec, q);
@@ -292,18 +286,14 @@ MemoryPrediction predict_inference(
   add(out, "KV cache: latent", "kv", q.batch * cache.latent);
   add(out, "recurrent state", "state", q.batch * cache.state);
   const double rows =
-      static_cast<double>(std::min<std::int64_t>(
-          q.prefill_step,
-          q.context_tokens)) *
+      static_cast<double>(
+          std::min<std::int64_t>(q.prefill_step, q.context_tokens)) *
       q.batch;
   add(out,
       fmt::format("prefill, {:.0f} tokens a step", rows),
       "transients",
       q.gpu ? graph_bytes(model, rows) : scratch_bytes(model, rows));
-  add(out,
-      "a layer's cache while it grows",
-      "transients",
-      cache.largest_layer);
+  add(out, "a layer's cache while it grows", "transients", cache.largest_layer);
   add(out,
       "logits",
       "logits",
@@ -316,8 +306,8 @@ MemoryPrediction predict_inference(
       "program and tokenizer",
       "runtime",
       static_cast<double>(
-          constants.runtime_bytes +
-          constants.tokenizer_per_entry * static_cast<Bytes>(model.spec.vocab)));
+          constants.runtime_bytes + constants.tokenizer_per_entry *
+                                        static_cast<Bytes>(model.spec.vocab)));
   return out;
 }
 

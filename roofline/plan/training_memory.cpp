@@ -184,10 +184,7 @@ void add_trained(
   const bool full = q.method == TrainMethod::full;
   const double gradient = full ? q.precision_bits / 8.0 : 4.0;
   add(out, "gradients", "gradients", values * gradient);
-  add(out,
-      "optimizer state",
-      "optimizer",
-      optimizer_bytes(model, q, values));
+  add(out, "optimizer state", "optimizer", optimizer_bytes(model, q, values));
   if (full && q.precision_bits == 16) {
     add(out, "float32 master weights", "optimizer", 4 * values);
   }
@@ -214,7 +211,8 @@ MemoryPrediction predict_training(
     if (stored_codes) {
       base = static_cast<double>(model.weight_bytes());
     } else if (q.method == TrainMethod::qlora) {
-      base = static_cast<double>(quantized(model, q.base_format).weight_bytes());
+      base =
+          static_cast<double>(quantized(model, q.base_format).weight_bytes());
     }
     const Adapters adapters = adapters_of(model, q);
     const double trained =
