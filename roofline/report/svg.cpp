@@ -17,6 +17,7 @@ constexpr const char* kStyle = R"css(
 .rc .dim{fill:#5b6470}
 .rc .title{font-size:16px;font-weight:600}
 .rc .small{font-size:11px}
+.rc .small,.rc .limit{paint-order:stroke;stroke:#ffffff;stroke-width:3px}
 .rc .back{fill:#ffffff}
 .rc .grid{stroke:#e3e7eb;stroke-width:1;fill:none}
 .rc .axis{stroke:#7d8794;stroke-width:1;fill:none}
@@ -45,6 +46,7 @@ constexpr const char* kStyle = R"css(
 .rc .error{stroke:#e6e9ed}
 .rc .rule{stroke:#ff8a80}
 .rc text.limit{fill:#ff8a80}
+.rc .small,.rc .limit{stroke:#14171b}
 .rc .hover{fill:#ffffff;fill-opacity:0}
 .rc .dot{stroke:#14171b}
 .rc .f0{fill:#3d9ad6}.rc .s0{stroke:#3d9ad6}
