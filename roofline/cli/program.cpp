@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <new>
 
@@ -17,7 +18,35 @@ namespace roofline::cli {
 
 namespace {
 
-const CommandEntry& find_command(const std::string& name) {
+/// Other names of commands; all may end in ".py".
+struct Alias {
+  std::string_view name;
+  std::string_view command;
+};
+constexpr std::array<Alias, 3> kAliases = {{
+    {"memory_analyzer", "memory"},
+    {"benchmark", "bench"},
+    {"metal_optimizer", "optimize"},
+}};
+
+/// The command's own name; anything else stays as it is.
+std::string without_alias(const std::string& name) {
+  constexpr std::string_view kScript = ".py";
+  const bool script =
+      name.size() > kScript.size() &&
+      name.compare(name.size() - kScript.size(), kScript.size(), kScript) == 0;
+  const std::string bare =
+      script ? name.substr(0, name.size() - kScript.size()) : name;
+  for (const Alias& alias : kAliases) {
+    if (alias.name == bare) {
+      return std::string(alias.command);
+    }
+  }
+  return name;
+}
+
+const CommandEntry& find_command(const std::string& given) {
+  const std::string name = without_alias(given);
   const auto all = commands();
   const auto found =
       std::find_if(all.begin(), all.end(), [&](const CommandEntry& entry) {

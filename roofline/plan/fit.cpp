@@ -1,0 +1,153 @@
+#include "roofline/plan/fit.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr double kGib = 1024.0 * 1024 * 1024;
+constexpr std::int64_t kGrain = 256;
+constexpr std::int64_t kDefaultContext = 4096;
+constexpr int kShortStep = 128;
+
+double unit_of(const std::string& unit) {
+  if (unit.empty() || unit == "G" || unit == "GB") {
+    return kGib;
+  }
+  if (unit == "M" || unit == "MB") {
+    return kGib / 1024;
+  }
+  return unit == "T" || unit == "TB" ? kGib * 1024 : 0;
+}
+
+bool any_floats(const PlannedModel& model) {
+  return std::any_of(
+      model.tensors.begin(),
+      model.tensors.end(),
+      [](const PlannedTensor& tensor) {
+        return tensor.rows > 1 && !tensor.quantized;
+      });
+}
+
+std::uint64_t bytes_of(
+    const PlannedModel& model,
+    const InferenceQuestion& question) {
+  return predict_inference(model, question).total();
+}
+
+/// The context asked for if that fits, else the largest; with a shorter
+/// prefill step if only that makes room.
+FitChoice choice_for(
+    const PlannedModel& model,
+    const InferenceQuestion& question,
+    std::uint64_t budget) {
+  FitChoice choice;
+  choice.format = question.quantize;
+  choice.question = question;
+  for (const int step :
+       {question.prefill_step, std::min(question.prefill_step, kShortStep)}) {
+    choice.question.prefill_step = step;
+    choice.question.context_tokens = question.context_tokens;
+    choice.bytes = bytes_of(model, choice.question);
+    choice.whole = choice.bytes <= budget;
+    choice.largest_context = largest_context(model, choice.question, budget);
+    if (choice.whole) {
+      return choice;
+    }
+  }
+  if (choice.largest_context > 0) {
+    choice.question.context_tokens =
+        std::min(question.context_tokens, choice.largest_context);
+    choice.bytes = bytes_of(model, choice.question);
+  }
+  return choice;
+}
+
+}  // namespace
+
+std::uint64_t parse_memory_size(
+    std::string_view text,
+    std::string_view option) {
+  const std::string copy(text);
+  char* end = nullptr;
+  const double number = std::strtod(copy.c_str(), &end);
+  std::string unit;
+  for (; *end != '\0'; ++end) {
+    if (*end != ' ' && *end != 'i' && *end != 'I') {
+      unit += static_cast<char>(std::toupper(static_cast<unsigned char>(*end)));
+    }
+  }
+  const double bytes = number * unit_of(unit);
+  if (!(bytes >= kGib / 1024 && bytes <= 64 * 1024 * kGib)) {
+    fail<UserError>(
+        fmt::format("{} can't be \"{}\"", option, copy),
+        "",
+        "It takes a size such as 16GB, from 1MB to 64TB");
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+std::int64_t largest_context(
+    const PlannedModel& model,
+    InferenceQuestion question,
+    std::uint64_t budget_bytes) {
+  const auto fits = [&](std::int64_t grains) {
+    question.context_tokens = grains * kGrain;
+    return bytes_of(model, question) <= budget_bytes;
+  };
+  const std::int64_t own = model.spec.context_tokens;
+  std::int64_t low = 0;
+  std::int64_t high =
+      std::max<std::int64_t>(1, (own > 0 ? own : kDefaultContext) / kGrain);
+  while (low < high) {
+    const std::int64_t middle = (low + high + 1) / 2;
+    if (fits(middle)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low * kGrain;
+}
+
+std::string FitChoice::format_text(const PlannedModel& model) const {
+  if (format) {
+    return format->text();
+  }
+  return model.exact || !any_floats(model) ? "as stored" : "bf16";
+}
+
+std::vector<FitChoice> settings_that_fit(
+    const PlannedModel& model,
+    const InferenceQuestion& wish,
+    std::uint64_t budget_bytes,
+    int group_size) {
+  std::vector<std::optional<WeightFormat>> formats = {std::nullopt};
+  if (any_floats(model)) {
+    formats.push_back(WeightFormat{8, group_size});
+    formats.push_back(WeightFormat{4, group_size});
+  }
+  std::vector<FitChoice> out;
+  for (const auto& format : formats) {
+    for (const int bits : {16, 8, 4}) {
+      InferenceQuestion question = wish;
+      question.quantize = format;
+      question.kv_bits = bits;
+      const FitChoice choice = choice_for(model, question, budget_bytes);
+      if (choice.whole || choice.largest_context > 0) {
+        out.push_back(choice);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace roofline
