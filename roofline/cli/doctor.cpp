@@ -1,15 +1,160 @@
+#include "roofline/plan/doctor.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <sstream>
+
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "roofline/base/cpu_features.h"
+#include "roofline/base/errors.h"
+#include "roofline/base/paths.h"
+#include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/mlx_version.h"
+#include "roofline/cli/output.h"
+#include "roofline/plan/machine.h"
+#include "roofline/report/table.h"
+#include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
 
 namespace {
 
+/// What a fixed shell command prints; empty when it fails.
+std::string output_of(const char* command) {
+  FILE* pipe = popen(command, "r");
+  if (pipe == nullptr) {
+    return "";
+  }
+  std::string text;
+  std::array<char, 512> buffer;
+  while (fgets(buffer.data(), buffer.size(), pipe) != nullptr) {
+    text += buffer.data();
+  }
+  return pclose(pipe) == 0 ? text : "";
+}
+
+/// Ends itself by an alarm when it takes longer than 5 s.
+constexpr const char* kAskPython =
+    "python3 -c 'import signal, sys, platform; signal.alarm(5)\n"
+    "from importlib import metadata\n"
+    "def v(n):\n"
+    "    try: return metadata.version(n)\n"
+    "    except Exception: return \"\"\n"
+    "print(sys.executable, platform.python_version())\n"
+    "print(v(\"mlx\"))\n"
+    "print(v(\"mlx-lm\"))' 2>/dev/null";
+
+void ask_python(DoctorInputs& in) {
+  std::istringstream lines(output_of(kAskPython));
+  std::getline(lines, in.python);
+  std::getline(lines, in.mlx_python);
+  std::getline(lines, in.mlx_lm_python);
+  if (const auto venv = environment("VIRTUAL_ENV")) {
+    in.python_environment = "venv " + *venv;
+  } else if (const auto conda = environment("CONDA_PREFIX")) {
+    in.python_environment = "conda " + *conda;
+  }
+}
+
+std::string bundled_model() {
+  try {
+    return Checkpoint::open(resolve_model(""))->path().string();
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
+void ask_mlx(DoctorInputs& in) {
+  in.mlx_compiled = compiled_mlx_version();
+  in.mlx_loaded = loaded_mlx_version();
+  try {
+    require_same_mlx(in.mlx_compiled, in.mlx_loaded);
+    in.backend = mlx_backend();
+  } catch (const UnsupportedError&) {
+    // Asking a library of another version anything else is not safe.
+    in.same_mlx = false;
+    in.backend = "cpu";
+  }
+}
+
+DoctorInputs gather() {
+  DoctorInputs in;
+  in.cpu_share = measure_cpu_share();
+  in.facts = machine_facts();
+  ask_mlx(in);
+  in.nvidia_driver = !output_of("nvidia-smi -L 2>/dev/null").empty();
+  in.isa_best = isa_name(best_isa());
+  in.isa_active = isa_name(active_isa());
+  in.cache = cache_dir();
+  in.models = models_dir();
+  in.cache_writable = can_write(in.cache);
+  in.cache_free_bytes = free_bytes(in.cache);
+  in.models_free_bytes = free_bytes(in.models);
+  if (const auto kept = load_machine_profile(ThreadPool::default_threads())) {
+    in.kept_bandwidth = kept->read_bandwidth;
+  }
+  in.bundled_model = bundled_model();
+  ask_python(in);
+#ifdef __APPLE__
+  std::istringstream(output_of("xcode-select -p 2>/dev/null")) >> in.xcode;
+#endif
+  return in;
+}
+
 class Doctor : public Command {
  public:
-  void declare(CLI::App&) override {}
-  int run() override { return kUserMistake; }
+  void declare(CLI::App& app) override {
+    app.add_flag("--strict", strict_, "Exit with 1 for warnings too.")
+        ->group("Output");
+    app.add_flag("--json", json_, "Print one JSON object.")->group("Output");
+    app.footer(
+        "Exit code: 0 when all is well or there are only warnings, 1 for a "
+        "problem.\n"
+        "\n"
+        "Examples\n"
+        "    roofline doctor\n"
+        "    roofline doctor --strict --json");
+  }
+
+  int run() override {
+    const std::vector<Check> checks = run_checks(gather());
+    if (json_) {
+      print_json(checks);
+    } else {
+      Table table{{{"check"}, {"state"}, {"finding"}}, {}};
+      for (const Check& check : checks) {
+        table.rows.push_back(
+            {check.name,
+             check_state_name(check.state),
+             check.fix.empty() ? check.finding
+                               : check.finding + ". " + check.fix + "."});
+      }
+      write_output(table_text(table, 80));
+    }
+    return doctor_exit_code(checks, strict_);
+  }
+
+ private:
+  void print_json(const std::vector<Check>& checks) const {
+    auto list = nlohmann::ordered_json::array();
+    for (const Check& check : checks) {
+      list.push_back(
+          {{"name", check.name},
+           {"state", check_state_name(check.state)},
+           {"finding", check.finding},
+           {"fix", check.fix}});
+    }
+    write_json({{"checks", std::move(list)}});
+  }
+
+  bool strict_ = false;
+  bool json_ = false;
 };
 
 }  // namespace
