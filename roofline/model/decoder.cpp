@@ -39,6 +39,7 @@ void ask_for_whole_floats() {
 std::unique_ptr<Decoder> Decoder::load(
     const Checkpoint& checkpoint,
     const ModelOptions& options) {
+  require_runnable(checkpoint.spec());
   const auto device = pick_device(options);
   if (options.exact) {
     ask_for_whole_floats();

@@ -112,6 +112,15 @@ PlannedModel from_path(const fs::path& path, std::string_view name) {
         file ? std::string(name) : std::move(title),
         read_config(read_json_file(*config)));
   }
+  // Weights of a model that can't be run are counted by its config.
+  if (fs::exists(path / "config.json")) {
+    const ModelSpec spec = read_config(read_json_file(path / "config.json"));
+    if (missing_mechanism(spec)) {
+      PlannedModel model = from_spec(std::move(title), spec);
+      model.path = path;
+      return model;
+    }
+  }
   return from_checkpoint(path, std::move(title));
 }
 

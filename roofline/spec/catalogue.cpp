@@ -70,7 +70,7 @@ std::string plain_name(std::string_view name) {
 
 std::vector<CatalogueEntry> joined_rows() {
   std::vector<CatalogueEntry> out;
-  for (const auto rows : {llama_rows(), dense_rows()}) {
+  for (const auto rows : {llama_rows(), dense_rows(), mixed_rows()}) {
     out.insert(out.end(), rows.begin(), rows.end());
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {

@@ -102,7 +102,7 @@ constexpr std::array kRows = {
 "attention_multiplier": 0.015625, "embedding_multiplier": 12.0,
 "residual_multiplier": 0.22, "logits_scaling": 8.0, "rope_theta":
 5000000.0, "tie_word_embeddings": true})",
-        2.634},
+        2.534},
     CatalogueEntry{
         "granite-3.1-2b",
         "Granite 3.1 2B",

@@ -9,5 +9,6 @@ namespace roofline {
 
 std::span<const CatalogueEntry> llama_rows();
 std::span<const CatalogueEntry> dense_rows();
+std::span<const CatalogueEntry> mixed_rows();
 
 }  // namespace roofline

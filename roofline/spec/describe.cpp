@@ -54,7 +54,22 @@ std::string norm_in_words(const LayerSpec& layer) {
   return out;
 }
 
+std::string recurrent_in_words(const RecurrentSpec& r) {
+  if (r.kind == RecurrentKind::short_conv) {
+    return fmt::format("convolution over {} tokens", r.conv_width);
+  }
+  return fmt::format(
+      "{}, {} heads of {} × {} values of state",
+      r.kind == RecurrentKind::mamba2 ? "mamba 2" : "gated delta rule",
+      r.heads,
+      r.head_dim,
+      r.state_dim);
+}
+
 std::string attention_in_words(const LayerSpec& layer) {
+  if (!layer.attention) {
+    return layer.recurrent ? recurrent_in_words(*layer.recurrent) : "none";
+  }
   const AttentionSpec& a = *layer.attention;
   std::string out = fmt::format(
       "{} heads over {} key-value heads of {} dims, scores × {:g}",
@@ -76,11 +91,22 @@ std::string attention_in_words(const LayerSpec& layer) {
   out += a.window_tokens
              ? fmt::format(", window of {} tokens", *a.window_tokens)
              : ", sees all tokens";
+  if (a.latent) {
+    out += fmt::format(
+        ", from a latent of {} + {} values",
+        a.latent->kv_rank,
+        a.latent->rope_dim);
+  }
+  out += a.sinks ? ", sinks" : "";
+  out += a.output_gate ? ", gated" : "";
+  if (layer.recurrent) {
+    out += ", beside " + recurrent_in_words(*layer.recurrent);
+  }
   return out;
 }
 
 std::string positions_in_words(const LayerSpec& layer) {
-  if (!layer.attention->rope) {
+  if (!layer.attention || !layer.attention->rope) {
     return "none";
   }
   const RopeSpec& rope = *layer.attention->rope;
@@ -101,7 +127,25 @@ std::string positions_in_words(const LayerSpec& layer) {
 }
 
 std::string feed_forward_in_words(const LayerSpec& layer) {
+  if (!layer.feed_forward) {
+    return "none";
+  }
   const FeedForwardSpec& f = *layer.feed_forward;
+  if (f.mixture) {
+    const MixtureSpec& m = *f.mixture;
+    const std::string shared =
+        m.shared_hidden > 0
+            ? fmt::format(", and one {} wide for all", m.shared_hidden)
+            : std::string();
+    return fmt::format(
+        "{} of {} experts, {} wide{}, {}{}",
+        m.top_k,
+        m.experts,
+        m.expert_hidden,
+        shared,
+        f.gated ? "gated " : "",
+        activation_in_words(f.activation));
+  }
   return fmt::format(
       "{} wide, {}{}{}",
       f.hidden,

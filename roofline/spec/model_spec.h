@@ -209,6 +209,15 @@ struct ModelSpec {
   std::vector<std::int32_t> eos_tokens;
   std::optional<std::int32_t> bos_token;
   std::optional<StoredQuantization> quantization;
+  /// Sizes are known, not every rule of the arithmetic: to be planned, not run.
+  bool plan_only = false;
 };
+
+/// What of this model the decoder can't compute ("a mixture of experts"), or
+/// nullopt when it can run.
+std::optional<std::string> missing_mechanism(const ModelSpec& spec);
+
+/// Throws UnsupportedError when there is a missing mechanism.
+void require_runnable(const ModelSpec& spec);
 
 }  // namespace roofline

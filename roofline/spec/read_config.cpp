@@ -10,6 +10,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/fields.h"
+#include "roofline/spec/planned_families.h"
 #include "roofline/spec/read_layers.h"
 #include "roofline/spec/read_quantization.h"
 #include "roofline/spec/unknown_fields.h"
@@ -162,6 +163,11 @@ ModelSpec read_config(const Json& config) {
   if (!type) {
     fields.refuse("model_type", "It names the family of the model");
   }
+  if (const PlannedFamily* planned = find_planned_family(*type)) {
+    ModelSpec spec = read_planned(fields, *planned);
+    read_tokens(fields, spec);
+    return spec;
+  }
   const auto wrapper = std::find_if(
       kWrappers.begin(),
       kWrappers.end(),
@@ -181,6 +187,9 @@ std::vector<std::string> known_families() {
   }
   for (const Wrapper& wrapper : kWrappers) {
     names.emplace_back(wrapper.name);
+  }
+  for (const PlannedFamily& family : planned_families()) {
+    names.emplace_back(family.name);
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -251,82 +251,15 @@ std::vector<NamedRows> map_layer_name(
   return out;
 }
 
-class Wanted {
- public:
-  void matrix(
-      const std::string& name,
-      std::int64_t rows,
-      std::int64_t cols,
-      bool bias = false) {
-    out.push_back({name, rows, cols});
-    if (bias) {
-      out.push_back({name + ".bias", 1, rows});
-    }
-  }
-  void norm(const std::string& name, const NormSpec& norm, std::int64_t cols) {
-    out.push_back({name, 1, cols});
-    if (norm.bias) {
-      out.push_back({name + ".bias", 1, cols});
-    }
-  }
-  std::vector<ExpectedTensor> out;
-};
-
-void want_norms(
-    Wanted& wanted,
-    const std::string& at,
-    const LayerSpec& layer,
-    int dim) {
-  const NormPlacement place = layer.norm_placement;
-  if (place != NormPlacement::post) {
-    wanted.norm(at + "attention_norm", layer.norm, dim);
-  }
-  if (place == NormPlacement::pre || place == NormPlacement::sandwich) {
-    wanted.norm(at + "feed_forward_norm", layer.norm, dim);
-  }
-  if (place == NormPlacement::post || place == NormPlacement::sandwich) {
-    wanted.norm(at + "attention_post_norm", layer.norm, dim);
-    wanted.norm(at + "feed_forward_post_norm", layer.norm, dim);
-  }
-}
-
-void want_attention(
-    Wanted& wanted,
-    const std::string& at,
-    const LayerSpec& layer,
-    int dim) {
-  const AttentionSpec& a = *layer.attention;
-  const std::int64_t q = std::int64_t{a.heads} * a.head_dim;
-  const std::int64_t kv = std::int64_t{a.kv_heads} * a.head_dim;
-  wanted.matrix(at + "q", q, dim, a.qkv_bias);
-  wanted.matrix(at + "k", kv, dim, a.qkv_bias);
-  wanted.matrix(at + "v", kv, dim, a.qkv_bias);
-  wanted.matrix(at + "o", dim, q, a.output_bias);
-  if (a.qk_norm != QkNorm::none) {
-    const bool whole = a.qk_norm == QkNorm::whole;
-    wanted.norm(at + "q_norm", layer.norm, whole ? q : a.head_dim);
-    wanted.norm(at + "k_norm", layer.norm, whole ? kv : a.head_dim);
-  }
-}
-
-void want_feed_forward(
-    Wanted& wanted,
-    const std::string& at,
-    const FeedForwardSpec& f,
-    int dim) {
-  if (f.gated) {
-    wanted.matrix(at + "gate", f.hidden, dim, f.bias);
-  }
-  wanted.matrix(at + "up", f.hidden, dim, f.bias);
-  wanted.matrix(at + "down", dim, f.hidden, f.bias);
-}
-
 }  // namespace
 
 std::vector<NamedRows> map_tensor_name(
     std::string_view name,
     NameStyle style,
     const ModelSpec& spec) {
+  if (spec.plan_only) {
+    require_runnable(spec);
+  }
   std::string_view rest = name;
   const Table table = table_of(style);
   if (style == NameStyle::hugging_face) {
@@ -362,27 +295,6 @@ std::vector<NamedRows> map_tensor_name(
   return out;
 }
 
-std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
-  Wanted wanted;
-  wanted.matrix("embed", spec.vocab, spec.dim);
-  wanted.norm("final_norm", spec.final_norm, spec.dim);
-  if (!spec.tied_embeddings) {
-    wanted.matrix("head", spec.vocab, spec.dim);
-  }
-  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-    const LayerSpec& layer = spec.layers[i];
-    const std::string at = fmt::format("layers.{}.", i);
-    want_norms(wanted, at, layer, spec.dim);
-    want_attention(wanted, at + "attention.", layer, spec.dim);
-    want_feed_forward(
-        wanted,
-        at + "feed_forward.",
-        *layer.feed_forward,
-        spec.dim);
-  }
-  return wanted.out;
-}
-
 void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
   const std::set<std::string, std::less<>> present(names.begin(), names.end());
   if (present.find("head") == present.end()) {
@@ -394,9 +306,13 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
              present.end();
     };
     LayerSpec& layer = spec.layers[i];
-    layer.attention->qkv_bias |= has("attention.q.bias");
-    layer.attention->output_bias |= has("attention.o.bias");
-    layer.feed_forward->bias |= has("feed_forward.down.bias");
+    if (layer.attention) {
+      layer.attention->qkv_bias |= has("attention.q.bias");
+      layer.attention->output_bias |= has("attention.o.bias");
+    }
+    if (layer.feed_forward) {
+      layer.feed_forward->bias |= has("feed_forward.down.bias");
+    }
   }
 }
 

@@ -8,6 +8,12 @@
 //   layers.N.feed_forward_norm          layers.N.feed_forward_post_norm
 //   layers.N.feed_forward.{gate,up,down} [.bias]
 //
+// Models that are planned and not run have these too; matrices of experts are
+// stacked, rows of one after those of another:
+//   layers.N.attention.{q_a,q_b,kv_a,kv_b,gate,sinks}
+//   layers.N.recurrent.{in,in_gates,conv,out,norm,decay,skip,step_bias}
+//   layers.N.feed_forward.{router,experts.*,shared.*}
+//
 // Norms stand before (…_norm) or after (…_post_norm) their sub-layer. A
 // matrix is [out, in]. "X.bias" belongs to matrix or norm X.
 #pragma once

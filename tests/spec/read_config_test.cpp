@@ -192,7 +192,7 @@ TEST(ReadConfig, UnknownFamilyIsRefusedWithTheNearestAndTheList) {
       with(golden_config("llama"), {{"model_type", "qwen22"}}));
   expect_has(text, "model_type is \"qwen22\"");
   expect_has(text, "Did you mean qwen2");
-  expect_has(text, "olmo2, phi3");
+  expect_has(text, "olmo2, olmo3");
 }
 
 TEST(ReadConfig, FieldThatNobodyUnderstandsIsRefused) {

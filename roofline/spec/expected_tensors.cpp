@@ -1,0 +1,236 @@
+#include <fmt/format.h>
+
+#include "roofline/spec/tensor_names.h"
+
+namespace roofline {
+
+namespace {
+
+class Wanted {
+ public:
+  void matrix(
+      const std::string& name,
+      std::int64_t rows,
+      std::int64_t cols,
+      bool bias = false) {
+    out.push_back({name, rows, cols});
+    if (bias) {
+      out.push_back({name + ".bias", 1, rows});
+    }
+  }
+  void norm(const std::string& name, const NormSpec& norm, std::int64_t cols) {
+    out.push_back({name, 1, cols});
+    if (norm.bias) {
+      out.push_back({name + ".bias", 1, cols});
+    }
+  }
+  void values(const std::string& name, std::int64_t count) {
+    out.push_back({name, 1, count});
+  }
+  std::vector<ExpectedTensor> out;
+};
+
+void want_norms(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    int dim) {
+  const NormPlacement place = layer.norm_placement;
+  const bool both = layer.feed_forward.has_value();
+  if (place != NormPlacement::post) {
+    wanted.norm(at + "attention_norm", layer.norm, dim);
+  }
+  if (both &&
+      (place == NormPlacement::pre || place == NormPlacement::sandwich)) {
+    wanted.norm(at + "feed_forward_norm", layer.norm, dim);
+  }
+  if (place == NormPlacement::post || place == NormPlacement::sandwich) {
+    wanted.norm(at + "attention_post_norm", layer.norm, dim);
+    if (both) {
+      wanted.norm(at + "feed_forward_post_norm", layer.norm, dim);
+    }
+  }
+}
+
+void want_latent(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    int dim) {
+  const AttentionSpec& a = *layer.attention;
+  const LatentSpec& latent = *a.latent;
+  const std::int64_t heads = a.heads;
+  const std::int64_t value = a.value_dim.value_or(a.head_dim);
+  const std::int64_t q = heads * (latent.nope_dim + latent.rope_dim);
+  if (latent.q_rank) {
+    wanted.matrix(at + "q_a", *latent.q_rank, dim, a.qkv_bias);
+    wanted.norm(at + "q_a_norm", layer.norm, *latent.q_rank);
+    wanted.matrix(at + "q_b", q, *latent.q_rank);
+  } else {
+    wanted.matrix(at + "q", q, dim);
+  }
+  wanted.matrix(
+      at + "kv_a",
+      std::int64_t{latent.kv_rank} + latent.rope_dim,
+      dim,
+      a.qkv_bias);
+  wanted.norm(at + "kv_a_norm", layer.norm, latent.kv_rank);
+  wanted.matrix(at + "kv_b", heads * (latent.nope_dim + value), latent.kv_rank);
+  wanted.matrix(at + "o", dim, heads * value, a.output_bias);
+}
+
+void want_heads(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    int dim) {
+  const AttentionSpec& a = *layer.attention;
+  const std::int64_t value = a.value_dim.value_or(a.head_dim);
+  const std::int64_t q = std::int64_t{a.heads} * a.head_dim;
+  const std::int64_t kv = std::int64_t{a.kv_heads} * a.head_dim;
+  const bool own_kv = !a.shares_kv_of_layer.has_value();
+  wanted.matrix(at + "q", q, dim, a.qkv_bias);
+  if (own_kv) {
+    wanted.matrix(at + "k", kv, dim, a.qkv_bias);
+    wanted.matrix(at + "v", a.kv_heads * value, dim, a.qkv_bias);
+  }
+  wanted.matrix(at + "o", dim, a.heads * value, a.output_bias);
+  if (a.output_gate) {
+    wanted.matrix(at + "gate", a.heads * value, dim);
+  }
+  if (a.qk_norm == QkNorm::none) {
+    return;
+  }
+  const bool whole = a.qk_norm == QkNorm::whole;
+  wanted.norm(at + "q_norm", layer.norm, whole ? q : a.head_dim);
+  if (own_kv) {
+    wanted.norm(at + "k_norm", layer.norm, whole ? kv : a.head_dim);
+  }
+}
+
+void want_attention(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    int dim) {
+  if (layer.attention->latent) {
+    want_latent(wanted, at, layer, dim);
+  } else {
+    want_heads(wanted, at, layer, dim);
+  }
+  if (layer.attention->sinks) {
+    wanted.values(at + "sinks", layer.attention->heads);
+  }
+}
+
+void want_recurrent(
+    Wanted& wanted,
+    const std::string& at,
+    const RecurrentSpec& r,
+    int dim) {
+  const std::int64_t inner = std::int64_t{r.heads} * r.head_dim;
+  const std::int64_t shared = 2 * std::int64_t{r.key_heads} * r.state_dim;
+  const bool bias = r.projection_bias;
+  wanted.matrix(at + "conv", r.conv_channels, r.conv_width, r.conv_bias);
+  switch (r.kind) {
+    case RecurrentKind::short_conv:
+      wanted.matrix(at + "in", 3 * std::int64_t{r.conv_channels}, dim, bias);
+      wanted.matrix(at + "out", dim, r.conv_channels, bias);
+      return;
+    case RecurrentKind::mamba2:
+      wanted.matrix(at + "in", 2 * inner + shared + r.heads, dim, bias);
+      wanted.values(at + "skip", r.heads);
+      wanted.values(at + "norm", inner);
+      break;
+    case RecurrentKind::gated_delta:
+      wanted.matrix(at + "in", 2 * inner + shared, dim, bias);
+      wanted.matrix(at + "in_gates", 2 * std::int64_t{r.heads}, dim);
+      wanted.values(at + "norm", r.head_dim);
+      break;
+  }
+  wanted.values(at + "decay", r.heads);
+  wanted.values(at + "step_bias", r.heads);
+  wanted.matrix(at + "out", dim, inner, bias);
+}
+
+void want_dense(
+    Wanted& wanted,
+    const std::string& at,
+    const FeedForwardSpec& f,
+    int hidden,
+    int dim) {
+  if (f.gated) {
+    wanted.matrix(at + "gate", hidden, dim, f.bias);
+  }
+  wanted.matrix(at + "up", hidden, dim, f.bias);
+  wanted.matrix(at + "down", dim, hidden, f.bias);
+}
+
+void want_mixture(
+    Wanted& wanted,
+    const std::string& at,
+    const FeedForwardSpec& f,
+    int dim) {
+  const MixtureSpec& m = *f.mixture;
+  const std::int64_t rows = std::int64_t{m.experts} * m.expert_hidden;
+  const std::int64_t down = std::int64_t{m.experts} * dim;
+  wanted.matrix(at + "router", m.experts, dim, m.router_bias);
+  if (m.selection_bias) {
+    wanted.values(at + "router.selection", m.experts);
+  }
+  if (f.gated) {
+    wanted.matrix(at + "experts.gate", rows, dim, m.expert_bias);
+  }
+  wanted.matrix(at + "experts.up", rows, dim, m.expert_bias);
+  wanted.matrix(at + "experts.down", down, m.expert_hidden, m.expert_bias);
+  if (m.shared_hidden > 0) {
+    want_dense(wanted, at + "shared.", f, m.shared_hidden, dim);
+  }
+  if (m.shared_gate) {
+    wanted.values(at + "shared.weigh", dim);
+  }
+}
+
+void want_layer(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    int dim) {
+  want_norms(wanted, at, layer, dim);
+  if (layer.attention) {
+    want_attention(wanted, at + "attention.", layer, dim);
+  }
+  if (layer.recurrent) {
+    want_recurrent(wanted, at + "recurrent.", *layer.recurrent, dim);
+  }
+  if (!layer.feed_forward) {
+    return;
+  }
+  const FeedForwardSpec& f = *layer.feed_forward;
+  if (f.mixture) {
+    want_mixture(wanted, at + "feed_forward.", f, dim);
+  } else {
+    want_dense(wanted, at + "feed_forward.", f, f.hidden, dim);
+  }
+}
+
+}  // namespace
+
+std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
+  Wanted wanted;
+  wanted.matrix("embed", spec.vocab, spec.dim);
+  if (spec.learned_positions) {
+    wanted.matrix("positions", *spec.learned_positions, spec.dim);
+  }
+  wanted.norm("final_norm", spec.final_norm, spec.dim);
+  if (!spec.tied_embeddings) {
+    wanted.matrix("head", spec.vocab, spec.dim);
+  }
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const std::string at = fmt::format("layers.{}.", i);
+    want_layer(wanted, at, spec.layers[i], spec.dim);
+  }
+  return wanted.out;
+}
+
+}  // namespace roofline

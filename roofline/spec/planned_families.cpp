@@ -1,0 +1,171 @@
+#include "roofline/spec/planned_families.h"
+
+#include <array>
+
+namespace roofline {
+
+namespace {
+
+// Sorted by name. A field that is left out has the default in the header.
+constexpr std::array kFamilies = {
+    PlannedFamily{
+        .name = "cohere",
+        .norm_placement = NormPlacement::parallel,
+        .norm_kind = NormKind::layer,
+        .qk_norm = QkNorm::per_head,
+        .qk_norm_field = true,
+        .tied = true,
+    },
+    PlannedFamily{
+        .name = "cohere2",
+        .norm_placement = NormPlacement::parallel,
+        .norm_kind = NormKind::layer,
+        .tied = true,
+        .window_pattern = 4,
+    },
+    PlannedFamily{.name = "deepseek_v2"},
+    PlannedFamily{
+        .name = "deepseek_v3",
+        .score = ExpertScore::sigmoid,
+        .selection_bias = true,
+    },
+    PlannedFamily{
+        .name = "exaone4",
+        .norm_placement = NormPlacement::post,
+        .qk_norm = QkNorm::per_head,
+        .window_pattern = 4,
+    },
+    PlannedFamily{
+        .name = "falcon_h1",
+        .recurrent = true,
+        .side_by_side = true,
+    },
+    PlannedFamily{.name = "glm4", .norm_placement = NormPlacement::sandwich},
+    PlannedFamily{
+        .name = "glm4_moe",
+        .qk_norm = QkNorm::per_head,
+        .qk_norm_field = true,
+        .score = ExpertScore::sigmoid,
+        .selection_bias = true,
+    },
+    PlannedFamily{
+        .name = "gpt2",
+        .norm_kind = NormKind::layer,
+        .norm_bias = true,
+        .qkv_bias = true,
+        .output_bias = true,
+        .bias = true,
+        .activation = Activation::gelu_tanh,
+        .gated = false,
+        .tied = true,
+        .learned_positions = true,
+    },
+    PlannedFamily{
+        .name = "gpt_oss",
+        .qkv_bias = true,
+        .output_bias = true,
+        .bias = true,
+        .sinks = true,
+        .router_bias = true,
+        .window_pattern = 2,
+    },
+    PlannedFamily{.name = "granitemoe", .tied = true},
+    PlannedFamily{
+        .name = "granitemoehybrid",
+        .tied = true,
+        .recurrent = true,
+    },
+    PlannedFamily{
+        .name = "kimi_k2",
+        .score = ExpertScore::sigmoid,
+        .selection_bias = true,
+    },
+    PlannedFamily{
+        .name = "lfm2",
+        .qk_norm = QkNorm::per_head,
+        .tied = true,
+        .recurrent = true,
+        .recurrent_kind = RecurrentKind::short_conv,
+    },
+    PlannedFamily{
+        .name = "llama4_text",
+        .shared_like_expert = true,
+        .score = ExpertScore::sigmoid,
+        .window_pattern = 4,
+    },
+    PlannedFamily{.name = "mamba2", .tied = true, .recurrent = true},
+    PlannedFamily{.name = "mixtral"},
+    PlannedFamily{
+        .name = "olmo3",
+        .norm_placement = NormPlacement::post,
+        .qk_norm = QkNorm::whole,
+        .window_pattern = 4,
+    },
+    PlannedFamily{
+        .name = "phi",
+        .norm_placement = NormPlacement::parallel,
+        .norm_kind = NormKind::layer,
+        .norm_bias = true,
+        .qkv_bias = true,
+        .output_bias = true,
+        .bias = true,
+        .activation = Activation::gelu_tanh,
+        .gated = false,
+    },
+    PlannedFamily{
+        .name = "phimoe",
+        .norm_kind = NormKind::layer,
+        .norm_bias = true,
+        .qkv_bias = true,
+        .output_bias = true,
+    },
+    PlannedFamily{
+        .name = "qwen2_moe",
+        .qkv_bias = true,
+        .shared_gate = true,
+    },
+    PlannedFamily{.name = "qwen3_moe", .qk_norm = QkNorm::per_head},
+    PlannedFamily{
+        .name = "qwen3_next",
+        .qk_norm = QkNorm::per_head,
+        .output_gate = true,
+        .shared_gate = true,
+        .recurrent = true,
+        .recurrent_kind = RecurrentKind::gated_delta,
+        .full_attention_interval = 4,
+    },
+    PlannedFamily{
+        .name = "stablelm",
+        .norm_kind = NormKind::layer,
+        .norm_bias = true,
+    },
+    PlannedFamily{
+        .name = "starcoder2",
+        .norm_kind = NormKind::layer,
+        .norm_bias = true,
+        .qkv_bias = true,
+        .output_bias = true,
+        .bias = true,
+        .activation = Activation::gelu_tanh,
+        .gated = false,
+        .tied = true,
+        .all_windowed = true,
+    },
+};
+
+}  // namespace
+
+std::span<const PlannedFamily> planned_families() {
+  return kFamilies;
+}
+
+const PlannedFamily* find_planned_family(std::string_view name) {
+  for (const PlannedFamily& family : kFamilies) {
+    if (family.name == name) {
+      return &family;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace roofline

@@ -1,0 +1,78 @@
+#include "roofline/spec/catalogue.h"
+
+#include <cmath>
+#include <set>
+
+#include "roofline/spec/tensor_names.h"
+#include "spec/spec_testing.h"
+
+namespace roofline {
+namespace {
+
+double billions_of(const ModelSpec& spec) {
+  double sum = 0;
+  for (const ExpectedTensor& tensor : expected_tensors(spec)) {
+    sum += static_cast<double>(tensor.rows) * static_cast<double>(tensor.cols);
+  }
+  return sum / 1e9;
+}
+
+class Entry : public testing::TestWithParam<CatalogueEntry> {};
+
+TEST_P(Entry, HasAsManyParametersAsPublished) {
+  const CatalogueEntry& entry = GetParam();
+  const double billions = billions_of(catalogue_spec(entry));
+  EXPECT_NEAR(billions, entry.billions, 0.01 * entry.billions) << entry.name;
+}
+
+TEST_P(Entry, IsFoundByItsNameAndDescribed) {
+  const CatalogueEntry& entry = GetParam();
+  const CatalogueEntry* found = find_in_catalogue(entry.name);
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->name, entry.name);
+  EXPECT_FALSE(entry.label.empty());
+  EXPECT_FALSE(describe(catalogue_spec(entry)).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    Entry,
+    testing::ValuesIn(catalogue().begin(), catalogue().end()),
+    [](const auto& info) {
+      std::string name(info.param.name);
+      for (char& c : name) {
+        c = c == '-' || c == '.' ? '_' : c;
+      }
+      return name;
+    });
+
+TEST(Catalogue, IsSortedWithoutTwins) {
+  std::set<std::string_view> names;
+  std::string_view before;
+  for (const CatalogueEntry& entry : catalogue()) {
+    EXPECT_LT(before, entry.name);
+    before = entry.name;
+    names.insert(entry.name);
+  }
+  EXPECT_EQ(names.size(), catalogue().size());
+  EXPECT_GE(names.size(), 70U);
+}
+
+TEST(Catalogue, TakesTheSpellingsThatPeopleUse) {
+  const auto name_of = [](std::string_view name) {
+    const CatalogueEntry* entry = find_in_catalogue(name);
+    return entry ? std::string(entry->name) : std::string();
+  };
+  EXPECT_EQ(name_of("llama-2-7b"), "llama-2-7b");
+  EXPECT_EQ(name_of("meta-llama/Llama-2-7b-chat-hf"), "llama-2-7b");
+  EXPECT_EQ(name_of("llama2_7b"), "llama-2-7b");
+  EXPECT_EQ(name_of("Meta-Llama-3-8B-Instruct"), "llama-3-8b");
+  EXPECT_EQ(name_of("mistralai/Mistral-7B-Instruct-v0.2"), "mistral-7b");
+  EXPECT_EQ(name_of("google/gemma-3-4b-it"), "gemma-3-4b");
+  EXPECT_EQ(name_of("Qwen2.5-7B-Instruct-4bit"), "qwen2.5-7b");
+  EXPECT_EQ(name_of("llama-2-8b"), "");
+  EXPECT_EQ(name_of(""), "");
+}
+
+}  // namespace
+}  // namespace roofline
