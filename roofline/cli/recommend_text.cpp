@@ -50,7 +50,7 @@ std::string generate_command(const RunPlan& plan, const std::string& preset) {
 std::string train_command(const TrainPlan& plan) {
   const TrainingQuestion& question = plan.question;
   std::string command = fmt::format(
-      "roofline memory --model {} --train {} --batch {} --sequence {}",
+      "roofline memory --model {} --train {} --train-batch {} --seq {}",
       plan.model,
       name_of(question.method),
       question.batch,
