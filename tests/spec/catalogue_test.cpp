@@ -74,5 +74,17 @@ TEST(Catalogue, TakesTheSpellingsThatPeopleUse) {
   EXPECT_EQ(name_of(""), "");
 }
 
+TEST(Mechanisms, WhatTheDecoderLacksIsRefusedByName) {
+  const auto refused = [](std::string_view name) {
+    const ModelSpec spec = catalogue_spec(*find_in_catalogue(name));
+    return message_of<UnsupportedError>([&] { require_runnable(spec); });
+  };
+  expect_has(refused("mixtral-8x7b"), "a mixture of experts");
+  expect_has(refused("mamba2-2.7b"), "recurrent layers");
+  expect_has(refused("gpt2"), "learnt positions");
+  expect_has(refused("phi-2"), "roofline memory");
+  require_runnable(catalogue_spec(*find_in_catalogue("llama-2-7b")));
+}
+
 }  // namespace
 }  // namespace roofline
