@@ -118,8 +118,10 @@ std::string machine_text(const Hardware& hardware) {
         ", {:.1f} TFLOPS of 16-bit floats",
         hardware.rates.operations_per_second / 1e12);
   }
-  return text +
-         fmt::format("; {} for models\n", size_text(hardware.budget_bytes));
+  text += fmt::format("; {} for models\n", size_text(hardware.budget_bytes));
+  return hardware.note.empty()
+             ? text
+             : fmt::format("{}    {}\n", text, hardware.note);
 }
 
 Json hardware_json(const Hardware& hardware) {
