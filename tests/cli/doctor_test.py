@@ -1,0 +1,20 @@
+"""roofline doctor: its checks, and what its exit code says."""
+
+import json
+import unittest
+
+from program import Program
+
+
+class Doctor(Program):
+    def test_json_has_each_check_with_state_and_fix(self):
+        out = self.run_program("doctor", "--json")
+        checks = json.loads(out.stdout)["checks"]
+        self.assertIn("mlx", [check["name"] for check in checks])
+        for check in checks:
+            self.assertIn(check["state"], ["ok", "warning", "problem"])
+            self.assertEqual(check["fix"] == "", check["state"] == "ok")
+
+
+if __name__ == "__main__":
+    unittest.main()
