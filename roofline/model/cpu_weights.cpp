@@ -205,7 +205,12 @@ std::shared_ptr<const CpuWeights> CpuWeights::load(
     const ModelOptions& options,
     ThreadPool& pool) {
   check_shapes(checkpoint);
-  return std::make_shared<const Builder>(checkpoint, options, pool);
+  auto weights = std::make_shared<const Builder>(checkpoint, options, pool);
+  // Reading the norms brought in much around them.
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    checkpoint.release(tensor);
+  }
+  return weights;
 }
 
 std::size_t CpuWeights::step_bytes() const {

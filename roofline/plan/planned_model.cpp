@@ -140,7 +140,7 @@ PlannedModel from_path(const fs::path& path, std::string_view name) {
       "catalogue of shapes has none of that name",
       near + (near.empty() ? "" : " ") +
           "Name a GGUF file, a folder with config.json, or a model of the "
-          "catalogue such as llama-3.1-8b");
+          "catalogue");
 }
 
 void store_as(PlannedTensor& tensor, const WeightFormat& format) {

@@ -72,7 +72,8 @@ class Output(TinyModel):
         )
         self.assertEqual(result.stderr, b"")
         result = self.run_program(
-            "generate", self.model, "Hello", "-n", "8", "--json"
+            "generate", self.model, "Hello", "-n", "8", "--ignore-eos",
+            "--json",
         )
         self.assertEqual(result.stderr, b"")
         out = json.loads(result.stdout)
