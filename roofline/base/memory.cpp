@@ -32,6 +32,10 @@ std::size_t resident_bytes() {
   return static_cast<std::size_t>(vm_info().phys_footprint);
 }
 
+std::size_t resident_file_bytes() {
+  return 0;
+}
+
 std::size_t peak_resident_bytes() {
   return static_cast<std::size_t>(vm_info().ledger_phys_footprint_peak);
 }
@@ -57,6 +61,10 @@ std::size_t status_bytes(std::string_view field) {
 
 std::size_t resident_bytes() {
   return status_bytes("VmRSS");
+}
+
+std::size_t resident_file_bytes() {
+  return status_bytes("RssFile");
 }
 
 std::size_t peak_resident_bytes() {

@@ -9,6 +9,10 @@ namespace roofline {
 /// system won't tell.
 std::size_t resident_bytes();
 
+/// Of those, pages of mapped files: Linux RssFile. 0 when the system won't
+/// tell.
+std::size_t resident_file_bytes();
+
 /// The most that was ever resident, from the process's start: Linux VmHWM,
 /// macOS the footprint's peak. 0 when the system won't tell.
 std::size_t peak_resident_bytes();

@@ -15,7 +15,7 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 15> kCommands = {{
+constexpr std::array<CommandEntry, 14> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
     {"inspect",
@@ -24,7 +24,6 @@ constexpr std::array<CommandEntry, 15> kCommands = {{
     {"presets", "List the sampling presets", make_presets},
     {"bench", "Measure prefill and decode speed", make_bench},
     {"memory", "Say what a model takes in memory, and what fits", make_memory},
-    {"optimize", "Find the best settings for a model here", make_optimize},
     {"recommend", "Say which model and settings suit a machine", make_recommend},
     {"doctor", "Check this machine and the set-up", make_doctor},
     {"profile", "Trace a run: memory and time", make_profile},

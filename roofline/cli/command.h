@@ -55,7 +55,6 @@ std::unique_ptr<Command> make_logits();
 std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_completion();
 std::unique_ptr<Command> make_memory();
-std::unique_ptr<Command> make_optimize();
 std::unique_ptr<Command> make_recommend();
 std::unique_ptr<Command> make_doctor();
 std::unique_ptr<Command> make_profile();

@@ -10,6 +10,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/measure_memory.h"
 #include "roofline/cli/memory_answers.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
@@ -90,6 +91,7 @@ class Memory : public Command {
         "    roofline memory --ram 16GB\n"
         "    roofline memory qwen3-8b --fit --ram 8GB\n"
         "    roofline memory llama-3.1-8b --train qlora --rank 16\n"
+        "    roofline memory --context 2048 --measure\n"
         "    roofline memory --table\n"
         "    roofline memory_analyzer --model llama-2-7b --quant int4");
   }
@@ -141,6 +143,7 @@ class Memory : public Command {
   std::string optimizer_ = "adamw";
   std::optional<std::string> ram_;
   std::string plot_;
+  bool measure_ = false;
   bool fit_ = false;
   bool table_ = false;
   bool json_ = false;
@@ -238,6 +241,12 @@ void Memory::declare_questions(CLI::App& app) {
          fit_,
          "The settings with which the model fits, best quality first.")
       ->group(group);
+  app.add_flag(
+         "--measure",
+         measure_,
+         "Run it, and print what was predicted beside what it took. A first "
+         "start, which packs the weights, takes more.")
+      ->group(group);
   app.add_flag("--table", table_, "Check the guide's tables, row by row.")
       ->group(group);
   app.add_option(
@@ -324,6 +333,9 @@ int Memory::tell_inference(
   if (!plot_.empty()) {
     plot_contexts(model, question, room, plot_);
     write_notice(fmt::format("Wrote {}\n", plot_));
+  }
+  if (measure_) {
+    return run_measured(model, question, json_);
   }
   const std::string settings = fmt::format(
       "inference on the {}, weights {}, {} tokens of context, batch {}, KV "
