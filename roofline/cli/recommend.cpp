@@ -290,7 +290,8 @@ void Recommend::recommend_run(const Hardware& hardware) {
   }
   std::string text = machine_text(hardware) + "\n";
   text += run_text(use_, hardware, plans.front()) + others_text(plans);
-  write_output(text + (guide.empty() ? "" : fmt::format("\n{}", guide_text(guide))));
+  write_output(
+      text + (guide.empty() ? "" : fmt::format("\n{}", guide_text(guide))));
 }
 
 void Recommend::recommend_training(const Hardware& hardware) {

@@ -119,9 +119,8 @@ std::string machine_text(const Hardware& hardware) {
         hardware.rates.operations_per_second / 1e12);
   }
   text += fmt::format("; {} for models\n", size_text(hardware.budget_bytes));
-  return hardware.note.empty()
-             ? text
-             : fmt::format("{}    {}\n", text, hardware.note);
+  return hardware.note.empty() ? text
+                               : fmt::format("{}    {}\n", text, hardware.note);
 }
 
 Json hardware_json(const Hardware& hardware) {

@@ -372,11 +372,13 @@ std::int64_t KvCache::slots_for(
     std::int64_t tokens) {
   const Placement placement = place(attention, options);
   std::int64_t slots = 0;
-  for (std::int64_t at = 0; at < tokens; at = std::max(slots, at + 1)) {
-    slots = grown(placement, slots, std::min(slots + 1, tokens));
-    if (slots >= placement.slot_limit()) {
-      break;
-    }
+  // Room grows by what a chunk needs, in the chunks that a prefill takes.
+  for (std::int64_t at = 0; at < tokens && slots < placement.slot_limit();
+       at += options.max_chunk) {
+    slots = grown(
+        placement,
+        slots,
+        std::min<std::int64_t>(at + options.max_chunk, tokens));
   }
   return slots;
 }

@@ -71,7 +71,8 @@ class KvCache {
   /// Bytes allocated now.
   std::size_t bytes() const;
   /// Positions that one layer will have room for when `tokens` tokens were
-  /// appended: room grows in steps, and a layer that sees less stays smaller.
+  /// appended in chunks of max_chunk: room grows in steps, and a layer that
+  /// sees less stays smaller.
   static std::int64_t slots_for(
       const AttentionSpec& attention,
       const KvOptions& options,

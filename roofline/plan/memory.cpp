@@ -265,7 +265,7 @@ Bytes MemoryPrediction::of(std::string_view kind) const {
 MemoryConstants default_memory_constants() {
   // Measured with the bundled model (49,152 entries) on Debian 12, x86-64:
   // docs/memory.md.
-  constexpr Bytes kRuntime = 22'000'000;
+  constexpr Bytes kRuntime = 16'000'000;
   constexpr Bytes kEntry = 260;
   return {kRuntime, kEntry};
 }

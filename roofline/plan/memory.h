@@ -14,8 +14,8 @@ namespace roofline {
 
 struct MemoryPart {
   std::string name;  ///< "weights: attention (int4)", "KV cache: full layers"
-  std::string kind;  ///< weights, kv, state, transients, logits, cache, runtime,
-                     ///< adapters, gradients, optimizer, activations
+  std::string kind;  ///< weights, kv, state, transients, logits, cache,
+                     ///< runtime, adapters, gradients, optimizer, activations
   std::uint64_t bytes = 0;
 };
 
@@ -42,8 +42,8 @@ struct InferenceQuestion {
 /// What a run takes beside the model on this machine; defaults were measured,
 /// calibrate() of history.h refines them.
 struct MemoryConstants {
-  std::uint64_t runtime_bytes = 0;       ///< program, libraries, heap
-  std::uint64_t tokenizer_per_entry = 0; ///< bytes for each vocabulary entry
+  std::uint64_t runtime_bytes = 0;        ///< program, libraries, heap
+  std::uint64_t tokenizer_per_entry = 0;  ///< bytes for each vocabulary entry
 };
 MemoryConstants default_memory_constants();
 

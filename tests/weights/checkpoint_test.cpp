@@ -277,8 +277,10 @@ TEST(GgufCheckpoint, RopeFactorsReachTheSpec) {
   scaled.tensor("rope_freqs.weight", {kKvDim / 2}, 0, factors);
   const auto frequency = [&](const char* name, const GgufBuilder& file) {
     const auto model = Checkpoint::open(folder.write(name, file.build()));
-    return model->spec().layers[0].attention->rope->regimes.at(0).frequencies.at(
-        1);
+    return model->spec()
+        .layers[0]
+        .attention->rope->regimes.at(0)
+        .frequencies.at(1);
   };
   EXPECT_FLOAT_EQ(
       frequency("scaled.gguf", scaled),
