@@ -3,26 +3,19 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/memory.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
-#include "roofline/plan/measure.h"
 #include "roofline/report/table.h"
 #include "roofline/weights/checkpoint.h"
+#include "roofline/weights/random_checkpoint.h"
 
 namespace roofline::cli {
 
 namespace {
 
-void require_measurable(
-    const PlannedModel& model,
-    const InferenceQuestion& question) {
-  if (!model.path || !model.exact) {
-    fail<UserError>(
-        fmt::format("{} can't be measured", model.name),
-        "Its weights aren't on this machine",
-        "Name a GGUF file or a folder with weights");
-  }
+void require_measurable(const InferenceQuestion& question) {
   if (question.kv_bits != 16) {
     fail<UserError>(
         fmt::format(
@@ -33,13 +26,34 @@ void require_measurable(
   }
 }
 
-/// What the decoder says of itself where the question leaves it open.
-ModelOptions options_of(const InferenceQuestion& question) {
+/// The model's files, or random weights of its shape in the format asked for.
+struct Subject {
+  std::unique_ptr<Checkpoint> checkpoint;
+  bool random = false;
+};
+
+Subject open_subject(
+    const PlannedModel& model,
+    const InferenceQuestion& question) {
+  if (model.path && model.exact) {
+    return {Checkpoint::open(*model.path), false};
+  }
+  RandomFormat format;
+  if (question.quantize && question.quantize->bits < 16) {
+    format = {question.quantize->bits, question.quantize->group_size};
+  } else if (const auto& stored = model.spec.quantization) {
+    format = {stored->bits, stored->group_size};
+  }
+  return {make_random_checkpoint(model.spec, format, model.name), true};
+}
+
+ModelOptions options_of(const InferenceQuestion& question, bool random) {
   ModelOptions options;
   options.device = question.gpu ? DeviceChoice::gpu : DeviceChoice::cpu;
-  if (question.quantize) {
+  if (!random && question.quantize) {
     options.quantize = {question.quantize->bits, question.quantize->group_size};
   }
+  options.cache_packed = !random;
   return options;
 }
 
@@ -56,18 +70,27 @@ struct Pair {
   }
 };
 
+std::uint64_t anonymous_bytes() {
+  const std::uint64_t resident = resident_bytes();
+  const std::uint64_t files = resident_file_bytes();
+  return resident > files ? resident - files : 0;
+}
+
+/// loaded: memory without a file that loading took, such as weights that were
+/// packed and not kept on disk.
 std::vector<Pair> pairs_of(
     const MemoryPrediction& predicted,
-    const MeasuredMemory& measured) {
+    const MeasuredMemory& measured,
+    std::uint64_t loaded) {
   const std::uint64_t weights = predicted.of("weights");
   const std::uint64_t kv = predicted.of("kv");
   const std::uint64_t rest = predicted.total() - weights - kv;
-  const std::uint64_t files = measured.resident_files;
+  const std::uint64_t files = measured.resident_files + loaded;
   const std::uint64_t other = measured.peak > files + measured.kv
                                   ? measured.peak - files - measured.kv
                                   : 0;
   return {
-      {"weights (measured: mapped files, libraries included)", weights, files},
+      {"weights (measured: with libraries)", weights, files},
       {"KV cache", kv, measured.kv},
       {"prefill, logits, program and tokenizer", rest, other},
       {"peak", predicted.total(), measured.peak}};
@@ -107,19 +130,33 @@ nlohmann::ordered_json json_of(const std::vector<Pair>& pairs) {
 int run_measured(
     const PlannedModel& model,
     const InferenceQuestion& question,
+    const MeasureOptions& options,
     bool json) {
-  require_measurable(model, question);
+  require_measurable(question);
   InferenceQuestion asked = question;
   asked.threads = ThreadPool::global().threads();
-  const MemoryPrediction predicted = predict_inference(model, asked);
-  const auto checkpoint = Checkpoint::open(*model.path);
-  const auto decoder = Decoder::load(*checkpoint, options_of(asked));
+  const Subject subject = open_subject(model, asked);
+  MemoryConstants constants = default_memory_constants();
+  if (subject.random) {
+    constants.tokenizer_per_entry = 0;
+  }
+  const MemoryPrediction predicted = predict_inference(model, asked, constants);
+  const std::uint64_t before = anonymous_bytes();
+  const auto decoder =
+      Decoder::load(*subject.checkpoint, options_of(asked, subject.random));
+  const std::uint64_t after = anonymous_bytes();
   // A run that answers has its tokenizer in memory too.
-  const auto tokenizer = checkpoint->load_tokenizer();
-  const auto pairs = pairs_of(predicted, measure_memory(*decoder, asked));
+  const auto tokenizer =
+      subject.random ? nullptr : subject.checkpoint->load_tokenizer();
+  const auto pairs = pairs_of(
+      predicted,
+      measure_memory(*decoder, asked, options),
+      after > before ? after - before : 0);
   if (json) {
     write_json(
         {{"model", model.name},
+         {"weights", subject.checkpoint->format()},
+         {"device", decoder->device_name()},
          {"context_tokens", asked.context_tokens},
          {"batch", asked.batch},
          {"parts", json_of(pairs)}});
@@ -127,10 +164,11 @@ int run_measured(
   }
   write_output(
       fmt::format(
-          "{}: {} tokens of context, batch {}, {}\n",
+          "{}: {} tokens of context, batch {}, {}, {}\n",
           model.name,
           asked.context_tokens,
           asked.batch,
+          subject.checkpoint->format(),
           decoder->device_name()) +
       text_of(pairs));
   return kSuccess;

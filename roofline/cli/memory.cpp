@@ -144,6 +144,7 @@ class Memory : public Command {
   std::optional<std::string> ram_;
   std::string plot_;
   bool measure_ = false;
+  MeasureOptions measuring_;
   bool fit_ = false;
   bool table_ = false;
   bool json_ = false;
@@ -244,8 +245,17 @@ void Memory::declare_questions(CLI::App& app) {
   app.add_flag(
          "--measure",
          measure_,
-         "Run it, and print what was predicted beside what it took. A first "
-         "start, which packs the weights, takes more.")
+         "Run it, and print what was predicted beside what it took; a model "
+         "without weights here runs with random ones. A first start, which "
+         "packs the weights, takes more.")
+      ->group(group);
+  app.add_option(
+         "--measure-steps",
+         measuring_.last_steps,
+         "Compute only the last N prefill steps; the cache before them is "
+         "filled with zeros, which takes the same memory. Default: all.")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
       ->group(group);
   app.add_flag("--table", table_, "Check the guide's tables, row by row.")
       ->group(group);
@@ -335,7 +345,7 @@ int Memory::tell_inference(
     write_notice(fmt::format("Wrote {}\n", plot_));
   }
   if (measure_) {
-    return run_measured(model, question, json_);
+    return run_measured(model, question, measuring_, json_);
   }
   const std::string settings = fmt::format(
       "inference on the {}, weights {}, {} tokens of context, batch {}, KV "

@@ -28,13 +28,14 @@ std::vector<std::int32_t> synthetic(std::int64_t count, int vocab) {
 
 MeasuredMemory measure_memory(
     Decoder& decoder,
-    const InferenceQuestion& question) {
+    const InferenceQuestion& question,
+    const MeasureOptions& options) {
   const auto ids = synthetic(question.context_tokens, decoder.spec().vocab);
-  KvOptions options;
-  options.max_chunk = question.prefill_step;
+  KvOptions kv;
+  kv.max_chunk = question.prefill_step;
   std::vector<std::unique_ptr<KvCache>> caches;
   for (int i = 0; i < question.batch; ++i) {
-    caches.push_back(decoder.make_cache(options));
+    caches.push_back(decoder.make_cache(kv));
   }
   const auto step = [&](std::span<const std::int32_t> tokens) {
     std::vector<Slice> slices;
@@ -43,12 +44,21 @@ MeasuredMemory measure_memory(
     }
     mx::eval(decoder.forward(slices, question.context_tokens));
   };
+  const auto longest = static_cast<std::size_t>(question.prefill_step);
+  const auto computed =
+      options.last_steps > 0
+          ? longest * static_cast<std::size_t>(options.last_steps)
+          : ids.size();
   std::span<const std::int32_t> left(ids);
   while (left.size() > 1) {
-    const auto count = std::min(
-        static_cast<std::size_t>(question.prefill_step),
-        left.size() - 1);
-    step(left.first(count));
+    const auto count = std::min(longest, left.size() - 1);
+    if (left.size() - 1 > computed) {
+      for (const auto& cache : caches) {
+        cache->reserve(static_cast<int>(count));
+      }
+    } else {
+      step(left.first(count));
+    }
     left = left.subspan(count);
   }
   step(left);

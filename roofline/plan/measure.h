@@ -20,12 +20,20 @@ struct MeasuredMemory {
   std::uint64_t weights = 0;  ///< that a decode step reads
 };
 
+struct MeasureOptions {
+  /// Compute only so many prefill steps, the last ones; 0: all. The cache
+  /// before them is allocated step by step and filled with zeros, which takes
+  /// the memory that computing takes, and no time.
+  int last_steps = 0;
+};
+
 /// Fills the caches of `question.batch` sequences with context_tokens − 1
 /// tokens in steps of prefill_step (all sequences in one forward call, as
 /// predicted), decodes one, and reads the figures. Ids are synthetic. Peaks are
 /// the process's: run it in a fresh one.
 MeasuredMemory measure_memory(
     Decoder& decoder,
-    const InferenceQuestion& question);
+    const InferenceQuestion& question,
+    const MeasureOptions& options = {});
 
 }  // namespace roofline
