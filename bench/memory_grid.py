@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Predicted beside measured memory over a grid: writes the table of docs/memory.md.
+
+    python3 bench/memory_grid.py build/release/roofline [--quick] [--minutes 20]
+
+Each point is `roofline memory --measure --json` in a fresh process: the bundled
+model as it is stored, models of the catalogue with random weights. The last
+prefill step and a decode step are computed; the cache before them is allocated
+and filled with zeros (--measure-steps 1), which takes the same memory.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MODELS = {
+    "": "SmolLM2-135M, Q4_1 (bundled)",
+    "smollm2-360m": "",
+    "qwen3-0.6b": "",
+    "gemma-3-1b": "",
+    "llama-3.2-1b": "",
+    "granite-3.1-2b": "",
+    "llama-3.2-3b": "",
+}
+FORMATS = ["int4", "int8", "bf16"]
+CONTEXTS = [512, 2048, 4096, 8192]
+BATCHES = [1, 4]
+BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
+
+
+def points(quick):
+    """Contexts outermost, so that a cut run has covered all models."""
+    for context in CONTEXTS[:2] if quick else [2048, 512, 8192, 4096]:
+        for batch in BATCHES[:1] if quick else BATCHES:
+            for model in MODELS:
+                for form in FORMATS if model else [""]:
+                    yield model, form, context, batch
+
+
+def run(program, point, limit, *more):
+    model, form, context, batch = point
+    command = [program, "memory", *([model] if model else []), "--json"]
+    command += ["--context", str(context), "--batch", str(batch), "--device", "cpu"]
+    if form and form != "bf16":
+        command += ["--quant", form]
+    result = subprocess.run(
+        command + list(more), capture_output=True, text=True, timeout=limit
+    )
+    if result.returncode != 0:
+        raise RuntimeError(result.stderr.strip())
+    return json.loads(result.stdout)
+
+
+def measure(program, point, options):
+    """(predicted, measured) in bytes, or the reason why not."""
+    try:
+        total = run(program, point, 60)["total_bytes"]
+        if total > options.most_gb * 1e9:
+            return f"needs {total / 1e9:.1f} GB"
+        out = run(program, point, options.limit, "--measure", "--measure-steps", "1")
+    except subprocess.TimeoutExpired:
+        return f"takes over {options.limit} s"
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    peak = next(part for part in out["parts"] if part["part"] == "peak")
+    return peak["predicted_bytes"], peak["measured_bytes"], out["device"]
+
+
+def row(point, predicted, measured):
+    model, form, context, batch = point
+    difference = predicted - measured
+    within = abs(difference) <= max(0.05 * measured, 64e6)
+    cells = [
+        MODELS[model] or model,
+        form or "as stored",
+        str(context),
+        str(batch),
+        f"{predicted / 1e6:.0f}",
+        f"{measured / 1e6:.0f}",
+        f"{difference / 1e6:+.0f} MB ({100 * difference / measured:+.1f} %)",
+        "yes" if within else "**no**",
+    ]
+    return within, "| " + " | ".join(cells) + " |"
+
+
+def machine():
+    name = platform.machine()
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        name = re.search(r"model name\s*: (.*)", text).group(1)
+    except (OSError, AttributeError):
+        pass
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def write(path, rows, within, skipped, device):
+    head = "| Model | Weights | Context | Batch | Predicted, MB | Measured, MB | Error | Within the bound |"
+    lines = [
+        f"On {machine()}; {device}. {within} of {len(rows)} points lie within 5 % "
+        "or 64 MB, whichever is larger.",
+        "",
+        head,
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        *[text for _, text in sorted(rows)],
+    ]
+    if skipped:
+        lines += ["", "Not run: " + "; ".join(skipped) + "."]
+    old = path.read_text()
+    before, rest = old.split(BEGIN)
+    after = rest.split(END)[1]
+    path.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program")
+    parser.add_argument("--quick", action="store_true", help="two contexts, batch 1")
+    parser.add_argument("--minutes", type=float, default=60, help="of the whole run")
+    parser.add_argument("--limit", type=int, default=300, help="seconds of a point")
+    parser.add_argument("--most-gb", type=float, default=8, help="skip larger points")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).resolve().parents[1] / "docs" / "memory.md",
+    )
+    options = parser.parse_args()
+    end = time.monotonic() + 60 * options.minutes
+    rows, skipped, within, device = [], [], 0, ""
+    # The first start packs the weights, which takes more.
+    run(options.program, ("", "", 16, 1), 120, "--measure")
+    todo = list(points(options.quick))
+    for index, point in enumerate(todo):
+        if time.monotonic() > end:
+            skipped.append(f"{len(todo) - index} points for want of time")
+            break
+        got = measure(options.program, point, options)
+        label = "{} {} {} × {}".format(point[0] or "bundled", *point[1:])
+        if isinstance(got, str):
+            skipped.append(f"{label} ({got})")
+            print(f"{index + 1}/{len(todo)} {label}: {got}", flush=True)
+            continue
+        device = got[2]
+        sound, text = row(point, got[0], got[1])
+        within += sound
+        order = (list(MODELS).index(point[0]), FORMATS.index(point[1] or "int4"))
+        rows.append(((order, point[2], point[3]), text))
+        print(f"{index + 1}/{len(todo)} {text}", flush=True)
+        write(options.out, rows, within, skipped, device)
+    write(options.out, rows, within, skipped, device)
+    return 0 if within == len(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
