@@ -39,6 +39,7 @@ struct Case {
   int depth;    ///< tokens in the cache before the clock starts
   int prefill;  ///< tokens in one step; 0: decode one by one
   int tokens;
+  LogitRows rows = LogitRows::last;  ///< all: as a speculative step is checked
 };
 
 Sample measure(Decoder& decoder, const Case& each) {
@@ -60,7 +61,7 @@ Sample measure(Decoder& decoder, const Case& each) {
         cache.get(),
         {ids.data() + (each.prefill ? 0 : done % 512),
          static_cast<std::size_t>(step)},
-        LogitRows::last};
+        each.rows};
     decoder.forward({&slice, 1});
   }
   return {
@@ -97,7 +98,16 @@ int main(int argc, char** argv) {
       {"prefill 512", 0, 512, 512},
       {"prefill 64", 0, 64, 64},
       {"prefill 5", 0, 5, 5},
-      {"prefill 512, depth 1536", 1536, 512, 512}};
+      {"prefill 512, depth 1536", 1536, 512, 512},
+      {"check 1, depth 512", 512, 1, 16, LogitRows::all},
+      {"check 2, depth 512", 512, 2, 2 * 16, LogitRows::all},
+      {"check 3, depth 512", 512, 3, 3 * 16, LogitRows::all},
+      {"check 4, depth 512", 512, 4, 4 * 16, LogitRows::all},
+      {"check 5, depth 512", 512, 5, 5 * 16, LogitRows::all},
+      {"check 6, depth 512", 512, 6, 6 * 16, LogitRows::all},
+      {"check 9, depth 512", 512, 9, 9 * 16, LogitRows::all},
+      {"check 17, depth 512", 512, 17, 17 * 16, LogitRows::all},
+      {"check 33, depth 512", 512, 33, 33 * 16, LogitRows::all}};
   std::vector<std::vector<Sample>> results(std::size(cases));
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t i = 0; i < std::size(cases); ++i) {

@@ -10,6 +10,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/decode/prompt_lookup.h"
 
 namespace roofline::cli {
 
@@ -386,6 +387,14 @@ void LengthFlags::declare(CLI::App& app) {
       overflow,
       "When a text is longer than the context: refuse, or forget the middle. "
       "Default: error.");
+  add(app,
+      group,
+      "--prompt-lookup",
+      "N",
+      prompt_lookup,
+      "Look up at most N of the next tokens (to 32) in the text so far and "
+      "check them in one step: faster where an answer repeats its prompt. "
+      "Default: 0, off.");
 }
 
 void LengthFlags::apply(GenerateOptions& options) const {
@@ -418,6 +427,13 @@ void LengthFlags::apply(GenerateOptions& options) const {
   }
   options.overflow = static_cast<ContextOverflow>(
       choose("--context-overflow", overflow, {"error", "roll"}));
+  if (prompt_lookup < 0 || prompt_lookup > kMostPromptLookup) {
+    fail<UserError>(
+        fmt::format("--prompt-lookup can't be {}", prompt_lookup),
+        "",
+        fmt::format("It takes a number from 0 to {}", kMostPromptLookup));
+  }
+  options.prompt_lookup = prompt_lookup;
 }
 
 void AnswerFlags::declare(CLI::App& app) {

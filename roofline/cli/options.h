@@ -69,6 +69,7 @@ struct LengthFlags {
   std::vector<int> stop_tokens;
   std::optional<int> max_kv;
   std::string overflow = "error";
+  int prompt_lookup = 0;
 
   void declare(CLI::App& app);
   /// Fills everything of GenerateOptions but the sampling. Throws UserError.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/decode/prompt_lookup.h"
 
 namespace roofline {
 
@@ -34,6 +35,10 @@ void validate(const GenerateOptions& options) {
       options.prefill_chunk >= 1,
       fmt::format("prefill_chunk is {}", options.prefill_chunk),
       "It must be at least 1");
+  require(
+      options.prompt_lookup >= 0 && options.prompt_lookup <= kMostPromptLookup,
+      fmt::format("prompt_lookup is {}", options.prompt_lookup),
+      fmt::format("It must lie in 0 to {}", kMostPromptLookup));
   const int keep = KvOptions{}.keep_tokens;
   require(
       !options.max_kv_tokens || *options.max_kv_tokens > keep,

@@ -1,7 +1,6 @@
 #include "roofline/decode/generate.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include <fmt/format.h>
 #include <mlx/device.h>
@@ -13,7 +12,7 @@
 #include "roofline/decode/answer.h"
 #include "roofline/decode/context_plan.h"
 #include "roofline/decode/dry_breakers.h"
-#include "roofline/decode/penalties.h"
+#include "roofline/decode/generate_run.h"
 #include "roofline/decode/stop_rules.h"
 #include "roofline/model/session.h"
 
@@ -21,23 +20,9 @@ namespace roofline {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Freed buffers that MLX may keep on a CPU: more than a step's activations, and
 // small beside a model.
 constexpr std::size_t kCpuBufferCacheBytes = std::size_t{32} << 20;
-// Steps after which a GPU's freed buffers are given back: often enough that a
-// growing cache doesn't leave its old copies behind, rare enough to cost
-// nothing.
-constexpr int kClearCacheSteps = 256;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-bool on_gpu() {
-  return mx::default_device() == mx::Device::gpu;
-}
 
 bool same(const KvOptions& a, const KvOptions& b) {
   return a.max_tokens == b.max_tokens && a.keep_tokens == b.keep_tokens &&
@@ -72,17 +57,6 @@ void check_biases(const SamplingOptions& options, int vocab) {
         fmt::format("The model has tokens 0 to {}", vocab - 1),
         "Use ids that `roofline tokenize MODEL --ids` prints");
   }
-}
-
-// Evaluates one row of logits [1, vocab] and copies it out.
-void read_row(mx::array logits, std::vector<float>& out) {
-  logits.eval();
-  if (!logits.flags().row_contiguous) {
-    logits = mx::contiguous(logits);
-    logits.eval();
-  }
-  const float* data = logits.data<float>();
-  out.assign(data, data + logits.size());
 }
 
 }  // namespace
@@ -129,135 +103,6 @@ struct Generator::State {
 
 namespace {
 
-/// One call of Generator::run.
-class Run {
- public:
-  Run(Session& session,
-      Sampler sampler,
-      StopTokens stops,
-      Answer& answer,
-      const std::atomic<bool>* cancel)
-      : session_(session),
-        sampler_(std::move(sampler)),
-        stops_(std::move(stops)),
-        answer_(answer),
-        cancel_(cancel) {
-    result_.seed = sampler_.seed();
-  }
-
-  void prefill(std::span<const std::int32_t> prompt);
-  GenerateResult decode(const GenerateOptions& options, int max_tokens);
-
- private:
-  bool cancelled() const {
-    return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
-  }
-  int generated() const { return static_cast<int>(result_.tokens.size()); }
-  Sample draw();
-  void note_token();
-  FinishReason loop(const GenerateOptions& options, int max_tokens);
-
-  Session& session_;
-  Sampler sampler_;
-  StopTokens stops_;
-  Answer& answer_;
-  const std::atomic<bool>* cancel_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point first_token_;
-  /// Of the next token; absent when the prompt was cancelled.
-  std::optional<mx::array> logits_;
-  /// Whether forward() hands out work that still has to run: then text is made
-  /// while it does.
-  bool lazy_ = false;
-  std::vector<float> row_;
-  GenerateResult result_;
-};
-
-void Run::prefill(std::span<const std::int32_t> prompt) {
-  const auto cached = session_.keep_prefix_of(prompt);
-  result_.stats.prompt_tokens = static_cast<int>(prompt.size());
-  result_.stats.cached_tokens = static_cast<int>(cached);
-  logits_ = session_.extend(
-      prompt.subspan(static_cast<std::size_t>(cached)),
-      LogitRows::last,
-      [&] { return cancelled(); });
-  if (logits_) {
-    lazy_ = !logits_->is_available();
-    mx::eval(*logits_);
-  }
-  if (on_gpu()) {
-    mx::clear_cache();
-  }
-  // Of a prompt that was cut short there is no speed to tell.
-  result_.stats.prefill_seconds = logits_ ? seconds_since(start_) : 0;
-}
-
-Sample Run::draw() {
-  read_row(*logits_, row_);
-  // What a rotating cache has let go is no longer held against the answer.
-  const auto limit = session_.cache().options().max_tokens.value_or(-1);
-  return sampler_.sample(
-      row_,
-      last_tokens(session_.tokens(), limit),
-      stops_.banned(generated()));
-}
-
-void Run::note_token() {
-  GenerateStats& stats = result_.stats;
-  stats.generated_tokens = generated();
-  if (generated() == 1) {
-    first_token_ = Clock::now();
-  } else {
-    stats.decode_seconds = seconds_since(first_token_);
-  }
-}
-
-FinishReason Run::loop(const GenerateOptions& options, int max_tokens) {
-  while (generated() < max_tokens) {
-    if (!logits_ || cancelled()) {
-      return FinishReason::cancelled;
-    }
-    Sample sample = draw();
-    const std::int32_t token = sample.token;
-    if (result_.stats.first_token_seconds == 0) {
-      result_.stats.first_token_seconds = seconds_since(start_);
-    }
-    if (stops_.stops(token)) {
-      return FinishReason::stop_token;
-    }
-    result_.tokens.push_back(token);
-    note_token();
-    if (options.sampling.top_logprobs > 0) {
-      result_.logprobs.push_back(std::move(sample));
-    }
-    const bool more = generated() < max_tokens;
-    if (more && lazy_) {
-      logits_ = session_.extend({&token, 1});
-      mx::async_eval(*logits_);
-    }
-    if (!answer_.push(token, generated() >= options.min_tokens)) {
-      return FinishReason::stop_string;
-    }
-    if (more && !lazy_) {
-      logits_ = session_.extend({&token, 1});
-    }
-    if (generated() % kClearCacheSteps == 0 && on_gpu()) {
-      mx::clear_cache();
-    }
-  }
-  return logits_ ? FinishReason::length : FinishReason::cancelled;
-}
-
-GenerateResult Run::decode(const GenerateOptions& options, int max_tokens) {
-  result_.finish = loop(options, max_tokens);
-  const bool stopped = result_.finish == FinishReason::stop_string;
-  if (!stopped && !answer_.finish(generated() >= options.min_tokens)) {
-    result_.finish = FinishReason::stop_string;
-  }
-  result_.text = answer_.text();
-  return std::move(result_);
-}
-
 // What of the prompt is run. A prompt that only adds to what rolled so far goes
 // on rolling; another one that is too long keeps its first and latest tokens.
 bool must_cut(
@@ -303,7 +148,7 @@ GenerateResult Generator::run(
       options);
   Answer answer(state.tokenizer, options.stop, on_text);
   Session& session = state.session_for(plan.cache);
-  Run run(
+  GenerateRun run(
       session,
       Sampler(options.sampling, state.breakers_for(options.sampling.dry)),
       StopTokens(

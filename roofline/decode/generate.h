@@ -34,6 +34,9 @@ struct GenerateOptions {
   ContextOverflow overflow = ContextOverflow::error;
   std::optional<int> max_kv_tokens;  ///< a rotating cache of this size
   int prefill_chunk = 512;
+  /// Look up at most this many of the next tokens in what was said so far, and
+  /// check them in one step; the answer stays the same. 0: off.
+  int prompt_lookup = 0;
 };
 
 /// Throws UserError naming the option and its range; the sampling options and
@@ -47,6 +50,8 @@ struct GenerateStats {
   int cached_tokens = 0;       ///< of the prompt, found in the cache
   int dropped_tokens = 0;      ///< of the prompt, left out because it rolled
   int generated_tokens = 0;    ///< without a stop token
+  int proposed_tokens = 0;     ///< looked up (see prompt_lookup)
+  int accepted_tokens = 0;     ///< of these, the ones that were drawn
   double prefill_seconds = 0;  ///< 0 when the prompt was cancelled
   double first_token_seconds = 0;  ///< from the call to the first token
   double decode_seconds = 0;       ///< from the first token to the last

@@ -88,6 +88,28 @@ std::optional<mx::array> Session::extend(
   return logits.size() == 1 ? logits[0] : mx::concatenate(logits, 0);
 }
 
+bool Session::can_try(std::int64_t tokens) const {
+  const auto held = static_cast<std::int64_t>(tokens_.size());
+  const auto total = held + tokens;
+  // A ring of slots has room for one chunk beside what is seen, so within one
+  // nothing is overwritten that would be missed.
+  if (tokens > cache_->options().max_chunk || !cache_->can_truncate(held) ||
+      decoder_.regime_end(held + 1) != decoder_.regime_end(total)) {
+    return false;
+  }
+  const auto& layers = decoder_.spec().layers;
+  return std::none_of(layers.begin(), layers.end(), [&](const auto& layer) {
+    // Beyond that length these frequencies change with every token.
+    const auto& rope = layer.attention->rope;
+    return rope && rope->dynamic && total > rope->dynamic->max_tokens;
+  });
+}
+
+void Session::truncate(std::int64_t position) {
+  cache_->truncate(position);
+  tokens_.resize(static_cast<std::size_t>(position));
+}
+
 std::int64_t Session::keep_prefix_of(std::span<const std::int32_t> prompt) {
   const auto shared = common_prefix(tokens_, prompt);
   const auto kept = std::min(shared, prompt.empty() ? 0 : prompt.size() - 1);

@@ -44,6 +44,13 @@ class Session {
   /// tokens stay: 0 when a cache that reuses slots can't go back so far.
   std::int64_t keep_prefix_of(std::span<const std::int32_t> prompt);
 
+  /// Whether `tokens` more can be appended in one chunk and truncate() then
+  /// take back any of them, as if they had never been there: no rope regime
+  /// ends among them.
+  bool can_try(std::int64_t tokens) const;
+  /// Forgets everything from `position` on. Throws as KvCache::truncate().
+  void truncate(std::int64_t position);
+
   /// Forgets everything; the cache's memory stays.
   void clear();
 

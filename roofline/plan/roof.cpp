@@ -78,7 +78,7 @@ double roof_tokens_per_second(const StepBytes& bytes, double bandwidth) {
 }
 
 double TruthLine::roof() const {
-  return roof_tokens_per_second(step, bandwidth);
+  return roof_tokens_per_second(step, bandwidth) * tokens_per_step;
 }
 
 std::optional<double> TruthLine::share_of_roof() const {
@@ -96,6 +96,12 @@ std::string TruthLine::text() const {
       speed_text(prefill_tokens_per_second),
       speed_text(decode_tokens_per_second),
       bytes_text(static_cast<double>(peak_bytes)));
+  if (proposed_tokens > 0) {
+    line += fmt::format(
+        " · looked up {}, {} right",
+        proposed_tokens,
+        accepted_tokens);
+  }
   if (const auto share = share_of_roof()) {
     line += fmt::format(
         " · {:.0f} % of the roof ({} at {:.1f} GB/s)",
@@ -114,7 +120,7 @@ std::string TruthLine::text() const {
 nlohmann::ordered_json TruthLine::json() const {
   const auto share = share_of_roof();
   using Json = nlohmann::ordered_json;
-  return {
+  Json json = {
       {"device", device},
       {"load_seconds", load_seconds},
       {"first_token_seconds", first_token_seconds},
@@ -125,6 +131,12 @@ nlohmann::ordered_json TruthLine::json() const {
       {"read_bandwidth_bytes_per_second", bandwidth},
       {"roof_tokens_per_second", roof()},
       {"share_of_roof", share ? Json(*share) : Json(nullptr)}};
+  if (proposed_tokens > 0) {
+    json["proposed_tokens"] = proposed_tokens;
+    json["accepted_tokens"] = accepted_tokens;
+    json["tokens_per_step"] = tokens_per_step;
+  }
+  return json;
 }
 
 std::size_t peak_memory_bytes() {
@@ -148,6 +160,13 @@ TruthLine make_truth_line(
       decoder,
       stats.prompt_tokens + stats.generated_tokens / 2,
       max_kv_tokens);
+  line.proposed_tokens = stats.proposed_tokens;
+  line.accepted_tokens = stats.accepted_tokens;
+  // The first token came from the prompt's step.
+  const int drawn = stats.generated_tokens - 1;
+  if (const int steps = drawn - stats.accepted_tokens; steps > 0) {
+    line.tokens_per_step = static_cast<double>(drawn) / steps;
+  }
   line.device = decoder.device_name();
   return line;
 }

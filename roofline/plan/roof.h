@@ -44,7 +44,11 @@ struct TruthLine {
   double prefill_tokens_per_second = 0;
   double decode_tokens_per_second = 0;
   std::size_t peak_bytes = 0;
-  StepBytes step;        ///< at the answer's middle
+  StepBytes step;           ///< at the answer's middle
+  int proposed_tokens = 0;  ///< looked up (GenerateOptions::prompt_lookup)
+  int accepted_tokens = 0;
+  /// More than 1 when looked-up tokens were checked several in a step.
+  double tokens_per_step = 1;
   double bandwidth = 0;  ///< bytes a second, measured
   std::string device;
 

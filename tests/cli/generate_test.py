@@ -109,6 +109,28 @@ class Drawing(TinyModel):
         )
         self.assertEqual(first["tokens"], again["tokens"])
 
+    def test_looking_up_tokens_in_the_text_leaves_the_answer_as_it_is(self):
+        for draw in [["--temp", "0"], ["--temp", "0.8", "--seed", "3"]]:
+            arguments = [*draw, "--exact", "-n", "200", "--ignore-eos"]
+            plain = self.generate_json(*arguments)
+            looked_up = self.generate_json(*arguments, "--prompt-lookup", "8")
+            self.assertEqual(looked_up["tokens"], plain["tokens"])
+        self.refuse(
+            "generate", self.model, "Hello", "--prompt-lookup", "33",
+            saying=["--prompt-lookup", "0 to 32"],
+        )
+
+    def test_looking_up_tokens_counts_what_was_right(self):
+        # A token that is forced repeats itself: all that is looked up is right.
+        arguments = ["generate", self.model, "Hello", "--json", "-n", "40"]
+        arguments += ["--logit-bias", "65=900"]
+        plain = json.loads(self.succeed(*arguments))
+        self.assertNotIn("proposed_tokens", plain["stats"])
+        out = json.loads(self.succeed(*arguments, "--prompt-lookup", "4"))
+        self.assertEqual(out["text"], "A" * 40)
+        self.assertGreater(out["stats"]["accepted_tokens"], 10)
+        self.assertGreater(out["stats"]["tokens_per_step"], 1)
+
     def test_a_bias_forces_a_token_and_bans_one(self):
         out = self.generate_json("-n", "4", "--logit-bias", "65=900")
         self.assertEqual(out["text"], "AAAA")

@@ -120,13 +120,14 @@ class ScriptedDecoder : public Decoder {
       on_forward();
     }
     last_cache_bytes = slice.cache->bytes();
-    std::vector<float> row(kVocab);
-    for (int i = 0; i < kVocab; ++i) {
-      row[i] =
-          static_cast<float>((i * 37 + slice.cache->position()) % 101) / 50;
+    const int rows = slice.rows == LogitRows::all
+                         ? static_cast<int>(slice.tokens.size())
+                         : 1;
+    std::vector<float> values;
+    for (int row = 0; row < rows; ++row) {
+      append_row(slice.cache->position() - rows + 1 + row, values);
     }
-    row[script_(slice.cache->position())] = peak;
-    const mx::array logits(row.data(), {1, kVocab});
+    const mx::array logits(values.data(), {rows, kVocab});
     return lazy ? logits + mx::array(0.0f) : logits;
   }
 
@@ -137,6 +138,14 @@ class ScriptedDecoder : public Decoder {
   bool lazy = false;
 
  private:
+  void append_row(std::int64_t position, std::vector<float>& values) const {
+    const auto begin = values.size();
+    for (int i = 0; i < kVocab; ++i) {
+      values.push_back(static_cast<float>((i * 37 + position) % 101) / 50);
+    }
+    values[begin + script_(position)] = peak;
+  }
+
   Script script_;
   ModelSpec spec_;
 };

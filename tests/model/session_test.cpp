@@ -1,5 +1,7 @@
 #include "roofline/model/session.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "model/golden.h"
@@ -105,6 +107,42 @@ TEST(Session, AWindowThatCannotGoBackStartsAgain) {
   const auto logits = session.extend(golden.ids[0]);
   const auto expected = std::span(golden.logits[0]).last(decoder->spec().vocab);
   EXPECT_LT(max_error(to_host(*logits), expected), kTolerance);
+}
+
+TEST(Session, TriesTokensAndTakesThemBack) {
+  // A window that has wrapped gives back all of a chunk too.
+  for (const char* name : {"llama", "mistral_window"}) {
+    const auto golden = open_golden(name);
+    const auto decoder = load_exact(golden);
+    const std::span<const std::int32_t> ids = golden.ids[0];
+    Session session(*decoder, chunks_of(7));
+    session.extend(ids.first(20));
+    for (std::int64_t at = 20; at < 39; ++at) {
+      ASSERT_TRUE(session.can_try(7)) << name;
+      const std::vector<std::int32_t> wrong(7, 1);
+      session.extend(wrong, LogitRows::all);
+      session.truncate(at);
+      session.extend(ids.subspan(static_cast<std::size_t>(at), 1));
+    }
+    EXPECT_FALSE(session.can_try(8));
+    const auto logits = session.extend(ids.last(1));
+    EXPECT_TRUE(std::equal(ids.begin(), ids.end(), session.tokens().begin()));
+    const auto expected =
+        std::span(golden.logits[0]).last(decoder->spec().vocab);
+    EXPECT_LT(max_error(to_host(*logits), expected), kTolerance) << name;
+  }
+}
+
+TEST(Session, TriesNothingAcrossTheEndOfARopeRegime) {
+  const auto golden = open_golden("phi3_longrope");
+  const auto decoder = load_exact(golden);
+  const auto end = decoder->regime_end(1);
+  ASSERT_LT(end, 64);
+  Session session(*decoder, chunks_of(16));
+  const std::vector<std::int32_t> ids(static_cast<std::size_t>(end) - 4, 1);
+  session.extend(ids);
+  EXPECT_TRUE(session.can_try(3));
+  EXPECT_FALSE(session.can_try(4));
 }
 
 TEST(Session, StopsBetweenChunksAndKeepsWhatRan) {

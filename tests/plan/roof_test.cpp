@@ -94,6 +94,31 @@ TEST(TruthLine, GivesTheSameFiguresAsJson) {
   EXPECT_EQ(json["device"], "CPU, avx2, 2 threads");
 }
 
+TEST(TruthLine, SaysWhatWasLookedUpAndRaisesTheRoofByIt) {
+  EXPECT_EQ(some_line().text().find("looked up"), std::string::npos);
+  EXPECT_FALSE(some_line().json().contains("proposed_tokens"));
+  TruthLine line = some_line();
+  line.proposed_tokens = 30;
+  line.accepted_tokens = 20;
+  line.tokens_per_step = 1.5;
+  EXPECT_NE(
+      line.text().find("looked up 30, 20 right · 30 % of the roof (150 tok/s"),
+      std::string::npos)
+      << line.text();
+  EXPECT_EQ(line.json()["accepted_tokens"], 20);
+  EXPECT_DOUBLE_EQ(line.json()["roof_tokens_per_second"], 150.0);
+}
+
+TEST(MakeTruthLine, CountsTheTokensOfAStep) {
+  fakes::ScriptedDecoder decoder([](std::int64_t) { return 0; });
+  GenerateStats stats;
+  stats.generated_tokens = 61;
+  EXPECT_DOUBLE_EQ(make_truth_line(decoder, stats, 0).tokens_per_step, 1.0);
+  stats.proposed_tokens = 50;
+  stats.accepted_tokens = 40;
+  EXPECT_DOUBLE_EQ(make_truth_line(decoder, stats, 0).tokens_per_step, 3.0);
+}
+
 TEST(MakeTruthLine, CountsTheCacheAtTheMiddleOfTheAnswer) {
   fakes::ScriptedDecoder decoder([](std::int64_t) { return 0; });
   GenerateStats stats;

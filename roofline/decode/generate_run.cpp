@@ -1,0 +1,191 @@
+#include "roofline/decode/generate_run.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <mlx/memory.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/decode/penalties.h"
+
+namespace roofline {
+
+namespace {
+
+// Steps after which a GPU's freed buffers are given back: often enough that a
+// growing cache doesn't leave its old copies behind, rare enough to cost
+// nothing.
+constexpr int kClearCacheSteps = 256;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  const auto now = std::chrono::steady_clock::now();
+  return std::chrono::duration<double>(now - start).count();
+}
+
+// Evaluates logits [rows, vocab] and copies one row out.
+void read_row(mx::array& logits, std::size_t row, std::vector<float>& out) {
+  logits.eval();
+  if (!logits.flags().row_contiguous) {
+    logits = mx::contiguous(logits);
+    logits.eval();
+  }
+  const auto vocab = static_cast<std::size_t>(logits.shape(-1));
+  const float* data = logits.data<float>() + row * vocab;
+  out.assign(data, data + vocab);
+}
+
+}  // namespace
+
+GenerateRun::GenerateRun(
+    Session& session,
+    Sampler sampler,
+    StopTokens stops,
+    Answer& answer,
+    const std::atomic<bool>* cancel)
+    : session_(session),
+      sampler_(std::move(sampler)),
+      stops_(std::move(stops)),
+      answer_(answer),
+      cancel_(cancel) {
+  result_.seed = sampler_.seed();
+}
+
+void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
+  const auto cached = session_.keep_prefix_of(prompt);
+  result_.stats.prompt_tokens = static_cast<int>(prompt.size());
+  result_.stats.cached_tokens = static_cast<int>(cached);
+  logits_ = session_.extend(
+      prompt.subspan(static_cast<std::size_t>(cached)),
+      LogitRows::last,
+      [&] { return cancelled(); });
+  if (logits_) {
+    lazy_ = !logits_->is_available();
+    mx::eval(*logits_);
+  }
+  if (on_gpu()) {
+    mx::clear_cache();
+  }
+  // Of a prompt that was cut short there is no speed to tell.
+  result_.stats.prefill_seconds = logits_ ? seconds_since(start_) : 0;
+}
+
+Sample GenerateRun::draw() {
+  read_row(*logits_, accepted_, row_);
+  const std::span<const std::int32_t> run = session_.tokens();
+  // What a rotating cache has let go is no longer held against the answer.
+  const auto limit = session_.cache().options().max_tokens.value_or(-1);
+  return sampler_.sample(
+      row_,
+      last_tokens(run.first(run.size() - unconfirmed()), limit),
+      stops_.banned(generated()));
+}
+
+void GenerateRun::note_token() {
+  GenerateStats& stats = result_.stats;
+  stats.generated_tokens = generated();
+  if (generated() == 1) {
+    first_token_ = Clock::now();
+  } else {
+    stats.decode_seconds = seconds_since(first_token_);
+  }
+}
+
+/// Takes back the proposals that were not drawn.
+void GenerateRun::drop_proposals() {
+  if (unconfirmed() > 0) {
+    const auto confirmed = session_.tokens().size() - unconfirmed();
+    session_.truncate(static_cast<std::int64_t>(confirmed));
+  }
+  proposals_.clear();
+  accepted_ = 0;
+}
+
+void GenerateRun::propose(int most) {
+  if (!lookup_ || most < 1) {
+    return;
+  }
+  const auto found = lookup_->propose(most);
+  if (!found.empty() &&
+      session_.can_try(static_cast<std::int64_t>(found.size()) + 1)) {
+    proposals_.assign(found.begin(), found.end());
+    result_.stats.proposed_tokens += static_cast<int>(found.size());
+  }
+}
+
+/// Makes the logits of what follows `token`, unless a step before made them.
+void GenerateRun::step(std::int32_t token, int most_proposals) {
+  if (unconfirmed() > 0 && proposals_[accepted_] == token) {
+    ++accepted_;
+    ++result_.stats.accepted_tokens;
+    return;
+  }
+  drop_proposals();
+  propose(most_proposals);
+  std::vector<std::int32_t> tokens = {token};
+  tokens.insert(tokens.end(), proposals_.begin(), proposals_.end());
+  logits_ = session_.extend(
+      tokens,
+      proposals_.empty() ? LogitRows::last : LogitRows::all);
+  if (lazy_) {
+    mx::async_eval(*logits_);
+  }
+}
+
+FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
+  while (generated() < max_tokens) {
+    if (!logits_ || cancelled()) {
+      return FinishReason::cancelled;
+    }
+    Sample sample = draw();
+    const std::int32_t token = sample.token;
+    if (result_.stats.first_token_seconds == 0) {
+      result_.stats.first_token_seconds = seconds_since(start_);
+    }
+    if (stops_.stops(token)) {
+      return FinishReason::stop_token;
+    }
+    result_.tokens.push_back(token);
+    note_token();
+    if (options.sampling.top_logprobs > 0) {
+      result_.logprobs.push_back(std::move(sample));
+    }
+    if (lookup_) {
+      lookup_->push(token);
+    }
+    const bool more = generated() < max_tokens;
+    const int most =
+        std::min(options.prompt_lookup, max_tokens - generated() - 1);
+    if (more && lazy_) {
+      step(token, most);
+    }
+    if (!answer_.push(token, generated() >= options.min_tokens)) {
+      return FinishReason::stop_string;
+    }
+    if (more && !lazy_) {
+      step(token, most);
+    }
+    if (generated() % kClearCacheSteps == 0 && on_gpu()) {
+      mx::clear_cache();
+    }
+  }
+  return logits_ ? FinishReason::length : FinishReason::cancelled;
+}
+
+GenerateResult GenerateRun::decode(
+    const GenerateOptions& options,
+    int max_tokens) {
+  if (options.prompt_lookup > 0) {
+    lookup_.emplace(session_.tokens());
+  }
+  result_.finish = loop(options, max_tokens);
+  drop_proposals();
+  const bool stopped = result_.finish == FinishReason::stop_string;
+  if (!stopped && !answer_.finish(generated() >= options.min_tokens)) {
+    result_.finish = FinishReason::stop_string;
+  }
+  result_.text = answer_.text();
+  return std::move(result_);
+}
+
+}  // namespace roofline

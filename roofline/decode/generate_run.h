@@ -1,0 +1,83 @@
+// One answer: the prompt through a session, then a token at a time through
+// sampler, stop rules and text. Where the next tokens can be looked up in what
+// was said so far, one step checks several of them, and the draws go on as if
+// there had been one step for each.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <mlx/array.h>
+#include <mlx/device.h>
+
+#include "roofline/decode/answer.h"
+#include "roofline/decode/generate.h"
+#include "roofline/decode/prompt_lookup.h"
+#include "roofline/decode/stop_rules.h"
+#include "roofline/model/session.h"
+
+namespace roofline {
+
+inline bool on_gpu() {
+  return mx::default_device() == mx::Device::gpu;
+}
+
+/// One call of Generator::run.
+class GenerateRun {
+ public:
+  /// What it is given must outlive it; `cancel` may be null.
+  GenerateRun(
+      Session& session,
+      Sampler sampler,
+      StopTokens stops,
+      Answer& answer,
+      const std::atomic<bool>* cancel);
+
+  void prefill(std::span<const std::int32_t> prompt);
+  /// Call it once, after prefill().
+  GenerateResult decode(const GenerateOptions& options, int max_tokens);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool cancelled() const {
+    return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+  }
+  int generated() const { return static_cast<int>(result_.tokens.size()); }
+  std::size_t unconfirmed() const { return proposals_.size() - accepted_; }
+  Sample draw();
+  void note_token();
+  void step(std::int32_t token, int most_proposals);
+  void propose(int most);
+  void drop_proposals();
+  FinishReason loop(const GenerateOptions& options, int max_tokens);
+
+  Session& session_;
+  Sampler sampler_;
+  StopTokens stops_;
+  Answer& answer_;
+  const std::atomic<bool>* cancel_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point first_token_;
+  /// Of the next token, and in further rows of what follows each proposal.
+  /// Absent when the prompt was cancelled.
+  std::optional<mx::array> logits_;
+  /// Whether forward() hands out work that still has to run: then text is made
+  /// while it does.
+  bool lazy_ = false;
+  std::optional<PromptLookup> lookup_;
+  /// Tokens at the session's end that were run before they were drawn. The
+  /// first accepted_ were drawn since; the next draw is from the row after
+  /// these.
+  std::vector<std::int32_t> proposals_;
+  std::size_t accepted_ = 0;
+  std::vector<float> row_;
+  GenerateResult result_;
+};
+
+}  // namespace roofline

@@ -1,0 +1,178 @@
+#include "roofline/decode/generate_run.h"
+
+#include <gtest/gtest.h>
+
+#include "decode/fakes.h"
+#include "model/golden.h"
+#include "roofline/base/errors.h"
+
+namespace roofline {
+namespace {
+
+using fakes::ids_of;
+using fakes::ScriptedDecoder;
+using Ids = std::vector<std::int32_t>;
+
+GenerateOptions greedy(int max_tokens) {
+  GenerateOptions options;
+  options.sampling.temperature = 0.0f;
+  options.max_tokens = max_tokens;
+  return options;
+}
+
+std::int32_t refrain(std::int64_t position) {
+  return "Row, row, row your boat. "[position % 25];
+}
+
+struct Said {
+  GenerateResult result;
+  Ids next;  ///< what a second prompt ran
+  std::size_t calls = 0;
+};
+
+Said say(const GenerateOptions& options, bool lazy = false) {
+  ScriptedDecoder decoder(refrain);
+  decoder.lazy = lazy;
+  const fakes::ByteTokenizer tokenizer;
+  Generator generator(decoder, tokenizer);
+  const auto prompt = ids_of("Sing");
+  Said said;
+  said.result = generator.run(prompt, options, {});
+  said.calls = decoder.calls.size();
+  Ids longer = prompt;
+  const Ids& drawn = said.result.tokens;
+  longer.insert(longer.end(), drawn.begin(), drawn.end());
+  longer.insert(longer.end(), {'?', '?'});
+  decoder.calls.clear();
+  generator.run(longer, greedy(0), {});
+  said.next = decoder.calls.at(0);
+  return said;
+}
+
+/// Runs with and without, and expects what can be seen to be the same.
+Said expect_the_same(GenerateOptions options, bool lazy = false) {
+  const Said without = say(options, lazy);
+  options.prompt_lookup = 8;
+  Said with = say(options, lazy);
+  EXPECT_EQ(with.result.tokens, without.result.tokens);
+  EXPECT_EQ(with.result.text, without.result.text);
+  EXPECT_EQ(with.result.finish, without.result.finish);
+  EXPECT_EQ(with.result.logprobs.size(), without.result.logprobs.size());
+  EXPECT_EQ(without.result.stats.proposed_tokens, 0);
+  EXPECT_LE(
+      with.result.stats.accepted_tokens,
+      with.result.stats.proposed_tokens);
+  return with;
+}
+
+TEST(GeneratorWithPromptLookup, SaysTheSameInFewerSteps) {
+  for (const bool lazy : {false, true}) {
+    const Said said = expect_the_same(greedy(200), lazy);
+    EXPECT_GT(said.result.stats.accepted_tokens, 100);
+    EXPECT_EQ(
+        said.calls,
+        200u - static_cast<unsigned>(said.result.stats.accepted_tokens));
+  }
+}
+
+TEST(GeneratorWithPromptLookup, LeavesNoProposalInTheCache) {
+  for (int tokens = 60; tokens < 75; ++tokens) {
+    const Said said = expect_the_same(greedy(tokens));
+    // The last token drawn was not run yet.
+    EXPECT_EQ(said.next.size(), 3u) << tokens;
+  }
+}
+
+TEST(GeneratorWithPromptLookup, StopsWhereItWouldStop) {
+  auto options = greedy(200);
+  options.stop = {"your boat. Row, row, row y"};
+  options.min_tokens = 60;
+  const Said said = expect_the_same(options);
+  EXPECT_EQ(said.result.finish, FinishReason::stop_string);
+  EXPECT_LE(said.next.size(), 3u);
+  options.stop = {};
+  options.stop_tokens = {'b'};
+  EXPECT_EQ(expect_the_same(options).result.finish, FinishReason::stop_token);
+}
+
+TEST(GeneratorWithPromptLookup, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {
+  auto options = greedy(150);
+  options.sampling.top_logprobs = 2;
+  options.sampling.repetition_penalty = 1.5f;
+  options.sampling.frequency_penalty = 0.1f;
+  options.sampling.dry.multiplier = 0.8f;
+  EXPECT_EQ(expect_the_same(options).result.logprobs.size(), 150u);
+  for (std::uint64_t seed = 1; seed < 6; ++seed) {
+    options.sampling.temperature = 2.5f;
+    options.sampling.seed = seed;
+    expect_the_same(options);
+  }
+}
+
+TEST(GeneratorWithPromptLookup, RollsAsWithoutIt) {
+  auto options = greedy(300);
+  options.max_kv_tokens = 40;
+  options.prefill_chunk = 16;
+  EXPECT_GT(expect_the_same(options).result.stats.accepted_tokens, 100);
+  // No room for a second row.
+  options.prefill_chunk = 1;
+  EXPECT_EQ(expect_the_same(options).result.stats.proposed_tokens, 0);
+}
+
+TEST(GeneratorWithPromptLookup, RefusesNumbersOutOfRange) {
+  for (const int bad : {-1, kMostPromptLookup + 1}) {
+    auto options = greedy(1);
+    options.prompt_lookup = bad;
+    EXPECT_THROW(validate(options), UserError);
+  }
+}
+
+/// What a golden says after `prompt`.
+Ids golden_answer(
+    const testing::Golden& golden,
+    const Ids& prompt,
+    GenerateOptions options,
+    GenerateStats& stats) {
+  ModelOptions model_options;
+  model_options.device = DeviceChoice::cpu;
+  model_options.exact = true;
+  const auto decoder = Decoder::load(*golden.checkpoint, model_options);
+  const fakes::ByteTokenizer tokenizer;
+  Generator generator(*decoder, tokenizer);
+  options.ignore_eos = true;
+  const auto result = generator.run(prompt, options, {});
+  stats = result.stats;
+  return result.tokens;
+}
+
+class PromptLookupGolden : public ::testing::TestWithParam<std::string> {};
+
+/// Windows that wrap, and rope regimes that end, among them.
+TEST_P(PromptLookupGolden, SaysTheSameAsWithoutIt) {
+  const auto golden = testing::open_golden(GetParam());
+  // The model's own answer as a part of the prompt, so that it says it again.
+  Ids prompt(golden.greedy.begin(), golden.greedy.begin() + 12);
+  int proposed = 0;
+  for (const float temperature : {0.0f, 0.7f}) {
+    auto options = greedy(90);
+    options.sampling.temperature = temperature;
+    options.sampling.seed = 5;
+    options.prefill_chunk = 12;
+    GenerateStats stats;
+    const auto expected = golden_answer(golden, prompt, options, stats);
+    options.prompt_lookup = 6;
+    EXPECT_EQ(golden_answer(golden, prompt, options, stats), expected);
+    proposed += stats.proposed_tokens;
+    prompt.insert(prompt.end(), expected.begin(), expected.begin() + 20);
+  }
+  EXPECT_GT(proposed, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    AllFamilies,
+    PromptLookupGolden,
+    ::testing::ValuesIn(testing::golden_names()),
+    [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace roofline
