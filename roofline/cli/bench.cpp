@@ -1,87 +1,409 @@
-#include "roofline/plan/bench.h"
+#include <algorithm>
+#include <chrono>
 
+#include <fmt/format.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include "roofline/base/errors.h"
+#include "roofline/cli/bench_compare.h"
+#include "roofline/cli/bench_peers.h"
+#include "roofline/cli/bench_report.h"
+#include "roofline/cli/bench_setup.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
-#include "roofline/plan/machine.h"
-#include "roofline/weights/checkpoint.h"
+#include "roofline/plan/chips.h"
+#include "roofline/report/progress.h"
 
 namespace roofline::cli {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+// Without --rounds a slow model gets fewer, so that it ends in about this.
+constexpr double kPatienceSeconds = 120;
+constexpr int kFewestRounds = 2;
+
 class Bench : public Command {
  public:
   void declare(CLI::App& app) override {
-    const char* group = "Measurement";
+    declare_cases(app);
+    declare_setups(app);
+    declare_output(app);
+    app.footer(
+        "Every configuration runs in a process of its own; all take turns in "
+        "every round,\n"
+        "after one that isn't counted. The roof is what the measured bandwidth "
+        "and arithmetic\n"
+        "of this machine allow. A model without weights here runs with random "
+        "ones.\n"
+        "\n"
+        "Examples\n"
+        "    roofline bench\n"
+        "    roofline bench --model m.gguf -p 512,2048 -n 128 -d 0,4096\n"
+        "    roofline bench --model llama-2-7b --quant int4\n"
+        "    roofline bench --threads 1,2 --out report.html --out new.json\n"
+        "    roofline bench --vs llama.cpp\n"
+        "    roofline bench compare old.json new.json");
+  }
+
+  int run() override {
+    if (!words_.empty()) {
+      return run_compare();
+    }
+    cases_.rounds = rounds_.value_or(cases_.rounds);
+    validate(cases_);
+    if (worker_) {
+      return run_bench_worker(setups().at(0), cases_);
+    }
+    return run_all();
+  }
+
+ private:
+  void declare_cases(CLI::App& app) {
+    const auto list =
+        [&](const char* name, std::vector<int>& values, const char* help) {
+          app.add_option(name, values, help)
+              ->delimiter(',')
+              ->type_name("N,…")
+              ->group("Cases");
+        };
+    app.add_option(
+           "words",
+           words_,
+           "compare A.json B.json: tell two benchmarks apart.")
+        ->type_name("compare A B")
+        ->expected(0, 3);
+    list(
+        "-p,--prompt-tokens",
+        cases_.prompt_tokens,
+        "Tokens of the prompt; 0 leaves prefill out. Default: 512.");
+    list(
+        "-n,--decode-tokens",
+        cases_.decode_tokens,
+        "Tokens to decode; 0 leaves decode out. Default: 128.");
+    list(
+        "-d,--depth",
+        cases_.depths,
+        "Tokens in the cache before that. Default: 0.");
+    list("-b,--batch", cases_.batches, "Sequences in one step. Default: 1.");
+    app.add_option(
+           "--prefill-step",
+           cases_.prefill_step,
+           "Tokens of a prompt that run at once. Default: 512.")
+        ->type_name("N")
+        ->group("Cases");
+    app.add_option(
+           "--rounds",
+           rounds_,
+           "Rounds that count. Default: 5, fewer (at least 2) where that takes "
+           "over two minutes.")
+        ->type_name("N")
+        ->group("Cases");
+  }
+
+  void declare_setups(CLI::App& app) {
+    const char* group = "Configurations";
     app.add_option("--model", model_, "The model. Default: the bundled one.")
         ->type_name("MODEL")
         ->group(group);
     app.add_option(
-           "-p,--prompt-tokens",
-           bench_.prompt_tokens,
-           "Tokens of the prompt; 0 leaves prefill out. Default: 512.")
+           "--quant",
+           quants_,
+           "Quantize while loading: none, int4, int8. Default: none.")
+        ->delimiter(',')
+        ->type_name("KIND,…")
+        ->group(group);
+    app.add_option("--group-size", base_.group_size, "32, 64 or 128.")
         ->type_name("N")
+        ->group(group);
+    app.add_option("--threads", threads_, "CPU threads. Default: all cores.")
+        ->delimiter(',')
+        ->type_name("N,…")
+        ->group(group);
+    app.add_option("--device", devices_, "auto, cpu, gpu. Default: auto.")
+        ->delimiter(',')
+        ->type_name("NAME,…")
+        ->group(group);
+    app.add_flag("--exact", base_.exact, "float32, no approximations.")
+        ->group(group);
+    app.add_flag("--no-cache", base_.no_cache, "Keep no packed weights.")
+        ->group(group);
+    app.add_flag(
+           "--compare-cpu",
+           compare_cpu_,
+           "The GPU against the CPU, beside the factor that is expected of "
+           "this chip.")
         ->group(group);
     app.add_option(
-           "-n,--decode-tokens",
-           bench_.decode_tokens,
-           "Tokens to decode; 0 leaves decode out. Default: 128.")
-        ->type_name("N")
+           "--vs",
+           peers_,
+           "Other engines in the same rounds: llama.cpp, mlx-lm.")
+        ->delimiter(',')
+        ->type_name("NAME,…")
         ->group(group);
     app.add_option(
-           "--rounds",
-           bench_.rounds,
-           "Rounds after the warm-up; medians are told. Default: 5.")
-        ->type_name("N")
+           "--peer-program",
+           peer_program_,
+           "Where llama-bench is, or the Python that has mlx_lm. Default: in "
+           "PATH.")
+        ->type_name("FILE")
         ->group(group);
-    quant_.declare(app);
-    device_.declare(app);
-    app.add_flag("--json", json_, "Print one JSON object.")->group("Output");
-    app.footer(
-        "Prefill and decode take turns in every round. The share of the roof "
-        "is decode\n"
-        "speed over measured bandwidth / bytes that a token must move.\n"
-        "\n"
-        "Examples\n"
-        "    roofline bench\n"
-        "    roofline bench --model model.gguf -p 2048 -n 64 --threads 4 "
-        "--json");
+    app.add_flag("--worker", worker_)->group("");
   }
 
-  int run() override {
-    validate(bench_);
-    ModelOptions options = device_.resolve();
-    options.quantize = quant_.resolve();
-    const auto checkpoint = Checkpoint::open(resolve_model(model_));
-    const auto decoder = Decoder::load(*checkpoint, options);
-    // Before the rounds, and not beside them: both want all of the memory's
-    // bandwidth.
-    const MachineProfile profile = current_profile();
-    const InterruptGuard interrupt;
-    const BenchResult result = run_bench(*decoder, bench_, profile, [&] {
-      return interrupt.flag().load();
-    });
-    if (json_) {
-      nlohmann::ordered_json out = {{"model", checkpoint->path().string()}};
-      out.update(result.json());
-      write_json(out);
-    } else {
-      write_output(result.text());
+  void declare_output(CLI::App& app) {
+    app.add_flag("--json", json_, "Print one JSON object.")->group("Output");
+    app.add_option(
+           "--format",
+           format_,
+           "table, markdown, csv or json. Default: table.")
+        ->type_name("NAME")
+        ->group("Output");
+    app.add_option(
+           "-o,--out",
+           out_,
+           "Write a report too: .md, .csv, .json, .svg, .png or .html. May be "
+           "given again.")
+        ->type_name("FILE")
+        ->take_all()
+        ->group("Output");
+    app.add_option(
+           "--tolerance",
+           tolerance_,
+           "For compare: smaller changes don't count, in percent. Default: 2.")
+        ->type_name("PERCENT")
+        ->check(CLI::Range(0.0, 100.0))
+        ->group("Output");
+  }
+
+  int run_compare() const {
+    constexpr std::size_t kWords = 3;
+    if (words_.size() != kWords || words_[0] != "compare") {
+      fail<UserError>(
+          fmt::format("bench doesn't know {}", words_[0]),
+          "Only `compare` takes words, and it takes two files",
+          "Write `roofline bench compare old.json new.json`");
     }
+    return compare_reports(words_[1], words_[2], tolerance_ / 100, json_);
+  }
+
+  std::vector<BenchSetup> setups() const {
+    std::vector<BenchSetup> out;
+    const auto devices =
+        compare_cpu_ ? std::vector<std::string>{"gpu", "cpu"} : devices_;
+    for (const std::string& device : devices) {
+      for (const std::string& quant : quants_) {
+        QuantFlags flags{quant, base_.group_size};
+        flags.resolve();
+        BenchSetup setup = base_;
+        setup.model = model_;
+        setup.device = device;
+        setup.quant = quant;
+        if (threads_.empty()) {
+          out.push_back(setup);
+        }
+        for (const int threads : threads_) {
+          setup.threads = threads;
+          out.push_back(setup);
+        }
+      }
+    }
+    return out;
+  }
+
+  void start_engines(const PlannedModel& model) {
+    for (const BenchSetup& setup : setups()) {
+      engines_.push_back(std::make_unique<SetupProcess>(setup, cases_));
+    }
+    for (const std::string& peer : peers_) {
+      if (!model.path || !model.exact) {
+        fail<UserError>(
+            fmt::format("{} can't run {}", peer, model.name),
+            "Its weights aren't on this machine",
+            "Leave --vs out, or name a model with weights");
+      }
+      engines_.push_back(make_peer(
+          peer,
+          *model.path,
+          threads_.empty() ? 0 : threads_.back(),
+          peer_program_));
+    }
+  }
+
+  // Round 0 warms up: pages come in, kernels are compiled, threads start.
+  void run_rounds(BenchReport& report, const std::atomic<bool>& stop) {
+    const auto cases = bench_cases(cases_);
+    for (const BenchCase& what : cases) {
+      for (const auto& engine : engines_) {
+        BenchFigure figure;
+        figure.what = what;
+        figure.engine = engine->engine();
+        figure.setup = engine->setup();
+        report.figures.push_back(std::move(figure));
+      }
+    }
+    Progress progress("Measuring", write_notice_if_terminal());
+    int rounds = cases_.rounds;
+    for (int round = 0; round <= rounds && !stop; ++round) {
+      const auto start = Clock::now();
+      run_round(report, round, rounds, progress, stop);
+      const double seconds =
+          std::chrono::duration<double>(Clock::now() - start).count();
+      if (round == 0 && !rounds_ && seconds * rounds > kPatienceSeconds) {
+        rounds = std::clamp(
+            static_cast<int>(kPatienceSeconds / seconds),
+            kFewestRounds,
+            rounds);
+        report.remarks.push_back(
+            fmt::format("{} rounds: one takes {:.0f} s.", rounds, seconds));
+      }
+    }
+  }
+
+  void run_round(
+      BenchReport& report,
+      int round,
+      int rounds,
+      Progress& progress,
+      const std::atomic<bool>& stop) {
+    for (std::size_t i = 0; i < report.figures.size() && !stop; ++i) {
+      BenchFigure& figure = report.figures[i];
+      const double done =
+          static_cast<double>(round) +
+          static_cast<double>(i) / static_cast<double>(report.figures.size());
+      progress.update(
+          done / (rounds + 1),
+          fmt::format("{} of {}", figure.what.name(), figure.engine));
+      const auto sample = engines_[i % engines_.size()]->measure(figure.what);
+      if (!sample) {
+        continue;
+      }
+      if (round == 0) {
+        figure.first_seconds = sample->seconds;
+      } else {
+        figure.samples.push_back(*sample);
+      }
+    }
+  }
+
+  static Progress::Write write_notice_if_terminal() {
+    return isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
+                                      : Progress::Write();
+  }
+
+  // The model as each configuration stores it, so that its bytes and operations
+  // are the right ones.
+  void fill_roofs(BenchReport& report, const PlannedModel& model) {
+    for (const auto& engine : engines_) {
+      auto* process = dynamic_cast<SetupProcess*>(engine.get());
+      if (process == nullptr) {
+        continue;
+      }
+      process->finish();
+      report.setups.push_back({process->setup(), process->facts()});
+      const auto choice =
+          QuantFlags{process->given().quant, process->given().group_size}
+              .resolve();
+      const PlannedModel stored =
+          choice ? quantized(model, {choice->bits, choice->group_size}) : model;
+      for (BenchFigure& figure : report.figures) {
+        if (figure.engine == "roofline" && figure.setup == process->setup()) {
+          set_roof(figure, stored, process->facts().rates, cases_.prefill_step);
+        }
+      }
+      if (process->facts().random_weights) {
+        report.remarks.push_back(fmt::format(
+            "{} has no weights here: random ones of its shape were run.",
+            model.name));
+      }
+    }
+  }
+
+  // Beside the factor that is claimed for the chip.
+  static void add_factors(BenchReport& report) {
+    const Chip* chip = look_up_chip(report.before.cpu);
+    const auto claim = chip == nullptr ? std::nullopt : claimed_speedup(*chip);
+    for (const BenchFigure& gpu : report.figures) {
+      for (const BenchFigure& cpu : report.figures) {
+        const bool pair = gpu.what.name() == cpu.what.name() &&
+                          gpu.setup.find("gpu") != std::string::npos &&
+                          cpu.setup.find("cpu") != std::string::npos;
+        if (!pair || cpu.speed() <= 0) {
+          continue;
+        }
+        report.remarks.push_back(fmt::format(
+            "{}: the GPU is {:.1f} times as fast as the CPU{}.",
+            gpu.what.name(),
+            gpu.speed() / cpu.speed(),
+            claim ? fmt::format(
+                        " ({:.1f} to {:.1f} expected of a {})",
+                        claim->least,
+                        claim->most,
+                        chip->name)
+                  : ""));
+      }
+    }
+  }
+
+  int run_all() {
+    const PlannedModel model = plan_model(model_);
+    BenchReport report;
+    report.model = model.name;
+    report.before = machine_facts();
+    start_engines(model);
+    const InterruptGuard interrupt;
+    try {
+      run_rounds(report, interrupt.flag());
+      fill_roofs(report, model);
+    } catch (const Error&) {
+      // Ctrl-C reaches the processes too: what they say then is no news.
+      if (interrupt.signal() == 0) {
+        throw;
+      }
+      return exit_code_of(interrupt.signal());
+    }
+    if (compare_cpu_) {
+      add_factors(report);
+    }
+    report.after = machine_facts();
+    tell(report);
     return interrupt.signal() == 0 ? kSuccess
                                    : exit_code_of(interrupt.signal());
   }
 
- private:
-  std::string model_;
-  BenchOptions bench_;
-  QuantFlags quant_;
-  DeviceFlags device_;
+  void tell(const BenchReport& report) const {
+    for (const std::string& file : out_) {
+      write_report(report, file);
+    }
+    if (json_ || format_ == "json") {
+      write_json(report_json(report));
+    } else if (format_ == "markdown") {
+      write_output(report_markdown(report));
+    } else if (format_ == "csv") {
+      write_output(report_csv(report));
+    } else {
+      write_output(report_text(report));
+    }
+  }
+
+  std::vector<std::string> words_;
+  BenchOptions cases_;
+  std::optional<int> rounds_;
+  BenchSetup base_;
+  std::string model_, peer_program_, format_ = "table";
+  std::vector<std::string> quants_ = {"none"};
+  std::vector<std::string> devices_ = {"auto"};
+  std::vector<std::string> peers_, out_;
+  std::vector<int> threads_;
+  bool compare_cpu_ = false;
+  bool worker_ = false;
   bool json_ = false;
+  double tolerance_ = 2;
+  std::vector<std::unique_ptr<BenchEngine>> engines_;
 };
 
 }  // namespace

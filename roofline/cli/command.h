@@ -17,6 +17,7 @@ namespace roofline::cli {
 
 enum ExitCode : int {
   kSuccess = 0,
+  kRegression = 1,      ///< bench compare: something became slower
   kUserMistake = 2,     ///< an option, a prompt or a file is wrong
   kBug = 3,             ///< Roofline is wrong
   kInterrupted = 130,   ///< SIGINT, as shells count it

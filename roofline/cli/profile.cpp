@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <map>
+#include <optional>
 
 #include <fmt/format.h>
-#include <mlx/ops.h>
-#include <mlx/transforms.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -12,20 +10,21 @@
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/profile_live.h"
+#include "roofline/cli/profile_report.h"
 #include "roofline/decode/chat.h"
-#include "roofline/model/session.h"
-#include "roofline/plan/trace.h"
-#include "roofline/report/table.h"
+#include "roofline/plan/machine.h"
+#include "roofline/plan/roof.h"
 #include "roofline/report/timeline.h"
+#include "roofline/text/utf8.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
 
 namespace {
 
-namespace mx = mlx::core;
-
-constexpr std::size_t kChunk = 512;
+constexpr const char* kDefaultPrompt =
+    "Explain in a few sentences why the sky is blue.";
 
 void write_file(const std::string& path, const std::string& text) {
   AtomicFile file(path);
@@ -40,136 +39,170 @@ void write_file(const std::string& path, const std::string& text) {
   }
   if (!file.is_open() || done < text.size() || !file.publish()) {
     fail<UserError>(
-        path + " can't be written",
+        fmt::format("{} can't be written", path),
         file.error(),
         "Name another place");
   }
 }
 
-std::int32_t likeliest(const mx::array& logits) {
-  return static_cast<std::int32_t>(
-      mx::argmax(mx::reshape(logits, {-1})).item<std::uint32_t>());
-}
-
-/// Runs the prompt and `count` greedy steps, one span each.
-void run_traced(
-    Decoder& decoder,
-    const std::vector<std::int32_t>& prompt,
-    int count) {
-  KvOptions cache;
-  cache.max_chunk = kChunk;
-  Session session(decoder, cache);
-  std::int32_t token = 0;
-  for (std::size_t at = 0; at < prompt.size(); at += kChunk) {
-    const double start = trace_seconds();
-    const std::size_t size = std::min(kChunk, prompt.size() - at);
-    token = likeliest(*session.extend({prompt.data() + at, size}));
-    trace_span("prefill", start);
+std::vector<std::int32_t> encode(
+    const Checkpoint& checkpoint,
+    const Tokenizer& tokenizer,
+    bool raw,
+    const std::string& text) {
+  const auto source = checkpoint.chat_template();
+  if (raw || !source) {
+    return encode_prompt(tokenizer, text);
   }
-  for (int i = 0; i < count; ++i) {
-    const double start = trace_seconds();
-    token = likeliest(*session.extend({&token, 1}));
-    trace_span("decode", start);
-  }
-}
-
-std::string summary(const MemoryTrace& trace) {
-  struct Phase {
-    double seconds = 0;
-    int count = 0;
-  };
-  std::map<std::string, Phase> phases;
-  double total = 0;
-  for (const TraceSpan& span : trace.spans) {
-    phases[span.name].seconds += span.seconds;
-    ++phases[span.name].count;
-    total += span.seconds;
-  }
-  Table table{
-      {{"phase"},
-       {"time", Align::right},
-       {"share", Align::right},
-       {"count", Align::right}},
-      {}};
-  for (const auto& [name, phase] : phases) {
-    table.rows.push_back(
-        {name,
-         fmt::format("{:.1f} ms", 1e3 * phase.seconds),
-         fmt::format("{:.1f} %", 100 * phase.seconds / total),
-         std::to_string(phase.count)});
-  }
-  MemorySample peak;
-  for (const MemorySample& sample : trace.samples) {
-    peak.resident_bytes = std::max(peak.resident_bytes, sample.resident_bytes);
-    peak.mlx_active_bytes =
-        std::max(peak.mlx_active_bytes, sample.mlx_active_bytes);
-    peak.mlx_cache_bytes =
-        std::max(peak.mlx_cache_bytes, sample.mlx_cache_bytes);
-  }
-  return table_text(table) +
-         fmt::format(
-             "\npeak memory: {} resident; MLX {} active, {} cached\n",
-             format_bytes(static_cast<double>(peak.resident_bytes)),
-             format_bytes(static_cast<double>(peak.mlx_active_bytes)),
-             format_bytes(static_cast<double>(peak.mlx_cache_bytes)));
+  const ChatTemplate chat_template(*source);
+  auto messages = nlohmann::ordered_json::array();
+  messages.push_back({{"role", "user"}, {"content", text}});
+  return encode_chat(tokenizer, &chat_template, messages);
 }
 
 class Profile : public Command {
  public:
-  void declare(CLI::App& app) override {
-    app.add_option("prompt", prompt_, "The text to continue, greedily.")
-        ->required()
-        ->type_name("PROMPT");
-    app.add_option("--model", model_, "The model. Default: the bundled one.")
-        ->type_name("MODEL")
-        ->group("Run");
-    app.add_option("-n", count_, "Tokens to decode. Default: 64.")
-        ->check(CLI::Range(1, 1000000))
-        ->type_name("N")
-        ->group("Run");
-    device_.declare(app);
-    app.add_option("--out", out_, "Write the trace, for Perfetto.")
-        ->type_name("FILE")
-        ->group("Output");
-    app.add_option("--html", html_, "Write a page with the timeline.")
-        ->type_name("FILE")
-        ->group("Output");
-    app.footer(
-        "Examples\n"
-        "    roofline profile \"Once upon a time\" -n 32 --out trace.json\n"
-        "    roofline profile --model model.gguf \"Hi\" --html page.html");
-  }
-
-  int run() override {
-    const ModelOptions options = device_.resolve();
-    enable_memory_trace();
-    const auto checkpoint = Checkpoint::open(resolve_model(model_));
-    trace_span("load: open", 0);
-    double start = trace_seconds();
-    const auto tokenizer = checkpoint->load_tokenizer();
-    const auto prompt = encode_prompt(*tokenizer, prompt_);
-    trace_span("load: tokenizer", start);
-    start = trace_seconds();
-    const auto decoder = Decoder::load(*checkpoint, options);
-    trace_span("load: weights", start);
-    run_traced(*decoder, prompt, count_);
-    const MemoryTrace trace = get_memory_trace();
-    const std::string json = trace_json(trace);
-    if (!out_.empty()) {
-      write_file(out_, json);
-    }
-    if (!html_.empty()) {
-      write_file(html_, timeline_html("Profile", json));
-    }
-    write_output(summary(trace));
-    return kSuccess;
-  }
+  void declare(CLI::App& app) override;
+  int run() override;
 
  private:
-  std::string prompt_, model_, out_, html_;
-  int count_ = 64;
+  void load(const ModelOptions& options);
+  void run_model();
+  void write_files() const;
+
+  std::string prompt_ = kDefaultPrompt;
+  std::string model_, out_, html_, powermetrics_;
+  TracedRunOptions options_;
+  bool raw_ = false;
+  bool live_ = false;
+  bool json_ = false;
   DeviceFlags device_;
+  QuantFlags quant_;
+
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Decoder> decoder_;
+  std::vector<std::int32_t> ids_;
+  ProfileResult result_;
 };
+
+void Profile::declare(CLI::App& app) {
+  app.add_option("prompt", prompt_, "The text to answer, greedily.")
+      ->type_name("[PROMPT]");
+  app.add_option("--model", model_, "The model. Default: the bundled one.")
+      ->type_name("MODEL")
+      ->group("Run");
+  app.add_option("-n", options_.max_tokens, "Most tokens. Default: 64.")
+      ->check(CLI::Range(1, 1000000))
+      ->type_name("N")
+      ->group("Run");
+  app.add_option(
+         "--prefill-step",
+         options_.prefill_step,
+         "Tokens of the prompt that run at once. Default: 512.")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N")
+      ->group("Run");
+  app.add_flag("--ignore-eos", options_.ignore_eos, "Go on after an end token.")
+      ->group("Run");
+  app.add_flag("--raw", raw_, "Continue the prompt without the chat template.")
+      ->group("Run");
+  quant_.declare(app);
+  device_.declare(app);
+  const char* group = "Output";
+  app.add_option("--out", out_, "Write the trace, for Perfetto.")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--html", html_, "Write a page with the timeline.")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option(
+         "--powermetrics",
+         powermetrics_,
+         "Join what `powermetrics -o FILE` of macOS wrote meanwhile.")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_flag(
+         "--live",
+         live_,
+         "Show speed, memory and the share of the roof while it runs, and the "
+         "answer.")
+      ->group(group);
+  app.add_flag("--json", json_, "Print one JSON object.")->group(group);
+  app.footer(
+      "Examples\n"
+      "    roofline profile \"Once upon a time\" -n 32 --out trace.json\n"
+      "    roofline profile --model model.gguf \"Hi\" --html page.html\n"
+      "    roofline profile --live -n 500 --ignore-eos");
+}
+
+void Profile::load(const ModelOptions& options) {
+  double start = trace_seconds();
+  checkpoint_ = Checkpoint::open(resolve_model(model_));
+  trace_span("load: open", start);
+  start = trace_seconds();
+  tokenizer_ = checkpoint_->load_tokenizer();
+  ids_ = encode(*checkpoint_, *tokenizer_, raw_, prompt_);
+  trace_span("load: tokenizer", start);
+  start = trace_seconds();
+  decoder_ = Decoder::load(*checkpoint_, options);
+  trace_span("load: weights", start);
+  result_.load_seconds = trace_seconds();
+}
+
+void Profile::run_model() {
+  result_.model = checkpoint_->path().string();
+  result_.device = decoder_->device_name();
+  // A profile measured in the middle of the trace would be part of it.
+  std::optional<ProfileLive> live;
+  if (live_) {
+    live.emplace(*decoder_, *tokenizer_, ids_.size(), json_);
+  }
+  result_.run = run_traced(*decoder_, ids_, options_, [&](std::int32_t token) {
+    return !live || live->push(token);
+  });
+  if (live) {
+    live->finish();
+  }
+  result_.trace = get_memory_trace();
+  result_.step = step_bytes(
+      *decoder_,
+      result_.run.prompt_tokens + result_.run.steps() / 2);
+  result_.bandwidth = current_profile().read_bandwidth;
+}
+
+void Profile::write_files() const {
+  const std::string trace = trace_json(result_.trace);
+  if (!out_.empty()) {
+    write_file(out_, trace);
+  }
+  if (!html_.empty()) {
+    write_file(html_, timeline_html("Profile", trace));
+  }
+}
+
+int Profile::run() {
+  require_utf8(prompt_, "The prompt");
+  ModelOptions options = device_.resolve();
+  options.quantize = quant_.resolve();
+  if (!powermetrics_.empty() && ::access(powermetrics_.c_str(), R_OK) != 0) {
+    read_file(powermetrics_);  // says why, before the run rather than after it
+  }
+  result_.begin_unix_seconds = unix_seconds();
+  enable_memory_trace();
+  load(options);
+  run_model();
+  if (!powermetrics_.empty()) {
+    join_powermetrics(result_, read_file(powermetrics_));
+  }
+  write_files();
+  if (json_) {
+    write_json(profile_json(result_));
+  } else {
+    write_output(profile_text(result_));
+  }
+  return kSuccess;
+}
 
 }  // namespace
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cstdlib>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -14,6 +12,7 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/recommend_text.h"
 #include "roofline/plan/chips.h"
+#include "roofline/plan/fit.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
 #include "roofline/report/table.h"
@@ -65,30 +64,6 @@ constexpr std::array kUses = {
     Use{"qa", 8192, 2048, 6},
     Use{"creative", 8192, 512, 6},
     Use{"train", 4096, 512, 0}};
-
-/// "16GB", "16 GiB", "16", "0.5TB" as memory is sold: powers of 1024.
-std::uint64_t parse_ram(const std::string& text) {
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  std::string unit;
-  for (; *end != '\0'; ++end) {
-    if (*end != ' ' && *end != 'i' && *end != 'I') {
-      unit += static_cast<char>(std::toupper(static_cast<unsigned char>(*end)));
-    }
-  }
-  const double scale = unit.empty() || unit == "G" || unit == "GB" ? kGib
-                       : unit == "M" || unit == "MB"               ? kGib / 1024
-                       : unit == "T" || unit == "TB"               ? kGib * 1024
-                                                                   : 0;
-  const double bytes = number * scale;
-  if (!(bytes >= kGib / 16 && bytes <= 64 * 1024 * kGib)) {
-    fail<UserError>(
-        fmt::format("--ram can't be \"{}\"", text),
-        "",
-        "It takes a size such as 16GB, from 64MB to 64TB");
-  }
-  return static_cast<std::uint64_t>(bytes);
-}
 
 const Use& find_use(const std::string& name) {
   std::vector<std::string> names;
@@ -407,7 +382,7 @@ int Recommend::run() {
   }
   std::optional<std::uint64_t> ram;
   if (ram_) {
-    ram = parse_ram(*ram_);
+    ram = parse_memory_size(*ram_);
   }
   const Hardware hardware =
       chip_ ? named_hardware(*chip_, ram) : detected_hardware(ram);

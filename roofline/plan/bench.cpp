@@ -1,92 +1,17 @@
 #include "roofline/plan/bench.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdint>
 
 #include <fmt/format.h>
-#include <mlx/device.h>
-#include <mlx/ops.h>
-#include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/decode/vector_math.h"
-#include "roofline/model/session.h"
+#include "roofline/plan/statistics.h"
 
 namespace roofline {
 
 namespace {
 
-namespace mx = mlx::core;
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Ids all over the vocabulary, the same in every run: successive multiples of a
-// large prime.
-std::vector<std::int32_t> synthetic_ids(int count, int vocab) {
-  std::vector<std::int32_t> ids(count);
-  for (int i = 0; i < count; ++i) {
-    ids[i] = static_cast<std::int32_t>((i + 1) * std::int64_t{7919} % vocab);
-  }
-  return ids;
-}
-
-// Where the logits are: on a GPU one number is fetched, not the row.
-std::int32_t likeliest(mx::array logits) {
-  if (mx::default_device() == mx::Device::gpu) {
-    return static_cast<std::int32_t>(
-        mx::argmax(mx::reshape(logits, {-1})).item<std::uint32_t>());
-  }
-  logits.eval();
-  return static_cast<std::int32_t>(
-      argmax_of({logits.data<float>(), logits.size()}));
-}
-
-KvOptions cache_options(const BenchOptions& options) {
-  KvOptions cache;
-  cache.max_chunk = options.prefill_chunk;
-  return cache;
-}
-
-double prefill_speed(Decoder& decoder, const BenchOptions& options) {
-  const auto ids = synthetic_ids(options.prompt_tokens, decoder.spec().vocab);
-  Session session(decoder, cache_options(options));
-  const auto start = Clock::now();
-  mx::eval(*session.extend(ids));
-  return options.prompt_tokens / seconds_since(start);
-}
-
-double decode_speed(Decoder& decoder, const BenchOptions& options) {
-  const auto first = synthetic_ids(1, decoder.spec().vocab);
-  Session session(decoder, cache_options(options));
-  std::int32_t token = first[0];
-  const auto start = Clock::now();
-  for (int i = 0; i < options.decode_tokens; ++i) {
-    token = likeliest(*session.extend({&token, 1}));
-  }
-  return options.decode_tokens / seconds_since(start);
-}
-
-Json series_json(const BenchSeries& series) {
-  return {
-      {"median", series.median()},
-      {"min", series.smallest()},
-      {"max", series.largest()},
-      {"samples", series.samples}};
-}
-
-std::string series_text(const BenchSeries& series) {
-  return fmt::format(
-      "{:8.1f} tok/s  ({:.1f} to {:.1f} in {} rounds)",
-      series.median(),
-      series.smallest(),
-      series.largest(),
-      series.samples.size());
-}
 
 void require(bool sound, std::string_view what, std::string_view why) {
   if (!sound) {
@@ -94,134 +19,246 @@ void require(bool sound, std::string_view what, std::string_view why) {
   }
 }
 
+void require_all(
+    const std::vector<int>& values,
+    int least,
+    std::string_view what) {
+  require(
+      !values.empty(),
+      fmt::format("{}: there is no number", what),
+      "There must be at least one");
+  for (const int value : values) {
+    require(
+        value >= least,
+        fmt::format("{} is {}", what, value),
+        fmt::format("It must be at least {}", least));
+  }
+}
+
+std::vector<double> seconds_of(const BenchFigure& figure) {
+  std::vector<double> seconds;
+  for (const BenchSample& sample : figure.samples) {
+    seconds.push_back(sample.seconds);
+  }
+  return seconds;
+}
+
+Json optional_json(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
 }  // namespace
 
 void validate(const BenchOptions& options) {
-  require(
-      options.prompt_tokens >= 0,
-      fmt::format("The prompt has {} tokens", options.prompt_tokens),
-      "It must have at least 0");
-  require(
-      options.decode_tokens >= 0,
-      fmt::format("{} tokens are to be decoded", options.decode_tokens),
-      "It must be at least 0");
+  require_all(options.prompt_tokens, 0, "-p, the tokens of a prompt,");
+  require_all(options.decode_tokens, 0, "-n, the tokens to decode,");
+  require_all(options.depths, 0, "-d, the depth,");
+  require_all(options.batches, 1, "-b, the batch,");
   require(
       options.rounds >= 1,
       fmt::format("There are {} rounds", options.rounds),
       "There must be at least 1");
   require(
-      options.prefill_chunk >= 1,
-      fmt::format("A chunk has {} tokens", options.prefill_chunk),
+      options.prefill_step >= 1,
+      fmt::format("A prefill step has {} tokens", options.prefill_step),
       "It must have at least 1");
+  require(
+      !bench_cases(options).empty(),
+      "There is nothing to measure",
+      "-p and -n are both 0");
 }
 
-double BenchSeries::median() const {
-  if (samples.empty()) {
-    return 0;
+std::vector<BenchCase> bench_cases(const BenchOptions& options) {
+  std::vector<BenchCase> cases;
+  const auto add = [&](BenchPhase phase, int tokens, int depth, int batch) {
+    if (tokens > 0) {
+      cases.push_back({phase, tokens, depth, batch});
+    }
+  };
+  for (const int batch : options.batches) {
+    for (const int depth : options.depths) {
+      for (const int tokens : options.prompt_tokens) {
+        add(BenchPhase::prefill, tokens, depth, batch);
+      }
+      for (const int tokens : options.decode_tokens) {
+        add(BenchPhase::decode, tokens, depth, batch);
+      }
+    }
   }
-  std::vector<double> sorted = samples;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle]
-                                : (sorted[middle - 1] + sorted[middle]) / 2;
+  return cases;
 }
 
-double BenchSeries::smallest() const {
-  return samples.empty() ? 0
-                         : *std::min_element(samples.begin(), samples.end());
+std::string BenchCase::name() const {
+  std::string name =
+      fmt::format("{}{}", phase == BenchPhase::prefill ? "pp" : "tg", tokens);
+  if (depth > 0) {
+    name += fmt::format(" @ {}", depth);
+  }
+  if (batch > 1) {
+    name += fmt::format(" × {}", batch);
+  }
+  return name;
 }
 
-double BenchSeries::largest() const {
-  return samples.empty() ? 0
-                         : *std::max_element(samples.begin(), samples.end());
+std::vector<double> BenchFigure::speeds() const {
+  std::vector<double> speeds;
+  for (const BenchSample& sample : samples) {
+    if (sample.seconds > 0) {
+      speeds.push_back(static_cast<double>(what.all_tokens()) / sample.seconds);
+    }
+  }
+  return speeds;
 }
 
-double BenchResult::roof() const {
-  return roof_tokens_per_second(step, bandwidth);
+double BenchFigure::speed() const {
+  return median_of(speeds());
 }
 
-std::optional<double> BenchResult::share_of_roof() const {
-  if (roof() <= 0 || decode.samples.empty()) {
+double BenchFigure::slow_tail() const {
+  constexpr double kTail = 0.05;
+  return quantile_of(speeds(), kTail);
+}
+
+double BenchFigure::spread() const {
+  return relative_spread(speeds());
+}
+
+std::optional<double> BenchFigure::roof() const {
+  if (roof_seconds <= 0) {
     return std::nullopt;
   }
-  return decode.median() / roof();
+  return static_cast<double>(what.all_tokens()) / roof_seconds;
 }
 
-std::string BenchResult::text() const {
-  std::string text = device + "\n";
-  if (!prefill.samples.empty()) {
-    text += fmt::format(
-        "prefill {:5} tokens  {}\n",
-        options.prompt_tokens,
-        series_text(prefill));
-  }
-  if (!decode.samples.empty()) {
-    text += fmt::format(
-        "decode  {:5} tokens  {}\n",
-        options.decode_tokens,
-        series_text(decode));
-  }
-  if (const auto share = share_of_roof()) {
-    text += fmt::format(
-        "decode at {:.0f} % of the roof: {:.1f} tok/s, {:.1f} MB a token at "
-        "{:.1f} GB/s\n",
-        *share * 100,
-        roof(),
-        static_cast<double>(step.total()) / 1e6,
-        bandwidth / 1e9);
-  }
-  return text + fmt::format("peak memory {:.0f} MB\n", peak_bytes / 1e6);
+std::optional<double> BenchFigure::share_of_roof() const {
+  const auto most = roof();
+  return most && !samples.empty() ? std::optional(speed() / *most)
+                                  : std::nullopt;
 }
 
-Json BenchResult::json() const {
-  const auto share = share_of_roof();
+std::optional<double> BenchFigure::joules_per_token() const {
+  std::vector<double> joules;
+  for (const BenchSample& sample : samples) {
+    if (sample.joules) {
+      joules.push_back(*sample.joules);
+    }
+  }
+  if (joules.empty()) {
+    return std::nullopt;
+  }
+  return median_of(joules) / static_cast<double>(what.all_tokens());
+}
+
+double BenchFigure::warm_up_seconds() const {
+  return samples.empty()
+             ? 0
+             : std::max(0.0, first_seconds - median_of(seconds_of(*this)));
+}
+
+void set_roof(
+    BenchFigure& figure,
+    const PlannedModel& model,
+    const BenchRates& rates,
+    int prefill_step) {
+  const BenchCase& what = figure.what;
+  std::int64_t steps = what.tokens;
+  if (what.phase == BenchPhase::prefill) {
+    steps = (what.tokens + prefill_step - 1) / prefill_step;
+    figure.work =
+        prefill_work(model, what.tokens, prefill_step, what.depth, what.batch);
+  } else {
+    // A step in the middle stands for all: KV grows by the same each step.
+    figure.work = decode_work(model, what.depth + what.tokens / 2, what.batch);
+    figure.work.kv_bytes *= what.tokens;
+    figure.work.operations *= what.tokens;
+  }
+  figure.work.bytes = figure.work.kv_bytes +
+                      static_cast<double>(steps) * rates.step_weight_bytes;
+  const double moving = rates.bytes_per_second > 0
+                            ? figure.work.bytes / rates.bytes_per_second
+                            : 0;
+  const double computing =
+      rates.operations_per_second > 0
+          ? figure.work.operations / rates.operations_per_second
+          : 0;
+  figure.roof_seconds = std::max(moving, computing);
+}
+
+TimeShares time_shares(const BenchFigure& figure, const BenchRates& rates) {
+  const double seconds = median_of(seconds_of(figure));
+  TimeShares shares;
+  if (seconds <= 0 || figure.roof_seconds <= 0 || rates.bytes_per_second <= 0) {
+    return shares;
+  }
+  const PhaseWork& work = figure.work;
+  const double total = rates.bytes_per_second * seconds;
+  std::vector<double> host;
+  for (const BenchSample& sample : figure.samples) {
+    host.push_back(sample.host_seconds);
+  }
+  shares.kv = work.kv_bytes / total;
+  shares.weights = (work.bytes - work.kv_bytes) / total;
+  shares.arithmetic =
+      std::max(0.0, figure.roof_seconds / seconds - shares.kv - shares.weights);
+  shares.host = median_of(host) / seconds;
+  shares.rest = std::max(
+      0.0,
+      1 - shares.weights - shares.kv - shares.arithmetic - shares.host);
+  return shares;
+}
+
+Json figure_json(const BenchFigure& figure, const BenchRates& rates) {
+  const TimeShares shares = time_shares(figure, rates);
   return {
-      {"device", device},
-      {"prompt_tokens", options.prompt_tokens},
-      {"decode_tokens", options.decode_tokens},
-      {"rounds", std::max(prefill.samples.size(), decode.samples.size())},
-      {"prefill_tokens_per_second", prefill.median()},
-      {"decode_tokens_per_second", decode.median()},
-      {"prefill", series_json(prefill)},
-      {"decode", series_json(decode)},
-      {"peak_memory_bytes", peak_bytes},
-      {"step_bytes", step.total()},
-      {"read_bandwidth_bytes_per_second", bandwidth},
-      {"roof_tokens_per_second", roof()},
-      {"share_of_roof", share ? Json(*share) : Json(nullptr)}};
+      {"engine", figure.engine},
+      {"setup", figure.setup},
+      {"phase",
+       figure.what.phase == BenchPhase::prefill ? "prefill" : "decode"},
+      {"tokens", figure.what.tokens},
+      {"depth", figure.what.depth},
+      {"batch", figure.what.batch},
+      {"tokens_per_second", figure.speed()},
+      {"p95_slowest_tokens_per_second", figure.slow_tail()},
+      {"spread", figure.spread()},
+      {"samples", figure.speeds()},
+      {"warm_up_seconds", figure.warm_up_seconds()},
+      {"joules_per_token", optional_json(figure.joules_per_token())},
+      {"bytes", figure.work.bytes},
+      {"kv_bytes", figure.work.kv_bytes},
+      {"operations", figure.work.operations},
+      {"roof_tokens_per_second", optional_json(figure.roof())},
+      {"share_of_roof", optional_json(figure.share_of_roof())},
+      {"time_shares",
+       {{"weights", shares.weights},
+        {"kv", shares.kv},
+        {"arithmetic", shares.arithmetic},
+        {"host", shares.host},
+        {"rest", shares.rest}}}};
 }
 
-BenchResult run_bench(
-    Decoder& decoder,
-    const BenchOptions& options,
-    const MachineProfile& profile,
-    const std::function<bool()>& between) {
-  validate(options);
-  BenchResult result;
-  result.options = options;
-  result.bandwidth = profile.read_bandwidth;
-  result.device = decoder.device_name();
-  result.step = step_bytes(decoder, options.decode_tokens / 2);
-  // Round 0 warms up: pages come in, kernels are compiled, threads start.
-  for (int round = 0; round <= options.rounds; ++round) {
-    if (between && between()) {
-      break;
-    }
-    if (options.prompt_tokens > 0) {
-      const double speed = prefill_speed(decoder, options);
-      if (round > 0) {
-        result.prefill.samples.push_back(speed);
+BenchFigure figure_from_json(const Json& json) {
+  try {
+    BenchFigure figure;
+    figure.engine = json.at("engine").get<std::string>();
+    figure.setup = json.at("setup").get<std::string>();
+    figure.what.phase = json.at("phase") == "prefill" ? BenchPhase::prefill
+                                                      : BenchPhase::decode;
+    figure.what.tokens = json.at("tokens").get<int>();
+    figure.what.depth = json.at("depth").get<std::int64_t>();
+    figure.what.batch = json.at("batch").get<int>();
+    const auto tokens = static_cast<double>(figure.what.all_tokens());
+    for (const double speed : json.at("samples").get<std::vector<double>>()) {
+      if (speed > 0) {
+        figure.samples.push_back({tokens / speed, 0, std::nullopt});
       }
     }
-    if (options.decode_tokens > 0) {
-      const double speed = decode_speed(decoder, options);
-      if (round > 0) {
-        result.decode.samples.push_back(speed);
-      }
-    }
+    return figure;
+  } catch (const Json::exception& error) {
+    fail<UserError>(
+        "A figure of a benchmark can't be read",
+        error.what(),
+        "Name a file that roofline bench --out FILE.json wrote");
   }
-  result.peak_bytes = peak_memory_bytes();
-  return result;
 }
 
 }  // namespace roofline

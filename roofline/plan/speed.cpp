@@ -171,6 +171,12 @@ PhaseWork mixer_work(
   return work;
 }
 
+void add(PhaseWork& work, const PhaseWork& mixers, int batch) {
+  work.bytes += mixers.bytes * batch;
+  work.kv_bytes += mixers.bytes * batch;
+  work.operations += mixers.operations * batch;
+}
+
 /// 0 where a rate isn't known: then it doesn't bound anything.
 double seconds_of(
     const PhaseWork& work,
@@ -197,29 +203,33 @@ PhaseWork decode_work(
   PhaseWork work = weight_work(model, batch, batch);
   const PhaseWork mixers =
       mixer_work(model.spec, static_cast<double>(depth), 1, kv_bits);
-  work.bytes += mixers.bytes * batch;
-  work.operations += mixers.operations * batch;
+  add(work, mixers, batch);
   return work;
 }
 
 PhaseWork prefill_work(
     const PlannedModel& model,
     std::int64_t tokens,
-    int prefill_step) {
+    int prefill_step,
+    std::int64_t depth,
+    int batch) {
   PhaseWork work;
   const std::int64_t step = std::max(1, prefill_step);
   for (std::int64_t begin = 0; begin < tokens; begin += step) {
     const std::int64_t count = std::min(step, tokens - begin);
     const bool last = begin + count == tokens;
-    const PhaseWork weights =
-        weight_work(model, static_cast<double>(count), last ? 1 : 0);
+    const PhaseWork weights = weight_work(
+        model,
+        static_cast<double>(count * batch),
+        last ? batch : 0);
     const PhaseWork mixers = mixer_work(
         model.spec,
-        static_cast<double>(begin),
+        static_cast<double>(depth + begin),
         static_cast<double>(count),
         16);
-    work.bytes += weights.bytes + mixers.bytes;
-    work.operations += weights.operations + mixers.operations;
+    work.bytes += weights.bytes;
+    work.operations += weights.operations;
+    add(work, mixers, batch);
   }
   return work;
 }

@@ -25,6 +25,7 @@ struct MachineRates {
 struct PhaseWork {
   double bytes = 0;
   double operations = 0;
+  double kv_bytes = 0;  ///< of bytes: keys, values and recurrent states
 };
 
 /// One decode step of `batch` sequences at `depth` tokens. Of a mixture, the
@@ -34,11 +35,14 @@ PhaseWork decode_work(
     std::int64_t depth,
     int batch = 1,
     int kv_bits = 16);
-/// Prefill of `tokens` tokens in steps of prefill_step.
+/// Prefill of `tokens` tokens in steps of prefill_step, after `depth` tokens
+/// that are in the cache; of `batch` sequences in the same steps.
 PhaseWork prefill_work(
     const PlannedModel& model,
     std::int64_t tokens,
-    int prefill_step = 512);
+    int prefill_step = 512,
+    std::int64_t depth = 0,
+    int batch = 1);
 
 struct SpeedPrediction {
   double decode_roof = 0;  ///< tokens a second, all sequences together

@@ -1,5 +1,6 @@
 #include "roofline/plan/trace.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -15,34 +16,51 @@ namespace roofline {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr auto kSampleEvery = std::chrono::milliseconds(5);
 
 class Recorder {
  public:
   ~Recorder() { stop(); }
 
   void start() {
+    const std::lock_guard control(control_mutex_);
     stop();
-    trace_ = {};
-    begin_ = Clock::now();
+    {
+      const std::lock_guard lock(mutex_);
+      trace_ = {};
+      begin_ = Clock::now();
+    }
+    kv_bytes_ = 0;
     running_ = true;
     thread_ = std::thread([this] { sample(); });
   }
 
   MemoryTrace finish() {
+    const std::lock_guard control(control_mutex_);
     stop();
+    const std::lock_guard lock(mutex_);
     return trace_;
   }
 
-  void add(const std::string& name, double start) {
+  void add(const std::string& name, double start, const std::string& category) {
     const std::lock_guard lock(mutex_);
-    trace_.spans.push_back({name, start, seconds() - start});
+    if (running_) {
+      trace_.spans.push_back({name, start, since_begin() - start, category});
+    }
   }
 
-  double seconds() const {
+  double seconds() {
+    const std::lock_guard lock(mutex_);
+    return since_begin();
+  }
+
+  void set_kv_bytes(std::uint64_t bytes) { kv_bytes_ = bytes; }
+
+ private:
+  double since_begin() const {
     return std::chrono::duration<double>(Clock::now() - begin_).count();
   }
 
- private:
   void stop() {
     running_ = false;
     if (thread_.joinable()) {
@@ -51,24 +69,28 @@ class Recorder {
   }
 
   void sample() {
-    while (running_) {
-      const MemorySample sample = {
-          seconds(),
-          resident_bytes(),
-          mlx::core::get_active_memory(),
-          mlx::core::get_cache_memory()};
+    do {
+      MemorySample sample;
+      sample.resident_bytes = resident_bytes();
+      sample.file_bytes = resident_file_bytes();
+      sample.kv_bytes = kv_bytes_;
+      sample.mlx_active_bytes = mlx::core::get_active_memory();
+      sample.mlx_cache_bytes = mlx::core::get_cache_memory();
       {
         const std::lock_guard lock(mutex_);
+        sample.at_seconds = since_begin();
         trace_.samples.push_back(sample);
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
+      std::this_thread::sleep_for(kSampleEvery);
+    } while (running_);
   }
 
+  std::mutex control_mutex_;  // who starts and stops
+  std::mutex mutex_;          // what is traced
   MemoryTrace trace_;
   Clock::time_point begin_ = Clock::now();
   std::atomic<bool> running_ = false;
-  std::mutex mutex_;
+  std::atomic<std::uint64_t> kv_bytes_ = 0;
   std::thread thread_;
 };
 
@@ -77,7 +99,42 @@ Recorder& recorder() {
   return instance;
 }
 
+std::uint64_t less(std::uint64_t whole, std::uint64_t part) {
+  return whole > part ? whole - part : 0;
+}
+
+nlohmann::ordered_json counter_event(
+    const std::string& name,
+    double at_seconds,
+    nlohmann::ordered_json values) {
+  return {
+      {"name", name},
+      {"ph", "C"},
+      {"ts", at_seconds * 1e6},
+      {"pid", 1},
+      {"args", std::move(values)}};
+}
+
 }  // namespace
+
+std::uint64_t MemorySample::other_bytes() const {
+  return less(resident_bytes, file_bytes + mlx_active_bytes + mlx_cache_bytes);
+}
+
+MemorySample MemoryTrace::peak() const {
+  MemorySample most;
+  for (const MemorySample& sample : samples) {
+    const auto raise = [&](std::uint64_t MemorySample::*field) {
+      most.*field = std::max(most.*field, sample.*field);
+    };
+    raise(&MemorySample::resident_bytes);
+    raise(&MemorySample::file_bytes);
+    raise(&MemorySample::kv_bytes);
+    raise(&MemorySample::mlx_active_bytes);
+    raise(&MemorySample::mlx_cache_bytes);
+  }
+  return most;
+}
 
 void enable_memory_trace() {
   recorder().start();
@@ -87,8 +144,15 @@ MemoryTrace get_memory_trace() {
   return recorder().finish();
 }
 
-void trace_span(const std::string& name, double start_seconds) {
-  recorder().add(name, start_seconds);
+void trace_span(
+    const std::string& name,
+    double start_seconds,
+    const std::string& category) {
+  recorder().add(name, start_seconds, category);
+}
+
+void trace_kv_bytes(std::uint64_t bytes) {
+  recorder().set_kv_bytes(bytes);
 }
 
 double trace_seconds() {
@@ -100,7 +164,7 @@ std::string trace_json(const MemoryTrace& trace) {
   for (const TraceSpan& span : trace.spans) {
     events.push_back(
         {{"name", span.name},
-         {"cat", "phase"},
+         {"cat", span.category},
          {"ph", "X"},
          {"ts", span.start_seconds * 1e6},
          {"dur", span.seconds * 1e6},
@@ -108,15 +172,22 @@ std::string trace_json(const MemoryTrace& trace) {
          {"tid", 1}});
   }
   for (const MemorySample& sample : trace.samples) {
+    events.push_back(counter_event(
+        "memory bytes",
+        sample.at_seconds,
+        {{"weights, mapped", sample.file_bytes},
+         {"KV cache", sample.kv_bytes},
+         {"MLX active", less(sample.mlx_active_bytes, sample.kv_bytes)},
+         {"MLX cache", sample.mlx_cache_bytes},
+         {"other", sample.other_bytes()}}));
+  }
+  for (const TraceCounter& counter : trace.counters) {
+    nlohmann::ordered_json values;
+    for (const auto& [name, value] : counter.values) {
+      values[name] = value;
+    }
     events.push_back(
-        {{"name", "memory bytes"},
-         {"ph", "C"},
-         {"ts", sample.at_seconds * 1e6},
-         {"pid", 1},
-         {"args",
-          {{"resident", sample.resident_bytes},
-           {"MLX active", sample.mlx_active_bytes},
-           {"MLX cache", sample.mlx_cache_bytes}}}});
+        counter_event(counter.name, counter.at_seconds, std::move(values)));
   }
   const nlohmann::ordered_json out = {{"traceEvents", std::move(events)}};
   return out.dump() + "\n";

@@ -138,6 +138,7 @@ void StepRun::feed_forward(const StepLayer& layer) {
       norm_input(t, layer.feed_forward_norm, codes);
     }
   });
+  lap(StepOp::norm);
   const StepInput input = normed_input();
   const PackedMatrix& up = ff.up.parts[0];
   const int hidden = ff.down.cols();
@@ -158,11 +159,13 @@ void StepRun::feed_forward(const StepLayer& layer) {
     hidden_piece(ff, grid.piece(index), input, gate, gate + tile);
   };
   pool_.run(grid.pieces(), piece);
+  lap(StepOp::gate_up, &ff.gate, &ff.up);
   const bool in_float = hidden_in_float(model_, ff);
   const StepInput down{
       in_float ? s_.hidden.data() : nullptr,
       s_.hidden_codes.rows(tokens_, hidden)};
   run_linear(kernels_, ff.down, down, tokens_, s_.y.data(), model_.dim, pool_);
+  lap(StepOp::down, &ff.down);
 }
 
 /// The last rows of each slice, normed, times the head.
@@ -185,6 +188,7 @@ void StepRun::head(float* logits) {
       quantize(i, input);
     }
   });
+  lap(StepOp::norm);
   const float cap = model_.logit_softcap.value_or(0.0f);
   AfterPiece after;
   if (model_.logit_scale != 1.0f || cap != 0.0f) {
@@ -207,6 +211,7 @@ void StepRun::head(float* logits) {
       model_.vocab,
       pool_,
       after);
+  lap(StepOp::head, &model_.head);
 }
 
 void run_step(

@@ -41,6 +41,7 @@ void StepRun::attention(const StepLayer& layer) {
     }
     norm_input(t, layer.attention_norm, codes);
   });
+  lap(StepOp::norm);
   const int width = attention.qkv_width();
   run_linear(
       kernels_,
@@ -50,8 +51,11 @@ void StepRun::attention(const StepLayer& layer) {
       s_.qkv.data(),
       width,
       pool_);
+  lap(StepOp::qkv, &attention.qkv);
   finish_qkv(attention, index);
+  lap(StepOp::rope);
   attend(attention, index);
+  lap(StepOp::attention);
   const int q_width = attention.q_width();
   StepInput attended{
       s_.attended.data(),
@@ -67,6 +71,7 @@ void StepRun::attention(const StepLayer& layer) {
       s_.y.data(),
       model_.dim,
       pool_);
+  lap(StepOp::out, &attention.out);
 }
 
 /// Norms and rotates queries and keys; writes keys and values to the cache.

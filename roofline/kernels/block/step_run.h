@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "roofline/base/op_times.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/block/scratch.h"
@@ -42,7 +43,11 @@ class StepRun {
   }
 
   void run(float* logits) {
+    if (times_) {
+      times_->begin();
+    }
     start();
+    lap(StepOp::embed);
     for (const StepLayer& layer : model_.layers) {
       attention(layer);
       feed_forward(layer);
@@ -51,6 +56,24 @@ class StepRun {
   }
 
  private:
+  /// Books the time since the last lap, and the weights that were read.
+  void lap(
+      StepOp op,
+      const StepLinear* first = nullptr,
+      const StepLinear* second = nullptr) const {
+    if (!times_) {
+      return;
+    }
+    std::uint64_t bytes = 0;
+    for (const StepLinear* linear : {first, second}) {
+      for (std::size_t i = 0; linear && i < linear->parts.size(); ++i) {
+        const PackedMatrix& part = linear->parts[i];
+        bytes += packed_bytes(part.format, part.rows, part.cols);
+      }
+    }
+    times_->lap(op, bytes);
+  }
+
   template <class F>
   void each_token(int tokens, F fn) {
     if (static_cast<std::int64_t>(tokens) * model_.dim <= kSerialFloats ||
@@ -150,6 +173,7 @@ class StepRun {
   ThreadPool& pool_;
   StepKernels kernels_;
   int tokens_ = 0;
+  OpTimes* times_ = OpTimes::active();
 };
 
 }  // namespace roofline

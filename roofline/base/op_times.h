@@ -1,0 +1,69 @@
+// Where a fused step's time goes, by kind of operation. Off unless somebody
+// collects: then the thread that runs the step takes the clock after each
+// operation; otherwise it looks at one null pointer.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace roofline {
+
+enum class StepOp {
+  embed,
+  norm,
+  qkv,
+  rope,
+  attention,
+  out,
+  gate_up,
+  down,
+  head
+};
+constexpr std::array<std::string_view, 9> kStepOpNames = {
+    "embedding",
+    "norms and sums",
+    "qkv product",
+    "rope, keys and values",
+    "attention",
+    "output product",
+    "gate and up products",
+    "down product",
+    "head product"};
+
+class OpTimes {
+ public:
+  struct Total {
+    double seconds = 0;
+    std::uint64_t bytes = 0;  ///< of weights; 0 where there are none
+  };
+  using Totals = std::array<Total, kStepOpNames.size()>;
+
+  void begin() { last_ = Clock::now(); }
+  /// Books the time since begin() or the last lap.
+  void lap(StepOp op, std::uint64_t bytes) {
+    const Clock::time_point now = Clock::now();
+    Total& total = totals_[static_cast<std::size_t>(op)];
+    total.seconds += std::chrono::duration<double>(now - last_).count();
+    total.bytes += bytes;
+    last_ = now;
+  }
+  const Totals& totals() const { return totals_; }
+  void clear() { totals_ = {}; }
+
+  /// Steps that begin from now on are booked here; null ends it. Between steps
+  /// only; one step at a time.
+  static void collect(OpTimes* times) { active_.store(times); }
+  static OpTimes* active() { return active_.load(std::memory_order_acquire); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Totals totals_{};
+  Clock::time_point last_;
+  inline static std::atomic<OpTimes*> active_{nullptr};
+};
+
+}  // namespace roofline

@@ -1,0 +1,178 @@
+#include "roofline/cli/bench_peers.h"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline::cli {
+
+namespace {
+
+[[noreturn]] void fail_to_read(std::string_view program) {
+  fail<UserError>(
+      fmt::format("The figures of {} can't be read", program),
+      "It ended early or prints something else than it did",
+      "Run it by hand, or leave --vs out");
+}
+
+BenchSample sample_of(const BenchCase& what, double tokens_per_second) {
+  return {
+      static_cast<double>(what.tokens) / tokens_per_second,
+      0,
+      std::nullopt};
+}
+
+class LlamaBench : public BenchEngine {
+ public:
+  LlamaBench(std::string program, std::string model, int threads)
+      : program_(std::move(program)),
+        model_(std::move(model)),
+        threads_(threads) {}
+
+  std::string engine() const override { return "llama.cpp"; }
+  std::string setup() const override {
+    return threads_ > 0 ? fmt::format("{} threads", threads_) : "";
+  }
+
+  std::optional<BenchSample> measure(const BenchCase& what) override {
+    if (what.batch > 1) {
+      return std::nullopt;
+    }
+    const bool prefill = what.phase == BenchPhase::prefill;
+    const std::string tokens = std::to_string(what.tokens);
+    std::vector<std::string> command =
+        {program_, "-m", model_, "-r", "1", "-o", "json"};
+    command.insert(
+        command.end(),
+        {"-p", prefill ? tokens : "0", "-n", prefill ? "0" : tokens});
+    if (what.depth > 0) {
+      command.insert(command.end(), {"-d", std::to_string(what.depth)});
+    }
+    if (threads_ > 0) {
+      command.insert(command.end(), {"-t", std::to_string(threads_)});
+    }
+    return sample_of(what, parse_llama_bench(run_command(command, true).text));
+  }
+
+ private:
+  std::string program_, model_;
+  int threads_;
+};
+
+class MlxLm : public BenchEngine {
+ public:
+  MlxLm(std::string python, std::string model)
+      : python_(std::move(python)), model_(std::move(model)) {}
+
+  std::string engine() const override { return "mlx-lm"; }
+  std::string setup() const override { return ""; }
+
+  std::optional<BenchSample> measure(const BenchCase& what) override {
+    if (what.batch > 1 || what.depth > 0) {
+      return std::nullopt;
+    }
+    const bool prefill = what.phase == BenchPhase::prefill;
+    const std::string tokens = std::to_string(what.tokens);
+    const auto out = run_command(
+        {python_,
+         "-m",
+         "mlx_lm",
+         "benchmark",
+         "--model",
+         model_,
+         "-n",
+         "1",
+         "-p",
+         prefill ? tokens : "1",
+         "-g",
+         prefill ? "2" : tokens},
+        true);
+    return sample_of(what, parse_mlx_benchmark(out.text, what.phase));
+  }
+
+ private:
+  std::string python_, model_;
+};
+
+std::string required_program(
+    const std::string& given,
+    const std::string& name,
+    std::string_view peer) {
+  const std::string found =
+      given.empty() || given.find('/') == std::string::npos
+          ? find_program(given.empty() ? name : given)
+          : given;
+  if (found.empty()) {
+    fail<UserError>(
+        fmt::format("{} isn't installed", peer),
+        fmt::format("There is no {} in PATH", given.empty() ? name : given),
+        "Install it, or say where it is with --peer-program");
+  }
+  return found;
+}
+
+}  // namespace
+
+double parse_llama_bench(const std::string& text) {
+  const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+  if (!json.is_array() || json.empty() || !json[0].is_object() ||
+      !json[0].contains("avg_ts") || !json[0]["avg_ts"].is_number() ||
+      json[0]["avg_ts"].get<double>() <= 0) {
+    fail_to_read("llama-bench");
+  }
+  return json[0]["avg_ts"].get<double>();
+}
+
+double parse_mlx_benchmark(const std::string& text, BenchPhase phase) {
+  const std::string key =
+      phase == BenchPhase::prefill ? "prompt_tps=" : "generation_tps=";
+  std::size_t at = text.find("Averages:");
+  at = at == std::string::npos ? at : text.find(key, at);
+  const double speed =
+      at == std::string::npos
+          ? 0
+          : std::strtod(text.c_str() + at + key.size(), nullptr);
+  if (speed <= 0) {
+    fail_to_read("mlx_lm.benchmark");
+  }
+  return speed;
+}
+
+std::unique_ptr<BenchEngine> make_peer(
+    std::string_view name,
+    const std::filesystem::path& model,
+    int threads,
+    const std::string& program) {
+  const bool folder = std::filesystem::is_directory(model);
+  if (name == "llama.cpp") {
+    if (folder) {
+      fail<UserError>(
+          "llama.cpp can't run this model",
+          "It reads GGUF files, and this is a folder",
+          "Name a GGUF file");
+    }
+    return std::make_unique<LlamaBench>(
+        required_program(program, "llama-bench", name),
+        model.string(),
+        threads);
+  }
+  if (name == "mlx-lm") {
+    if (!folder) {
+      fail<UserError>(
+          "mlx-lm can't run this model",
+          "It reads folders with safetensors, and this is a file",
+          "Name a folder");
+    }
+    return std::make_unique<MlxLm>(
+        required_program(program, "python3", name),
+        model.string());
+  }
+  fail<UserError>(
+      fmt::format("There is no peer {}", name),
+      "",
+      "--vs takes llama.cpp or mlx-lm");
+}
+
+}  // namespace roofline::cli

@@ -1,0 +1,44 @@
+// A benchmark's figures as what people and programs read: a table, markdown,
+// CSV, JSON, a chart and a page.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/cli/bench_setup.h"
+#include "roofline/plan/machine_facts.h"
+
+namespace roofline::cli {
+
+struct BenchReport {
+  std::string model;
+  MachineFacts before;  ///< the machine when it began
+  MachineFacts after;
+  struct Setup {
+    std::string name;
+    SetupFacts facts;
+  };
+  std::vector<Setup> setups;
+  std::vector<BenchFigure> figures;
+  std::vector<std::string> remarks;  ///< sentences of what is worth knowing
+
+  /// Rates of a figure's setup; zeros for a peer.
+  BenchRates rates_of(const BenchFigure& figure) const;
+};
+
+/// What makes figures worthless, a sentence each: spread, load, few rounds.
+std::vector<std::string> warnings_of(const BenchReport& report);
+
+std::string report_text(const BenchReport& report);
+std::string report_markdown(const BenchReport& report);
+std::string report_csv(const BenchReport& report);
+nlohmann::ordered_json report_json(const BenchReport& report);
+
+/// By extension: .md, .csv, .json, .svg, .png, .html; whole or not at all.
+/// Throws UserError for another one.
+void write_report(const BenchReport& report, const std::filesystem::path& path);
+
+}  // namespace roofline::cli

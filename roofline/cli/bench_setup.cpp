@@ -1,0 +1,134 @@
+#include "roofline/cli/bench_setup.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/paths.h"
+
+namespace roofline::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string joined(const std::vector<int>& values) {
+  return fmt::format("{}", fmt::join(values, ","));
+}
+
+std::vector<std::string> worker_command(
+    const BenchSetup& setup,
+    const BenchOptions& options) {
+  std::vector<std::string> words = {
+      executable_path().string(),
+      "bench",
+      "--worker",
+      "--model",
+      setup.model,
+      "--quant",
+      setup.quant,
+      "--device",
+      setup.device,
+      "-p",
+      joined(options.prompt_tokens),
+      "-n",
+      joined(options.decode_tokens),
+      "-d",
+      joined(options.depths),
+      "-b",
+      joined(options.batches),
+      "--prefill-step",
+      std::to_string(options.prefill_step)};
+  const auto add = [&](const char* name, const std::optional<int>& value) {
+    if (value) {
+      words.insert(words.end(), {name, std::to_string(*value)});
+    }
+  };
+  add("--threads", setup.threads);
+  add("--group-size", setup.group_size);
+  if (setup.exact) {
+    words.emplace_back("--exact");
+  }
+  if (setup.no_cache) {
+    words.emplace_back("--no-cache");
+  }
+  return words;
+}
+
+std::optional<double> number(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found == json.end() || found->is_null()
+             ? std::nullopt
+             : std::optional(found->get<double>());
+}
+
+std::size_t index_of(const BenchCase& what, const BenchOptions& options) {
+  const auto cases = bench_cases(options);
+  const auto found =
+      std::find_if(cases.begin(), cases.end(), [&](const BenchCase& other) {
+        return other.name() == what.name();
+      });
+  return static_cast<std::size_t>(found - cases.begin());
+}
+
+}  // namespace
+
+std::string BenchSetup::label() const {
+  std::string text = quant == "none" ? "as stored" : quant;
+  if (group_size && quant != "none") {
+    text += fmt::format(" group {}", *group_size);
+  }
+  if (threads) {
+    text += fmt::format(", {} thread{}", *threads, *threads == 1 ? "" : "s");
+  }
+  if (device != "auto") {
+    text += fmt::format(", {}", device);
+  }
+  return text;
+}
+
+SetupProcess::SetupProcess(const BenchSetup& setup, const BenchOptions& options)
+    : setup_(setup),
+      options_(options),
+      child_(std::make_unique<ChildProcess>(worker_command(setup, options))) {
+  const Json ready = answer();
+  facts_.device = ready.at("device").get<std::string>();
+  facts_.load_seconds = ready.at("load_seconds").get<double>();
+  facts_.first_token_seconds = number(ready, "first_token_seconds");
+  facts_.first_prompt_tokens = ready.at("first_prompt_tokens").get<int>();
+  facts_.random_weights = ready.at("random_weights").get<bool>();
+  facts_.rates = {
+      ready.at("bytes_per_second").get<double>(),
+      ready.at("operations_per_second").get<double>(),
+      ready.at("step_weight_bytes").get<double>()};
+}
+
+Json SetupProcess::answer() {
+  if (const auto line = child_->read_line()) {
+    return Json::parse(*line);
+  }
+  const int status = child_->wait();
+  fail<UserError>(
+      fmt::format("Measuring {} ended early", setup_.label()),
+      fmt::format("Its process ended with status {}", status),
+      "The line above says why, if the process could");
+}
+
+std::optional<BenchSample> SetupProcess::measure(const BenchCase& what) {
+  child_->write_line(fmt::format("{}", index_of(what, options_)));
+  const Json out = answer();
+  return BenchSample{
+      out.at("seconds").get<double>(),
+      out.at("host_seconds").get<double>(),
+      number(out, "joules")};
+}
+
+void SetupProcess::finish() {
+  child_->write_line("end");
+  facts_.peak_bytes = answer().at("peak_bytes").get<double>();
+  child_->wait();
+}
+
+}  // namespace roofline::cli

@@ -1,0 +1,80 @@
+// The configurations that one benchmark compares (quantization × threads ×
+// device), each run in a process of its own: so every one starts cold, has its
+// own threads, and its peak memory is its own. They take turns line by line.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "roofline/base/child_process.h"
+#include "roofline/plan/bench.h"
+
+namespace roofline::cli {
+
+struct BenchSetup {
+  std::string model;
+  std::string quant = "none";
+  std::optional<int> group_size;
+  std::optional<int> threads;
+  std::string device = "auto";
+  bool exact = false;
+  bool no_cache = false;
+
+  /// "int4, 2 threads, cpu": what was given.
+  std::string label() const;
+};
+
+/// What a configuration's process told of itself.
+struct SetupFacts {
+  std::string device;
+  double load_seconds = 0;  ///< from the process's start to a loaded model
+  /// From the process's start through the first prompt (the first -p) to its
+  /// first token, all files in the page cache; absent with random weights and
+  /// without a prompt.
+  std::optional<double> first_token_seconds;
+  int first_prompt_tokens = 0;
+  BenchRates rates;
+  bool random_weights = false;
+  double peak_bytes = 0;  ///< known after the last run
+};
+
+/// What takes turns: one of our configurations or a peer's program.
+class BenchEngine {
+ public:
+  virtual ~BenchEngine() = default;
+  virtual std::string engine() const = 0;
+  virtual std::string setup() const = 0;
+  /// Absent where it can't do such a case. Throws UserError when it failed.
+  virtual std::optional<BenchSample> measure(const BenchCase& what) = 0;
+  /// Ends it.
+  virtual void finish() {}
+};
+
+class SetupProcess : public BenchEngine {
+ public:
+  /// Starts the process and waits until its model is loaded.
+  SetupProcess(const BenchSetup& setup, const BenchOptions& options);
+
+  std::string engine() const override { return "roofline"; }
+  std::string setup() const override { return setup_.label(); }
+  std::optional<BenchSample> measure(const BenchCase& what) override;
+  void finish() override;
+  const SetupFacts& facts() const { return facts_; }
+  const BenchSetup& given() const { return setup_; }
+
+ private:
+  nlohmann::ordered_json answer();
+
+  BenchSetup setup_;
+  BenchOptions options_;
+  SetupFacts facts_;
+  std::unique_ptr<ChildProcess> child_;
+};
+
+/// The other side: loads, says so, and runs cases by their number as they are
+/// asked for on standard input.
+int run_bench_worker(const BenchSetup& setup, const BenchOptions& options);
+
+}  // namespace roofline::cli

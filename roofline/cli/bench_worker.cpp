@@ -1,0 +1,133 @@
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include <fmt/format.h>
+#include <mlx/device.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/cli/bench_setup.h"
+#include "roofline/cli/command.h"
+#include "roofline/cli/loaded_model.h"
+#include "roofline/cli/options.h"
+#include "roofline/cli/output.h"
+#include "roofline/plan/bench_run.h"
+#include "roofline/plan/machine.h"
+#include "roofline/plan/peak.h"
+#include "roofline/plan/roof.h"
+#include "roofline/weights/checkpoint.h"
+#include "roofline/weights/random_checkpoint.h"
+
+namespace roofline::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Loaded {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Decoder> decoder;
+  bool random = false;
+};
+
+// A name without weights gets random ones: speed and memory don't depend on
+// their values.
+Loaded load(const BenchSetup& setup) {
+  QuantFlags quant;
+  quant.quant = setup.quant;
+  quant.group_size = setup.group_size;
+  DeviceFlags device;
+  device.device = setup.device;
+  device.threads = setup.threads;
+  device.exact = setup.exact;
+  device.no_cache = setup.no_cache;
+  ModelOptions options = device.resolve();
+  options.quantize = quant.resolve();
+  const PlannedModel planned = plan_model(setup.model);
+  Loaded out;
+  if (planned.path && planned.exact) {
+    out.checkpoint = Checkpoint::open(*planned.path);
+  } else {
+    RandomFormat format;
+    if (options.quantize) {
+      format = {options.quantize->bits, options.quantize->group_size};
+      options.quantize.reset();
+    }
+    out.random = true;
+    options.cache_packed = false;
+    out.checkpoint = make_random_checkpoint(planned.spec, format);
+  }
+  out.decoder = Decoder::load(*out.checkpoint, options);
+  return out;
+}
+
+// Codes are multiplied as 8-bit integers, all else as floats.
+double peak_of(const Checkpoint& checkpoint, const BenchSetup& setup) {
+  if (mlx::core::default_device() == mlx::core::Device::gpu) {
+    return measure_gpu_peak_operations();
+  }
+  std::size_t codes = 0;
+  std::size_t floats = 0;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    const bool plain = tensor.encoding == Encoding::f32 ||
+                       tensor.encoding == Encoding::f16 ||
+                       tensor.encoding == Encoding::bf16;
+    (plain ? floats : codes) += tensor.total_bytes();
+  }
+  const bool coded = !setup.exact && (setup.quant != "none" || codes > floats);
+  return measure_peak_operations(
+      ThreadPool::global(),
+      coded ? PeakKind::int8 : PeakKind::float32);
+}
+
+void send(const Json& json) {
+  write_output(fmt::format("{}\n", json.dump()));
+}
+
+Json sample_json(const BenchSample& sample) {
+  return {
+      {"seconds", sample.seconds},
+      {"host_seconds", sample.host_seconds},
+      {"joules", sample.joules ? Json(*sample.joules) : Json(nullptr)}};
+}
+
+}  // namespace
+
+int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
+  const Loaded model = load(setup);
+  const double load_seconds = process_seconds();
+  const auto cases = bench_cases(options);
+  BenchRun run(*model.decoder, options.prefill_step);
+  Json first_token = nullptr;
+  int prompt = 0;
+  for (const BenchCase& what : cases) {
+    if (what.phase == BenchPhase::prefill && !model.random) {
+      run.measure({BenchPhase::prefill, what.tokens, 0, 1});
+      first_token = process_seconds();
+      prompt = what.tokens;
+      break;
+    }
+  }
+  // Read before the bandwidth is measured, which takes memory too.
+  const std::size_t peak_before = peak_memory_bytes();
+  const double bandwidth = current_profile().read_bandwidth;
+  send(
+      {{"device", model.decoder->device_name()},
+       {"load_seconds", load_seconds},
+       {"first_token_seconds", first_token},
+       {"first_prompt_tokens", prompt},
+       {"random_weights", model.random},
+       {"bytes_per_second", bandwidth},
+       {"operations_per_second", peak_of(*model.checkpoint, setup)},
+       {"step_weight_bytes", model.decoder->step_weight_bytes()}});
+  const std::size_t peak_of_measuring = peak_memory_bytes();
+  for (std::string line; std::getline(std::cin, line) && line != "end";) {
+    send(sample_json(run.measure(cases.at(std::stoul(line)))));
+  }
+  const std::size_t peak = peak_memory_bytes();
+  send({{"peak_bytes", peak > peak_of_measuring ? peak : peak_before}});
+  return kSuccess;
+}
+
+}  // namespace roofline::cli

@@ -1,0 +1,47 @@
+#include "roofline/kernels/peak/peak.h"
+
+#include "roofline/kernels/peak/peak_variants.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr int kLanes = 4;
+constexpr int kSums = kPeakChains * kLanes;
+
+// The compiler makes of it what the baseline offers: SSE2, or NEON.
+std::int64_t run_generic(std::int64_t rounds) {
+  float sums[kSums] = {};
+  float factor = 0.5F;
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    for (float& sum : sums) {
+      sum = sum * factor + 1.0F;
+    }
+  }
+  float total = 0;
+  for (const float sum : sums) {
+    total += sum;
+  }
+  return static_cast<std::int64_t>(total);
+}
+
+}  // namespace
+
+PeakKernel peak_kernel([[maybe_unused]] PeakKind kind, Isa isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::avx512:
+      return peak_avx512(kind);
+    case Isa::avx2:
+      return peak_avx2(kind);
+#else
+    case Isa::avx512:
+    case Isa::avx2:
+#endif
+    case Isa::generic:
+      break;
+  }
+  return {run_generic, std::int64_t{2} * kSums};
+}
+
+}  // namespace roofline

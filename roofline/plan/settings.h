@@ -1,0 +1,60 @@
+// How a model is to be run, as one value that can be kept in a TOML file:
+// roofline optimize writes one, the commands that run a model read it. What is
+// absent keeps its default.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace roofline {
+
+struct RunSettings {
+  std::optional<std::string> model;
+  std::optional<std::string> quant;  ///< none, int4 or int8
+  std::optional<int> group_size;     ///< 32, 64 or 128; only with quant
+  std::optional<int> prefill_step;   ///< tokens
+  std::optional<int> threads;
+  std::optional<std::string> isa;  ///< generic, avx2 or avx512
+  /// What MLX keeps of freed memory, and what it wires down on macOS.
+  std::optional<std::int64_t> cache_limit_bytes;
+  std::optional<std::int64_t> wired_limit_bytes;
+  std::optional<int> max_tokens;
+  std::optional<int> max_kv;  ///< positions of a rotating cache
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<int> top_k;
+  std::optional<double> repetition_penalty;
+
+  bool operator==(const RunSettings&) const = default;
+  /// "int4 (group 64), 2 threads, avx2"; "defaults" when nothing is set.
+  std::string text() const;
+};
+
+/// `source` names the text in messages. Throws UserError for what isn't TOML,
+/// for a key that isn't known (with the nearest) and for a bad value.
+RunSettings parse_settings(std::string_view toml, std::string_view source);
+/// Opens with `comment`, each of its lines behind a #.
+std::string settings_toml(
+    const RunSettings& settings,
+    std::string_view comment = {});
+
+/// Throws UserError, also when the file can't be read.
+RunSettings read_settings(const std::filesystem::path& path);
+void write_settings(
+    const std::filesystem::path& path,
+    const RunSettings& settings,
+    std::string_view comment = {});
+
+/// Where the default settings of a model's file or folder are kept:
+/// cache_dir()/settings/<digest of the path>.toml. They belong to this machine,
+/// so they lie with its caches.
+std::filesystem::path default_settings_path(const std::filesystem::path& model);
+
+/// Makes the limits of memory MLX's own. Before the first allocation.
+void apply_memory_limits(const RunSettings& settings);
+
+}  // namespace roofline
