@@ -35,11 +35,12 @@ class Bench : public Command {
     declare_output(app);
     app.footer(
         "Every configuration runs in a process of its own; all take turns in "
-        "every round,\n"
-        "after one that isn't counted. The roof is what the measured bandwidth "
-        "and arithmetic\n"
-        "of this machine allow. A model without weights here runs with random "
-        "ones.\n"
+        "every\n"
+        "round, after one that isn't counted. The roof is what the measured "
+        "bandwidth\n"
+        "and arithmetic of this machine allow. A model without weights here "
+        "runs with\n"
+        "random ones.\n"
         "\n"
         "Examples\n"
         "    roofline bench\n"
