@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace roofline {
 
@@ -41,6 +42,12 @@ class OpTimes {
     std::uint64_t bytes = 0;  ///< of weights; 0 where there are none
   };
   using Totals = std::array<Total, kStepOpNames.size()>;
+  using Clock = std::chrono::steady_clock;
+  /// One operation of one layer.
+  struct Lap {
+    StepOp op;
+    Clock::time_point begin, end;
+  };
 
   void begin() { last_ = Clock::now(); }
   /// Books the time since begin() or the last lap.
@@ -49,9 +56,16 @@ class OpTimes {
     Total& total = totals_[static_cast<std::size_t>(op)];
     total.seconds += std::chrono::duration<double>(now - last_).count();
     total.bytes += bytes;
+    if (laps_.size() < laps_.capacity()) {
+      laps_.push_back({op, last_, now});
+    }
     last_ = now;
   }
+  /// Keeps the first `most` laps too, with their times. None without this call.
+  void keep_laps(std::size_t most) { laps_.reserve(most); }
+  const std::vector<Lap>& laps() const { return laps_; }
   const Totals& totals() const { return totals_; }
+  /// Forgets the totals; the laps stay.
   void clear() { totals_ = {}; }
 
   /// Steps that begin from now on are booked here; null ends it. Between steps
@@ -60,8 +74,8 @@ class OpTimes {
   static OpTimes* active() { return active_.load(std::memory_order_acquire); }
 
  private:
-  using Clock = std::chrono::steady_clock;
   Totals totals_{};
+  std::vector<Lap> laps_;
   Clock::time_point last_;
   inline static std::atomic<OpTimes*> active_{nullptr};
 };

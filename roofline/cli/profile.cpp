@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,14 +8,18 @@
 
 #include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/loaded_model.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/profile_live.h"
 #include "roofline/cli/profile_report.h"
+#include "roofline/cli/signals.h"
 #include "roofline/decode/chat.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/roof.h"
+#include "roofline/report/progress.h"
 #include "roofline/report/timeline.h"
 #include "roofline/text/utf8.h"
 #include "roofline/weights/checkpoint.h"
@@ -27,22 +32,7 @@ constexpr const char* kDefaultPrompt =
     "Explain in a few sentences why the sky is blue.";
 
 void write_file(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  std::size_t done = 0;
-  while (file.is_open() && done < text.size()) {
-    const auto count =
-        ::write(file.fd(), text.data() + done, text.size() - done);
-    if (count <= 0) {
-      break;
-    }
-    done += static_cast<std::size_t>(count);
-  }
-  if (!file.is_open() || done < text.size() || !file.publish()) {
-    fail<UserError>(
-        fmt::format("{} can't be written", path),
-        file.error(),
-        "Name another place");
-  }
+  write_file_atomically(path, std::as_bytes(std::span(text)));
 }
 
 std::vector<std::int32_t> encode(
@@ -76,6 +66,7 @@ class Profile : public Command {
   bool raw_ = false;
   bool live_ = false;
   bool json_ = false;
+  int signal_ = 0;  // that cut the run short
   DeviceFlags device_;
   QuantFlags quant_;
 
@@ -153,21 +144,27 @@ void Profile::load(const ModelOptions& options) {
 void Profile::run_model() {
   result_.model = checkpoint_->path().string();
   result_.device = decoder_->device_name();
-  // A profile measured in the middle of the trace would be part of it.
   std::optional<ProfileLive> live;
   if (live_) {
-    live.emplace(*decoder_, *tokenizer_, ids_.size(), json_);
+    live.emplace(*decoder_, *tokenizer_, ids_.size(), result_.bandwidth, json_);
   }
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  Progress progress(
+      "Running",
+      terminal && !live ? Progress::Write(write_notice) : Progress::Write());
+  int count = 0;
+  const InterruptGuard interrupt;
   result_.run = run_traced(*decoder_, ids_, options_, [&](std::int32_t token) {
-    return !live || live->push(token);
+    progress.update(++count / static_cast<double>(options_.max_tokens));
+    return (!live || live->push(token)) && !interrupt.flag();
   });
   if (live) {
     live->finish();
   }
+  signal_ = interrupt.signal();
   result_.trace = get_memory_trace();
-  result_.step = step_bytes(
-      *decoder_,
-      result_.run.prompt_tokens + result_.run.steps() / 2);
+  result_.step =
+      step_bytes(*decoder_, result_.run.prompt_tokens + result_.run.steps / 2);
   result_.bandwidth = current_profile().read_bandwidth;
 }
 
@@ -188,8 +185,18 @@ int Profile::run() {
   if (!powermetrics_.empty() && ::access(powermetrics_.c_str(), R_OK) != 0) {
     read_file(powermetrics_);  // says why, before the run rather than after it
   }
-  result_.begin_unix_seconds = unix_seconds();
-  enable_memory_trace();
+  const double started = process_seconds();
+  if (live_) {
+    // Now rather than in the middle of the trace.
+    const bool cpu = options.device == DeviceChoice::cpu;
+    const MachineProfile machine =
+        cpu ? machine_profile(ThreadPool::global().threads())
+            : current_profile();
+    result_.bandwidth = machine.read_bandwidth;
+  }
+  result_.begin_unix_seconds = unix_seconds() - started;
+  enable_memory_trace(started);
+  trace_span("process start", 0);
   load(options);
   run_model();
   if (!powermetrics_.empty()) {
@@ -201,7 +208,7 @@ int Profile::run() {
   } else {
     write_output(profile_text(result_));
   }
-  return kSuccess;
+  return signal_ == 0 ? kSuccess : exit_code_of(signal_);
 }
 
 }  // namespace

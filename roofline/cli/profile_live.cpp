@@ -9,7 +9,6 @@
 #include "roofline/base/memory.h"
 #include "roofline/cli/loaded_model.h"
 #include "roofline/cli/output.h"
-#include "roofline/plan/machine.h"
 #include "roofline/plan/roof.h"
 
 namespace roofline::cli {
@@ -25,9 +24,10 @@ ProfileLive::ProfileLive(
     const Decoder& decoder,
     const Tokenizer& tokenizer,
     std::size_t prompt_tokens,
+    double bandwidth,
     bool silent)
     : decoder_(decoder),
-      bandwidth_(current_profile().read_bandwidth),
+      bandwidth_(bandwidth),
       terminal_(::isatty(STDERR_FILENO) == 1),
       on_text_([this, silent](std::string_view piece) {
         if (silent) {
@@ -45,6 +45,7 @@ ProfileLive::ProfileLive(
 
 bool ProfileLive::push(std::int32_t token) {
   ++depth_;
+  ++tokens_;
   const double now = process_seconds();
   times_.push_back(now);
   while (now - times_.front() > 1) {
@@ -68,7 +69,7 @@ void ProfileLive::show(double now) {
       std::max(resident_bytes(), mlx::core::get_active_memory());
   std::string line = fmt::format(
       "{} tokens · {:.1f} tok/s · {}",
-      depth_,
+      tokens_,
       speed,
       format_bytes(static_cast<double>(memory)));
   if (roof > 0) {

@@ -15,11 +15,13 @@ namespace roofline::cli {
 
 class ProfileLive {
  public:
-  /// silent: the answer isn't printed. Both references must outlive it.
+  /// bandwidth: bytes a second, for the roof; silent: the answer isn't printed.
+  /// Both references must outlive it.
   ProfileLive(
       const Decoder& decoder,
       const Tokenizer& tokenizer,
       std::size_t prompt_tokens,
+      double bandwidth,
       bool silent);
 
   /// True: go on.
@@ -36,7 +38,8 @@ class ProfileLive {
   std::string text_;       ///< printed at the end when the terminal has both
   std::function<void(std::string_view)> on_text_;
   Answer answer_;
-  std::int64_t depth_ = 0;
+  std::int64_t depth_ = 0;    ///< tokens in the cache
+  std::int64_t tokens_ = 0;   ///< of the answer
   std::deque<double> times_;  ///< of the last second's tokens
   double shown_ = 0;
 };

@@ -48,6 +48,25 @@ double share_of_roof(const ProfileResult& result) {
   return roof > 0 ? result.run.decode_tokens_per_second() / roof : 0;
 }
 
+std::string decode_text(const ProfileResult& result) {
+  const TracedRun& run = result.run;
+  if (run.steps == 0) {
+    return "no decode step";
+  }
+  const double share = share_of_roof(result);
+  return fmt::format(
+      "decode {} steps at {:.1f} tok/s, {:.0f} % of the roof ({:.1f} GB/s); "
+      "host {:.1f} % of decode{}",
+      run.steps,
+      run.decode_tokens_per_second(),
+      100 * share,
+      result.bandwidth / 1e9,
+      100 * run.host_seconds / run.decode_seconds,
+      share > 1 ? "\nMore than the memory gives: part of what a step reads "
+                  "lies in the processor's caches"
+                : "");
+}
+
 std::string phase_table(const MemoryTrace& trace) {
   Table table{
       {{"phase"},
@@ -76,6 +95,9 @@ std::string phase_table(const MemoryTrace& trace) {
 }
 
 std::string op_table(const ProfileResult& result) {
+  if (result.run.steps == 0) {
+    return "";
+  }
   if (!result.run.decode_ops) {
     return "Time by operation: not available on this path (MLX runs the graph "
            "as a whole)\n";
@@ -245,15 +267,10 @@ std::string profile_text(const ProfileResult& result) {
       1e3 * result.load_seconds,
       1e3 * run.compile_seconds);
   text += fmt::format(
-      "Prefill {} tokens at {:.1f} tok/s; decode {} steps at {:.1f} tok/s, "
-      "{:.0f} % of the roof ({:.1f} GB/s); host {:.1f} % of decode\n\n",
+      "Prefill {} tokens at {:.1f} tok/s; {}\n\n",
       run.prompt_tokens,
       run.prefill_tokens_per_second(),
-      run.steps(),
-      run.decode_tokens_per_second(),
-      100 * share_of_roof(result),
-      result.bandwidth / 1e9,
-      run.decode_seconds > 0 ? 100 * run.host_seconds / run.decode_seconds : 0);
+      decode_text(result));
   return fmt::format(
       "{}{}\n{}\n{}{}",
       text,
@@ -283,11 +300,15 @@ Json profile_json(const ProfileResult& result) {
       {"prompt_tokens", run.prompt_tokens},
       {"tokens", run.tokens},
       {"stopped", run.stopped},
+      {"interrupted", run.interrupted},
+      {"steps", run.steps},
       {"prefill_tokens_per_second", run.prefill_tokens_per_second()},
-      {"decode_tokens_per_second", run.decode_tokens_per_second()},
+      {"decode_tokens_per_second",
+       run.steps > 0 ? Json(run.decode_tokens_per_second()) : Json(nullptr)},
       {"decode_host_seconds", run.host_seconds},
       {"bandwidth", result.bandwidth},
-      {"share_of_roof", share_of_roof(result)},
+      {"share_of_roof",
+       run.steps > 0 ? Json(share_of_roof(result)) : Json(nullptr)},
       {"phases", std::move(phases)},
       {"prefill_operations", ops_json(run.prefill_ops)},
       {"decode_operations", ops_json(run.decode_ops)},

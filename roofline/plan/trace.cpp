@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <mutex>
 #include <thread>
 
@@ -22,13 +23,15 @@ class Recorder {
  public:
   ~Recorder() { stop(); }
 
-  void start() {
+  void start(double seconds_before) {
     const std::lock_guard control(control_mutex_);
     stop();
     {
       const std::lock_guard lock(mutex_);
       trace_ = {};
-      begin_ = Clock::now();
+      begin_ =
+          Clock::now() - std::chrono::duration_cast<Clock::duration>(
+                             std::chrono::duration<double>(seconds_before));
     }
     kv_bytes_ = 0;
     running_ = true;
@@ -49,6 +52,18 @@ class Recorder {
     }
   }
 
+  void add(
+      const std::string& name,
+      Clock::time_point begin,
+      Clock::time_point end,
+      const std::string& category) {
+    const std::lock_guard lock(mutex_);
+    if (running_) {
+      const double start = between(begin_, begin);
+      trace_.spans.push_back({name, start, between(begin, end), category});
+    }
+  }
+
   double seconds() {
     const std::lock_guard lock(mutex_);
     return since_begin();
@@ -57,9 +72,11 @@ class Recorder {
   void set_kv_bytes(std::uint64_t bytes) { kv_bytes_ = bytes; }
 
  private:
-  double since_begin() const {
-    return std::chrono::duration<double>(Clock::now() - begin_).count();
+  static double between(Clock::time_point from, Clock::time_point to) {
+    return std::chrono::duration<double>(to - from).count();
   }
+
+  double since_begin() const { return between(begin_, Clock::now()); }
 
   void stop() {
     running_ = false;
@@ -103,6 +120,20 @@ std::uint64_t less(std::uint64_t whole, std::uint64_t part) {
   return whole > part ? whole - part : 0;
 }
 
+/// In the format's microseconds, to the nanosecond.
+double micros(double seconds) {
+  return std::round(seconds * 1e9) / 1e3;
+}
+
+nlohmann::ordered_json name_event(const char* what, const char* name) {
+  return {
+      {"name", what},
+      {"ph", "M"},
+      {"pid", 1},
+      {"tid", 1},
+      {"args", {{"name", name}}}};
+}
+
 nlohmann::ordered_json counter_event(
     const std::string& name,
     double at_seconds,
@@ -110,7 +141,7 @@ nlohmann::ordered_json counter_event(
   return {
       {"name", name},
       {"ph", "C"},
-      {"ts", at_seconds * 1e6},
+      {"ts", micros(at_seconds)},
       {"pid", 1},
       {"args", std::move(values)}};
 }
@@ -136,8 +167,8 @@ MemorySample MemoryTrace::peak() const {
   return most;
 }
 
-void enable_memory_trace() {
-  recorder().start();
+void enable_memory_trace(double seconds_before) {
+  recorder().start(seconds_before);
 }
 
 MemoryTrace get_memory_trace() {
@@ -151,6 +182,14 @@ void trace_span(
   recorder().add(name, start_seconds, category);
 }
 
+void trace_span_between(
+    const std::string& name,
+    Clock::time_point begin,
+    Clock::time_point end,
+    const std::string& category) {
+  recorder().add(name, begin, end, category);
+}
+
 void trace_kv_bytes(std::uint64_t bytes) {
   recorder().set_kv_bytes(bytes);
 }
@@ -160,14 +199,16 @@ double trace_seconds() {
 }
 
 std::string trace_json(const MemoryTrace& trace) {
-  auto events = nlohmann::ordered_json::array();
+  auto events = nlohmann::ordered_json::array(
+      {name_event("process_name", "roofline"),
+       name_event("thread_name", "run")});
   for (const TraceSpan& span : trace.spans) {
     events.push_back(
         {{"name", span.name},
          {"cat", span.category},
          {"ph", "X"},
-         {"ts", span.start_seconds * 1e6},
-         {"dur", span.seconds * 1e6},
+         {"ts", micros(span.start_seconds)},
+         {"dur", micros(span.seconds)},
          {"pid", 1},
          {"tid", 1}});
   }
@@ -189,7 +230,8 @@ std::string trace_json(const MemoryTrace& trace) {
     events.push_back(
         counter_event(counter.name, counter.at_seconds, std::move(values)));
   }
-  const nlohmann::ordered_json out = {{"traceEvents", std::move(events)}};
+  nlohmann::ordered_json out;
+  out["traceEvents"] = std::move(events);
   return out.dump() + "\n";
 }
 

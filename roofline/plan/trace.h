@@ -8,6 +8,7 @@
 //   trace.peak().resident_bytes;  trace_json(trace);
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -17,7 +18,7 @@ namespace roofline {
 
 struct TraceSpan {
   std::string name;
-  double start_seconds = 0;  ///< from enable_memory_trace()
+  double start_seconds = 0;  ///< from the trace's zero
   double seconds = 0;
   std::string category = "phase";
 };
@@ -51,8 +52,9 @@ struct MemoryTrace {
 };
 
 /// Forgets what was traced and samples memory on a thread of its own, every
-/// few milliseconds, until get_memory_trace(). Again: begins anew.
-void enable_memory_trace();
+/// few milliseconds, until get_memory_trace(). Again: begins anew. The trace's
+/// zero lies `seconds_before` now, for what was done before.
+void enable_memory_trace(double seconds_before = 0);
 /// Ends the sampling and returns all that was traced; again: the same. Empty
 /// when tracing was never enabled.
 MemoryTrace get_memory_trace();
@@ -61,9 +63,15 @@ void trace_span(
     const std::string& name,
     double start_seconds,
     const std::string& category = "phase");
+/// Adds a span between two times.
+void trace_span_between(
+    const std::string& name,
+    std::chrono::steady_clock::time_point begin,
+    std::chrono::steady_clock::time_point end,
+    const std::string& category);
 /// How large the KV cache is from now on.
 void trace_kv_bytes(std::uint64_t bytes);
-/// Seconds since enable_memory_trace().
+/// Seconds since the trace's zero.
 double trace_seconds();
 
 /// An object with traceEvents.

@@ -22,7 +22,9 @@ struct TracedRunOptions {
 struct TracedRun {
   std::vector<std::int32_t> tokens;  ///< without the one that ended it
   int prompt_tokens = 0;
-  bool stopped = false;  ///< by an end token, or by the caller
+  bool stopped = false;      ///< by an end token
+  bool interrupted = false;  ///< by the caller
+  int steps = 0;             ///< forward calls after the prompt's
   double prefill_seconds = 0;
   double decode_seconds = 0;  ///< of all steps after the first token
   double host_seconds = 0;    ///< of these, between forward calls
@@ -32,13 +34,13 @@ struct TracedRun {
   /// By operation; absent where the decoder is a graph that MLX runs whole.
   std::optional<OpTimes::Totals> prefill_ops, decode_ops;
 
-  int steps() const;
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
 };
 
-/// on_token sees each token as it is drawn; false ends the run. Throws what the
-/// decoder throws.
+/// on_token sees each token as it is drawn; false ends the run. The run ends
+/// where the model's context does. Throws what plan_context() and the decoder
+/// throw.
 TracedRun run_traced(
     Decoder& decoder,
     std::span<const std::int32_t> prompt,
