@@ -15,7 +15,7 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 14> kCommands = {{
+constexpr std::array<CommandEntry, 15> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
     {"inspect",
@@ -23,6 +23,7 @@ constexpr std::array<CommandEntry, 14> kCommands = {{
      make_inspect},
     {"presets", "List the sampling presets", make_presets},
     {"bench", "Measure prefill and decode speed", make_bench},
+    {"optimize", "Find the settings that run a model best", make_optimize},
     {"memory", "Say what a model takes in memory, and what fits", make_memory},
     {"recommend",
      "Say which model and settings suit a machine",

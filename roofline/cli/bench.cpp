@@ -55,6 +55,8 @@ class Bench : public Command {
     if (!words_.empty()) {
       return run_compare();
     }
+    take_settings();
+    cases_.prefill_step = prefill_step_.value_or(cases_.prefill_step);
     cases_.rounds = rounds_.value_or(cases_.rounds);
     validate(cases_);
     if (worker_) {
@@ -93,7 +95,7 @@ class Bench : public Command {
     list("-b,--batch", cases_.batches, "Sequences in one step. Default: 1.");
     app.add_option(
            "--prefill-step",
-           cases_.prefill_step,
+           prefill_step_,
            "Tokens of a prompt that run at once. Default: 512.")
         ->type_name("N")
         ->group("Cases");
@@ -133,6 +135,13 @@ class Bench : public Command {
         ->group(group);
     app.add_flag("--no-cache", base_.no_cache, "Keep no packed weights.")
         ->group(group);
+    app.add_option(
+           "--settings",
+           settings_,
+           "A file that `roofline optimize --out` wrote. Options given here "
+           "count more.")
+        ->type_name("FILE")
+        ->group(group);
     app.add_flag(
            "--compare-cpu",
            compare_cpu_,
@@ -154,6 +163,7 @@ class Bench : public Command {
         ->type_name("FILE")
         ->group(group);
     app.add_flag("--worker", worker_)->group("");
+    app.add_option("--isa", base_.isa)->group("");
   }
 
   void declare_output(CLI::App& app) {
@@ -181,6 +191,24 @@ class Bench : public Command {
         ->group("Output");
   }
 
+  // The file's first, then what was given beside it.
+  void take_settings() {
+    if (settings_.empty()) {
+      return;
+    }
+    const RunSettings settings = read_settings(settings_);
+    base_.isa = settings.isa.value_or("");
+    if (quants_.empty() && settings.quant) {
+      quants_ = {*settings.quant};
+      base_.group_size = settings.group_size;
+    }
+    if (threads_.empty() && settings.threads) {
+      threads_ = {*settings.threads};
+    }
+    cases_.prefill_step = prefill_step_.value_or(
+        settings.prefill_step.value_or(cases_.prefill_step));
+  }
+
   int run_compare() const {
     constexpr std::size_t kWords = 3;
     if (words_.size() != kWords || words_[0] != "compare") {
@@ -197,7 +225,8 @@ class Bench : public Command {
     const auto devices =
         compare_cpu_ ? std::vector<std::string>{"gpu", "cpu"} : devices_;
     for (const std::string& device : devices) {
-      for (const std::string& quant : quants_) {
+      for (const std::string& quant :
+           quants_.empty() ? std::vector<std::string>{"none"} : quants_) {
         QuantFlags flags{quant, base_.group_size};
         flags.resolve();
         BenchSetup setup = base_;
@@ -396,7 +425,9 @@ class Bench : public Command {
   std::optional<int> rounds_;
   BenchSetup base_;
   std::string model_, peer_program_, format_ = "table";
-  std::vector<std::string> quants_ = {"none"};
+  std::string settings_;
+  std::optional<int> prefill_step_;
+  std::vector<std::string> quants_;
   std::vector<std::string> devices_ = {"auto"};
   std::vector<std::string> peers_, out_;
   std::vector<int> threads_;

@@ -48,6 +48,9 @@ std::vector<std::string> worker_command(
   };
   add("--threads", setup.threads);
   add("--group-size", setup.group_size);
+  if (!setup.isa.empty()) {
+    words.insert(words.end(), {"--isa", setup.isa});
+  }
   if (setup.exact) {
     words.emplace_back("--exact");
   }
@@ -83,10 +86,24 @@ std::string BenchSetup::label() const {
   if (threads) {
     text += fmt::format(", {} thread{}", *threads, *threads == 1 ? "" : "s");
   }
+  if (!isa.empty()) {
+    text += fmt::format(", {}", isa);
+  }
   if (device != "auto") {
     text += fmt::format(", {}", device);
   }
   return text;
+}
+
+void BenchSetup::take(const RunSettings& settings) {
+  quant = settings.quant.value_or(quant);
+  if (settings.group_size) {
+    group_size = settings.group_size;
+  }
+  if (settings.threads) {
+    threads = settings.threads;
+  }
+  isa = settings.isa.value_or(isa);
 }
 
 SetupProcess::SetupProcess(const BenchSetup& setup, const BenchOptions& options)
@@ -119,6 +136,7 @@ Json SetupProcess::answer() {
 std::optional<BenchSample> SetupProcess::measure(const BenchCase& what) {
   child_->write_line(fmt::format("{}", index_of(what, options_)));
   const Json out = answer();
+  facts_.peak_bytes = out.at("peak_bytes").get<double>();
   return BenchSample{
       out.at("seconds").get<double>(),
       out.at("host_seconds").get<double>(),

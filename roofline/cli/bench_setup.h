@@ -10,6 +10,7 @@
 
 #include "roofline/base/child_process.h"
 #include "roofline/plan/bench.h"
+#include "roofline/plan/settings.h"
 
 namespace roofline::cli {
 
@@ -21,9 +22,13 @@ struct BenchSetup {
   std::string device = "auto";
   bool exact = false;
   bool no_cache = false;
+  /// generic, avx2 or avx512; empty: the best that there is.
+  std::string isa;
 
   /// "int4, 2 threads, cpu": what was given.
   std::string label() const;
+  /// Takes over what settings say of it.
+  void take(const RunSettings& settings);
 };
 
 /// What a configuration's process told of itself.
@@ -37,7 +42,7 @@ struct SetupFacts {
   int first_prompt_tokens = 0;
   BenchRates rates;
   bool random_weights = false;
-  double peak_bytes = 0;  ///< known after the last run
+  double peak_bytes = 0;  ///< as of the last run
 };
 
 /// What takes turns: one of our configurations or a peer's program.

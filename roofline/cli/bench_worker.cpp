@@ -85,16 +85,20 @@ void send(const Json& json) {
   write_output(fmt::format("{}\n", json.dump()));
 }
 
-Json sample_json(const BenchSample& sample) {
+Json sample_json(const BenchSample& sample, std::size_t peak_bytes) {
   return {
       {"seconds", sample.seconds},
       {"host_seconds", sample.host_seconds},
-      {"joules", sample.joules ? Json(*sample.joules) : Json(nullptr)}};
+      {"joules", sample.joules ? Json(*sample.joules) : Json(nullptr)},
+      {"peak_bytes", peak_bytes}};
 }
 
 }  // namespace
 
 int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
+  if (!setup.isa.empty()) {
+    setenv("ROOFLINE_ISA", setup.isa.c_str(), 1);
+  }
   const Loaded model = load(setup);
   const double load_seconds = process_seconds();
   const auto cases = bench_cases(options);
@@ -122,11 +126,15 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
        {"operations_per_second", peak_of(*model.checkpoint, setup)},
        {"step_weight_bytes", model.decoder->step_weight_bytes()}});
   const std::size_t peak_of_measuring = peak_memory_bytes();
+  const auto peak = [&] {
+    const std::size_t now = peak_memory_bytes();
+    return now > peak_of_measuring ? now : peak_before;
+  };
   for (std::string line; std::getline(std::cin, line) && line != "end";) {
-    send(sample_json(run.measure(cases.at(std::stoul(line)))));
+    const BenchSample sample = run.measure(cases.at(std::stoul(line)));
+    send(sample_json(sample, peak()));
   }
-  const std::size_t peak = peak_memory_bytes();
-  send({{"peak_bytes", peak > peak_of_measuring ? peak : peak_before}});
+  send({{"peak_bytes", peak()}});
   return kSuccess;
 }
 

@@ -95,6 +95,10 @@ void Chat::declare(CLI::App& app) {
 }
 
 int Chat::run() {
+  const std::string settings = flags_.take_settings(model_);
+  if (!quiet_) {
+    write_notice(settings);
+  }
   options_ = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   require_utf8(system_, "--system");

@@ -58,6 +58,7 @@ std::unique_ptr<Command> make_completion();
 std::unique_ptr<Command> make_memory();
 std::unique_ptr<Command> make_recommend();
 std::unique_ptr<Command> make_doctor();
+std::unique_ptr<Command> make_optimize();
 std::unique_ptr<Command> make_profile();
 
 /// Makes the app of one command: name, options, help flag, examples.

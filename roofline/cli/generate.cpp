@@ -210,6 +210,10 @@ int Generate::run() {
         "Only a chat template has a place for a system message",
         "Leave one of them out");
   }
+  const std::string settings = flags_.take_settings(model_);
+  if (!quiet_) {
+    write_notice(settings);
+  }
   const GenerateOptions options = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   const std::string text = read_prompt();

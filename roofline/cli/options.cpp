@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/decode/prompt_lookup.h"
+#include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
 
@@ -150,7 +152,8 @@ void QuantFlags::declare(CLI::App& app) {
 }
 
 std::optional<QuantizeChoice> QuantFlags::resolve() const {
-  const std::size_t kind = choose("--quant", quant, {"none", "int4", "int8"});
+  const std::size_t kind =
+      choose("--quant", quant.value_or("none"), {"none", "int4", "int8"});
   if (kind == 0) {
     if (group_size) {
       fail<UserError>(
@@ -436,11 +439,87 @@ void LengthFlags::apply(GenerateOptions& options) const {
   options.prompt_lookup = prompt_lookup;
 }
 
+void SettingsFlags::declare(CLI::App& app) {
+  const char* group = "Settings";
+  add(app,
+      group,
+      "--settings",
+      "FILE",
+      file,
+      "Take settings from a file that `roofline optimize --out` wrote. Options "
+      "given here count more.");
+  app.add_flag(
+         "--no-settings",
+         none,
+         "Leave out the settings that `roofline optimize --apply` made this "
+         "model's default.")
+      ->group(group);
+}
+
+RunSettings SettingsFlags::read(const std::string& model) {
+  if (!file.empty()) {
+    source = file;
+    return read_settings(file);
+  }
+  if (none) {
+    return {};
+  }
+  std::filesystem::path path;
+  try {
+    path = default_settings_path(resolve_model(model));
+  } catch (const UserError&) {
+    return {};  // loading tells it, after what is wrong with other options
+  }
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return {};
+  }
+  source = path.string();
+  return read_settings(path);
+}
+
 void AnswerFlags::declare(CLI::App& app) {
   sampling.declare(app);
   length.declare(app);
   quant.declare(app);
   device.declare(app);
+  settings.declare(app);
+}
+
+std::string AnswerFlags::take_settings(const std::string& model) {
+  const RunSettings given = settings.read(model);
+  const auto fill = [](auto& value, const auto& from) {
+    if (!value && from) {
+      value = *from;
+    }
+  };
+  if (!quant.quant && !quant.group_size) {
+    quant.quant = given.quant;
+    quant.group_size = given.group_size;
+  }
+  fill(device.threads, given.threads);
+  fill(prefill_step, given.prefill_step);
+  fill(length.max_tokens, given.max_tokens);
+  fill(length.max_kv, given.max_kv);
+  // A preset is a choice of its own.
+  if (!sampling.preset) {
+    fill(sampling.temperature, given.temperature);
+    fill(sampling.top_p, given.top_p);
+    fill(sampling.min_p, given.min_p);
+    fill(sampling.top_k, given.top_k);
+    fill(sampling.repetition, given.repetition_penalty);
+  }
+  if (given.isa) {
+    setenv("ROOFLINE_ISA", given.isa->c_str(), 0);
+  }
+  apply_memory_limits(given);
+  if (settings.source.empty()) {
+    return "";
+  }
+  return fmt::format(
+      "roofline: settings: {} ({}; --no-settings leaves them out)\n",
+      given.text(),
+      settings.source);
 }
 
 ModelOptions AnswerFlags::model_options() const {
@@ -453,6 +532,7 @@ GenerateOptions AnswerFlags::generate_options() const {
   GenerateOptions options;
   options.sampling = sampling.resolve();
   length.apply(options);
+  override_with(options.prefill_chunk, prefill_step);
   return options;
 }
 

@@ -10,6 +10,7 @@
 
 #include "roofline/decode/generate.h"
 #include "roofline/model/decoder.h"
+#include "roofline/plan/settings.h"
 
 namespace CLI {
 class App;
@@ -31,7 +32,7 @@ struct DeviceFlags {
 
 /// --quant, --group-size.
 struct QuantFlags {
-  std::string quant = "none";
+  std::optional<std::string> quant;  ///< absent: none
   std::optional<int> group_size;
 
   void declare(CLI::App& app);
@@ -76,14 +77,33 @@ struct LengthFlags {
   void apply(GenerateOptions& options) const;
 };
 
+/// --settings, --no-settings.
+struct SettingsFlags {
+  std::string file;
+  bool none = false;
+
+  void declare(CLI::App& app);
+  /// The file's, else this model's default ones (optimize --apply), else empty.
+  /// model: what resolve_model() takes. Sets source. Throws UserError.
+  RunSettings read(const std::string& model);
+
+  std::string source;  ///< the file that was read; empty: none
+};
+
 /// All that generate and chat share, resolved and checked.
 struct AnswerFlags {
   DeviceFlags device;
   QuantFlags quant;
   SamplingFlags sampling;
   LengthFlags length;
+  SettingsFlags settings;
+  std::optional<int> prefill_step;
 
   void declare(CLI::App& app);
+  /// Fills what wasn't given from the settings, and makes their instruction
+  /// set and memory limits the process's own: call it first. Returns a line
+  /// that tells so, or nothing. Throws UserError.
+  std::string take_settings(const std::string& model);
   ModelOptions model_options() const;
   GenerateOptions generate_options() const;
 };

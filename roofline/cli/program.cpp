@@ -23,9 +23,10 @@ struct Alias {
   std::string_view name;
   std::string_view command;
 };
-constexpr std::array<Alias, 2> kAliases = {{
+constexpr std::array<Alias, 3> kAliases = {{
     {"memory_analyzer", "memory"},
     {"benchmark", "bench"},
+    {"metal_optimizer", "optimize"},
 }};
 
 /// The command's own name; anything else stays as it is.

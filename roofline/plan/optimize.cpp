@@ -34,16 +34,20 @@ class Search {
 
   OptimizeResult run(
       std::vector<OptimizeCandidate> formats,
-      const std::vector<RunSettings>& ways) {
+      const std::vector<std::vector<RunSettings>>& ways) {
     all_ = std::move(formats);
     sample(0, kFirstTokens);
     // The first one after a load pages in and compiles.
     clear_samples(0);
     sample(0, kFirstTokens);
-    const std::size_t format = best_format();
-    const std::size_t way = best_way(format, ways);
+    std::size_t best = best_format();
+    for (std::size_t i = 0; i < ways.size(); ++i) {
+      const double done = static_cast<double>(i + 1) / ways.size();
+      const double end = kFormatsEnd + (kWaysEnd - kFormatsEnd) * done;
+      best = best_way(best, ways[i], end);
+    }
     OptimizeResult result;
-    duel(way, result);
+    duel(best, result);
     mark_front(all_);
     result.candidates = std::move(all_);
     result.used_seconds = measurer_.seconds();
@@ -53,10 +57,15 @@ class Search {
  private:
   std::size_t best_format();
   void judge_quality(std::size_t index);
+  bool loses_more_bits_already(std::size_t index) const;
   std::size_t best_way(
-      std::size_t format,
-      const std::vector<RunSettings>& ways);
+      std::size_t base,
+      const std::vector<RunSettings>& ways,
+      double end);
   std::size_t race(std::vector<std::size_t> alive, double end);
+  std::vector<std::size_t> survivors(
+      const std::vector<std::size_t>& ranked,
+      std::size_t control);
   bool race_round(std::vector<std::size_t>& alive, int tokens, double end);
   bool sample(std::size_t index, int tokens);
   void clear_samples(std::size_t index);
@@ -66,6 +75,11 @@ class Search {
   bool better(std::size_t a, std::size_t b) const;
   void drop(std::size_t index, std::string why);
   void report() const;
+
+  bool fits(const OptimizeCandidate& candidate) const {
+    return !options_.max_memory_bytes ||
+           candidate.bytes() <= *options_.max_memory_bytes;
+  }
 
   /// Whether one more sample is expected to end before a share of the budget.
   bool affords(double share) const {
@@ -139,6 +153,9 @@ bool Search::sample(std::size_t index, int tokens) {
 bool Search::better(std::size_t a, std::size_t b) const {
   const OptimizeCandidate& x = all_[a];
   const OptimizeCandidate& y = all_[b];
+  if (fits(x) != fits(y)) {
+    return fits(x);
+  }
   if (options_.goal == OptimizeGoal::memory) {
     const auto x_bytes = static_cast<double>(x.bytes());
     const auto y_bytes = static_cast<double>(y.bytes());
@@ -171,16 +188,17 @@ bool Search::race_round(
   return true;
 }
 
-/// The best of `alive`, [0] of which is the one to beat and always runs along.
+/// The best of `alive`. [0] of them is the one to beat and always runs along.
+/// Each round runs twice the tokens with half the candidates.
 std::size_t Search::race(std::vector<std::size_t> alive, double end) {
   const std::size_t control = alive.front();
-  std::vector<std::size_t> ran = {control};
-  for (int tokens = kFirstTokens; alive.size() > 1; tokens *= 2) {
-    tokens = std::min(tokens, options_.work.decode_tokens);
+  std::size_t best = control;
+  int tokens = std::min(kFirstTokens, options_.work.decode_tokens);
+  while (alive.size() > 1) {
     const bool whole = race_round(alive, tokens, end);
-    ran.clear();
+    std::vector<std::size_t> ran;
     for (const std::size_t index : alive) {
-      if (all_[index].measured()) {
+      if (all_[index].measured() && all_[index].dropped.empty()) {
         ran.push_back(index);
       }
     }
@@ -188,23 +206,39 @@ std::size_t Search::race(std::vector<std::size_t> alive, double end) {
         ran.begin(),
         ran.end(),
         [this](std::size_t a, std::size_t b) { return better(a, b); });
-    leader_ = ran.empty() ? leader_ : ran.front();
-    if (!whole || ran.size() <= 2) {
+    best = ran.empty() ? control : ran.front();
+    leader_ = best;
+    if (!whole || tokens == options_.work.decode_tokens) {
       break;
     }
-    for (std::size_t i = (ran.size() + 1) / 2; i < ran.size(); ++i) {
-      if (ran[i] != control && ran[i] != 0) {
-        measurer_.forget(all_[ran[i]].settings);
-      }
-    }
-    ran.resize((ran.size() + 1) / 2);
-    alive = ran;
-    std::reverse(alive.begin(), alive.end());
-    if (std::find(alive.begin(), alive.end(), control) == alive.end()) {
-      alive.push_back(control);
+    tokens = std::min(2 * tokens, options_.work.decode_tokens);
+    alive = survivors(ran, control);
+  }
+  for (const std::size_t index : alive) {
+    if (index != best && index != 0) {
+      measurer_.forget(all_[index].settings);
     }
   }
-  return ran.empty() ? control : ran.front();
+  return best;
+}
+
+/// The better half of `ranked`, at least two, and `control`, which comes first.
+std::vector<std::size_t> Search::survivors(
+    const std::vector<std::size_t>& ranked,
+    std::size_t control) {
+  std::vector<std::size_t> alive = {control};
+  const std::size_t keep = std::max<std::size_t>(2, (ranked.size() + 1) / 2);
+  for (std::size_t i = 0; i < ranked.size(); ++i) {
+    if (ranked[i] == control) {
+      continue;
+    }
+    if (i < keep) {
+      alive.push_back(ranked[i]);
+    } else {
+      measurer_.forget(all_[ranked[i]].settings);
+    }
+  }
+  return alive;
 }
 
 void Search::judge_quality(std::size_t index) {
@@ -221,9 +255,26 @@ void Search::judge_quality(std::size_t index) {
     drop(
         index,
         fmt::format(
-            "loses {:.3f} nats a token, over --min-quality",
-            quality->mean_kl));
+            "its quality is {:.3f}, under {:.3f}",
+            quality->score(),
+            std::exp(-options_.most_kl)));
+    all_[index].loses_too_much = true;
   }
+}
+
+/// Quality is predicted too: what is coarser than a format that was measured to
+/// lose too much needs no measuring.
+bool Search::loses_more_bits_already(std::size_t index) const {
+  const auto bits = [this](std::size_t i) {
+    const auto format = format_of(all_[i].settings);
+    return format ? format->bits_per_weight() : 16;
+  };
+  for (std::size_t i = 1; i < all_.size(); ++i) {
+    if (all_[i].loses_too_much && bits(i) >= bits(index)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::size_t Search::best_format() {
@@ -240,6 +291,10 @@ std::size_t Search::best_format() {
       drop(i, "no time was left to measure its quality");
       continue;
     }
+    if (loses_more_bits_already(i)) {
+      drop(i, "more bits lose too much already");
+      continue;
+    }
     judge_quality(i);
     if (all_[i].dropped.empty()) {
       alive.push_back(i);
@@ -250,31 +305,29 @@ std::size_t Search::best_format() {
 }
 
 std::size_t Search::best_way(
-    std::size_t format,
-    const std::vector<RunSettings>& ways) {
-  std::vector<std::size_t> alive = {format};
-  const OptimizeCandidate base = all_[format];
+    std::size_t base_index,
+    const std::vector<RunSettings>& ways,
+    double end) {
+  std::vector<std::size_t> alive = {base_index};
+  const OptimizeCandidate base = all_[base_index];
   for (const RunSettings& way : ways) {
     OptimizeCandidate candidate;
     candidate.settings = combined(base.settings, way);
     candidate.quality = base.quality;
     candidate.predicted_bytes = base.predicted_bytes;
-    if (candidate.settings == base.settings) {
-      continue;
+    candidate.predicted_seconds = base.predicted_seconds;
+    if (candidate.settings != base.settings) {
+      alive.push_back(all_.size());
+      all_.push_back(std::move(candidate));
     }
-    alive.push_back(all_.size());
-    all_.push_back(std::move(candidate));
   }
-  const std::size_t best = race(alive, kWaysEnd);
-  // Single settings that each help are tried together.
-  OptimizeCandidate joint = base;
-  clear_samples(best);
-  joint.settings = all_[best].settings;
-  sample(best, kFirstTokens);
-  return best;
+  return race(std::move(alive), end);
 }
 
 bool Search::wins(std::size_t challenger, const RatioInterval& time) const {
+  if (!fits(all_[0])) {
+    return true;  // the defaults aren't allowed
+  }
   if (options_.goal == OptimizeGoal::memory) {
     const auto bytes = static_cast<double>(all_[challenger].bytes());
     const auto before = static_cast<double>(all_[0].bytes());
@@ -308,9 +361,9 @@ std::string Search::reason(std::size_t challenger, const RatioInterval& time)
   const std::string loses =
       rival.quality && rival.quality->mean_kl > 0
           ? fmt::format(
-                "It loses {:.4f} nats a token and holds {:.0f} MB, the "
-                "defaults {:.0f} MB.",
-                rival.quality->mean_kl,
+                "It keeps {:.3f} of the quality and takes {:.0f} MB where the "
+                "defaults take {:.0f} MB.",
+                rival.quality->score(),
                 static_cast<double>(rival.bytes()) / 1e6,
                 static_cast<double>(all_[0].bytes()) / 1e6)
           : "Its answers are those of the weights as they are stored.";
@@ -353,82 +406,11 @@ void Search::duel(std::size_t challenger, OptimizeResult& result) {
   }
 }
 
-/// Smaller is better in all three.
-struct Marks {
-  double seconds = 0;
-  double bytes = 0;
-  double kl = 0;
-};
-
-bool beats(const Marks& a, const Marks& b) {
-  const bool no_worse =
-      a.seconds <= b.seconds && a.bytes <= b.bytes && a.kl <= b.kl;
-  return no_worse &&
-         (a.seconds < b.seconds || a.bytes < b.bytes || a.kl < b.kl);
-}
-
-Marks marks_of(const OptimizeCandidate& candidate, bool measured) {
-  return {
-      measured ? candidate.seconds() : candidate.predicted_seconds,
-      static_cast<double>(candidate.bytes()),
-      candidate.quality ? candidate.quality->mean_kl : 0};
-}
-
 }  // namespace
-
-double OptimizeSample::seconds(const Workload& work) const {
-  return prefill_seconds +
-         decode_seconds * work.decode_tokens / std::max(1, decode_tokens);
-}
-
-double OptimizeCandidate::seconds() const {
-  return median_of(samples);
-}
-
-double OptimizeCandidate::prefill_speed() const {
-  return median_of(prefill_speeds);
-}
-
-double OptimizeCandidate::decode_speed() const {
-  return median_of(decode_speeds);
-}
-
-std::uint64_t OptimizeCandidate::bytes() const {
-  return peak_bytes > 0 ? peak_bytes : predicted_bytes;
-}
-
-RunSettings combined(RunSettings base, const RunSettings& way) {
-  const auto take = [](auto& to, const auto& from) {
-    if (from) {
-      to = from;
-    }
-  };
-  take(base.prefill_step, way.prefill_step);
-  take(base.threads, way.threads);
-  take(base.isa, way.isa);
-  take(base.cache_limit_bytes, way.cache_limit_bytes);
-  return base;
-}
-
-void mark_front(std::span<OptimizeCandidate> candidates) {
-  const bool any = std::any_of(
-      candidates.begin(),
-      candidates.end(),
-      [](const OptimizeCandidate& c) { return c.measured(); });
-  for (OptimizeCandidate& candidate : candidates) {
-    candidate.on_front = candidate.measured() == any;
-    for (const OptimizeCandidate& other : candidates) {
-      if (other.measured() == any &&
-          beats(marks_of(other, any), marks_of(candidate, any))) {
-        candidate.on_front = false;
-      }
-    }
-  }
-}
 
 OptimizeResult optimize(
     std::vector<OptimizeCandidate> formats,
-    const std::vector<RunSettings>& ways,
+    const std::vector<std::vector<RunSettings>>& ways,
     OptimizeMeasurer& measurer,
     const OptimizeOptions& options) {
   return Search(measurer, options).run(std::move(formats), ways);

@@ -64,6 +64,7 @@ struct OptimizeCandidate {
   std::optional<QualityReport> quality;
   /// Why it is out of the race; empty: it isn't.
   std::string dropped;
+  bool loses_too_much = false;  ///< that is why
   bool on_front = false;
 
   bool measured() const { return !samples.empty(); }
@@ -96,12 +97,13 @@ struct OptimizeResult {
   double used_seconds = 0;
 };
 
-/// formats: ways to store the weights, the defaults first; ways: ways to run
-/// (each without a format), tried with the format that won. The defaults'
-/// settings are formats[0].
+/// formats: ways to store the weights, the defaults first; ways: for each kind
+/// of setting how the model may be run, tried on top of what won before. The
+/// defaults' settings are formats[0]. Throws what measuring the defaults
+/// throws.
 OptimizeResult optimize(
     std::vector<OptimizeCandidate> formats,
-    const std::vector<RunSettings>& ways,
+    const std::vector<std::vector<RunSettings>>& ways,
     OptimizeMeasurer& measurer,
     const OptimizeOptions& options);
 
@@ -112,13 +114,18 @@ void mark_front(std::span<OptimizeCandidate> candidates);
 /// `base` with the fields that `way` sets.
 RunSettings combined(RunSettings base, const RunSettings& way);
 
-/// What may be tried for a model. quant: fixes the format.
-std::vector<OptimizeCandidate> format_candidates(
-    const PlannedModel& model,
-    const std::optional<WeightFormat>& fixed);
-/// Threads, instruction sets, prefill steps, and on a GPU MLX's cache.
-std::vector<RunSettings> way_candidates(int cores, int prompt_tokens, bool gpu);
-/// Fills what is predicted, and drops what can't fit or is hopelessly slow.
+/// What may be tried for a model: the defaults first, then more bits before
+/// fewer. None but the defaults where nothing is left to quantize.
+std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model);
+/// Threads with instruction sets, then prefill steps; on a GPU prefill steps,
+/// then MLX's cache. isas: those that this machine runs, the best first.
+std::vector<std::vector<RunSettings>> way_candidates(
+    int cores,
+    const std::vector<std::string>& isas,
+    int prompt_tokens,
+    bool gpu);
+/// Fills what is predicted; drops what can't fit, and for speed what could not
+/// win even at its roof.
 void predict_candidates(
     const PlannedModel& model,
     std::span<OptimizeCandidate> candidates,
@@ -126,30 +133,13 @@ void predict_candidates(
     const OptimizeOptions& options,
     bool gpu);
 
-/// A model without weights here: predictions over formats, bits of the KV
-/// cache and prefill steps.
-struct PlannedRun {
-  std::optional<WeightFormat> format;
-  int kv_bits = 16;
-  int prefill_step = 512;
-  std::uint64_t bytes = 0;
-  SpeedPrediction speed;
-  double seconds = 0;
-  bool fits = true;
-  bool on_front = false;
-  RunSettings settings() const;
-};
-struct PlannedResult {
-  std::vector<PlannedRun> runs;
-  std::optional<std::size_t> choice;  ///< absent: none fits
-};
-PlannedResult plan_runs(
-    const PlannedModel& model,
-    const std::optional<WeightFormat>& fixed,
-    bool quant,
-    bool params,
-    const MachineRates& rates,
-    const OptimizeOptions& options,
-    bool gpu);
+/// What a format's settings stand for; absent: as stored.
+std::optional<WeightFormat> format_of(const RunSettings& settings);
+
+/// For a model without weights here: the best of the candidates by what is
+/// predicted; absent when none fits.
+std::optional<std::size_t> planned_choice(
+    std::span<const OptimizeCandidate> candidates,
+    OptimizeGoal goal);
 
 }  // namespace roofline

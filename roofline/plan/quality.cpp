@@ -42,6 +42,10 @@ std::span<const float> row(const mx::array& logits, std::size_t index) {
 
 }  // namespace
 
+double QualityReport::score() const {
+  return std::exp(-mean_kl);
+}
+
 PlaceQuality compare_logits(
     std::span<const float> reference,
     std::span<const float> candidate,

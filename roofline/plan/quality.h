@@ -22,6 +22,8 @@ struct QualityReport {
   double reference_perplexity = 0;
   double perplexity = 0;
   std::int64_t tokens = 0;
+  /// exp(-mean_kl): 1 is the reference's own, 0.95 loses 0.05 nats a token.
+  double score() const;
 };
 
 struct QualityOptions {

@@ -1,0 +1,337 @@
+#include "roofline/plan/optimize.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <mlx/device.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/cpu_features.h"
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/cli/command.h"
+#include "roofline/cli/optimize_measurer.h"
+#include "roofline/cli/optimize_report.h"
+#include "roofline/cli/output.h"
+#include "roofline/plan/fit.h"
+#include "roofline/plan/machine.h"
+#include "roofline/plan/machine_facts.h"
+#include "roofline/plan/peak.h"
+#include "roofline/plan/recommend.h"
+#include "roofline/report/chart.h"
+#include "roofline/report/progress.h"
+
+namespace roofline::cli {
+
+namespace {
+
+constexpr double kDefaultQuality = 0.95;
+// Of the budget, what measuring one format's quality may take.
+constexpr double kQualityShare = 0.06;
+
+OptimizeGoal goal_of(const std::string& name) {
+  const std::vector<std::string> names = {"speed", "memory", "quality"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (name == names[i]) {
+      return static_cast<OptimizeGoal>(i);
+    }
+  }
+  fail<UserError>(
+      fmt::format("--goal can't be \"{}\"", name),
+      did_you_mean(name, names),
+      "It takes speed, memory or quality");
+}
+
+// The best and the next: on some processors wide vectors lower the clock. What
+// lies below is never quicker.
+std::vector<std::string> isas_here() {
+  constexpr std::size_t kMost = 2;
+  std::vector<std::string> names;
+  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::generic}) {
+    if (isa <= best_isa() && names.size() < kMost) {
+      names.emplace_back(isa_name(isa));
+    }
+  }
+  return names;
+}
+
+class Optimize : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    declare_search(app);
+    declare_output(app);
+    app.footer(
+        "Also called metal_optimizer. Formats are compared by quality (what "
+        "the\n"
+        "predictions over a text lose, as e^-KL: 1 is the stored weights' "
+        "own) and by\n"
+        "time; then threads, instruction sets and prefill steps. The winner "
+        "must beat\n"
+        "the defaults in interleaved runs, or the defaults stay. A model "
+        "without\n"
+        "weights here is only predicted.\n"
+        "\n"
+        "Examples\n"
+        "    roofline optimize\n"
+        "    roofline optimize path/to/folder --goal memory --out best.toml\n"
+        "    roofline optimize path/to/folder --max-memory 4GB --apply\n"
+        "    roofline metal_optimizer --model llama-2-7b --optimize-quant "
+        "--optimize-params");
+  }
+
+  int run() override {
+    options_.goal = goal_of(goal_);
+    check();
+    // Neither half chosen: both.
+    if (!quant_ && !params_) {
+      quant_ = params_ = true;
+    }
+    options_.most_kl = -std::log(min_quality_);
+    const PlannedModel model = plan_model(model_);
+    auto formats = format_candidates(model);
+    if (!quant_) {
+      formats.resize(1);
+    }
+    const bool here = model.path && model.exact;
+    set_room();
+    predict_candidates(model, formats, rates(), options_, gpu_);
+    const OptimizeResult result =
+        here ? search(std::move(formats)) : predicted(std::move(formats));
+    tell(model, result, here);
+    return kSuccess;
+  }
+
+ private:
+  void declare_search(CLI::App& app) {
+    app.add_option(
+           "MODEL,--model",
+           model_,
+           "A file, a folder or a name of the catalogue. Default: the bundled "
+           "model.")
+        ->type_name("MODEL")
+        ->group("Model");
+    app.add_option("--device", device_, "auto, cpu or gpu. Default: auto.")
+        ->type_name("NAME")
+        ->group("Model");
+    const char* group = "Search";
+    app.add_flag(
+           "--optimize-quant",
+           quant_,
+           "Only how weights are stored. With --optimize-params: both, as "
+           "without either.")
+        ->group(group);
+    app.add_flag(
+           "--optimize-params",
+           params_,
+           "Only how the model is run: threads, instruction set, prefill "
+           "step, MLX's cache.")
+        ->group(group);
+    app.add_option("--goal", goal_, "speed, memory or quality. Default: speed.")
+        ->type_name("NAME")
+        ->group(group);
+    app.add_option(
+           "--max-memory",
+           max_memory_,
+           "Take no more than this, such as 4GB. Default: what the system can "
+           "spare.")
+        ->type_name("SIZE")
+        ->group(group);
+    app.add_option(
+           "--min-quality",
+           min_quality_,
+           "The least that may be left of the quality, above 0 and up to 1. "
+           "Default: 0.95.")
+        ->type_name("SHARE")
+        ->group(group);
+    app.add_option(
+           "--budget",
+           options_.budget_seconds,
+           "Seconds to spend. Default: 60.")
+        ->type_name("SECONDS")
+        ->group(group);
+    app.add_option(
+           "-p,--prompt-tokens",
+           options_.work.prompt_tokens,
+           "What is timed: a prompt of so many tokens. Default: 256.")
+        ->type_name("N")
+        ->group(group);
+    app.add_option(
+           "-n,--decode-tokens",
+           options_.work.decode_tokens,
+           "And an answer of so many. Default: 128.")
+        ->type_name("N")
+        ->group(group);
+  }
+
+  void declare_output(CLI::App& app) {
+    const char* group = "Output";
+    app.add_option(
+           "-o,--out",
+           out_,
+           "Write the chosen settings to a TOML file, which --settings of "
+           "generate, chat and bench takes.")
+        ->type_name("FILE")
+        ->group(group);
+    app.add_flag(
+           "--apply",
+           apply_,
+           "Make them this model's default on this machine.")
+        ->group(group);
+    app.add_option(
+           "--plot",
+           plot_,
+           "Draw time over memory: .svg, .png or .html.")
+        ->type_name("FILE")
+        ->group(group);
+    app.add_flag("--json", json_, "Print one JSON object.")->group(group);
+  }
+
+  void check() const {
+    const auto require = [](bool sound, const char* what, const char* takes) {
+      if (!sound) {
+        fail<UserError>(what, "", takes);
+      }
+    };
+    require(
+        min_quality_ > 0 && min_quality_ <= 1,
+        "--min-quality is out of range",
+        "It takes a number above 0 and up to 1");
+    require(
+        options_.budget_seconds >= 1,
+        "--budget is too short",
+        "It takes a number of seconds of at least 1");
+    require(
+        options_.work.prompt_tokens >= 1 && options_.work.decode_tokens >= 1,
+        "There is nothing to time",
+        "-p and -n take numbers of at least 1");
+  }
+
+  void set_room() {
+    gpu_ = device_ != "cpu" &&
+           mlx::core::default_device() == mlx::core::Device::gpu;
+    options_.max_memory_bytes =
+        max_memory_.empty() ? cpu_memory_budget(machine_facts().memory_bytes)
+                            : parse_memory_size(max_memory_, "--max-memory");
+  }
+
+  MachineRates rates() const {
+    MachineRates rates;
+    rates.bytes_per_second = current_profile().read_bandwidth;
+    rates.operations_per_second =
+        gpu_ ? measure_gpu_peak_operations()
+             : measure_peak_operations(ThreadPool::global(), PeakKind::int8);
+    return rates;
+  }
+
+  OptimizeResult search(std::vector<OptimizeCandidate> formats) {
+    std::vector<std::vector<RunSettings>> ways;
+    if (params_) {
+      ways = way_candidates(
+          machine_facts().usable_cores,
+          isas_here(),
+          options_.work.prompt_tokens,
+          gpu_);
+    }
+    Progress progress(
+        "Optimizing",
+        isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
+                                   : Progress::Write());
+    options_.progress = [&](double share, std::string_view best) {
+      progress.update(share, best);
+    };
+    SetupMeasurer measurer(
+        model_,
+        device_,
+        kQualityShare * options_.budget_seconds);
+    return optimize(std::move(formats), ways, measurer, options_);
+  }
+
+  OptimizeResult predicted(std::vector<OptimizeCandidate> formats) const {
+    OptimizeResult result;
+    if (formats[0].predicted_bytes > *options_.max_memory_bytes) {
+      formats[0].dropped = "predicted to take more than --max-memory";
+    }
+    mark_front(formats);
+    const auto choice = planned_choice(formats, options_.goal);
+    if (!choice) {
+      fail<UserError>(
+          "No setting fits",
+          "Even the smallest takes more than --max-memory allows",
+          "Raise --max-memory, or take a smaller model");
+    }
+    result.choice = *choice;
+    const OptimizeCandidate& best = formats[*choice];
+    result.speedup = formats[0].predicted_seconds > 0
+                         ? formats[0].predicted_seconds / best.predicted_seconds
+                         : 1;
+    result.why = fmt::format(
+        "{}: predicted to take {:.1f} s of this workload, {:.1f} times as fast "
+        "as the defaults, in {}. Its weights aren't here, so nothing was run "
+        "and its quality isn't known.",
+        best.settings.text(),
+        best.predicted_seconds,
+        result.speedup,
+        format_bytes(static_cast<double>(best.predicted_bytes)));
+    result.candidates = std::move(formats);
+    return result;
+  }
+
+  void tell(
+      const PlannedModel& model,
+      const OptimizeResult& result,
+      bool measured) const {
+    const OptimizeCandidate& best = result.candidates[result.choice];
+    std::vector<std::string> files;
+    if (!out_.empty()) {
+      write_settings(out_, best.settings, result.why);
+      files.push_back(out_);
+    }
+    if (apply_) {
+      if (!model.path) {
+        fail<UserError>(
+            "--apply needs a model that is here",
+            "The default belongs to a file or folder",
+            "Use --out, or name a model with weights");
+      }
+      const auto path = default_settings_path(*model.path);
+      std::filesystem::create_directories(path.parent_path());
+      write_settings(path, best.settings, result.why);
+      files.push_back(path.string());
+    }
+    if (!plot_.empty()) {
+      write_chart(optimize_chart(result, measured, model.name), plot_);
+    }
+    if (json_) {
+      nlohmann::ordered_json out = optimize_json(result, measured);
+      out["model"] = model.name;
+      out["settings_files"] = files;
+      write_json(out);
+      return;
+    }
+    write_output(optimize_text(result, measured));
+    for (const std::string& file : files) {
+      write_output(fmt::format("Wrote {}\n", file));
+    }
+  }
+
+  std::string model_, device_ = "auto", goal_ = "speed", max_memory_;
+  std::string out_, plot_;
+  double min_quality_ = kDefaultQuality;
+  bool quant_ = false;
+  bool params_ = false;
+  bool apply_ = false;
+  bool json_ = false;
+  bool gpu_ = false;
+  OptimizeOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_optimize() {
+  return std::make_unique<Optimize>();
+}
+
+}  // namespace roofline::cli

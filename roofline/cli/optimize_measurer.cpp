@@ -1,0 +1,129 @@
+#include "roofline/cli/optimize_measurer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "roofline/cli/options.h"
+#include "roofline/decode/chat.h"
+
+namespace roofline::cli {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A process keeps its weights: only so many stay beside each other.
+constexpr std::size_t kMostProcesses = 6;
+constexpr int kFirstTokens = 8;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The prompt, then every length of answer that a search asks for, after it.
+BenchOptions cases_of(const RunSettings& settings, const Workload& work) {
+  BenchOptions options;
+  options.prompt_tokens = {work.prompt_tokens};
+  options.decode_tokens.clear();
+  for (int tokens = kFirstTokens; tokens < work.decode_tokens; tokens *= 2) {
+    options.decode_tokens.push_back(tokens);
+  }
+  options.decode_tokens.push_back(work.decode_tokens);
+  options.depths = {0, work.prompt_tokens};
+  options.prefill_step = settings.prefill_step.value_or(options.prefill_step);
+  return options;
+}
+
+}  // namespace
+
+SetupMeasurer::SetupMeasurer(
+    std::string model,
+    std::string device,
+    double quality_seconds)
+    : model_(std::move(model)),
+      device_(std::move(device)),
+      quality_seconds_(quality_seconds),
+      start_(Clock::now()),
+      checkpoint_(Checkpoint::open(resolve_model(model_))) {}
+
+SetupProcess& SetupMeasurer::process_of(
+    const RunSettings& settings,
+    const Workload& work) {
+  auto& process = processes_[settings.text()];
+  if (!process) {
+    BenchSetup setup;
+    setup.model = model_;
+    setup.device = device_;
+    setup.take(settings);
+    process = std::make_unique<SetupProcess>(setup, cases_of(settings, work));
+    if (processes_.size() > kMostProcesses) {
+      // The defaults stay: all are compared with them.
+      const auto other = std::find_if(
+          processes_.begin(),
+          processes_.end(),
+          [&](const auto& entry) {
+            return entry.second != process &&
+                   entry.first != RunSettings().text();
+          });
+      processes_.erase(other);
+    }
+  }
+  return *process;
+}
+
+OptimizeSample SetupMeasurer::measure(
+    const RunSettings& settings,
+    const Workload& work,
+    int decode_tokens) {
+  SetupProcess& process = process_of(settings, work);
+  const auto prompt =
+      process.measure({BenchPhase::prefill, work.prompt_tokens, 0, 1});
+  const auto answer = process.measure(
+      {BenchPhase::decode, decode_tokens, work.prompt_tokens, 1});
+  OptimizeSample sample;
+  sample.prefill_seconds = prompt->seconds;
+  sample.decode_seconds = answer->seconds;
+  sample.decode_tokens = decode_tokens;
+  sample.peak_bytes = static_cast<std::uint64_t>(process.facts().peak_bytes);
+  return sample;
+}
+
+std::unique_ptr<Decoder> SetupMeasurer::load(const RunSettings& settings) {
+  DeviceFlags device;
+  device.device = device_;
+  ModelOptions options = device.resolve();
+  QuantFlags quant;
+  quant.quant = settings.quant;
+  quant.group_size = settings.group_size;
+  options.quantize = quant.resolve();
+  return Decoder::load(*checkpoint_, options);
+}
+
+std::optional<QualityReport> SetupMeasurer::quality(
+    const RunSettings& settings) {
+  if (!reference_) {
+    reference_ = load({});
+    tokens_ = encode_prompt(*checkpoint_->load_tokenizer(), quality_text());
+  }
+  QualityOptions options;
+  const auto start = Clock::now();
+  options.stop = [&] { return seconds_since(start) > quality_seconds_; };
+  QualityReport report;
+  if (settings == RunSettings()) {
+    report = measure_quality(*reference_, *reference_, tokens_, options);
+  } else {
+    const auto candidate = load(settings);
+    report = measure_quality(*reference_, *candidate, tokens_, options);
+  }
+  return report.tokens > 0 ? std::optional(report) : std::nullopt;
+}
+
+void SetupMeasurer::forget(const RunSettings& settings) {
+  processes_.erase(settings.text());
+}
+
+double SetupMeasurer::seconds() {
+  return seconds_since(start_);
+}
+
+}  // namespace roofline::cli

@@ -1,0 +1,46 @@
+// Measures candidates of a search for settings: speed and memory in a process
+// of its own for each (the benchmark's), quality in this one.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "roofline/cli/bench_setup.h"
+#include "roofline/plan/optimize.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline::cli {
+
+class SetupMeasurer : public OptimizeMeasurer {
+ public:
+  /// model: what plan_model() takes, with weights here. quality_share: of the
+  /// budget, what measuring the quality of one format may take.
+  SetupMeasurer(std::string model, std::string device, double quality_seconds);
+
+  OptimizeSample measure(
+      const RunSettings& settings,
+      const Workload& work,
+      int decode_tokens) override;
+  std::optional<QualityReport> quality(const RunSettings& settings) override;
+  void forget(const RunSettings& settings) override;
+  double seconds() override;
+
+ private:
+  SetupProcess& process_of(const RunSettings& settings, const Workload& work);
+  std::unique_ptr<Decoder> load(const RunSettings& settings);
+
+  std::string model_, device_;
+  double quality_seconds_;
+  std::chrono::steady_clock::time_point start_;
+  /// By RunSettings::text().
+  std::map<std::string, std::unique_ptr<SetupProcess>> processes_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Decoder> reference_;
+  std::vector<std::int32_t> tokens_;
+};
+
+}  // namespace roofline::cli

@@ -1,0 +1,235 @@
+// What there is to choose from: candidates, what is predicted of them, and
+// which of them no other beats.
+#include <algorithm>
+#include <cmath>
+
+#include "roofline/plan/optimize.h"
+#include "roofline/plan/statistics.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr std::int64_t kSmallCacheBytes = 256'000'000;
+
+/// Smaller is better in all three.
+struct Marks {
+  double seconds = 0;
+  double bytes = 0;
+  double kl = 0;
+};
+
+bool beats(const Marks& a, const Marks& b) {
+  const bool no_worse =
+      a.seconds <= b.seconds && a.bytes <= b.bytes && a.kl <= b.kl;
+  return no_worse &&
+         (a.seconds < b.seconds || a.bytes < b.bytes || a.kl < b.kl);
+}
+
+Marks marks_of(const OptimizeCandidate& candidate, bool measured) {
+  return {
+      measured ? candidate.seconds() : candidate.predicted_seconds,
+      static_cast<double>(candidate.bytes()),
+      candidate.quality ? candidate.quality->mean_kl : 0};
+}
+
+RunSettings quantized_settings(int bits, int group) {
+  RunSettings settings;
+  settings.quant = bits == 4 ? "int4" : "int8";
+  settings.group_size = group;
+  return settings;
+}
+
+/// Seconds of the workload at the roof (share 1) or as they are expected.
+double workload_seconds(
+    const Workload& work,
+    double prefill_speed,
+    double decode_speed) {
+  if (decode_speed <= 0) {
+    return 0;
+  }
+  const double prefill =
+      prefill_speed > 0 ? work.prompt_tokens / prefill_speed : 0;
+  return prefill + work.decode_tokens / decode_speed;
+}
+
+}  // namespace
+
+double OptimizeSample::seconds(const Workload& work) const {
+  return prefill_seconds +
+         decode_seconds * work.decode_tokens / std::max(1, decode_tokens);
+}
+
+double OptimizeCandidate::seconds() const {
+  return median_of(samples);
+}
+
+double OptimizeCandidate::prefill_speed() const {
+  return median_of(prefill_speeds);
+}
+
+double OptimizeCandidate::decode_speed() const {
+  return median_of(decode_speeds);
+}
+
+std::uint64_t OptimizeCandidate::bytes() const {
+  return peak_bytes > 0 ? peak_bytes : predicted_bytes;
+}
+
+RunSettings combined(RunSettings base, const RunSettings& way) {
+  const auto take = [](auto& to, const auto& from) {
+    if (from) {
+      to = from;
+    }
+  };
+  take(base.prefill_step, way.prefill_step);
+  take(base.threads, way.threads);
+  take(base.isa, way.isa);
+  take(base.cache_limit_bytes, way.cache_limit_bytes);
+  return base;
+}
+
+void mark_front(std::span<OptimizeCandidate> candidates) {
+  const bool any = std::any_of(
+      candidates.begin(),
+      candidates.end(),
+      [](const OptimizeCandidate& c) { return c.measured(); });
+  for (OptimizeCandidate& candidate : candidates) {
+    candidate.on_front = candidate.measured() == any;
+    for (const OptimizeCandidate& other : candidates) {
+      if (other.measured() == any &&
+          beats(marks_of(other, any), marks_of(candidate, any))) {
+        candidate.on_front = false;
+      }
+    }
+  }
+}
+
+std::optional<WeightFormat> format_of(const RunSettings& settings) {
+  if (!settings.quant || *settings.quant == "none") {
+    return std::nullopt;
+  }
+  WeightFormat format;
+  format.bits = *settings.quant == "int4" ? 4 : 8;
+  format.group_size = settings.group_size.value_or(format.group_size);
+  return format;
+}
+
+std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model) {
+  std::vector<OptimizeCandidate> candidates(1);
+  const auto add = [&](int bits, int group) {
+    // What is stored as codes stays: nothing would change.
+    if (quantized(model, {bits, group}).weight_bytes() < model.weight_bytes()) {
+      OptimizeCandidate candidate;
+      candidate.settings = quantized_settings(bits, group);
+      candidates.push_back(std::move(candidate));
+    }
+  };
+  for (const int bits : {8, 4}) {
+    for (const int group : {32, 64, 128}) {
+      add(bits, group);
+    }
+  }
+  return candidates;
+}
+
+std::vector<std::vector<RunSettings>> way_candidates(
+    int cores,
+    const std::vector<std::string>& isas,
+    int prompt_tokens,
+    bool gpu) {
+  std::vector<RunSettings> steps;
+  for (const int tokens : {64, 128, 256, 1024, 2048}) {
+    // A step that holds the whole prompt is the same as any larger one.
+    if (tokens < prompt_tokens ||
+        (tokens > 512 && tokens / 2 < prompt_tokens)) {
+      RunSettings way;
+      way.prefill_step = tokens;
+      steps.push_back(way);
+    }
+  }
+  if (gpu) {
+    RunSettings small;
+    small.cache_limit_bytes = kSmallCacheBytes;
+    return {steps, {small}};
+  }
+  std::vector<RunSettings> ways;
+  for (std::size_t isa = 0; isa < isas.size(); ++isa) {
+    for (int threads = cores; threads >= 1; threads /= 2) {
+      if (isa == 0 && threads == cores) {
+        continue;  // the default
+      }
+      RunSettings way;
+      if (isa > 0) {
+        way.isa = isas[isa];
+      }
+      if (threads < cores) {
+        way.threads = threads;
+      }
+      ways.push_back(way);
+    }
+  }
+  return {ways, steps};
+}
+
+void predict_candidates(
+    const PlannedModel& model,
+    std::span<OptimizeCandidate> candidates,
+    const MachineRates& rates,
+    const OptimizeOptions& options,
+    bool gpu) {
+  const Workload& work = options.work;
+  std::vector<double> best_case;
+  for (OptimizeCandidate& candidate : candidates) {
+    InferenceQuestion question;
+    question.context_tokens = work.prompt_tokens + work.decode_tokens;
+    question.gpu = gpu;
+    question.quantize = format_of(candidate.settings);
+    candidate.predicted_bytes = predict_inference(model, question).total();
+    const SpeedPrediction speed =
+        predict_speed(model, question, work.prompt_tokens, rates);
+    candidate.predicted_seconds =
+        workload_seconds(work, speed.prefill, speed.decode);
+    best_case.push_back(
+        workload_seconds(work, speed.prefill_roof, speed.decode_roof));
+  }
+  const auto& first = candidates.front();
+  for (std::size_t i = 1; i < candidates.size(); ++i) {
+    OptimizeCandidate& candidate = candidates[i];
+    if (options.max_memory_bytes &&
+        candidate.predicted_bytes > *options.max_memory_bytes) {
+      candidate.dropped = "predicted to take more than --max-memory";
+    } else if (
+        options.goal == OptimizeGoal::speed && first.predicted_seconds > 0 &&
+        best_case[i] > first.predicted_seconds) {
+      candidate.dropped = "predicted to be slower than the defaults";
+    }
+  }
+}
+
+std::optional<std::size_t> planned_choice(
+    std::span<const OptimizeCandidate> candidates,
+    OptimizeGoal goal) {
+  std::optional<std::size_t> best;
+  const auto mark = [&](const OptimizeCandidate& candidate) {
+    switch (goal) {
+      case OptimizeGoal::memory:
+        return static_cast<double>(candidate.predicted_bytes);
+      case OptimizeGoal::speed:
+        return candidate.predicted_seconds;
+      case OptimizeGoal::quality:
+        break;
+    }
+    const auto format = format_of(candidate.settings);
+    return format ? -format->bits_per_weight() : -16.0;
+  };
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].dropped.empty() &&
+        (!best || mark(candidates[i]) < mark(candidates[*best]))) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+}  // namespace roofline

@@ -1,0 +1,68 @@
+"""roofline optimize: a search on a small model, and its settings file."""
+
+import json
+import unittest
+
+from program import TinyModel
+
+
+class Optimize(TinyModel):
+    def optimize(self, *arguments):
+        return json.loads(
+            self.succeed("optimize", self.model, "--budget", "3", "-p", "16", "-n", "8",
+                         "--min-quality", "0.01", "--json", *arguments))
+
+    def test_it_measures_and_writes_settings_that_generate_takes(self):
+        file = self.folder / "best.toml"
+        out = self.optimize("--out", file, "--plot", self.folder / "p.svg")
+        self.assertTrue(out["measured"])
+        chosen = [c for c in out["candidates"] if c["chosen"]]
+        self.assertEqual(len(chosen), 1)
+        self.assertEqual(chosen[0]["settings"], out["choice"])
+        self.assertGreater(out["candidates"][0]["decode_tokens_per_second"], 0)
+        self.assertGreaterEqual(out["speedup"], 1)
+        self.assertTrue(file.read_text().startswith("# "))
+        self.assertIn("<svg", (self.folder / "p.svg").read_text())
+        self.succeed("generate", self.model, "hello", "--settings", file, "-n", "2")
+
+    def test_quality_is_measured_where_weights_are_floats(self):
+        out = self.optimize("--optimize-quant", "--goal", "memory")
+        judged = [c for c in out["candidates"] if c["quality"]]
+        self.assertGreater(len(judged), 1)
+        self.assertEqual(judged[0]["quality"]["score"], 1)
+
+    def test_applied_settings_are_the_models_default_until_left_out(self):
+        out = self.optimize("--optimize-params", "--apply")
+        file = out["settings_files"][0]
+        with open(file, "w") as settings:
+            settings.write("quant = \"int4\"\nmax_tokens = 3\n")
+        run = self.run_program("generate", self.model, "hello", "--ignore-eos")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("settings: int4", run.stderr.decode())
+        out = json.loads(self.succeed("generate", self.model, "hello", "--json",
+                                      "--ignore-eos"))
+        self.assertEqual(len(out["tokens"]), 3)
+        out = json.loads(self.succeed("generate", self.model, "hello", "--json",
+                                      "--ignore-eos", "--no-settings", "-n", "5"))
+        self.assertEqual(len(out["tokens"]), 5)
+
+    def test_a_model_without_weights_is_only_predicted(self):
+        out = json.loads(self.succeed(
+            "metal_optimizer", "--model", "llama-2-7b", "--optimize-quant",
+            "--optimize-params", "--json"))
+        self.assertFalse(out["measured"])
+        self.assertGreater(len(out["candidates"]), 3)
+
+    def test_mistakes_end_in_a_sentence(self):
+        self.refuse("optimize", "--goal", "sped", saying="speed")
+        self.refuse("optimize", "--min-quality", "2", saying="--min-quality")
+        self.refuse("optimize", "--budget", "0", saying="--budget")
+        self.refuse("optimize", "--model", "llama-2-7b", "--max-memory", "1GB",
+                    saying="--max-memory")
+        bad = self.folder / "bad.toml"
+        bad.write_text("thread = 2\n")
+        self.refuse("generate", self.model, "hello", "--settings", bad, saying="threads")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,235 @@
+#include "roofline/plan/optimize.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+namespace {
+
+/// A machine whose speeds are written down: seconds of the workload by
+/// settings, the clock moving by what is run.
+class WrittenMachine : public OptimizeMeasurer {
+ public:
+  struct Row {
+    double seconds = 1;
+    std::uint64_t bytes = 100;
+    double kl = 0;
+  };
+
+  OptimizeSample measure(
+      const RunSettings& settings,
+      const Workload& work,
+      int decode_tokens) override {
+    const Row row = at(settings);
+    if (row.seconds <= 0) {
+      fail<UserError>("can't be run", "", "");
+    }
+    // A little noise that favours nobody.
+    noise_ = -noise_;
+    OptimizeSample sample;
+    sample.prefill_seconds = row.seconds / 2 * (1 + noise_);
+    sample.decode_seconds =
+        row.seconds / 2 * decode_tokens / work.decode_tokens;
+    sample.decode_tokens = decode_tokens;
+    sample.peak_bytes = row.bytes;
+    now_ += sample.prefill_seconds + sample.decode_seconds;
+    ++runs[settings.text()];
+    return sample;
+  }
+
+  std::optional<QualityReport> quality(const RunSettings& settings) override {
+    ++judged[settings.text()];
+    now_ += 0.1;
+    QualityReport report;
+    report.mean_kl = at(settings).kl;
+    report.tokens = 1;
+    return report;
+  }
+
+  double seconds() override { return now_; }
+
+  std::map<std::string, Row> rows;
+  std::map<std::string, int> runs, judged;
+
+ private:
+  Row at(const RunSettings& settings) const {
+    const auto found = rows.find(settings.text());
+    return found == rows.end() ? Row() : found->second;
+  }
+
+  double now_ = 0;
+  double noise_ = 0.001;
+};
+
+OptimizeCandidate stored_as(const char* quant) {
+  OptimizeCandidate candidate;
+  candidate.settings.quant = quant;
+  return candidate;
+}
+
+RunSettings with_threads(int threads) {
+  RunSettings way;
+  way.threads = threads;
+  return way;
+}
+
+OptimizeOptions plenty() {
+  OptimizeOptions options;
+  options.budget_seconds = 1000;
+  return options;
+}
+
+std::string choice_of(const OptimizeResult& result) {
+  return result.candidates[result.choice].settings.text();
+}
+
+TEST(Optimize, FindsTheFastestSettingOfAGrid) {
+  WrittenMachine machine;
+  machine.rows = {
+      {"defaults", {1.0}},
+      {"int8", {0.8, 60, 0.001}},
+      {"int4", {0.5, 40, 0.02}},
+      {"int4, 1 thread", {0.4, 40}},
+      {"int4, 3 threads", {0.9, 40}}};
+  const auto result = optimize(
+      {OptimizeCandidate(), stored_as("int8"), stored_as("int4")},
+      {{with_threads(1), with_threads(3)}},
+      machine,
+      plenty());
+  EXPECT_EQ(choice_of(result), "int4, 1 thread");
+  EXPECT_NEAR(result.speedup, 2.5, 0.05);
+  EXPECT_LE(result.speedup_low, result.speedup);
+}
+
+TEST(Optimize, KeepsTheDefaultsWhenNothingIsFaster) {
+  WrittenMachine machine;
+  machine.rows = {{"1 thread", {1.5}}, {"3 threads", {1.0001}}};
+  const auto result = optimize(
+      {OptimizeCandidate()},
+      {{with_threads(1), with_threads(3)}},
+      machine,
+      plenty());
+  EXPECT_EQ(result.choice, 0u);
+  EXPECT_EQ(result.speedup, 1.0);
+  EXPECT_NE(result.why.find("The defaults stay"), std::string::npos);
+}
+
+TEST(Optimize, TakesNothingThatLosesTooMuch) {
+  WrittenMachine machine;
+  machine.rows = {{"int8", {0.9, 60, 0.2}}, {"int4", {0.1, 40, 0.5}}};
+  const auto result = optimize(
+      {OptimizeCandidate(), stored_as("int8"), stored_as("int4")},
+      {},
+      machine,
+      plenty());
+  EXPECT_EQ(result.choice, 0u);
+  // Fewer bits lose more: that needs no measuring.
+  EXPECT_EQ(machine.judged["int8"], 1);
+  EXPECT_EQ(machine.judged["int4"], 0);
+  EXPECT_EQ(machine.runs["int8"], 0);
+  EXPECT_FALSE(result.candidates[2].dropped.empty());
+}
+
+TEST(Optimize, ForMemoryTakesTheSmallestThatIsNotSlower) {
+  WrittenMachine machine;
+  machine.rows = {{"int8", {0.5, 60, 0.001}}, {"int4", {0.9, 40, 0.02}}};
+  auto options = plenty();
+  options.goal = OptimizeGoal::memory;
+  const auto result = optimize(
+      {OptimizeCandidate(), stored_as("int8"), stored_as("int4")},
+      {},
+      machine,
+      options);
+  EXPECT_EQ(choice_of(result), "int4");
+}
+
+TEST(Optimize, LeavesDefaultsThatTakeTooMuchMemory) {
+  WrittenMachine machine;
+  machine.rows = {{"int8", {1.2, 60, 0.001}}};
+  auto options = plenty();
+  options.max_memory_bytes = 80;
+  const auto result =
+      optimize({OptimizeCandidate(), stored_as("int8")}, {}, machine, options);
+  EXPECT_EQ(choice_of(result), "int8");
+}
+
+TEST(Optimize, WhatCannotBeRunDropsOut) {
+  WrittenMachine machine;
+  machine.rows = {{"1 thread", {0}}};
+  const auto result =
+      optimize({OptimizeCandidate()}, {{with_threads(1)}}, machine, plenty());
+  EXPECT_EQ(result.choice, 0u);
+  EXPECT_EQ(result.candidates[1].dropped.substr(0, 12), "can't be run");
+}
+
+TEST(Optimize, StaysWithinItsBudget) {
+  WrittenMachine machine;
+  machine.rows = {{"1 thread", {0.5}}};
+  auto options = plenty();
+  options.budget_seconds = 4;
+  const auto result = optimize(
+      {OptimizeCandidate(), stored_as("int8"), stored_as("int4")},
+      {{with_threads(1), with_threads(3)}},
+      machine,
+      options);
+  // One sample may run over.
+  EXPECT_LE(result.used_seconds, 6.0);
+}
+
+TEST(MarkFront, KeepsWhatNothingBeatsInTimeMemoryAndQuality) {
+  std::vector<OptimizeCandidate> candidates(3);
+  const double seconds[] = {1, 2, 2};
+  const std::uint64_t bytes[] = {100, 50, 100};
+  for (int i = 0; i < 3; ++i) {
+    candidates[i].samples = {seconds[i]};
+    candidates[i].peak_bytes = bytes[i];
+  }
+  mark_front(candidates);
+  EXPECT_TRUE(candidates[0].on_front);
+  EXPECT_TRUE(candidates[1].on_front);
+  EXPECT_FALSE(candidates[2].on_front);
+}
+
+TEST(FormatCandidates, AreEightAndFourBitsOfWhatIsStoredAsFloats) {
+  const auto candidates = format_candidates(plan_model("llama-2-7b"));
+  ASSERT_EQ(candidates.size(), 7u);
+  EXPECT_EQ(candidates[0].settings, RunSettings());
+  EXPECT_EQ(candidates[1].settings.text(), "int8 (group 32)");
+  EXPECT_EQ(candidates[6].settings.text(), "int4 (group 128)");
+}
+
+TEST(WayCandidates, NeverRepeatTheDefault) {
+  for (const bool gpu : {false, true}) {
+    const auto kinds = way_candidates(4, {"avx512", "avx2"}, 1000, gpu);
+    for (const auto& kind : kinds) {
+      for (const RunSettings& way : kind) {
+        EXPECT_NE(way, RunSettings());
+      }
+    }
+  }
+  // 4, 2, 1 threads of two instruction sets but the first of the first.
+  EXPECT_EQ(way_candidates(4, {"avx512", "avx2"}, 1000, false)[0].size(), 5u);
+}
+
+TEST(PredictCandidates, DropsWhatCannotFitOrWin) {
+  const auto model = plan_model("llama-2-7b");
+  auto candidates = format_candidates(model);
+  MachineRates rates;
+  rates.bytes_per_second = 100e9;
+  rates.operations_per_second = 10e12;
+  auto options = plenty();
+  options.max_memory_bytes = 6'000'000'000;
+  predict_candidates(model, candidates, rates, options, false);
+  EXPECT_FALSE(candidates[1].dropped.empty());
+  EXPECT_TRUE(candidates[5].dropped.empty());
+  EXPECT_GT(candidates[0].predicted_seconds, candidates[5].predicted_seconds);
+  const auto choice = planned_choice(candidates, OptimizeGoal::memory);
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(candidates[*choice].settings.quant, "int4");
+}
+
+}  // namespace
+}  // namespace roofline
