@@ -1,0 +1,88 @@
+#include "roofline/plan/history.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+namespace roofline {
+namespace {
+
+namespace fs = std::filesystem;
+
+class History : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) /
+              ("roofline_history_" + std::string(test->name()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    setenv("ROOFLINE_CACHE", folder_.c_str(), 1);
+    unsetenv("ROOFLINE_HISTORY");
+  }
+  void TearDown() override {
+    unsetenv("ROOFLINE_CACHE");
+    unsetenv("ROOFLINE_HISTORY");
+    fs::remove_all(folder_);
+  }
+  static RunRecord record(std::int64_t peak) {
+    RunRecord run;
+    run.model = "a 'model'";
+    run.threads = 3;
+    run.measured_peak_bytes = peak;
+    run.measured_prefill = 2.5;
+    return run;
+  }
+  fs::path folder_;
+};
+
+TEST_F(History, GivesBackWhatWasKeptNewestFirst) {
+  EXPECT_TRUE(keep_run(record(1)));
+  EXPECT_TRUE(keep_run(record(2)));
+  const auto runs = kept_runs(10);
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(runs[0].measured_peak_bytes, 2);
+  EXPECT_EQ(runs[1].measured_peak_bytes, 1);
+  EXPECT_EQ(runs[0].model, "a 'model'");
+  EXPECT_EQ(runs[0].threads, 3);
+  EXPECT_EQ(runs[0].measured_prefill, 2.5);
+  EXPECT_EQ(kept_runs(1).size(), 1U);
+}
+
+TEST_F(History, SetsABrokenFileAside) {
+  std::ofstream(history_path()) << std::string(5000, 'x');
+  EXPECT_TRUE(kept_runs(1).empty());
+  EXPECT_TRUE(keep_run(record(1)));
+  EXPECT_EQ(kept_runs(10).size(), 1U);
+  EXPECT_TRUE(fs::exists(folder_ / "history.db.broken"));
+}
+
+TEST_F(History, KeepsNothingWhenOffOrWhenItCannot) {
+  setenv("ROOFLINE_HISTORY", "off", 1);
+  EXPECT_FALSE(keep_run(record(1)));
+  EXPECT_FALSE(fs::exists(history_path()));
+  unsetenv("ROOFLINE_HISTORY");
+  fs::create_directories(history_path());
+  EXPECT_FALSE(keep_run(record(1)));
+  EXPECT_TRUE(kept_runs(1).empty());
+}
+
+TEST_F(History, TakesRowsFromManyAtOnce) {
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 4; ++i) {
+    writers.emplace_back([] {
+      for (int k = 0; k < 5; ++k) {
+        keep_run(record(k));
+      }
+    });
+  }
+  for (std::thread& writer : writers) {
+    writer.join();
+  }
+  EXPECT_EQ(kept_runs(100).size(), 20U);
+}
+
+}  // namespace
+}  // namespace roofline
