@@ -24,6 +24,7 @@ class LoadedModel {
   /// the loaders throw.
   LoadedModel(const std::string& model, const ModelOptions& options);
 
+  const ModelOptions& options() const { return options_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Decoder& decoder() const { return *decoder_; }
@@ -38,6 +39,7 @@ class LoadedModel {
       const nlohmann::ordered_json& messages) const;
 
  private:
+  ModelOptions options_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Decoder> decoder_;

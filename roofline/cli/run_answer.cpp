@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/cli/keep_answer.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
 
@@ -44,6 +45,7 @@ AnswerRun run_answer(
     std::rethrow_exception(failure);
   }
   answer.signal = interrupt.signal();
+  keep_answer(loaded, answer.result.stats, options);
   return answer;
 }
 

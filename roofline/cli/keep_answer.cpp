@@ -1,0 +1,114 @@
+#include "roofline/cli/keep_answer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include <mlx/device.h>
+
+#include "roofline/base/cpu_features.h"
+#include "roofline/base/paths.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/plan/history.h"
+#include "roofline/plan/machine.h"
+#include "roofline/plan/roof.h"
+#include "roofline/plan/speed.h"
+
+namespace roofline::cli {
+
+namespace {
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+InferenceQuestion question_of(
+    const LoadedModel& loaded,
+    const GenerateStats& stats,
+    const GenerateOptions& options,
+    bool gpu) {
+  InferenceQuestion question;
+  question.context_tokens =
+      std::max(1, stats.prompt_tokens + stats.generated_tokens);
+  if (options.max_kv_tokens) {
+    question.context_tokens =
+        std::min<std::int64_t>(question.context_tokens, *options.max_kv_tokens);
+  }
+  question.prefill_step =
+      std::clamp(stats.prompt_tokens, 1, options.prefill_chunk);
+  question.gpu = gpu;
+  question.threads = ThreadPool::global().threads();
+  if (const auto& choice = loaded.options().quantize) {
+    question.quantize = WeightFormat{choice->bits, choice->group_size};
+  }
+  return question;
+}
+
+void predict(
+    RunRecord& run,
+    const LoadedModel& loaded,
+    const InferenceQuestion& question) {
+  const PlannedModel model = plan_model(loaded.checkpoint().path().string());
+  const MemoryPrediction memory = predict_inference(model, question);
+  run.predicted_peak_bytes = static_cast<std::int64_t>(memory.total());
+  run.assumed_runtime_bytes = static_cast<std::int64_t>(memory.of("runtime"));
+  // A GPU's is kept under its own name, and isn't measured for this.
+  const auto profile = question.gpu ? std::optional<MachineProfile>()
+                                    : load_machine_profile(run.threads);
+  if (profile) {
+    MachineRates rates;
+    rates.bytes_per_second = profile->read_bandwidth;
+    const SpeedPrediction speed =
+        predict_speed(model, question, run.prompt_tokens, rates);
+    run.decode_roof = speed.decode_roof;
+    run.predicted_decode = speed.decode;
+  }
+}
+
+void keep(
+    const LoadedModel& loaded,
+    const GenerateStats& stats,
+    const GenerateOptions& options) {
+  const bool gpu = mlx::core::default_device() == mlx::core::Device::gpu;
+  RunRecord run;
+  run.measured_peak_bytes = static_cast<std::int64_t>(peak_memory_bytes());
+  run.unix_seconds = std::time(nullptr);
+  run.version = ROOFLINE_VERSION;
+  run.host = host_name();
+  run.processor = cpu_name();
+  run.device = loaded.decoder().device_name();
+  run.isa = isa_name(active_isa());
+  run.threads = ThreadPool::global().threads();
+  run.model = loaded.checkpoint().path().filename().string();
+  run.model_key = loaded.checkpoint().fingerprint();
+  run.prompt_tokens = stats.prompt_tokens;
+  run.cached_tokens = stats.cached_tokens;
+  run.generated_tokens = stats.generated_tokens;
+  run.measured_decode = stats.decode_tokens_per_second();
+  run.measured_prefill = stats.prefill_tokens_per_second();
+  const InferenceQuestion question = question_of(loaded, stats, options, gpu);
+  run.quant = question.quantize ? question.quantize->text() : "as stored";
+  predict(run, loaded, question);
+  keep_run(run);
+}
+
+}  // namespace
+
+void keep_answer(
+    const LoadedModel& loaded,
+    const GenerateStats& stats,
+    const GenerateOptions& options) noexcept {
+  try {
+    const bool ordinary = stats.prefill_seconds > 0 && !loaded.options().exact;
+    if (ordinary && environment("ROOFLINE_HISTORY") != "off") {
+      keep(loaded, stats, options);
+    }
+  } catch (...) {
+    // A pair less; the answer stands.
+  }
+}
+
+}  // namespace roofline::cli

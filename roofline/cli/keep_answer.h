@@ -1,0 +1,15 @@
+// Keeps a run's pair, predicted and measured, in the history of this machine.
+#pragma once
+
+#include "roofline/cli/loaded_model.h"
+
+namespace roofline::cli {
+
+/// Call it when the answer is complete. Never throws; a run that wasn't
+/// ordinary (cut short in its prompt, or with --exact) isn't kept.
+void keep_answer(
+    const LoadedModel& loaded,
+    const GenerateStats& stats,
+    const GenerateOptions& options) noexcept;
+
+}  // namespace roofline::cli
