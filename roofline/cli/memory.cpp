@@ -14,6 +14,7 @@
 #include "roofline/cli/memory_answers.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/run_history.h"
 #include "roofline/plan/chips.h"
 #include "roofline/plan/fit.h"
 #include "roofline/plan/machine_facts.h"
@@ -101,6 +102,10 @@ class Memory : public Command {
       tell_claims(json_);
       return kSuccess;
     }
+    if (history_) {
+      tell_history(json_);
+      return kSuccess;
+    }
     const InferenceQuestion wish = question();
     const MemoryBudget room = budget();
     if (ram_ && model_.empty() && !fit_) {
@@ -147,6 +152,7 @@ class Memory : public Command {
   MeasureOptions measuring_;
   bool fit_ = false;
   bool table_ = false;
+  bool history_ = false;
   bool json_ = false;
 };
 
@@ -258,6 +264,11 @@ void Memory::declare_questions(CLI::App& app) {
       ->check(CLI::PositiveNumber)
       ->group(group);
   app.add_flag("--table", table_, "Check the guide's tables, row by row.")
+      ->group(group);
+  app.add_flag(
+         "--history",
+         history_,
+         "Recent runs here: what was predicted beside what they took.")
       ->group(group);
   app.add_option(
          "--plot",

@@ -1,5 +1,6 @@
 """Every run keeps its pair in the cache folder's history.db."""
 
+import json
 import sqlite3
 import unittest
 
@@ -35,6 +36,13 @@ class History(TinyModel):
         (self.cache / "history.db").mkdir(parents=True)
         result = self.run_program("generate", self.model, "Hello", "-n", "1", "--quiet")
         self.assertEqual((result.returncode, result.stderr), (0, b""))
+
+    def test_history_shows_recent_runs_and_says_kindly_that_there_are_none(self):
+        self.assertIn("No runs", self.succeed("memory", "--history"))
+        self.generate("-n", "2")
+        self.assertIn("tiny", self.succeed("memory", "--history"))
+        out = json.loads(self.succeed("memory", "--history", "--json"))
+        self.assertEqual(len(out["runs"]), 1)
 
 
 if __name__ == "__main__":

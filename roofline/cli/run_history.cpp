@@ -1,0 +1,95 @@
+#include "roofline/cli/run_history.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "roofline/cli/output.h"
+#include "roofline/plan/history.h"
+#include "roofline/plan/statistics.h"
+#include "roofline/report/table.h"
+
+namespace roofline::cli {
+
+namespace {
+
+constexpr int kMostRuns = 20;
+
+double error_bytes(const RunRecord& run) {
+  return static_cast<double>(run.predicted_peak_bytes) -
+         static_cast<double>(run.measured_peak_bytes);
+}
+
+double error_share(const RunRecord& run) {
+  const auto measured = static_cast<double>(run.measured_peak_bytes);
+  return measured > 0 ? error_bytes(run) / measured : 0;
+}
+
+std::string speed(double tokens_per_second) {
+  return tokens_per_second > 0 ? fmt::format("{:.1f}", tokens_per_second) : "–";
+}
+
+nlohmann::ordered_json run_json(const RunRecord& run) {
+  return {
+      {"unix_seconds", run.unix_seconds},
+      {"model", run.model},
+      {"weights", run.quant},
+      {"device", run.device},
+      {"prompt_tokens", run.prompt_tokens},
+      {"generated_tokens", run.generated_tokens},
+      {"predicted_peak_bytes", run.predicted_peak_bytes},
+      {"measured_peak_bytes", run.measured_peak_bytes},
+      {"error", error_share(run)},
+      {"predicted_decode_tokens_per_second", run.predicted_decode},
+      {"measured_decode_tokens_per_second", run.measured_decode}};
+}
+
+}  // namespace
+
+void tell_history(bool json) {
+  auto rows = nlohmann::ordered_json::array();
+  std::vector<double> errors;
+  Table table{
+      {{"Model"},
+       {"Weights"},
+       {"Tokens", Align::right},
+       {"Predicted", Align::right},
+       {"Measured", Align::right},
+       {"Error", Align::right},
+       {"tok/s predicted", Align::right},
+       {"measured", Align::right}},
+      {}};
+  for (const RunRecord& run : kept_runs(kMostRuns)) {
+    rows.push_back(run_json(run));
+    errors.push_back(std::abs(error_share(run)));
+    table.rows.push_back(
+        {run.model,
+         run.quant,
+         fmt::format("{}", run.prompt_tokens + run.generated_tokens),
+         format_bytes(static_cast<double>(run.predicted_peak_bytes)),
+         format_bytes(static_cast<double>(run.measured_peak_bytes)),
+         fmt::format(
+             "{:+.0f} MB ({:+.1f} %)",
+             error_bytes(run) / 1e6,
+             error_share(run) * 100),
+         speed(run.predicted_decode),
+         speed(run.measured_decode)});
+  }
+  const double median = median_of(errors);
+  if (json) {
+    write_json({{"runs", rows}, {"median_error", median}});
+    return;
+  }
+  write_output(
+      errors.empty()
+          ? "No runs are kept yet: `roofline generate` and `roofline chat` "
+            "keep theirs.\n"
+          : fmt::format(
+                "{}\n{} runs, newest first; median error of the peak {:.1f} "
+                "%.\n",
+                table_text(table),
+                errors.size(),
+                median * 100));
+}
+
+}  // namespace roofline::cli
