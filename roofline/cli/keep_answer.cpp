@@ -11,6 +11,7 @@
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/run_history.h"
 #include "roofline/plan/history.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/roof.h"
@@ -19,11 +20,6 @@
 namespace roofline::cli {
 
 namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
 
 InferenceQuestion question_of(
     const LoadedModel& loaded,

@@ -366,10 +366,18 @@ int Memory::tell_inference(
       question.context_tokens,
       question.batch,
       question.kv_bits);
+  MemoryConstants constants = default_memory_constants();
+  std::string calibrated;
+  // A named machine isn't this one.
+  if (const auto own =
+          ram_ || question.gpu ? std::nullopt : calibration_here()) {
+    constants = own->constants;
+    calibrated = fmt::format(", calibrated from {} runs here", own->runs);
+  }
   tell_prediction(
       model,
-      settings,
-      predict_inference(model, question),
+      settings + calibrated,
+      predict_inference(model, question, constants),
       room,
       question.context_tokens,
       json_);

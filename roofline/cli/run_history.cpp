@@ -1,5 +1,8 @@
 #include "roofline/cli/run_history.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -46,6 +49,16 @@ nlohmann::ordered_json run_json(const RunRecord& run) {
 
 }  // namespace
 
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+std::optional<Calibration> calibration_here() {
+  constexpr int kLatest = 200;
+  return calibrate(kept_runs(kLatest), host_name(), ROOFLINE_VERSION);
+}
+
 void tell_history(bool json) {
   auto rows = nlohmann::ordered_json::array();
   std::vector<double> errors;
@@ -76,8 +89,16 @@ void tell_history(bool json) {
          speed(run.measured_decode)});
   }
   const double median = median_of(errors);
+  const auto calibration = calibration_here();
   if (json) {
-    write_json({{"runs", rows}, {"median_error", median}});
+    nlohmann::ordered_json out = {{"runs", rows}, {"median_error", median}};
+    out["calibration"] = nullptr;
+    if (calibration) {
+      out["calibration"] = {
+          {"runs", calibration->runs},
+          {"runtime_bytes", calibration->constants.runtime_bytes}};
+    }
+    write_json(out);
     return;
   }
   write_output(
@@ -90,6 +111,13 @@ void tell_history(bool json) {
                 table_text(table),
                 errors.size(),
                 median * 100));
+  if (calibration) {
+    write_output(fmt::format(
+        "From {} of them `roofline memory` takes {} for the program itself.\n",
+        calibration->runs,
+        format_bytes(
+            static_cast<double>(calibration->constants.runtime_bytes))));
+  }
 }
 
 }  // namespace roofline::cli

@@ -1,11 +1,14 @@
 #include "roofline/plan/history.h"
 
+#include <algorithm>
+
 #include <memory>
 #include <system_error>
 
 #include <sqlite3.h>
 
 #include "roofline/base/paths.h"
+#include "roofline/plan/statistics.h"
 
 namespace roofline {
 
@@ -213,6 +216,37 @@ std::vector<RunRecord> kept_runs(int limit) {
     for_each_column(runs.emplace_back(), Reader{statement.get()});
   }
   return runs;
+}
+
+std::optional<Calibration> calibrate(
+    std::span<const RunRecord> runs,
+    const std::string& host,
+    const std::string& version) {
+  constexpr std::size_t kFewest = 5;
+  constexpr double kMostRuntime = 512e6;
+  std::vector<double> errors;
+  for (const RunRecord& run : runs) {
+    const bool counts = run.host == host && run.version == version &&
+                        run.device.rfind("CPU", 0) == 0 &&
+                        run.predicted_peak_bytes > 0 &&
+                        run.measured_peak_bytes > 0;
+    if (counts) {
+      errors.push_back(
+          static_cast<double>(run.measured_peak_bytes) -
+          static_cast<double>(run.predicted_peak_bytes));
+    }
+  }
+  if (errors.size() < kFewest) {
+    return std::nullopt;
+  }
+  Calibration out;
+  out.runs = static_cast<int>(errors.size());
+  out.constants = default_memory_constants();
+  const double runtime =
+      static_cast<double>(out.constants.runtime_bytes) + median_of(errors);
+  out.constants.runtime_bytes =
+      static_cast<std::uint64_t>(std::clamp(runtime, 0.0, kMostRuntime));
+  return out;
 }
 
 }  // namespace roofline

@@ -6,8 +6,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "roofline/plan/memory.h"
 
 namespace roofline {
 
@@ -46,5 +50,20 @@ bool keep_run(const RunRecord& record) noexcept;
 
 /// Newest first, at most `limit`; empty without a readable database.
 std::vector<RunRecord> kept_runs(int limit);
+
+/// What kept runs say of the program's own memory on a machine.
+struct Calibration {
+  int runs = 0;
+  MemoryConstants constants;
+};
+
+/// The default constants, moved by the median of measured less predicted
+/// peaks. Counts runs of this host and version on the CPU; absent with fewer
+/// than five of them. The program never takes less than nothing nor more than
+/// 512 MB.
+std::optional<Calibration> calibrate(
+    std::span<const RunRecord> runs,
+    const std::string& host,
+    const std::string& version);
 
 }  // namespace roofline

@@ -84,5 +84,42 @@ TEST_F(History, TakesRowsFromManyAtOnce) {
   EXPECT_EQ(kept_runs(100).size(), 20U);
 }
 
+RunRecord pair(std::int64_t predicted, std::int64_t measured) {
+  RunRecord run;
+  run.host = std::string("here");
+  run.version = std::string("1.0");
+  run.device = "CPU, avx2, 2 threads";
+  run.predicted_peak_bytes = predicted;
+  run.measured_peak_bytes = measured;
+  return run;
+}
+
+TEST(Calibrate, MovesTheProgramsMemoryByTheMedianError) {
+  const std::int64_t mega = 1'000'000;
+  std::vector<RunRecord> runs;
+  for (const std::int64_t error : {5, 7, 9, 200, 6}) {
+    runs.push_back(pair(100 * mega, (100 + error) * mega));
+  }
+  const auto found = calibrate(runs, "here", "1.0");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->runs, 5);
+  EXPECT_EQ(
+      found->constants.runtime_bytes,
+      default_memory_constants().runtime_bytes + 7 * mega);
+  EXPECT_FALSE(calibrate(runs, "elsewhere", "1.0"));
+  EXPECT_FALSE(calibrate(runs, "here", "2.0"));
+  runs[0].device = "a GPU";
+  EXPECT_FALSE(calibrate(runs, "here", "1.0"));
+}
+
+TEST(Calibrate, StaysWithinBounds) {
+  const std::vector<RunRecord> less(5, pair(4'000'000'000, 1'000'000));
+  const std::vector<RunRecord> more(5, pair(1'000'000, 4'000'000'000));
+  EXPECT_EQ(calibrate(less, "here", "1.0")->constants.runtime_bytes, 0u);
+  EXPECT_EQ(
+      calibrate(more, "here", "1.0")->constants.runtime_bytes,
+      512'000'000u);
+}
+
 }  // namespace
 }  // namespace roofline
