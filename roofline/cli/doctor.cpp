@@ -88,9 +88,15 @@ DoctorInputs gather() {
   in.cpu_share = measure_cpu_share();
   in.facts = machine_facts();
   ask_mlx(in);
-  in.nvidia_driver = !output_of("nvidia-smi -L 2>/dev/null").empty();
+  // A driver in trouble can hang for minutes.
+  in.nvidia_driver = !output_of("timeout 5 nvidia-smi -L 2>/dev/null").empty();
   in.isa_best = isa_name(best_isa());
-  in.isa_active = isa_name(active_isa());
+  try {
+    in.isa_active = isa_name(active_isa());
+  } catch (const UserError& error) {
+    in.isa_error = error.what();
+    unsetenv("ROOFLINE_ISA");  // the other checks run with the best
+  }
   in.cache = cache_dir();
   in.models = models_dir();
   in.cache_writable = can_write(in.cache);

@@ -17,8 +17,7 @@ const Clock::time_point process_start = Clock::now();
 }  // namespace
 
 LoadedModel::LoadedModel(const std::string& model, const ModelOptions& options)
-    : options_(options),
-      checkpoint_(Checkpoint::open(resolve_model(model))) {
+    : options_(options), checkpoint_(Checkpoint::open(resolve_model(model))) {
   // A vocabulary takes longer to read than packed weights take to map.
   std::future<std::unique_ptr<Tokenizer>> tokenizer = std::async(
       std::launch::async,

@@ -104,6 +104,13 @@ Check check_python(const DoctorInputs& in) {
 }
 
 Check check_isa(const DoctorInputs& in) {
+  if (!in.isa_error.empty()) {
+    return {
+        "instructions",
+        CheckState::problem,
+        in.isa_error,
+        fmt::format("Unset ROOFLINE_ISA; the best here is {}", in.isa_best)};
+  }
   if (in.isa_active != in.isa_best) {
     return warning(
         "instructions",

@@ -29,7 +29,8 @@ struct DoctorInputs {
   std::string backend;  ///< "cpu", "cuda", "metal"
   bool nvidia_driver = false;
   std::string isa_best, isa_active;
-  double cpu_share = 1;  ///< of one core, that a busy thread got
+  std::string isa_error;  ///< what is wrong with ROOFLINE_ISA; empty: nothing
+  double cpu_share = 1;   ///< of one core, that a busy thread got
   std::filesystem::path cache, models;
   bool cache_writable = true;
   std::optional<std::uint64_t> cache_free_bytes, models_free_bytes;

@@ -1,0 +1,83 @@
+"""roofline bench: cases, reports, other engines, and comparing two runs."""
+
+import json
+import unittest
+
+from program import TinyModel
+
+QUICK = ["-p", "16", "-n", "4", "--rounds", "2"]
+
+
+class Bench(TinyModel):
+    def bench(self, *arguments):
+        return json.loads(
+            self.succeed("bench", "--model", self.model, *QUICK, "--json", *arguments))
+
+    def test_every_case_of_every_configuration_has_its_figure(self):
+        out = self.bench("-d", "0,32", "-b", "1,2", "--quant", "none,int8")
+        self.assertEqual(len(out["setups"]), 2)
+        self.assertEqual(len(out["figures"]), 2 * 2 * 2 * 2)
+        for figure in out["figures"]:
+            self.assertEqual(len(figure["samples"]), 2)
+            self.assertGreater(figure["tokens_per_second"], 0)
+            self.assertGreater(figure["roof_tokens_per_second"], 0)
+            self.assertGreaterEqual(figure["spread"], 0)
+        self.assertGreater(out["decode_tokens_per_second"], 0)
+
+    def test_reports_are_written_in_every_form(self):
+        begins = {"md": "###", "csv": "", "json": "{", "svg": "<svg", "html": "<!"}
+        files = {kind: self.folder / f"report.{kind}" for kind in begins}
+        outs = [word for file in files.values() for word in ("--out", file)]
+        self.succeed("bench", "--model", self.model, *QUICK, *outs)
+        for kind, begin in begins.items():
+            self.assertIn(begin, files[kind].read_text()[:200], kind)
+        self.assertNotIn("http://", files["html"].read_text().replace(
+            "http://www.w3.org", ""))
+
+    def test_comparing_tells_a_loss_by_the_exit_code(self):
+        old = self.folder / "old.json"
+        self.succeed("bench", "--model", self.model, *QUICK, "--out", old)
+        report = json.loads(old.read_text())
+        for figure in report["figures"]:
+            figure["samples"] = [100, 101, 99]
+        same = self.write("same.json", report)
+        self.succeed("bench", "compare", same, same)
+        for figure in report["figures"]:
+            figure["samples"] = [50, 51, 49]
+        slow = self.write("slow.json", report)
+        out = self.run_program("bench", "compare", same, slow)
+        self.assertEqual(out.returncode, 1)
+        self.assertIn(b"slower", out.stdout)
+        self.succeed("bench", "compare", slow, same)
+
+    def test_another_engine_takes_its_turns(self):
+        script = self.write(
+            "llama-bench", "#!/bin/sh\necho '[{\"avg_ts\": 123.5}]'\n")
+        script.chmod(0o755)
+        out = json.loads(self.succeed(
+            "bench", *QUICK, "--json", "--vs", "llama.cpp", "--peer-program",
+            script, "--model", self.bundled()))
+        peer = [f for f in out["figures"] if f["engine"] == "llama.cpp"]
+        self.assertEqual(len(peer), 2)
+        self.assertAlmostEqual(peer[0]["tokens_per_second"], 123.5, places=3)
+        self.assertIsNone(peer[0]["share_of_roof"])
+
+    def test_settings_of_a_file_are_taken(self):
+        file = self.write("s.toml", 'quant = "int8"\nthreads = 1\n')
+        out = self.bench("--settings", file)
+        self.assertEqual(out["figures"][0]["setup"], "int8, 1 thread")
+
+    def test_mistakes_end_in_a_sentence(self):
+        for arguments, saying in [
+            (["--rounds", "0"], "rounds"),
+            (["-p", "0", "-n", "0"], "nothing to measure"),
+            (["-b", "0"], "batch"),
+            (["--vs", "ollama"], "llama.cpp"),
+            (["--out", "report.docx"], ".html"),
+            (["compare", "a.json"], "compare"),
+        ]:
+            self.refuse("bench", "--model", self.model, *arguments, saying=saying)
+
+
+if __name__ == "__main__":
+    unittest.main()
