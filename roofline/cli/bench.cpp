@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
 #include "roofline/cli/bench_compare.h"
 #include "roofline/cli/bench_peers.h"
 #include "roofline/cli/bench_report.h"
@@ -15,6 +16,7 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
 #include "roofline/plan/chips.h"
+#include "roofline/plan/machine.h"
 #include "roofline/report/progress.h"
 
 namespace roofline::cli {
@@ -380,6 +382,11 @@ class Bench : public Command {
   }
 
   int run_all() {
+    for (const std::string& file : out_) {
+      check_report_path(file);
+    }
+    // A first reading on a busy machine would stay the roof for good.
+    measure_machine(ThreadPool::default_threads());
     const PlannedModel model = plan_model(model_);
     BenchReport report;
     report.model = model.name;

@@ -338,6 +338,15 @@ std::vector<std::string> warnings_of(const BenchReport& report) {
           figure.spread() * 100));
     }
   }
+  for (const BenchFigure& figure : report.figures) {
+    if (figure.share_of_roof().value_or(0) > 1.05) {
+      warnings.push_back(fmt::format(
+          "{}{} is over its roof: part of the model stayed in the processor's "
+          "cache, or the bandwidth was measured while the machine was busy.",
+          figure.what.name(),
+          figure.setup.empty() ? "" : fmt::format(" ({})", figure.setup)));
+    }
+  }
   const auto load = report.before.load_average;
   if (load && *load > report.before.usable_cores * 0.5) {
     warnings.push_back(fmt::format(
@@ -397,9 +406,23 @@ Json report_json(const BenchReport& report) {
   return out;
 }
 
+void check_report_path(const std::filesystem::path& path) {
+  const std::string kind = path.extension().string();
+  for (const char* known : {".md", ".csv", ".json", ".svg", ".png", ".html"}) {
+    if (kind == known) {
+      return;
+    }
+  }
+  fail<UserError>(
+      fmt::format("A report can't be written to {}", path.string()),
+      "Its kind follows from the name's end",
+      "Name a file that ends in .md, .csv, .json, .svg, .png or .html");
+}
+
 void write_report(
     const BenchReport& report,
     const std::filesystem::path& path) {
+  check_report_path(path);
   const std::string kind = path.extension().string();
   std::string text;
   if (kind == ".md") {
@@ -413,11 +436,6 @@ void write_report(
     return;
   } else if (kind == ".html") {
     text = report_html(report);
-  } else {
-    fail<UserError>(
-        fmt::format("A report can't be written to {}", path.string()),
-        "Its kind follows from the name's end",
-        "Name a file that ends in .md, .csv, .json, .svg, .png or .html");
   }
   write_file_atomically(path, std::as_bytes(std::span(text)));
 }

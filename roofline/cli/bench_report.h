@@ -37,6 +37,9 @@ std::string report_markdown(const BenchReport& report);
 std::string report_csv(const BenchReport& report);
 nlohmann::ordered_json report_json(const BenchReport& report);
 
+/// Throws UserError for a name that write_report() can't write to.
+void check_report_path(const std::filesystem::path& path);
+
 /// By extension: .md, .csv, .json, .svg, .png, .html; whole or not at all.
 /// Throws UserError for another one.
 void write_report(const BenchReport& report, const std::filesystem::path& path);

@@ -24,8 +24,8 @@ struct MachineProfile {
 /// The kept profile for this processor and thread count, or none (also when
 /// the file that keeps them is broken).
 std::optional<MachineProfile> load_machine_profile(int threads);
-/// Measures (well under a second) and keeps the profile. Holds some 16 MB
-/// of memory meanwhile.
+/// Measures (well under a second); keeps and returns it, or what was kept
+/// before where that is more. Holds some 16 MB of memory meanwhile.
 MachineProfile measure_machine(int threads);
 /// Kept, else measured.
 MachineProfile machine_profile(int threads);
