@@ -24,7 +24,7 @@ flags_of() {
 check() {
   # shellcheck disable=SC2046
   "$clang" -std=c++20 -stdlib=libc++ -fsyntax-only -Wall -Wextra -Wpedantic \
-    -Werror -I. -Ibridge -Itests -isystem "$mlx" -DROOFLINE_HAVE_LIBEDIT \
+    -Werror -I. -Ibridge -Itests -isystem "$mlx" -DROOFLINE_HAVE_LIBEDIT -DROOFLINE_VERSION='""' \
     -DROOFLINE_TEST_DATA='""' -DROOFLINE_GOLDENS='""' $(flags_of "$1") "$1" ||
     { echo "check_clang: $1 does not compile" >&2; return 1; }
 }

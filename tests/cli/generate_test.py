@@ -208,10 +208,11 @@ class Ends(TinyModel):
 
 class Quantizing(TinyModel):
     def cached(self):
+        """Kept weights; the history of runs lies beside them."""
         return sorted(
             (str(path.relative_to(self.cache)), path.stat().st_ino)
             for path in self.cache.rglob("*")
-            if path.is_file()
+            if path.is_file() and path.name != "history.db"
         )
 
     def test_quantizing_runs_and_differs_from_the_float_model(self):
