@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Predicted beside measured memory over a grid: writes the table of docs/memory.md.
 
-    python3 bench/memory_grid.py build/release/roofline [--quick] [--minutes 20]
+    python3 bench/memory_grid.py build/release/roofline [--quick] [--minutes 20] [--resume]
 
 Each point is `roofline memory --measure --json` in a fresh process: the bundled
 model as it is stored, models of the catalogue with random weights. The last
 prefill step and a decode step are computed; the cache before them is allocated
-and filled with zeros (--measure-steps 1), which takes the same memory.
+and filled with zeros (--measure-steps 1), which takes the same memory. --resume keeps the rows that the
+table has and measures the others.
 """
 
 import argparse
@@ -26,6 +27,7 @@ MODELS = {
     "gemma-3-1b": "",
     "llama-3.2-1b": "",
     "granite-3.1-2b": "",
+    "olmo-2-1b": "",
     "llama-3.2-3b": "",
 }
 FORMATS = ["int4", "int8", "bf16"]
@@ -89,6 +91,20 @@ def row(point, predicted, measured):
     return within, "| " + " | ".join(cells) + " |"
 
 
+def kept_rows(path):
+    """The table's rows by (model, form, context, batch), as row() wrote them."""
+    kept = {}
+    table = path.read_text().split(BEGIN)[1].split(END)[0]
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 8 and cells[2].isdigit():
+            model = "" if cells[0] == MODELS[""] else cells[0]
+            form = "" if cells[1] == "as stored" else cells[1]
+            point = (model, form, int(cells[2]), int(cells[3]))
+            kept[point] = float(cells[4]) * 1e6, float(cells[5]) * 1e6
+    return kept
+
+
 def machine():
     name = platform.machine()
     try:
@@ -122,6 +138,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
     parser.add_argument("--quick", action="store_true", help="two contexts, batch 1")
+    parser.add_argument("--resume", action="store_true", help="keep the table's rows")
     parser.add_argument("--minutes", type=float, default=60, help="of the whole run")
     parser.add_argument("--limit", type=int, default=300, help="seconds of a point")
     parser.add_argument("--most-gb", type=float, default=8, help="skip larger points")
@@ -132,15 +149,19 @@ def main():
     )
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
-    rows, skipped, within, device = [], [], 0, ""
+    rows, skipped, within, device = [], [], 0, "CPU"
+    kept = kept_rows(options.out) if options.resume else {}
     # The first start packs the weights, which takes more.
     run(options.program, ("", "", 16, 1), 120, "--measure")
     todo = list(points(options.quick))
     for index, point in enumerate(todo):
-        if time.monotonic() > end:
+        if point not in kept and time.monotonic() > end:
             skipped.append(f"{len(todo) - index} points for want of time")
             break
-        got = measure(options.program, point, options)
+        if point in kept:
+            got = *kept[point], device
+        else:
+            got = measure(options.program, point, options)
         label = "{} {} {} × {}".format(point[0] or "bundled", *point[1:])
         if isinstance(got, str):
             skipped.append(f"{label} ({got})")

@@ -60,6 +60,9 @@ class Bench : public Command {
     take_settings();
     cases_.prefill_step = prefill_step_.value_or(cases_.prefill_step);
     cases_.rounds = rounds_.value_or(cases_.rounds);
+    if (!batches_.empty()) {
+      cases_.batches = batches_;
+    }
     validate(cases_);
     if (worker_) {
       return run_bench_worker(setups().at(0), cases_);
@@ -94,7 +97,7 @@ class Bench : public Command {
         "-d,--depth",
         cases_.depths,
         "Tokens in the cache before that. Default: 0.");
-    list("-b,--batch", cases_.batches, "Sequences in one step. Default: 1.");
+    list("-b,--batch", batches_, "Sequences in one step. Default: 1.");
     app.add_option(
            "--prefill-step",
            prefill_step_,
@@ -124,6 +127,12 @@ class Bench : public Command {
         ->group(group);
     app.add_option("--group-size", base_.group_size, "32, 64 or 128.")
         ->type_name("N")
+        ->group(group);
+    app.add_option(
+           "--quant-8bit",
+           base_.eight_bit,
+           "Parts that int4 holds at 8 bits, as for generate.")
+        ->type_name("PART,…")
         ->group(group);
     app.add_option("--threads", threads_, "CPU threads. Default: all cores.")
         ->delimiter(',')
@@ -166,6 +175,10 @@ class Bench : public Command {
         ->group(group);
     app.add_flag("--worker", worker_)->group("");
     app.add_option("--isa", base_.isa)->group("");
+    app.add_option("--cache-limit-bytes", base_.cache_limit_bytes)->group("");
+    app.add_option("--wired-limit-bytes", base_.wired_limit_bytes)->group("");
+    app.add_option("--prompt-file", base_.prompt_file)->group("");
+    app.add_option("--prompt-lookup", base_.prompt_lookup)->group("");
   }
 
   void declare_output(CLI::App& app) {
@@ -200,9 +213,15 @@ class Bench : public Command {
     }
     const RunSettings settings = read_settings(settings_);
     base_.isa = settings.isa.value_or("");
+    base_.cache_limit_bytes = settings.cache_limit_bytes;
+    base_.wired_limit_bytes = settings.wired_limit_bytes;
     if (quants_.empty() && settings.quant) {
       quants_ = {*settings.quant};
       base_.group_size = settings.group_size;
+      base_.eight_bit = settings.quant_8bit;
+    }
+    if (settings.batch && batches_.empty()) {
+      batches_ = {*settings.batch};
     }
     if (threads_.empty() && settings.threads) {
       threads_ = {*settings.threads};
@@ -229,12 +248,11 @@ class Bench : public Command {
     for (const std::string& device : devices) {
       for (const std::string& quant :
            quants_.empty() ? std::vector<std::string>{"none"} : quants_) {
-        QuantFlags flags{quant, base_.group_size};
-        flags.resolve();
         BenchSetup setup = base_;
         setup.model = model_;
         setup.device = device;
         setup.quant = quant;
+        setup.quantize();  // throws what doesn't go together
         if (threads_.empty()) {
           out.push_back(setup);
         }
@@ -337,11 +355,9 @@ class Bench : public Command {
       }
       process->finish();
       report.setups.push_back({process->setup(), process->facts()});
-      const auto choice =
-          QuantFlags{process->given().quant, process->given().group_size}
-              .resolve();
+      const auto choice = process->given().quantize();
       const PlannedModel stored =
-          choice ? quantized(model, {choice->bits, choice->group_size}) : model;
+          choice ? quantized(model, weight_format(*choice)) : model;
       for (BenchFigure& figure : report.figures) {
         if (figure.engine == "roofline" && figure.setup == process->setup()) {
           set_roof(figure, stored, process->facts().rates, cases_.prefill_step);
@@ -437,6 +453,7 @@ class Bench : public Command {
   std::vector<std::string> quants_;
   std::vector<std::string> devices_ = {"auto"};
   std::vector<std::string> peers_, out_;
+  std::vector<int> batches_;
   std::vector<int> threads_;
   bool compare_cpu_ = false;
   bool worker_ = false;

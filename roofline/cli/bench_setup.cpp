@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/paths.h"
+#include "roofline/cli/options.h"
 
 namespace roofline::cli {
 
@@ -41,13 +42,20 @@ std::vector<std::string> worker_command(
       joined(options.batches),
       "--prefill-step",
       std::to_string(options.prefill_step)};
-  const auto add = [&](const char* name, const std::optional<int>& value) {
+  const auto add = [&](const char* name, const auto& value) {
     if (value) {
-      words.insert(words.end(), {name, std::to_string(*value)});
+      words.insert(words.end(), {name, fmt::format("{}", *value)});
     }
   };
   add("--threads", setup.threads);
   add("--group-size", setup.group_size);
+  add("--quant-8bit", setup.eight_bit);
+  add("--cache-limit-bytes", setup.cache_limit_bytes);
+  add("--wired-limit-bytes", setup.wired_limit_bytes);
+  add("--prompt-lookup", setup.prompt_lookup);
+  if (!setup.prompt_file.empty()) {
+    words.insert(words.end(), {"--prompt-file", setup.prompt_file});
+  }
   if (!setup.isa.empty()) {
     words.insert(words.end(), {"--isa", setup.isa});
   }
@@ -83,6 +91,9 @@ std::string BenchSetup::label() const {
   if (group_size && quant != "none") {
     text += fmt::format(" group {}", *group_size);
   }
+  if (eight_bit) {
+    text += fmt::format(" (8 bits: {})", *eight_bit);
+  }
   if (threads) {
     text += fmt::format(", {} thread{}", *threads, *threads == 1 ? "" : "s");
   }
@@ -95,6 +106,10 @@ std::string BenchSetup::label() const {
   return text;
 }
 
+std::optional<QuantizeChoice> BenchSetup::quantize() const {
+  return QuantFlags{quant, group_size, eight_bit}.resolve();
+}
+
 void BenchSetup::take(const RunSettings& settings) {
   quant = settings.quant.value_or(quant);
   if (settings.group_size) {
@@ -104,6 +119,18 @@ void BenchSetup::take(const RunSettings& settings) {
     threads = settings.threads;
   }
   isa = settings.isa.value_or(isa);
+  if (settings.quant_8bit) {
+    eight_bit = settings.quant_8bit;
+  }
+  if (settings.prompt_lookup) {
+    prompt_lookup = settings.prompt_lookup;
+  }
+  if (settings.cache_limit_bytes) {
+    cache_limit_bytes = settings.cache_limit_bytes;
+  }
+  if (settings.wired_limit_bytes) {
+    wired_limit_bytes = settings.wired_limit_bytes;
+  }
 }
 
 SetupProcess::SetupProcess(const BenchSetup& setup, const BenchOptions& options)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "roofline/base/child_process.h"
+#include "roofline/model/decoder.h"
 #include "roofline/plan/bench.h"
 #include "roofline/plan/settings.h"
 
@@ -18,15 +19,25 @@ struct BenchSetup {
   std::string model;
   std::string quant = "none";
   std::optional<int> group_size;
+  std::optional<std::string> eight_bit;  ///< parts, with int4
   std::optional<int> threads;
   std::string device = "auto";
   bool exact = false;
   bool no_cache = false;
   /// generic, avx2 or avx512; empty: the best that there is.
   std::string isa;
+  /// MLX's own limits of memory.
+  std::optional<std::int64_t> cache_limit_bytes;
+  std::optional<std::int64_t> wired_limit_bytes;
+  /// Answers to this file's text are timed rather than synthetic ids, with so
+  /// many tokens looked up.
+  std::string prompt_file;
+  std::optional<int> prompt_lookup;
 
   /// "int4, 2 threads, cpu": what was given.
   std::string label() const;
+  /// As stored: nullopt. Throws UserError.
+  std::optional<QuantizeChoice> quantize() const;
   /// Takes over what settings say of it.
   void take(const RunSettings& settings);
 };

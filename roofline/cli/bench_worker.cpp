@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/bench_answer.h"
 #include "roofline/cli/bench_setup.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/loaded_model.h"
@@ -34,16 +35,13 @@ struct Loaded {
 // A name without weights gets random ones: speed and memory don't depend on
 // their values.
 Loaded load(const BenchSetup& setup) {
-  QuantFlags quant;
-  quant.quant = setup.quant;
-  quant.group_size = setup.group_size;
   DeviceFlags device;
   device.device = setup.device;
   device.threads = setup.threads;
   device.exact = setup.exact;
   device.no_cache = setup.no_cache;
   ModelOptions options = device.resolve();
-  options.quantize = quant.resolve();
+  options.quantize = setup.quantize();
   const PlannedModel planned = plan_model(setup.model);
   Loaded out;
   if (planned.path && planned.exact) {
@@ -51,7 +49,7 @@ Loaded load(const BenchSetup& setup) {
   } else {
     RandomFormat format;
     if (options.quantize) {
-      format = {options.quantize->bits, options.quantize->group_size};
+      format = random_format(*options.quantize);
       options.quantize.reset();
     }
     out.random = true;
@@ -99,14 +97,27 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
   if (!setup.isa.empty()) {
     setenv("ROOFLINE_ISA", setup.isa.c_str(), 1);
   }
+  RunSettings limits;
+  limits.cache_limit_bytes = setup.cache_limit_bytes;
+  limits.wired_limit_bytes = setup.wired_limit_bytes;
+  apply_memory_limits(limits);
   const Loaded model = load(setup);
   const double load_seconds = process_seconds();
   const auto cases = bench_cases(options);
   BenchRun run(*model.decoder, options.prefill_step);
+  std::optional<AnswerRun> answers;
+  if (!setup.prompt_file.empty()) {
+    answers.emplace(
+        *model.decoder,
+        *model.checkpoint,
+        setup.prompt_file,
+        options.prefill_step,
+        setup.prompt_lookup.value_or(0));
+  }
   Json first_token = nullptr;
   int prompt = 0;
   for (const BenchCase& what : cases) {
-    if (what.phase == BenchPhase::prefill && !model.random) {
+    if (what.phase == BenchPhase::prefill && !model.random && !answers) {
       run.measure({BenchPhase::prefill, what.tokens, 0, 1});
       first_token = process_seconds();
       prompt = what.tokens;
@@ -131,7 +142,9 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
     return now > peak_of_measuring ? now : peak_before;
   };
   for (std::string line; std::getline(std::cin, line) && line != "end";) {
-    const BenchSample sample = run.measure(cases.at(std::stoul(line)));
+    const BenchCase& what = cases.at(std::stoul(line));
+    const BenchSample sample =
+        answers ? answers->measure(what) : run.measure(what);
     send(sample_json(sample, peak()));
   }
   send({{"peak_bytes", peak()}});

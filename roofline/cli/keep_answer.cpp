@@ -11,6 +11,7 @@
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/options.h"
 #include "roofline/cli/run_history.h"
 #include "roofline/plan/history.h"
 #include "roofline/plan/machine.h"
@@ -38,7 +39,7 @@ InferenceQuestion question_of(
   question.gpu = gpu;
   question.threads = ThreadPool::global().threads();
   if (const auto& choice = loaded.options().quantize) {
-    question.quantize = WeightFormat{choice->bits, choice->group_size};
+    question.quantize = weight_format(*choice);
   }
   return question;
 }
@@ -83,7 +84,9 @@ void keep(
   run.prompt_tokens = stats.prompt_tokens;
   run.cached_tokens = stats.cached_tokens;
   run.generated_tokens = stats.generated_tokens;
-  run.measured_decode = stats.decode_tokens_per_second();
+  // With tokens looked up, it isn't one step a token.
+  run.measured_decode =
+      options.prompt_lookup > 0 ? 0 : stats.decode_tokens_per_second();
   run.measured_prefill = stats.prefill_tokens_per_second();
   const InferenceQuestion question = question_of(loaded, stats, options, gpu);
   run.quant = question.quantize ? question.quantize->text() : "as stored";

@@ -40,9 +40,12 @@ Subject open_subject(
   }
   RandomFormat format;
   if (question.quantize && question.quantize->bits < 16) {
-    format = {question.quantize->bits, question.quantize->group_size};
+    format = {
+        question.quantize->bits,
+        question.quantize->group_size,
+        question.quantize->eight_bit};
   } else if (const auto& stored = model.spec.quantization) {
-    format = {stored->bits, stored->group_size};
+    format = {stored->bits, stored->group_size, {}};
   }
   return {make_random_checkpoint(model.spec, format, model.name), true};
 }
@@ -51,7 +54,10 @@ ModelOptions options_of(const InferenceQuestion& question, bool random) {
   ModelOptions options;
   options.device = question.gpu ? DeviceChoice::gpu : DeviceChoice::cpu;
   if (!random && question.quantize) {
-    options.quantize = {question.quantize->bits, question.quantize->group_size};
+    options.quantize = {
+        question.quantize->bits,
+        question.quantize->group_size,
+        question.quantize->eight_bit};
   }
   options.cache_packed = !random;
   return options;

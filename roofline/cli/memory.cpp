@@ -308,7 +308,7 @@ InferenceQuestion Memory::question() const {
   InferenceQuestion question = run_;
   question.gpu = gpu();
   if (const auto choice = quant_.resolve()) {
-    question.quantize = WeightFormat{choice->bits, choice->group_size};
+    question.quantize = weight_format(*choice);
   }
   question.context_tokens = kDefaultContext;
   if (!context_.empty() && context_ != "max") {

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
@@ -12,10 +13,12 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/bench_answer.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/optimize_measurer.h"
 #include "roofline/cli/optimize_report.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/run_history.h"
 #include "roofline/plan/fit.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
@@ -91,6 +94,7 @@ class Optimize : public Command {
     }
     options_.most_kl = -std::log(min_quality_);
     const PlannedModel model = plan_model(model_);
+    measure_prompt(model);
     auto formats = format_candidates(model);
     if (!quant_) {
       formats.resize(1);
@@ -164,6 +168,20 @@ class Optimize : public Command {
            "And an answer of so many. Default: 128.")
         ->type_name("N")
         ->group(group);
+    app.add_option(
+           "--prompt-file",
+           prompt_file_,
+           "Time answers to this text instead: then prompt lookup is searched "
+           "too, which gains where an answer repeats its prompt.")
+        ->type_name("FILE")
+        ->group(group);
+    app.add_option(
+           "--answers",
+           options_.work.answers,
+           "So many answers are wanted; how many run at once is searched. "
+           "Default: 1.")
+        ->type_name("N")
+        ->group(group);
   }
 
   void declare_output(CLI::App& app) {
@@ -207,6 +225,10 @@ class Optimize : public Command {
         options_.work.prompt_tokens >= 1 && options_.work.decode_tokens >= 1,
         "There is nothing to time",
         "-p and -n take numbers of at least 1");
+    require(
+        options_.work.answers >= 1 && options_.work.answers <= 1024,
+        "--answers is out of range",
+        "It takes a number from 1 to 1024");
   }
 
   void set_room() {
@@ -223,17 +245,51 @@ class Optimize : public Command {
     rates.operations_per_second =
         gpu_ ? measure_gpu_peak_operations()
              : measure_peak_operations(ThreadPool::global(), PeakKind::int8);
+    const auto calibration = calibration_here();
+    if (!gpu_ && calibration && calibration->decode_efficiency) {
+      rates.decode_efficiency = *calibration->decode_efficiency;
+    }
     return rates;
+  }
+
+  // The prompt's tokens are those of the file, where there is one.
+  void measure_prompt(const PlannedModel& model) {
+    if (prompt_file_.empty()) {
+      return;
+    }
+    if (!model.path || !model.exact || options_.work.answers > 1) {
+      fail<UserError>(
+          "--prompt-file needs a model that is here, and one answer at a time",
+          "",
+          "Leave it out, or leave --answers out and name a model with "
+          "weights");
+    }
+    const auto checkpoint = Checkpoint::open(*model.path);
+    options_.work.prompt_tokens =
+        static_cast<int>(encode_prompt_file(
+                             *checkpoint,
+                             *checkpoint->load_tokenizer(),
+                             prompt_file_)
+                             .size());
+  }
+
+  WaySpace space(std::uint64_t predicted_bytes) const {
+    WaySpace space;
+    space.cores = machine_facts().usable_cores;
+    space.isas = isas_here();
+    space.work = options_.work;
+    space.gpu = gpu_;
+    if (gpu_ && mlx::core::metal::is_available()) {
+      space.wired_bytes = static_cast<std::int64_t>(predicted_bytes);
+    }
+    space.text = !prompt_file_.empty();
+    return space;
   }
 
   OptimizeResult search(std::vector<OptimizeCandidate> formats) {
     std::vector<std::vector<RunSettings>> ways;
     if (params_) {
-      ways = way_candidates(
-          machine_facts().usable_cores,
-          isas_here(),
-          options_.work.prompt_tokens,
-          gpu_);
+      ways = way_candidates(space(formats[0].predicted_bytes));
     }
     Progress progress(
         "Optimizing",
@@ -245,7 +301,8 @@ class Optimize : public Command {
     SetupMeasurer measurer(
         model_,
         device_,
-        kQualityShare * options_.budget_seconds);
+        kQualityShare * options_.budget_seconds,
+        prompt_file_);
     return optimize(std::move(formats), ways, measurer, options_);
   }
 
@@ -318,7 +375,7 @@ class Optimize : public Command {
   }
 
   std::string model_, device_ = "auto", goal_ = "speed", max_memory_;
-  std::string out_, plot_;
+  std::string out_, plot_, prompt_file_;
   double min_quality_ = kDefaultQuality;
   bool quant_ = false;
   bool params_ = false;

@@ -30,6 +30,7 @@ BenchOptions cases_of(const RunSettings& settings, const Workload& work) {
   }
   options.decode_tokens.push_back(work.decode_tokens);
   options.depths = {0, work.prompt_tokens};
+  options.batches = {settings.batch.value_or(1)};
   options.prefill_step = settings.prefill_step.value_or(options.prefill_step);
   return options;
 }
@@ -39,9 +40,11 @@ BenchOptions cases_of(const RunSettings& settings, const Workload& work) {
 SetupMeasurer::SetupMeasurer(
     std::string model,
     std::string device,
-    double quality_seconds)
+    double quality_seconds,
+    std::string prompt_file)
     : model_(std::move(model)),
       device_(std::move(device)),
+      prompt_file_(std::move(prompt_file)),
       quality_seconds_(quality_seconds),
       start_(Clock::now()),
       checkpoint_(Checkpoint::open(resolve_model(model_))) {}
@@ -54,6 +57,7 @@ SetupProcess& SetupMeasurer::process_of(
     BenchSetup setup;
     setup.model = model_;
     setup.device = device_;
+    setup.prompt_file = prompt_file_;
     setup.take(settings);
     process = std::make_unique<SetupProcess>(setup, cases_of(settings, work));
     if (processes_.size() > kMostProcesses) {
@@ -76,14 +80,16 @@ OptimizeSample SetupMeasurer::measure(
     const Workload& work,
     int decode_tokens) {
   SetupProcess& process = process_of(settings, work);
+  const int batch = settings.batch.value_or(1);
   const auto prompt =
-      process.measure({BenchPhase::prefill, work.prompt_tokens, 0, 1});
+      process.measure({BenchPhase::prefill, work.prompt_tokens, 0, batch});
   const auto answer = process.measure(
-      {BenchPhase::decode, decode_tokens, work.prompt_tokens, 1});
+      {BenchPhase::decode, decode_tokens, work.prompt_tokens, batch});
   OptimizeSample sample;
   sample.prefill_seconds = prompt->seconds;
   sample.decode_seconds = answer->seconds;
   sample.decode_tokens = decode_tokens;
+  sample.batch = batch;
   sample.peak_bytes = static_cast<std::uint64_t>(process.facts().peak_bytes);
   return sample;
 }
@@ -92,10 +98,9 @@ std::unique_ptr<Decoder> SetupMeasurer::load(const RunSettings& settings) {
   DeviceFlags device;
   device.device = device_;
   ModelOptions options = device.resolve();
-  QuantFlags quant;
-  quant.quant = settings.quant;
-  quant.group_size = settings.group_size;
-  options.quantize = quant.resolve();
+  BenchSetup setup;
+  setup.take(settings);
+  options.quantize = setup.quantize();
   return Decoder::load(*checkpoint_, options);
 }
 

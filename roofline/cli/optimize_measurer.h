@@ -19,7 +19,12 @@ class SetupMeasurer : public OptimizeMeasurer {
  public:
   /// model: what plan_model() takes, with weights here. quality_share: of the
   /// budget, what measuring the quality of one format may take.
-  SetupMeasurer(std::string model, std::string device, double quality_seconds);
+  /// prompt_file: what is answered; empty: synthetic ids.
+  SetupMeasurer(
+      std::string model,
+      std::string device,
+      double quality_seconds,
+      std::string prompt_file = {});
 
   OptimizeSample measure(
       const RunSettings& settings,
@@ -33,7 +38,7 @@ class SetupMeasurer : public OptimizeMeasurer {
   SetupProcess& process_of(const RunSettings& settings, const Workload& work);
   std::unique_ptr<Decoder> load(const RunSettings& settings);
 
-  std::string model_, device_;
+  std::string model_, device_, prompt_file_;
   double quality_seconds_;
   std::chrono::steady_clock::time_point start_;
   /// By RunSettings::text().

@@ -12,6 +12,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/decode/prompt_lookup.h"
+#include "roofline/spec/tensor_parts.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
@@ -149,6 +150,22 @@ void QuantFlags::declare(CLI::App& app) {
       "32|64|128",
       group_size,
       "Weights that share a scale and a bias. Only with --quant. Default: 64.");
+  add(app,
+      "Weights",
+      "--quant-8bit",
+      "PART,…",
+      eight_bit,
+      "Parts that --quant int4 holds at 8 bits: embed, q, k, v, o, gate, up, "
+      "down, ends (the first and last eighth of the layers). Default: none.");
+}
+
+static void refuse_eight_bit(const std::optional<std::string>& parts) {
+  if (parts && !parts->empty()) {
+    fail<UserError>(
+        "--quant-8bit needs --quant int4",
+        "It names the parts that have 8 bits where the rest has 4",
+        "Add --quant int4, or leave --quant-8bit out");
+  }
 }
 
 std::optional<QuantizeChoice> QuantFlags::resolve() const {
@@ -161,6 +178,7 @@ std::optional<QuantizeChoice> QuantFlags::resolve() const {
           "Without it the weights stay as they are stored",
           "Add --quant int4 or --quant int8, or leave --group-size out");
     }
+    refuse_eight_bit(eight_bit);
     return std::nullopt;
   }
   QuantizeChoice choice;
@@ -170,7 +188,19 @@ std::optional<QuantizeChoice> QuantFlags::resolve() const {
       "--group-size",
       std::to_string(choice.group_size),
       {"32", "64", "128"});
+  if (choice.bits != 4) {
+    refuse_eight_bit(eight_bit);
+  }
+  choice.eight_bit = parse_matrix_parts(eight_bit.value_or(""), "--quant-8bit");
   return choice;
+}
+
+WeightFormat weight_format(const QuantizeChoice& choice) {
+  return {choice.bits, choice.group_size, choice.eight_bit};
+}
+
+RandomFormat random_format(const QuantizeChoice& choice) {
+  return {choice.bits, choice.group_size, choice.eight_bit};
 }
 
 void SamplingFlags::declare(CLI::App& app) {
@@ -430,13 +460,14 @@ void LengthFlags::apply(GenerateOptions& options) const {
   }
   options.overflow = static_cast<ContextOverflow>(
       choose("--context-overflow", overflow, {"error", "roll"}));
-  if (prompt_lookup < 0 || prompt_lookup > kMostPromptLookup) {
+  const int lookup = prompt_lookup.value_or(0);
+  if (lookup < 0 || lookup > kMostPromptLookup) {
     fail<UserError>(
-        fmt::format("--prompt-lookup can't be {}", prompt_lookup),
+        fmt::format("--prompt-lookup can't be {}", lookup),
         "",
         fmt::format("It takes a number from 0 to {}", kMostPromptLookup));
   }
-  options.prompt_lookup = prompt_lookup;
+  options.prompt_lookup = lookup;
 }
 
 void SettingsFlags::declare(CLI::App& app) {
@@ -496,11 +527,13 @@ std::string AnswerFlags::take_settings(const std::string& model) {
   if (!quant.quant && !quant.group_size) {
     quant.quant = given.quant;
     quant.group_size = given.group_size;
+    fill(quant.eight_bit, given.quant_8bit);
   }
   fill(device.threads, given.threads);
   fill(prefill_step, given.prefill_step);
   fill(length.max_tokens, given.max_tokens);
   fill(length.max_kv, given.max_kv);
+  fill(length.prompt_lookup, given.prompt_lookup);
   // A preset is a choice of its own.
   if (!sampling.preset) {
     fill(sampling.temperature, given.temperature);

@@ -10,7 +10,9 @@
 
 #include "roofline/decode/generate.h"
 #include "roofline/model/decoder.h"
+#include "roofline/plan/planned_model.h"
 #include "roofline/plan/settings.h"
+#include "roofline/weights/random_checkpoint.h"
 
 namespace CLI {
 class App;
@@ -34,11 +36,16 @@ struct DeviceFlags {
 struct QuantFlags {
   std::optional<std::string> quant;  ///< absent: none
   std::optional<int> group_size;
+  std::optional<std::string> eight_bit = {};  ///< parts, comma between
 
   void declare(CLI::App& app);
   /// nullopt: leave the weights as they are. Throws UserError.
   std::optional<QuantizeChoice> resolve() const;
 };
+
+/// What a choice means to the planner and to random weights.
+WeightFormat weight_format(const QuantizeChoice& choice);
+RandomFormat random_format(const QuantizeChoice& choice);
 
 /// The sampling options. What is absent comes from the preset, or else from
 /// SamplingOptions' defaults.
@@ -70,7 +77,7 @@ struct LengthFlags {
   std::vector<int> stop_tokens;
   std::optional<int> max_kv;
   std::string overflow = "error";
-  int prompt_lookup = 0;
+  std::optional<int> prompt_lookup;  ///< absent: 0, off
 
   void declare(CLI::App& app);
   /// Fills everything of GenerateOptions but the sampling. Throws UserError.

@@ -96,7 +96,11 @@ void tell_history(bool json) {
     if (calibration) {
       out["calibration"] = {
           {"runs", calibration->runs},
-          {"runtime_bytes", calibration->constants.runtime_bytes}};
+          {"runtime_bytes", calibration->constants.runtime_bytes},
+          {"decode_efficiency", nullptr}};
+      if (const auto share = calibration->decode_efficiency) {
+        out["calibration"]["decode_efficiency"] = *share;
+      }
     }
     write_json(out);
     return;
@@ -117,6 +121,11 @@ void tell_history(bool json) {
         calibration->runs,
         format_bytes(
             static_cast<double>(calibration->constants.runtime_bytes))));
+    if (const auto share = calibration->decode_efficiency) {
+      write_output(fmt::format(
+          "Decoding is expected to reach {:.0f} % of the roof here.\n",
+          100 * *share));
+    }
   }
 }
 

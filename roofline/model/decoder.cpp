@@ -9,8 +9,13 @@
 #include "roofline/base/errors.h"
 #include "roofline/model/cpu_decoder.h"
 #include "roofline/model/graph_decoder.h"
+#include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
+
+int QuantizeChoice::bits_of(std::string_view name, int layers) const {
+  return belongs_to_parts(name, layers, eight_bit) ? 8 : bits;
+}
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <mlx/array.h>
 
@@ -21,6 +22,11 @@ enum class DeviceChoice { automatic, cpu, gpu };
 struct QuantizeChoice {
   int bits = 4;         ///< 4 or 8
   int group_size = 64;  ///< 32, 64 or 128
+  /// Parts that have 8 bits where the rest has 4 (spec/tensor_parts.h).
+  std::vector<std::string> eight_bit = {};
+
+  /// Of the matrix of this name in a model of so many layers.
+  int bits_of(std::string_view name, int layers) const;
 };
 
 struct ModelOptions {

@@ -316,20 +316,28 @@ GraphWeights::GraphWeights(
     const GraphWeightOptions& options)
     : checkpoint_(checkpoint), options_(options) {}
 
-GraphMatrixPart GraphWeights::quantized(const GraphMatrixPart& part, int cols)
-    const {
+int GraphWeights::bits_of(const std::string& name) const {
+  const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
+  return options_.quantize ? options_.quantize->bits_of(name, layers) : 0;
+}
+
+GraphMatrixPart GraphWeights::quantized(
+    const GraphMatrixPart& part,
+    int cols,
+    int bits) const {
   const auto& choice = *options_.quantize;
   if (part.scales || cols % choice.group_size != 0) {
     return part;
   }
   const auto source = mx::astype(part.weight, options_.activations);
-  auto arrays = mx::quantize(source, choice.group_size, choice.bits);
+  auto arrays = mx::quantize(source, choice.group_size, bits);
   mx::eval(arrays);
-  return {arrays[0], arrays[1], arrays[2], choice.bits, choice.group_size};
+  return {arrays[0], arrays[1], arrays[2], bits, choice.group_size};
 }
 
 std::vector<GraphMatrixPart> GraphWeights::read_parts(
-    std::span<const Tensor* const> tensors) const {
+    std::span<const Tensor* const> tensors,
+    std::span<const std::string> names) const {
   // bf16 would round the scales of block types.
   const auto made =
       options_.activations == mx::float32 ? mx::float32 : mx::float16;
@@ -337,13 +345,15 @@ std::vector<GraphMatrixPart> GraphWeights::read_parts(
   std::size_t begin = 0;
   while (begin < tensors.size()) {
     const auto form = form_of(*tensors[begin], made);
+    const int bits = bits_of(names[begin]);
     auto end = begin + 1;
-    while (end < tensors.size() && form_of(*tensors[end], made) == form) {
+    while (end < tensors.size() && form_of(*tensors[end], made) == form &&
+           bits_of(names[end]) == bits) {
       ++end;
     }
     auto part = read_part(tensors.subspan(begin, end - begin), form);
-    if (options_.quantize) {
-      part = quantized(part, static_cast<int>(tensors[begin]->cols));
+    if (bits > 0) {
+      part = quantized(part, static_cast<int>(tensors[begin]->cols), bits);
     }
     parts.push_back(std::move(part));
     begin = end;
@@ -365,7 +375,7 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
     const auto rows = static_cast<int>(tensors.back()->rows);
     biases.push_back(bias ? *bias : mx::zeros({rows}, mx::float32));
   }
-  GraphMatrix matrix{read_parts(tensors), std::nullopt};
+  GraphMatrix matrix{read_parts(tensors, names), std::nullopt};
   if (any_bias) {
     matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
   }

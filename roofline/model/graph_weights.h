@@ -63,9 +63,14 @@ class GraphWeights {
   std::optional<mx::array> vector(const std::string& name) const;
 
  private:
+  /// names: of these tensors.
   std::vector<GraphMatrixPart> read_parts(
-      std::span<const Tensor* const> tensors) const;
-  GraphMatrixPart quantized(const GraphMatrixPart& part, int cols) const;
+      std::span<const Tensor* const> tensors,
+      std::span<const std::string> names) const;
+  /// 0: they stay as they are.
+  int bits_of(const std::string& name) const;
+  GraphMatrixPart quantized(const GraphMatrixPart& part, int cols, int bits)
+      const;
 
   const Checkpoint& checkpoint_;
   GraphWeightOptions options_;

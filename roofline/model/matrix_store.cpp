@@ -145,7 +145,7 @@ MatrixStore::MatrixStore(
     : checkpoint_(checkpoint), options_(options), pool_(pool) {
   bool any_packed = false;
   for (const std::string& name : names) {
-    const Plan plan = plan_for(checkpoint.at(name));
+    const Plan plan = plan_for(name, checkpoint.at(name));
     plans_.emplace(name, plan);
     any_packed = any_packed || !plan.in_place;
     if (plan.in_place) {
@@ -172,7 +172,9 @@ const PackedMatrix& MatrixStore::at(std::string_view name) const {
   return found->second;
 }
 
-MatrixStore::Plan MatrixStore::plan_for(const Tensor& tensor) const {
+MatrixStore::Plan MatrixStore::plan_for(
+    std::string_view name,
+    const Tensor& tensor) const {
   if (const auto form = affine_form(tensor)) {
     return {&tensor, format_of(*form), false, std::nullopt};
   }
@@ -181,7 +183,8 @@ MatrixStore::Plan MatrixStore::plan_for(const Tensor& tensor) const {
   }
   const auto& choice = options_.quantize;
   if (choice && tensor.cols % choice->group_size == 0) {
-    const AffineForm form{choice->bits, choice->group_size};
+    const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
+    const AffineForm form{choice->bits_of(name, layers), choice->group_size};
     return {&tensor, format_of(form), false, form};
   }
   return {&tensor, PackedFormat::f32, true, std::nullopt};
@@ -195,6 +198,9 @@ std::string MatrixStore::cache_key() const {
         " quantize {} bits, groups of {}",
         options_.quantize->bits,
         options_.quantize->group_size);
+    for (const std::string& part : options_.quantize->eight_bit) {
+      key += fmt::format(", {} 8 bits", part);
+    }
   }
   return key;
 }

@@ -45,7 +45,7 @@ class MatrixStore {
     std::optional<AffineForm> quantize;
   };
 
-  Plan plan_for(const Tensor& tensor) const;
+  Plan plan_for(std::string_view name, const Tensor& tensor) const;
   std::string cache_key() const;
   std::vector<BlobSize> blob_sizes() const;
   bool map_cached(const std::string& key);

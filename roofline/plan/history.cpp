@@ -224,7 +224,9 @@ std::optional<Calibration> calibrate(
     const std::string& version) {
   constexpr std::size_t kFewest = 5;
   constexpr double kMostRuntime = 512e6;
+  constexpr std::int64_t kFewestTokens = 16;
   std::vector<double> errors;
+  std::vector<double> shares;
   for (const RunRecord& run : runs) {
     const bool counts = run.host == host && run.version == version &&
                         run.device.rfind("CPU", 0) == 0 &&
@@ -234,6 +236,10 @@ std::optional<Calibration> calibrate(
       errors.push_back(
           static_cast<double>(run.measured_peak_bytes) -
           static_cast<double>(run.predicted_peak_bytes));
+    }
+    if (counts && run.decode_roof > 0 && run.measured_decode > 0 &&
+        run.generated_tokens >= kFewestTokens) {
+      shares.push_back(run.measured_decode / run.decode_roof);
     }
   }
   if (errors.size() < kFewest) {
@@ -246,6 +252,9 @@ std::optional<Calibration> calibrate(
       static_cast<double>(out.constants.runtime_bytes) + median_of(errors);
   out.constants.runtime_bytes =
       static_cast<std::uint64_t>(std::clamp(runtime, 0.0, kMostRuntime));
+  if (shares.size() >= kFewest) {
+    out.decode_efficiency = std::clamp(median_of(shares), 0.05, 1.0);
+  }
   return out;
 }
 

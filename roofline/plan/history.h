@@ -51,14 +51,18 @@ bool keep_run(const RunRecord& record) noexcept;
 /// Newest first, at most `limit`; empty without a readable database.
 std::vector<RunRecord> kept_runs(int limit);
 
-/// What kept runs say of the program's own memory on a machine.
+/// What kept runs say of a machine.
 struct Calibration {
   int runs = 0;
   MemoryConstants constants;
+  /// Share of the roof that decoding reached; absent with too few runs that
+  /// tell it.
+  std::optional<double> decode_efficiency;
 };
 
 /// The default constants, moved by the median of measured less predicted
-/// peaks. Counts runs of this host and version on the CPU; absent with fewer
+/// peaks, and the median share of the roof that answers of at least 16 tokens
+/// reached. Counts runs of this host and version on the CPU; absent with fewer
 /// than five of them. The program never takes less than nothing nor more than
 /// 512 MB.
 std::optional<Calibration> calibrate(

@@ -25,12 +25,15 @@ enum class OptimizeGoal { speed, memory, quality };
 struct Workload {
   int prompt_tokens = 256;
   int decode_tokens = 128;
+  /// So many are wanted; in one step as many as RunSettings::batch says.
+  int answers = 1;
 };
 
 struct OptimizeSample {
   double prefill_seconds = 0;
   double decode_seconds = 0;
-  int decode_tokens = 1;  ///< that were run
+  int decode_tokens = 1;  ///< that were run, of each answer
+  int batch = 1;          ///< answers that were run at once
   std::uint64_t peak_bytes = 0;
   /// Of the whole workload.
   double seconds(const Workload& work) const;
@@ -55,6 +58,7 @@ class OptimizeMeasurer {
 
 struct OptimizeCandidate {
   RunSettings settings;
+  double bits_per_weight = 16;
   double predicted_seconds = 0;  ///< of the workload; 0: not known
   std::uint64_t predicted_bytes = 0;
   std::vector<double> samples;  ///< seconds of the workload
@@ -115,15 +119,27 @@ void mark_front(std::span<OptimizeCandidate> candidates);
 RunSettings combined(RunSettings base, const RunSettings& way);
 
 /// What may be tried for a model: the defaults first, then more bits before
-/// fewer. None but the defaults where nothing is left to quantize.
+/// fewer; last 4 bits with some parts at 8, which are only tried where 4 bits
+/// throughout lose too much. None but the defaults where nothing is left to
+/// quantize.
 std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model);
+/// What ways to run a model there are to choose from.
+struct WaySpace {
+  int cores = 1;
+  /// Those that this machine runs, the best first.
+  std::vector<std::string> isas;
+  Workload work;
+  bool gpu = false;
+  /// The system can wire memory down for the GPU (Metal): so much is needed.
+  std::optional<std::int64_t> wired_bytes;
+  /// Answers to a text are timed: what is looked up in it counts.
+  bool text = false;
+};
+
 /// Threads with instruction sets, then prefill steps; on a GPU prefill steps,
-/// then MLX's cache. isas: those that this machine runs, the best first.
-std::vector<std::vector<RunSettings>> way_candidates(
-    int cores,
-    const std::vector<std::string>& isas,
-    int prompt_tokens,
-    bool gpu);
+/// then MLX's limits of memory. Then batches where several answers are wanted,
+/// and tokens to look up where a text is answered.
+std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space);
 /// Fills what is predicted; drops what can't fit, and for speed what could not
 /// win even at its roof.
 void predict_candidates(

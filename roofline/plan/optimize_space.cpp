@@ -1,16 +1,23 @@
 // What there is to choose from: candidates, what is predicted of them, and
 // which of them no other beats.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "roofline/plan/optimize.h"
 #include "roofline/plan/statistics.h"
+#include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
 
 namespace {
 
 constexpr std::int64_t kSmallCacheBytes = 256'000'000;
+/// What may have 8 bits where the rest has 4, the most bits first.
+constexpr std::array kMixedParts = {"embed,v,down", "v,down", "embed", "ends"};
+constexpr int kMixedGroup = 64;
+/// Tokens that may be looked up at most.
+constexpr std::array kLookups = {4, 8, 16, 32};
 
 /// Smaller is better in all three.
 struct Marks {
@@ -40,6 +47,47 @@ RunSettings quantized_settings(int bits, int group) {
   return settings;
 }
 
+std::vector<RunSettings> step_ways(int prompt_tokens) {
+  std::vector<RunSettings> steps;
+  for (const int tokens : {64, 128, 256, 1024, 2048}) {
+    // A step that holds the whole prompt is the same as any larger one.
+    if (tokens < prompt_tokens ||
+        (tokens > 512 && tokens / 2 < prompt_tokens)) {
+      steps.emplace_back().prefill_step = tokens;
+    }
+  }
+  return steps;
+}
+
+std::vector<RunSettings> memory_ways(const WaySpace& space) {
+  std::vector<RunSettings> ways(1);
+  ways[0].cache_limit_bytes = kSmallCacheBytes;
+  if (space.wired_bytes) {
+    ways.emplace_back().wired_limit_bytes = space.wired_bytes;
+  }
+  return ways;
+}
+
+std::vector<RunSettings> thread_ways(const WaySpace& space) {
+  std::vector<RunSettings> ways;
+  for (std::size_t isa = 0; isa < space.isas.size(); ++isa) {
+    for (int threads = space.cores; threads >= 1; threads /= 2) {
+      if (isa == 0 && threads == space.cores) {
+        continue;  // the default
+      }
+      RunSettings way;
+      if (isa > 0) {
+        way.isa = space.isas[isa];
+      }
+      if (threads < space.cores) {
+        way.threads = threads;
+      }
+      ways.push_back(way);
+    }
+  }
+  return ways;
+}
+
 /// Seconds of the workload at the roof (share 1) or as they are expected.
 double workload_seconds(
     const Workload& work,
@@ -50,14 +98,16 @@ double workload_seconds(
   }
   const double prefill =
       prefill_speed > 0 ? work.prompt_tokens / prefill_speed : 0;
-  return prefill + work.decode_tokens / decode_speed;
+  return work.answers * (prefill + work.decode_tokens / decode_speed);
 }
 
 }  // namespace
 
 double OptimizeSample::seconds(const Workload& work) const {
-  return prefill_seconds +
-         decode_seconds * work.decode_tokens / std::max(1, decode_tokens);
+  // The last step's batch may not be full; it takes as long.
+  const int times = (work.answers + batch - 1) / batch;
+  return times * (prefill_seconds + decode_seconds * work.decode_tokens /
+                                        std::max(1, decode_tokens));
 }
 
 double OptimizeCandidate::seconds() const {
@@ -86,6 +136,9 @@ RunSettings combined(RunSettings base, const RunSettings& way) {
   take(base.threads, way.threads);
   take(base.isa, way.isa);
   take(base.cache_limit_bytes, way.cache_limit_bytes);
+  take(base.wired_limit_bytes, way.wired_limit_bytes);
+  take(base.batch, way.batch);
+  take(base.prompt_lookup, way.prompt_lookup);
   return base;
 }
 
@@ -112,16 +165,29 @@ std::optional<WeightFormat> format_of(const RunSettings& settings) {
   WeightFormat format;
   format.bits = *settings.quant == "int4" ? 4 : 8;
   format.group_size = settings.group_size.value_or(format.group_size);
+  format.eight_bit =
+      parse_matrix_parts(settings.quant_8bit.value_or(""), "quant_8bit");
   return format;
 }
 
 std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model) {
   std::vector<OptimizeCandidate> candidates(1);
-  const auto add = [&](int bits, int group) {
+  const auto bits_of = [&](std::uint64_t bytes) {
+    return 8.0 * static_cast<double>(bytes) /
+           static_cast<double>(std::max<std::int64_t>(1, model.parameters()));
+  };
+  candidates[0].bits_per_weight = bits_of(model.weight_bytes());
+  const auto add = [&](int bits, int group, const char* eight_bit = nullptr) {
+    OptimizeCandidate candidate;
+    candidate.settings = quantized_settings(bits, group);
+    if (eight_bit != nullptr) {
+      candidate.settings.quant_8bit = eight_bit;
+    }
+    const auto bytes =
+        quantized(model, *format_of(candidate.settings)).weight_bytes();
     // What is stored as codes stays: nothing would change.
-    if (quantized(model, {bits, group}).weight_bytes() < model.weight_bytes()) {
-      OptimizeCandidate candidate;
-      candidate.settings = quantized_settings(bits, group);
+    if (bytes < model.weight_bytes()) {
+      candidate.bits_per_weight = bits_of(bytes);
       candidates.push_back(std::move(candidate));
     }
   };
@@ -130,46 +196,35 @@ std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model) {
       add(bits, group);
     }
   }
+  for (const char* parts : kMixedParts) {
+    add(4, kMixedGroup, parts);
+  }
   return candidates;
 }
 
-std::vector<std::vector<RunSettings>> way_candidates(
-    int cores,
-    const std::vector<std::string>& isas,
-    int prompt_tokens,
-    bool gpu) {
-  std::vector<RunSettings> steps;
-  for (const int tokens : {64, 128, 256, 1024, 2048}) {
-    // A step that holds the whole prompt is the same as any larger one.
-    if (tokens < prompt_tokens ||
-        (tokens > 512 && tokens / 2 < prompt_tokens)) {
-      RunSettings way;
-      way.prefill_step = tokens;
-      steps.push_back(way);
+std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space) {
+  std::vector<std::vector<RunSettings>> kinds;
+  if (!space.gpu) {
+    kinds.push_back(thread_ways(space));
+  }
+  kinds.push_back(step_ways(space.work.prompt_tokens));
+  if (space.gpu) {
+    kinds.push_back(memory_ways(space));
+  }
+  std::vector<RunSettings> batches;
+  for (int batch = 2; batch <= space.work.answers; batch *= 2) {
+    batches.emplace_back().batch = batch;
+  }
+  kinds.push_back(std::move(batches));
+  if (space.text) {
+    std::vector<RunSettings> lookups;
+    for (const int tokens : kLookups) {
+      lookups.emplace_back().prompt_lookup = tokens;
     }
+    kinds.push_back(std::move(lookups));
   }
-  if (gpu) {
-    RunSettings small;
-    small.cache_limit_bytes = kSmallCacheBytes;
-    return {steps, {small}};
-  }
-  std::vector<RunSettings> ways;
-  for (std::size_t isa = 0; isa < isas.size(); ++isa) {
-    for (int threads = cores; threads >= 1; threads /= 2) {
-      if (isa == 0 && threads == cores) {
-        continue;  // the default
-      }
-      RunSettings way;
-      if (isa > 0) {
-        way.isa = isas[isa];
-      }
-      if (threads < cores) {
-        way.threads = threads;
-      }
-      ways.push_back(way);
-    }
-  }
-  return {ways, steps};
+  std::erase_if(kinds, [](const auto& kind) { return kind.empty(); });
+  return kinds;
 }
 
 void predict_candidates(

@@ -4,12 +4,14 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/spec/catalogue.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/tensor_names.h"
+#include "roofline/spec/tensor_parts.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
@@ -159,6 +161,13 @@ void store_as(PlannedTensor& tensor, const WeightFormat& format) {
 
 std::string WeightFormat::text() const {
   if (is_affine(*this)) {
+    if (!eight_bit.empty() && bits < 8) {
+      return fmt::format(
+          "int{} (group {}; 8 bits: {})",
+          bits,
+          group_size,
+          fmt::join(eight_bit, ", "));
+    }
     return fmt::format("int{} (group {})", bits, group_size);
   }
   return format_name(*this);
@@ -224,7 +233,14 @@ PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
     if (tensor.quantized || tensor.rows == 1 || (is_affine(format) && !whole)) {
       continue;
     }
-    store_as(tensor, format);
+    WeightFormat own = format;
+    if (belongs_to_parts(
+            tensor.name,
+            static_cast<int>(model.spec.layers.size()),
+            format.eight_bit)) {
+      own.bits = 8;
+    }
+    store_as(tensor, own);
     out.exact = false;
   }
   return out;

@@ -18,8 +18,11 @@ namespace roofline {
 struct WeightFormat {
   int bits = 16;
   int group_size = 64;
-  /// "bf16", "int4 (group 64)"
+  /// Parts that have 8 bits where the rest has 4 (spec/tensor_parts.h).
+  std::vector<std::string> eight_bit = {};
+  /// "bf16", "int4 (group 64)", "int4 (group 64; 8 bits: embed)"
   std::string text() const;
+  /// Without eight_bit, whose share depends on the model.
   double bits_per_weight() const;
 };
 

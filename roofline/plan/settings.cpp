@@ -17,6 +17,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/sha256.h"
+#include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
 
@@ -46,6 +47,7 @@ const std::vector<TextKey>& text_keys() {
   static const std::vector<TextKey> keys = {
       {"model", &RunSettings::model, {}},
       {"quant", &RunSettings::quant, {"none", "int4", "int8"}},
+      {"quant_8bit", &RunSettings::quant_8bit, {}},
       {"isa", &RunSettings::isa, {"generic", "avx2", "avx512"}}};
   return keys;
 }
@@ -54,6 +56,8 @@ const std::vector<NumberKey<int>>& int_keys() {
   static const std::vector<NumberKey<int>> keys = {
       {"group_size", &RunSettings::group_size, 32, 128},
       {"prefill_step", &RunSettings::prefill_step, 1, 1 << 20},
+      {"prompt_lookup", &RunSettings::prompt_lookup, 0, 32},
+      {"batch", &RunSettings::batch, 1, 1024},
       {"threads", &RunSettings::threads, 1, 1024},
       {"max_tokens", &RunSettings::max_tokens, 1, 1 << 30},
       {"max_kv", &RunSettings::max_kv, 16, 1 << 30},
@@ -169,6 +173,17 @@ void add_names(const Keys& keys, std::vector<std::string>& names) {
 }
 
 void check(const RunSettings& settings, std::string_view source) {
+  if (settings.quant_8bit) {
+    parse_matrix_parts(
+        *settings.quant_8bit,
+        fmt::format("{}: quant_8bit", source));
+    if (settings.quant.value_or("none") != "int4") {
+      fail<UserError>(
+          fmt::format("{}: quant_8bit needs quant = \"int4\"", source),
+          "It names the parts that have 8 bits where the rest has 4",
+          "Add quant = \"int4\", or leave quant_8bit out");
+    }
+  }
   if (!settings.group_size) {
     return;
   }
@@ -201,9 +216,16 @@ void insert_all(
 std::string RunSettings::text() const {
   std::vector<std::string> parts;
   if (quant) {
-    parts.push_back(
-        group_size ? fmt::format("{} (group {})", *quant, *group_size)
-                   : *quant);
+    std::string text =
+        group_size ? fmt::format("{} (group {}", *quant, *group_size) : *quant;
+    if (quant_8bit) {
+      text +=
+          fmt::format("{}8 bits: {}", group_size ? "; " : " (", *quant_8bit);
+    }
+    if (group_size || quant_8bit) {
+      text += fmt::format(")");
+    }
+    parts.push_back(std::move(text));
   }
   if (threads) {
     parts.push_back(
@@ -214,6 +236,16 @@ std::string RunSettings::text() const {
   }
   if (prefill_step) {
     parts.push_back(fmt::format("prefill step {}", *prefill_step));
+  }
+  if (prompt_lookup) {
+    parts.push_back(fmt::format("prompt lookup {}", *prompt_lookup));
+  }
+  if (batch) {
+    parts.push_back(fmt::format("batch {}", *batch));
+  }
+  if (wired_limit_bytes) {
+    parts.push_back(
+        fmt::format("wired limit {} MB", *wired_limit_bytes / 1000000));
   }
   if (cache_limit_bytes) {
     parts.push_back(

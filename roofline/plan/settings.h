@@ -15,7 +15,12 @@ struct RunSettings {
   std::optional<std::string> model;
   std::optional<std::string> quant;  ///< none, int4 or int8
   std::optional<int> group_size;     ///< 32, 64 or 128; only with quant
+  /// Parts that have 8 bits with int4, comma between (spec/tensor_parts.h).
+  std::optional<std::string> quant_8bit;
   std::optional<int> prefill_step;   ///< tokens
+  std::optional<int> prompt_lookup;  ///< tokens looked up at most; 0: off
+  /// Sequences in one step, where a command runs several at once.
+  std::optional<int> batch;
   std::optional<int> threads;
   std::optional<std::string> isa;  ///< generic, avx2 or avx512
   /// What MLX keeps of freed memory, and what it wires down on macOS.

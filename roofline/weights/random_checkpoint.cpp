@@ -25,6 +25,7 @@
 #include "roofline/base/paths.h"
 #include "roofline/base/sha256.h"
 #include "roofline/spec/tensor_names.h"
+#include "roofline/spec/tensor_parts.h"
 #include "roofline/weights/opened_checkpoint.h"
 
 namespace roofline {
@@ -61,6 +62,7 @@ struct Spread {
 struct Place {
   ExpectedTensor tensor;
   bool affine = false;
+  int bits = 16;  ///< of a code, where affine
   Spread spread;
   std::size_t begin = 0;
   std::size_t bytes = 0;       ///< of the values or codes
@@ -241,10 +243,14 @@ std::vector<Place> lay_out(
     place.spread = spread_of(tensor, spec);
     place.affine = format.bits < 16 && tensor.rows > 1 &&
                    tensor.cols % format.group_size == 0;
+    const auto layers = static_cast<int>(spec.layers.size());
+    place.bits = belongs_to_parts(tensor.name, layers, format.eight_bit)
+                     ? 8
+                     : format.bits;
     const auto count = static_cast<std::size_t>(tensor.rows * tensor.cols);
     place.begin = end;
     place.bytes =
-        count * static_cast<std::size_t>(place.affine ? format.bits : 16) / 8;
+        count * static_cast<std::size_t>(place.affine ? place.bits : 16) / 8;
     end = aligned(place.begin + place.bytes);
     if (place.affine) {
       place.side_begin = end;
@@ -258,11 +264,7 @@ std::vector<Place> lay_out(
   return places;
 }
 
-void fill_place(
-    const ScratchFile& file,
-    const Place& place,
-    int bits,
-    Source& source) {
+void fill_place(const ScratchFile& file, const Place& place, Source& source) {
   // Tensors begin at different places of the block.
   const std::size_t phase = place.begin / kAlignment % kBlockValues;
   if (!place.affine) {
@@ -272,7 +274,7 @@ void fill_place(
   file.fill(place.begin, place.bytes, source.words(), phase * 4);
   // Codes 0 … top are uniform: their deviation is the root of a twelfth of
   // their range.
-  const auto top = static_cast<float>((1 << bits) - 1);
+  const auto top = static_cast<float>((1 << place.bits) - 1);
   const float scale = place.spread.deviation * std::sqrt(12.0f) / top;
   const Spread scales{scale, scale * kSpread};
   const Spread biases{-scale * top / 2, scale * top / 2 * -kSpread};
@@ -301,7 +303,7 @@ class RandomCheckpoint final : public OpenedCheckpoint {
     {
       Source source;
       for (const Place& place : places) {
-        fill_place(*file_, place, format.bits, source);
+        fill_place(*file_, place, source);
       }
     }
     const std::span<const std::byte> all = file_->map();
@@ -317,6 +319,9 @@ class RandomCheckpoint final : public OpenedCheckpoint {
           place.tensor.name,
           place.tensor.rows,
           place.tensor.cols);
+      if (place.bits != format.bits) {
+        identity += fmt::format("{} bits\n", place.bits);
+      }
     }
     fingerprint_ = sha256_hex(identity);
   }
@@ -357,7 +362,7 @@ class RandomCheckpoint final : public OpenedCheckpoint {
     if (place.affine) {
       const auto sides = all.subspan(place.side_begin, 2 * place.side_bytes);
       tensor.affine = {
-          format_.bits,
+          place.bits,
           format_.group_size,
           Encoding::bf16,
           sides.first(place.side_bytes),

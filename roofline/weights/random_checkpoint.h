@@ -4,7 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "roofline/spec/model_spec.h"
 #include "roofline/weights/checkpoint.h"
@@ -16,6 +18,8 @@ struct RandomFormat {
   /// norms and biases stay bf16.
   int bits = 16;
   int group_size = 64;  ///< 32, 64 or 128
+  /// Parts that have 8 bits where the rest has 4 (spec/tensor_parts.h).
+  std::vector<std::string> eight_bit = {};
 };
 
 /// The same spec and format always give the same weights, scaled so that

@@ -46,6 +46,26 @@ class Optimize(TinyModel):
                                       "--ignore-eos", "--no-settings", "-n", "5"))
         self.assertEqual(len(out["tokens"]), 5)
 
+    def test_batches_are_searched_where_several_answers_are_wanted(self):
+        out = self.optimize("--optimize-params", "--answers", "2")
+        self.assertIn("batch 2", " ".join(c["settings"] for c in out["candidates"]))
+
+    def test_prompt_lookup_is_searched_where_a_text_is_answered(self):
+        prompt = self.folder / "prompt.txt"
+        prompt.write_text("one two three one two three one two")
+        out = self.optimize("--optimize-params", "--prompt-file", prompt)
+        looked_up = [c for c in out["candidates"] if "lookup" in c["settings"]]
+        self.assertTrue(looked_up)
+        self.assertTrue(any(c["measured"] for c in looked_up))
+
+    def test_parts_may_have_more_bits_than_the_rest(self):
+        plain = ["generate", self.model, "hello", "-n", "2", "--quant", "int4",
+                 "--group-size", "32"]
+        self.succeed(*plain, "--quant-8bit", "embed,down")
+        self.refuse(*plain, "--quant-8bit", "dwon", saying="down")
+        self.refuse("generate", self.model, "x", "--quant-8bit", "down",
+                    saying="--quant int4")
+
     def test_a_model_without_weights_is_only_predicted(self):
         out = json.loads(self.succeed(
             "metal_optimizer", "--model", "llama-2-7b", "--optimize-quant",

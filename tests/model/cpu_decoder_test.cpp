@@ -7,6 +7,7 @@
 #include "model/golden.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
+#include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
 namespace {
@@ -273,6 +274,25 @@ TEST(CpuDecoder, CountsTheBytesThatADecodeStepReads) {
     }
   }
   EXPECT_EQ(decoder->step_weight_bytes(), expected);
+}
+
+TEST(CpuDecoder, PartsAtEightBitsAreThoseOfAnEightBitModel) {
+  const Golden golden = open_golden("llama");
+  ModelOptions options = options_for(true);
+  options.quantize = QuantizeChoice{8, 64};
+  const auto eight = load_cpu_decoder(*golden.checkpoint, options);
+  // Four bits of which nothing is left.
+  options.quantize = QuantizeChoice{4, 64, matrix_part_names()};
+  const auto all_parts = load_cpu_decoder(*golden.checkpoint, options);
+  EXPECT_EQ(
+      chunked_logits(*all_parts, golden.ids[0], 40),
+      chunked_logits(*eight, golden.ids[0], 40));
+  options.quantize = QuantizeChoice{4, 64, {"down"}};
+  const auto down = load_cpu_decoder(*golden.checkpoint, options);
+  options.quantize = QuantizeChoice{4, 64};
+  const auto four = load_cpu_decoder(*golden.checkpoint, options);
+  EXPECT_LT(four->step_weight_bytes(), down->step_weight_bytes());
+  EXPECT_LT(down->step_weight_bytes(), eight->step_weight_bytes());
 }
 
 TEST(CpuDecoder, QuantizingAtLoadShrinksTheStep) {

@@ -10,6 +10,7 @@
 
 #include "model/golden.h"
 #include "roofline/model/logits.h"
+#include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
 namespace {
@@ -177,7 +178,7 @@ class GraphWeightsMlx : public ::testing::Test {
 };
 
 TEST_F(GraphWeightsMlx, PackedWeightsGiveTheLogitsOfTheirDecodedValues) {
-  for (const QuantizeChoice choice :
+  for (const QuantizeChoice& choice :
        {QuantizeChoice{4, 32}, {4, 64}, {8, 32}, {8, 64}}) {
     for (const auto dtype : {mx::bfloat16, mx::float16, mx::float32}) {
       const auto [packed, decoded] = quantize(choice, dtype);
@@ -198,7 +199,7 @@ TEST_F(GraphWeightsMlx, PackedWeightsGiveTheLogitsOfTheirDecodedValues) {
 }
 
 TEST_F(GraphWeightsMlx, QuantizingAtLoadGivesWhatMlxWouldHaveStored) {
-  for (const QuantizeChoice choice : {QuantizeChoice{4, 32}, {8, 64}}) {
+  for (const QuantizeChoice& choice : {QuantizeChoice{4, 32}, {8, 64}}) {
     const auto packed = quantize(choice, mx::float32).first;
     const auto expected = logits_of(
         save("stored", packed, choice),
@@ -210,6 +211,17 @@ TEST_F(GraphWeightsMlx, QuantizingAtLoadGivesWhatMlxWouldHaveStored) {
         logits_of(golden_folder("qwen2"), options, golden_.ids[0]);
     EXPECT_LT(max_error(logits, expected), kSame);
   }
+}
+
+TEST_F(GraphWeightsMlx, PartsAtEightBitsAreThoseOfAnEightBitModel) {
+  auto options = exact_graph();
+  options.quantize = QuantizeChoice{8, 64};
+  const auto folder = golden_folder("qwen2");
+  const auto eight = logits_of(folder, options, golden_.ids[0]);
+  options.quantize = QuantizeChoice{4, 64, matrix_part_names()};
+  EXPECT_EQ(logits_of(folder, options, golden_.ids[0]), eight);
+  options.quantize = QuantizeChoice{4, 64, {"v"}};
+  EXPECT_NE(logits_of(folder, options, golden_.ids[0]), eight);
 }
 
 TEST_F(GraphWeightsMlx, TheActivationsTypeIsTheOneMostBytesAreStoredIn) {

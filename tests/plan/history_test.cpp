@@ -112,6 +112,20 @@ TEST(Calibrate, MovesTheProgramsMemoryByTheMedianError) {
   EXPECT_FALSE(calibrate(runs, "here", "1.0"));
 }
 
+TEST(Calibrate, TakesTheMedianShareOfTheRoofOfLongAnswers) {
+  std::vector<RunRecord> runs(6, pair(100'000'000, 100'000'000));
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].decode_roof = 100;
+    runs[i].measured_decode = 40 + 10 * static_cast<double>(i % 3);
+    runs[i].generated_tokens = 16;
+  }
+  runs[5].measured_decode = 0;  // not known
+  ASSERT_TRUE(calibrate(runs, "here", "1.0")->decode_efficiency);
+  EXPECT_DOUBLE_EQ(*calibrate(runs, "here", "1.0")->decode_efficiency, 0.5);
+  runs[0].generated_tokens = 15;
+  EXPECT_FALSE(calibrate(runs, "here", "1.0")->decode_efficiency);
+}
+
 TEST(Calibrate, StaysWithinBounds) {
   const std::vector<RunRecord> less(5, pair(4'000'000'000, 1'000'000));
   const std::vector<RunRecord> more(5, pair(1'000'000, 4'000'000'000));

@@ -64,9 +64,10 @@ class WrittenMachine : public OptimizeMeasurer {
   double noise_ = 0.001;
 };
 
-OptimizeCandidate stored_as(const char* quant) {
+OptimizeCandidate stored_as(const std::string& quant) {
   OptimizeCandidate candidate;
   candidate.settings.quant = quant;
+  candidate.bits_per_weight = quant == "int4" ? 4.5 : 8.5;
   return candidate;
 }
 
@@ -195,23 +196,98 @@ TEST(MarkFront, KeepsWhatNothingBeatsInTimeMemoryAndQuality) {
 
 TEST(FormatCandidates, AreEightAndFourBitsOfWhatIsStoredAsFloats) {
   const auto candidates = format_candidates(plan_model("llama-2-7b"));
-  ASSERT_EQ(candidates.size(), 7u);
+  // Besides four with parts at 8 bits.
+  ASSERT_EQ(candidates.size(), 11u);
   EXPECT_EQ(candidates[0].settings, RunSettings());
   EXPECT_EQ(candidates[1].settings.text(), "int8 (group 32)");
   EXPECT_EQ(candidates[6].settings.text(), "int4 (group 128)");
+  EXPECT_EQ(candidates[8].settings.text(), "int4 (group 64; 8 bits: v,down)");
+  EXPECT_GT(candidates[8].bits_per_weight, candidates[5].bits_per_weight);
+  EXPECT_LT(candidates[8].bits_per_weight, candidates[3].bits_per_weight);
+}
+
+WaySpace space_of(int cores, bool gpu) {
+  WaySpace space;
+  space.cores = cores;
+  space.isas = {"avx512", "avx2"};
+  space.work.prompt_tokens = 1000;
+  space.gpu = gpu;
+  return space;
 }
 
 TEST(WayCandidates, NeverRepeatTheDefault) {
   for (const bool gpu : {false, true}) {
-    const auto kinds = way_candidates(4, {"avx512", "avx2"}, 1000, gpu);
-    for (const auto& kind : kinds) {
+    for (const auto& kind : way_candidates(space_of(4, gpu))) {
       for (const RunSettings& way : kind) {
         EXPECT_NE(way, RunSettings());
       }
     }
   }
   // 4, 2, 1 threads of two instruction sets but the first of the first.
-  EXPECT_EQ(way_candidates(4, {"avx512", "avx2"}, 1000, false)[0].size(), 5u);
+  EXPECT_EQ(way_candidates(space_of(4, false))[0].size(), 5u);
+}
+
+TEST(WayCandidates, HaveBatchesOnlyWhereSeveralAnswersAreWanted) {
+  WaySpace space = space_of(1, true);
+  const std::size_t kinds = way_candidates(space).size();
+  space.work.answers = 6;
+  const auto more = way_candidates(space);
+  ASSERT_EQ(more.size(), kinds + 1);
+  ASSERT_EQ(more.back().size(), 2u);
+  EXPECT_EQ(more.back()[1].batch, 4);
+}
+
+TEST(WayCandidates, LookUpTokensOnlyInAText) {
+  WaySpace space = space_of(1, true);
+  const std::size_t kinds = way_candidates(space).size();
+  space.text = true;
+  const auto more = way_candidates(space);
+  ASSERT_EQ(more.size(), kinds + 1);
+  EXPECT_TRUE(more.back()[0].prompt_lookup);
+}
+
+TEST(WayCandidates, WireMemoryOnlyWhereTheSystemCan) {
+  WaySpace space = space_of(1, true);
+  EXPECT_EQ(way_candidates(space).back().size(), 1u);
+  space.wired_bytes = 5;
+  EXPECT_EQ(way_candidates(space).back().back().wired_limit_bytes, 5);
+}
+
+TEST(OptimizeSample, TakesAsManyTurnsAsTheBatchNeeds) {
+  Workload work;
+  work.decode_tokens = 20;
+  work.answers = 5;
+  OptimizeSample sample;
+  sample.prefill_seconds = 1;
+  sample.decode_seconds = 2;
+  sample.decode_tokens = 10;
+  EXPECT_DOUBLE_EQ(sample.seconds(work), 5 * (1 + 4));
+  sample.batch = 2;
+  EXPECT_DOUBLE_EQ(sample.seconds(work), 3 * (1 + 4));
+}
+
+TEST(Optimize, TriesPartsAtEightBitsOnlyWhereFourBitsLoseTooMuch) {
+  for (const bool bad : {false, true}) {
+    WrittenMachine machine;
+    machine.rows = {
+        {"int8", {0.8, 60, 0.001}},
+        {"int4", {0.5, 40, bad ? 0.2 : 0.02}},
+        {"int4 (8 bits: down)", {0.6, 45, 0.03}}};
+    OptimizeCandidate mixed = stored_as("int4");
+    mixed.settings.quant_8bit = "down";
+    const double bits[] = {16, 8.5, 4.5, 5.5};
+    std::vector<OptimizeCandidate> formats = {
+        OptimizeCandidate(),
+        stored_as("int8"),
+        stored_as("int4"),
+        mixed};
+    for (int i = 0; i < 4; ++i) {
+      formats[i].bits_per_weight = bits[i];
+    }
+    const auto result = optimize(formats, {}, machine, plenty());
+    EXPECT_EQ(choice_of(result), bad ? "int4 (8 bits: down)" : "int4");
+    EXPECT_EQ(machine.judged["int4 (8 bits: down)"], bad ? 1 : 0);
+  }
 }
 
 TEST(PredictCandidates, DropsWhatCannotFitOrWin) {

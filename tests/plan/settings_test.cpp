@@ -10,6 +10,9 @@ namespace {
 TEST(Settings, ComeBackAsTheyWereWritten) {
   RunSettings settings;
   settings.quant = "int4";
+  settings.quant_8bit = "embed,down";
+  settings.prompt_lookup = 8;
+  settings.batch = 4;
   settings.group_size = 32;
   settings.threads = 2;
   settings.isa = "avx2";
@@ -38,6 +41,12 @@ std::string refusal(const char* text) {
 TEST(Settings, RefusesMistakesInASentence) {
   EXPECT_NE(refusal("thread = 2").find("threads"), std::string::npos);
   EXPECT_NE(refusal("threads = 0").find("at least 1"), std::string::npos);
+  EXPECT_NE(
+      refusal("quant = \"int4\"\nquant_8bit = \"dwon\"").find("down"),
+      std::string::npos);
+  EXPECT_NE(
+      refusal("quant_8bit = \"down\"").find("needs quant"),
+      std::string::npos);
   EXPECT_NE(refusal("threads = \"two\"").find("threads"), std::string::npos);
   EXPECT_NE(refusal("quant = \"int3\"").find("int4"), std::string::npos);
   EXPECT_NE(refusal("a = = 1").find("line 1"), std::string::npos);
