@@ -143,6 +143,24 @@ std::string condition_text(const TrainStep& step) {
   return text;
 }
 
+/// What no setting makes smaller.
+struct FixedPart {
+  const char* name;
+  double bytes;
+};
+
+FixedPart fixed_part(const Claim& claim, const MemoryPrediction& least) {
+  const auto weights = static_cast<double>(least.of("weights"));
+  if (claim.method != TrainMethod::full) {
+    return {
+        claim.method == TrainMethod::qlora ? "4-bit weights" : "16-bit weights",
+        weights};
+  }
+  return {
+      "weights and gradients",
+      weights + static_cast<double>(least.of("gradients"))};
+}
+
 ClaimResult check_trains(const Claim& claim, const PlannedModel& model) {
   TrainingQuestion question;
   question.method = claim.method;
@@ -166,11 +184,18 @@ ClaimResult check_trains(const Claim& claim, const PlannedModel& model) {
       return result;
     }
   }
-  result.difference = fmt::format(
-      "{}; {:.1f} GB {}",
-      missing(result.needed, result.allowed),
-      least / kGiga,
-      condition_text(kTrainSteps[std::size(kTrainSteps) - 1]));
+  result.difference = missing(result.needed, result.allowed);
+  const FixedPart fixed = fixed_part(claim, predict_training(model, question));
+  result.difference +=
+      fixed.bytes > result.allowed
+          ? fmt::format(
+                ", of which the {} alone take {:.1f} GB",
+                fixed.name,
+                fixed.bytes / kGiga)
+          : fmt::format(
+                "; {:.1f} GB {}",
+                least / kGiga,
+                condition_text(kTrainSteps[std::size(kTrainSteps) - 1]));
   return result;
 }
 

@@ -43,27 +43,37 @@ std::uint64_t bytes_of(
   return predict_inference(model, question).total();
 }
 
+FitChoice choice_at_step(
+    const PlannedModel& model,
+    InferenceQuestion question,
+    int prefill_step,
+    std::uint64_t budget) {
+  question.prefill_step = prefill_step;
+  FitChoice choice;
+  choice.format = question.quantize;
+  choice.question = question;
+  choice.bytes = bytes_of(model, question);
+  choice.whole = choice.bytes <= budget;
+  choice.largest_context = largest_context(model, question, budget);
+  return choice;
+}
+
 /// The context asked for if that fits, else the largest; with a shorter
-/// prefill step if only that makes room.
+/// prefill step only where that makes room.
 FitChoice choice_for(
     const PlannedModel& model,
     const InferenceQuestion& question,
     std::uint64_t budget) {
-  FitChoice choice;
-  choice.format = question.quantize;
-  choice.question = question;
-  for (const int step :
-       {question.prefill_step, std::min(question.prefill_step, kShortStep)}) {
-    choice.question.prefill_step = step;
-    choice.question.context_tokens = question.context_tokens;
-    choice.bytes = bytes_of(model, choice.question);
-    choice.whole = choice.bytes <= budget;
-    choice.largest_context = largest_context(model, choice.question, budget);
-    if (choice.whole) {
-      return choice;
+  FitChoice choice =
+      choice_at_step(model, question, question.prefill_step, budget);
+  if (!choice.whole && question.prefill_step > kShortStep) {
+    const FitChoice shorter =
+        choice_at_step(model, question, kShortStep, budget);
+    if (shorter.whole || shorter.largest_context > choice.largest_context) {
+      choice = shorter;
     }
   }
-  if (choice.largest_context > 0) {
+  if (!choice.whole && choice.largest_context > 0) {
     choice.question.context_tokens =
         std::min(question.context_tokens, choice.largest_context);
     choice.bytes = bytes_of(model, choice.question);

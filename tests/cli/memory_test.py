@@ -1,9 +1,20 @@
 """`roofline memory`: what a model takes, what fits, and the guide's tables."""
 
 import json
+import re
 import unittest
 
-from program import Program
+from program import Program, TinyModel
+
+METHODS = ["full", "lora", "qlora", "dora"]
+
+
+def by_kind(answer):
+    """{kind: bytes} of an answer's parts."""
+    out = {}
+    for part in answer["parts"]:
+        out[part["kind"]] = out.get(part["kind"], 0) + part["bytes"]
+    return out
 
 
 class Memory(Program):
@@ -82,10 +93,173 @@ class Memory(Program):
         self.assertEqual(result.returncode, 2)
         self.assertIn(b"lora", result.stderr)
 
-    def test_a_plot_is_written(self):
-        path = self.folder / "memory.svg"
-        self.answer("llama-2-7b", "--plot", path)
-        self.assertIn("<svg", path.read_text())
+    def test_a_plot_is_drawn_in_the_format_of_its_name(self):
+        beginnings = {"svg": b"<svg", "html": b"<!doctype html", "png": b"\x89PNG\r\n"}
+        for suffix, beginning in beginnings.items():
+            path = self.folder / f"memory.{suffix}"
+            self.answer("llama-2-7b", "--plot", path)
+            data = path.read_bytes()
+            self.assertIn(beginning.lower(), data[:400].lower(), suffix)
+            self.assertGreater(len(data), 1000)
+        drawn = (self.folder / "memory.svg").read_text()
+        for word in ["weights", "kv", "context, tokens"]:
+            self.assertIn(word, drawn)
+
+    def test_a_plot_of_no_known_format_or_of_training_is_refused(self):
+        self.refuse("memory", "llama-2-7b", "--plot", self.folder / "a.xyz", saying="svg")
+        arguments = ["--plot", self.folder / "a.svg", "--train", "lora"]
+        self.refuse("memory", "llama-2-7b", *arguments, saying="--plot")
+        self.assertFalse((self.folder / "a.svg").exists())
+
+    def test_int4_takes_4_and_a_half_bits_a_weight(self):
+        arguments = ["llama-2-7b", "--quant", "int4", "--device", "gpu"]
+        norms = 65 * 4096
+        weights = (6738415616 - norms) * 9 // 16 + 2 * norms
+        self.assertEqual(by_kind(self.answer(*arguments))["weights"], weights)
+
+    def test_more_context_and_batch_take_more_cache_and_fewer_bits_less(self):
+        def cache(*arguments):
+            return by_kind(self.answer("llama-2-7b", *arguments))["kv"]
+
+        base = cache("--context", "2048")
+        self.assertEqual(base, 2048 * 2 * 32 * 4096 * 2)
+        self.assertEqual(cache("--context", "2048", "--batch", "3"), 3 * base)
+        eighth = cache("--context", "2048", "--kv-bits", "8")
+        self.assertEqual(eighth, base // 2 + base // 2 // 64 * 2)
+
+    def test_the_largest_context_is_the_models_own_where_there_is_room(self):
+        out = self.answer("llama-2-7b", "--context", "max", "--ram", "512GB")
+        self.assertEqual(out["context_tokens"], 4096)
+        arguments = ["llama-2-70b", "--context", "max", "--ram", "8GB"]
+        self.refuse("memory", *arguments, saying="--fit")
+
+    def test_methods_of_training_take_what_they_are_known_for(self):
+        kinds = {
+            method: by_kind(self.answer("llama-2-7b", "--train", method, "--rank", "16"))
+            for method in METHODS
+        }
+        adapters = 16 * (4096 + 4096) * 4 * 32
+        self.assertEqual(kinds["lora"]["adapters"], 4 * adapters)
+        self.assertEqual(kinds["lora"]["optimizer"], 8 * adapters)
+        self.assertEqual(kinds["lora"]["weights"], 2 * 6738415616)
+        self.assertEqual(kinds["qlora"]["adapters"], 4 * adapters)
+        self.assertLess(kinds["qlora"]["weights"], kinds["lora"]["weights"] / 3)
+        self.assertGreater(kinds["dora"]["adapters"], kinds["lora"]["adapters"])
+        self.assertNotIn("adapters", kinds["full"])
+        self.assertEqual(kinds["full"]["gradients"], 2 * 6738415616)
+
+    def test_settings_of_training_are_taken(self):
+        def total(*arguments):
+            return self.answer("llama-2-7b", "--train", "lora", *arguments)["total_bytes"]
+
+        base = total()
+        for smaller in [
+            ["--checkpointing"],
+            ["--train-batch", "1"],
+            ["--seq", "128"],
+            ["--optimizer", "sgd"],
+            ["--targets", "q_proj"],
+        ]:
+            self.assertLess(total(*smaller), base, smaller)
+        self.assertGreater(total("--precision", "32"), base)
+
+    def test_wrong_names_offer_the_nearest(self):
+        for option, wrong, near in [
+            ("--quant", "int44", "int4"),
+            ("--device", "gpuu", "gpu"),
+            ("--train", "qlra", "qlora"),
+        ]:
+            self.refuse("memory", "llama-2-7b", option, wrong, saying=near)
+        arguments = ["llama-2-7b", "--train", "lora"]
+        self.refuse("memory", *arguments, "--optimizer", "adamv", saying="adamw")
+        self.refuse("memory", *arguments, "--targets", "q_prj", saying="q_proj")
+        self.refuse("memory", "--ram", "8GB", "--context", "lots", saying="--context")
+
+    def test_no_escapes_where_nobody_looks(self):
+        for arguments in [
+            ["llama-2-7b"],
+            ["--ram", "16GB"],
+            ["llama-2-7b", "--fit", "--ram", "16GB"],
+            ["--table"],
+            ["--history"],
+        ]:
+            for env in [{}, {"NO_COLOR": "1"}]:
+                out = self.succeed("memory", *arguments, env=env)
+                self.assertNotIn("\x1b", out)
+                self.assertTrue(out.endswith("\n"))
+
+    def test_tables_fit_a_hundred_columns(self):
+        for line in self.succeed("memory", "--table").splitlines():
+            self.assertLessEqual(len(line), 100, line)
+
+    def test_the_text_says_the_room_and_what_stays_free(self):
+        out = self.succeed("memory", "llama-2-7b", "--quant", "int4", "--ram", "16GB")
+        self.assertRegex(out, r"are left to the system\): .* stay free")
+        out = self.succeed("memory", "llama-2-70b", "--ram", "8GB")
+        self.assertIn("are missing", out)
+
+    def test_lora_of_7b_in_16_gb_does_not_hold_and_says_why(self):
+        rows = self.answer("--table")["claims"]
+        (row,) = [row for row in rows if row["claim"].startswith("7B, LoRA")]
+        self.assertEqual(row["verdict"], "does not hold")
+        self.assertIn("16-bit weights alone take 13.5 GB", row["note"])
+        # Frozen weights, adapters with gradients and moments, activations of
+        # 2048 tokens in 32 layers and the one in work, logits of 1024 tokens.
+        kept = 2 * 4096 + 4096 + 2 * 4096 + 2 * 4096 + 4096 + 3 * 11008
+        hand = 2 * 6738415616 + 16 * 8192 * 4 * 32 * 16
+        hand += 2048 * 33 * kept * 2 + 2 * 1024 * 32000 * 4
+        self.assertAlmostEqual(row["needed"] / hand, 1, delta=0.005)
+        self.assertEqual(row["allowed"], (16 << 30) // 3 * 2)
+
+
+class Measured(TinyModel):
+    def measure(self, *arguments):
+        return json.loads(self.succeed("memory", *arguments, "--measure", "--json"))
+
+    def parts(self, *arguments):
+        return {p["part"]: p for p in self.measure(*arguments)["parts"]}
+
+    def test_predicted_stands_beside_measured(self):
+        out = self.measure(self.model, "--context", "300", "--batch", "2")
+        self.assertEqual((out["context_tokens"], out["batch"]), (300, 2))
+        for part in out["parts"]:
+            self.assertGreater(part["predicted_bytes"], 0)
+            self.assertGreater(part["measured_bytes"], 0)
+            ratio = part["predicted_bytes"] / part["measured_bytes"] - 1
+            self.assertAlmostEqual(part["error"], ratio, places=6)
+        parts = {part["part"]: part for part in out["parts"]}
+        # 512 slots of 3 layers with 2 heads of 16, twice.
+        cache = parts["KV cache"]
+        self.assertEqual(cache["measured_bytes"], 2 * 2 * 512 * 3 * 2 * 16 * 2)
+        self.assertEqual(cache["measured_bytes"], cache["predicted_bytes"])
+
+    def test_the_peak_is_within_64_mb_of_the_predicted(self):
+        peak = self.parts(self.model, "--context", "128")["peak"]
+        off = abs(peak["predicted_bytes"] - peak["measured_bytes"])
+        self.assertLessEqual(off, 64e6)
+
+    def test_a_config_alone_runs_with_random_weights(self):
+        out = self.measure(self.model / "config.json", "--context", "64")
+        self.assertIn("peak", [part["part"] for part in out["parts"]])
+
+    def test_the_text_is_a_table_with_errors(self):
+        out = self.succeed("memory", self.model, "--context", "64", "--measure")
+        self.assertIn("Predicted", out)
+        self.assertTrue(re.search(r"peak .*[+-]\d+\.\d %", out), out)
+
+    def test_what_cannot_run_is_not_measured(self):
+        arguments = [self.model, "--kv-bits", "8", "--measure"]
+        self.refuse("memory", *arguments, saying="8 bits")
+
+    def test_ordinary_runs_are_kept_with_their_prediction(self):
+        before = json.loads(self.succeed("memory", "--history", "--json"))
+        self.assertEqual(before["runs"], [])
+        self.generate("-n", "4")
+        out = json.loads(self.succeed("memory", "--history", "--json"))
+        (run,) = out["runs"]
+        self.assertGreater(run["measured_peak_bytes"], 0)
+        self.assertGreater(run["predicted_peak_bytes"], 0)
+        self.assertIn("1 runs", self.succeed("memory", "--history"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/plan/memory.h"
+
+namespace roofline {
+namespace {
+
+constexpr double kParameters = 6738415616.0;
+
+// 32 layers of width 4096 whose q, k, v and o are square; 11008 wide inside.
+const PlannedModel& llama() {
+  static const PlannedModel model = plan_model("llama-2-7b");
+  return model;
+}
+
+TrainingQuestion asked(TrainMethod method, int rank = 16) {
+  TrainingQuestion question;
+  question.method = method;
+  question.rank = rank;
+  return question;
+}
+
+MemoryPrediction predicted(const TrainingQuestion& question) {
+  return predict_training(llama(), question);
+}
+
+double adapter_bytes(const TrainingQuestion& question) {
+  return static_cast<double>(predicted(question).of("adapters"));
+}
+
+TEST(PredictTraining, LoraHasTwoThinMatricesBesideEachTarget) {
+  // rank · (rows + columns) of 4 square matrices in 32 layers, float32.
+  const double four = 16.0 * (4096 + 4096) * 4 * 32;
+  EXPECT_EQ(adapter_bytes(asked(TrainMethod::lora)), 4 * four);
+  EXPECT_EQ(adapter_bytes(asked(TrainMethod::lora, 32)), 8 * four);
+  TrainingQuestion two = asked(TrainMethod::lora);
+  two.targets = {"q_proj", "v_proj"};
+  EXPECT_EQ(adapter_bytes(two), 2 * four);
+  two.targets = {"gate_proj", "down_proj"};
+  EXPECT_EQ(adapter_bytes(two), 4 * 16.0 * (4096 + 11008) * 2 * 32);
+}
+
+TEST(PredictTraining, GroupedKeysHaveNarrowerAdapters) {
+  // Llama 3.1 8B: keys of 8 heads of 128.
+  TrainingQuestion question = asked(TrainMethod::lora, 8);
+  question.targets = {"k_proj"};
+  const auto out = predict_training(plan_model("llama-3.1-8b"), question);
+  EXPECT_EQ(out.of("adapters"), 4ULL * 8 * (1024 + 4096) * 32);
+}
+
+TEST(PredictTraining, DoraAddsAMagnitudeARow) {
+  const double lora = adapter_bytes(asked(TrainMethod::lora));
+  const double rows = 4.0 * 4096 * 32;
+  EXPECT_EQ(adapter_bytes(asked(TrainMethod::dora)), lora + 4 * rows);
+}
+
+TEST(PredictTraining, QloraFreezesFourBitsAndLoraSixteen) {
+  const auto lora = predicted(asked(TrainMethod::lora));
+  const auto qlora = predicted(asked(TrainMethod::qlora));
+  const double norms = 65 * 4096;
+  EXPECT_EQ(lora.of("weights"), 2 * 6738415616ULL);
+  EXPECT_EQ(
+      static_cast<double>(qlora.of("weights")),
+      (kParameters - norms) * (0.5 + 4.0 / 64) + 2 * norms);
+  EXPECT_EQ(lora.of("adapters"), qlora.of("adapters"));
+  EXPECT_EQ(lora.of("activations"), qlora.of("activations"));
+}
+
+TEST(PredictTraining, AdamwHoldsTwoFloatsAValue) {
+  const double values = adapter_bytes(asked(TrainMethod::lora)) / 4;
+  const auto state = [&](OptimizerKind kind) {
+    TrainingQuestion question = asked(TrainMethod::lora);
+    question.optimizer = kind;
+    return static_cast<double>(predicted(question).of("optimizer"));
+  };
+  EXPECT_EQ(state(OptimizerKind::adamw), 8 * values);
+  EXPECT_EQ(state(OptimizerKind::lion), 4 * values);
+  EXPECT_EQ(state(OptimizerKind::sgd), 0);
+  // Two bytes and two scales for each 256.
+  EXPECT_EQ(state(OptimizerKind::adamw8), values * 2 + values / 256 * 8);
+}
+
+TEST(PredictTraining, FullTrainingHoldsGradientsAndFloatMasters) {
+  TrainingQuestion question = asked(TrainMethod::full);
+  const auto half = predicted(question);
+  EXPECT_EQ(static_cast<double>(half.of("weights")), 2 * kParameters);
+  EXPECT_EQ(static_cast<double>(half.of("gradients")), 2 * kParameters);
+  EXPECT_EQ(static_cast<double>(half.of("optimizer")), (8 + 4) * kParameters);
+  EXPECT_EQ(half.of("adapters"), 0U);
+  question.precision_bits = 32;
+  const auto whole = predicted(question);
+  EXPECT_EQ(static_cast<double>(whole.of("weights")), 4 * kParameters);
+  EXPECT_EQ(static_cast<double>(whole.of("optimizer")), 8 * kParameters);
+}
+
+TEST(PredictTraining, AdafactorOfAFullModelKeepsSumsOnly) {
+  TrainingQuestion question = asked(TrainMethod::full);
+  question.optimizer = OptimizerKind::adafactor;
+  question.precision_bits = 32;
+  EXPECT_LT(
+      static_cast<double>(predicted(question).of("optimizer")),
+      0.01 * kParameters);
+}
+
+/// Values that backward needs of a token in a layer: both norms' inputs, those
+/// of q, k, v; q and o's input; k and v; the feed-forward's input, its gate, up
+/// and product.
+constexpr double kKept =
+    2 * 4096 + 4096 + 2 * 4096 + 2 * 4096 + 4096 + 3 * 11008;
+
+TEST(PredictTraining, ActivationsGrowWithTokensAndShrinkByCheckpointing) {
+  TrainingQuestion question = asked(TrainMethod::lora);
+  question.batch = 4;
+  question.sequence_tokens = 512;
+  // 32 layers, and one layer's backward.
+  EXPECT_EQ(
+      static_cast<double>(predicted(question).of("activations")),
+      2048.0 * 33 * kKept * 2);
+  question.checkpointing = true;
+  EXPECT_EQ(
+      static_cast<double>(predicted(question).of("activations")),
+      2048.0 * (32 * 4096 + kKept) * 2);
+  const auto four = predicted(question).of("activations");
+  question.batch = 1;
+  EXPECT_EQ(4 * predicted(question).of("activations"), four);
+}
+
+TEST(PredictTraining, LogitsAreOfAllTokensOrOfAPiece) {
+  TrainingQuestion question = asked(TrainMethod::lora);
+  question.batch = 4;
+  question.sequence_tokens = 512;
+  question.loss_chunk_tokens.reset();
+  EXPECT_EQ(predicted(question).of("logits"), 2ULL * 4 * 512 * 32000 * 4);
+  question.loss_chunk_tokens = 1024;
+  EXPECT_EQ(predicted(question).of("logits"), 2ULL * 1024 * 32000 * 4);
+  question.batch = 1;
+  EXPECT_EQ(predicted(question).of("logits"), 2ULL * 512 * 32000 * 4);
+}
+
+TEST(PredictTraining, TheTotalOfLoraIsTheSumByHand) {
+  const double adapters = 16.0 * 8192 * 4 * 32;
+  const double expected = 2 * kParameters + adapters * (4 + 4 + 8) +
+                          2048.0 * 33 * kKept * 2 + 2.0 * 1024 * 32000 * 4;
+  const auto out = predict_training(llama(), asked(TrainMethod::lora), {0, 0});
+  EXPECT_EQ(static_cast<double>(out.total()), expected);
+}
+
+std::string refusal(const TrainingQuestion& question) {
+  try {
+    predicted(question);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(PredictTraining, ImpossibleQuestionsAreRefused) {
+  TrainingQuestion question = asked(TrainMethod::lora, 0);
+  EXPECT_NE(refusal(question).find("rank"), std::string::npos);
+  question = asked(TrainMethod::lora);
+  question.targets = {"q_prij"};
+  EXPECT_NE(refusal(question).find("q_proj"), std::string::npos);
+  question = asked(TrainMethod::lora);
+  question.targets = {};
+  EXPECT_NE(refusal(question).find("targets"), std::string::npos);
+  question = asked(TrainMethod::full);
+  question.precision_bits = 8;
+  EXPECT_NE(refusal(question).find("16 or 32"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace roofline
