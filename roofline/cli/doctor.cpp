@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <mlx/device.h>
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/cpu_features.h"
@@ -39,6 +40,10 @@ std::string output_of(const char* command) {
   return pclose(pipe) == 0 ? text : "";
 }
 
+std::string line_of(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
 /// Ends itself by an alarm when it takes longer than 5 s.
 constexpr const char* kAskPython =
     "python3 -c 'import signal, sys, platform; signal.alarm(5)\n"
@@ -48,13 +53,20 @@ constexpr const char* kAskPython =
     "    except Exception: return \"\"\n"
     "print(sys.executable, platform.python_version())\n"
     "print(v(\"mlx\"))\n"
-    "print(v(\"mlx-lm\"))' 2>/dev/null";
+    "print(v(\"mlx-lm\"))\n"
+    "import re\n"
+    "try: needs = metadata.requires(\"mlx-lm\") or []\n"
+    "except Exception: needs = []\n"
+    "found = [m[1] for n in needs for m in [re.match(\n"
+    "    r\"mlx\\s*\\(?\\s*>=\\s*([0-9.]+)\", n)] if m]\n"
+    "print(found[0] if found else \"\")' 2>/dev/null";
 
 void ask_python(DoctorInputs& in) {
   std::istringstream lines(output_of(kAskPython));
   std::getline(lines, in.python);
   std::getline(lines, in.mlx_python);
   std::getline(lines, in.mlx_lm_python);
+  std::getline(lines, in.mlx_lm_needs);
   if (const auto venv = environment("VIRTUAL_ENV")) {
     in.python_environment = "venv " + *venv;
   } else if (const auto conda = environment("CONDA_PREFIX")) {
@@ -70,12 +82,28 @@ std::string bundled_model() {
   }
 }
 
+void measure_gpu(DoctorInputs& in) {
+  try {
+    const MachineProfile profile = gpu_profile();
+    in.gpu = profile.cpu;
+    in.gpu_bandwidth = profile.read_bandwidth;
+  } catch (const std::exception&) {
+    // Its memory is full, perhaps: the check says that there is no figure.
+  }
+}
+
 void ask_mlx(DoctorInputs& in) {
   in.mlx_compiled = compiled_mlx_version();
   in.mlx_loaded = loaded_mlx_version();
   try {
     require_same_mlx(in.mlx_compiled, in.mlx_loaded);
     in.backend = mlx_backend();
+    const bool gpu = mlx::core::default_device() == mlx::core::Device::gpu;
+    in.default_device = gpu ? "gpu" : "cpu";
+    in.mlx_package = mlx_package_near(loaded_mlx_path());
+    if (gpu) {
+      measure_gpu(in);
+    }
   } catch (const UnsupportedError&) {
     // Asking a library of another version anything else is not safe.
     in.same_mlx = false;
@@ -89,7 +117,10 @@ DoctorInputs gather() {
   in.facts = machine_facts();
   ask_mlx(in);
   // A driver in trouble can hang for minutes.
-  in.nvidia_driver = !output_of("timeout 5 nvidia-smi -L 2>/dev/null").empty();
+  std::istringstream(output_of(
+      "timeout 5 nvidia-smi --query-gpu=driver_version --format=csv,noheader "
+      "2>/dev/null")) >>
+      in.nvidia_driver;
   in.isa_best = isa_name(best_isa());
   try {
     in.isa_active = isa_name(active_isa());
@@ -102,14 +133,12 @@ DoctorInputs gather() {
   in.cache_writable = can_write(in.cache);
   in.cache_free_bytes = free_bytes(in.cache);
   in.models_free_bytes = free_bytes(in.models);
-  if (const auto kept = load_machine_profile(ThreadPool::default_threads())) {
-    in.kept_bandwidth = kept->read_bandwidth;
-  }
+  in.bandwidth = machine_profile(ThreadPool::default_threads()).read_bandwidth;
   in.bundled_model = bundled_model();
   ask_python(in);
-#ifdef __APPLE__
-  std::istringstream(output_of("xcode-select -p 2>/dev/null")) >> in.xcode;
-#endif
+  if (in.facts.macos) {
+    in.xcode = line_of(output_of("xcode-select -p 2>/dev/null"));
+  }
   return in;
 }
 

@@ -1,5 +1,7 @@
 #include "roofline/cli/mlx_version.h"
 
+#include <dlfcn.h>
+
 #include <fmt/format.h>
 #include <mlx/backend/cuda/cuda.h>
 #include <mlx/backend/metal/metal.h>
@@ -37,6 +39,14 @@ std::string compiled_mlx_version() {
 
 std::string loaded_mlx_version() {
   return mx::version();
+}
+
+std::filesystem::path loaded_mlx_path() {
+  Dl_info info = {};
+  const auto* symbol = reinterpret_cast<const void*>(&mx::version);
+  return ::dladdr(symbol, &info) != 0 && info.dli_fname != nullptr
+             ? std::filesystem::path(info.dli_fname)
+             : std::filesystem::path();
 }
 
 void require_same_mlx(std::string_view compiled, std::string_view loaded) {

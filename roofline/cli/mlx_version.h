@@ -2,6 +2,7 @@
 // C++ interface changes between versions, and then anything could happen.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,9 @@ namespace roofline::cli {
 std::string compiled_mlx_version();
 /// What the loaded library calls itself.
 std::string loaded_mlx_version();
+
+/// The file that it lies in; empty when the system won't tell.
+std::filesystem::path loaded_mlx_path();
 
 /// Throws UnsupportedError when the two name different releases. A suffix such
 /// as ".dev20260101+abc" doesn't count.

@@ -7,14 +7,11 @@
 #include <iterator>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "roofline/base/core_count.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/plan/system_texts.h"
-
-#ifdef __APPLE__
-#include <sys/sysctl.h>
-#endif
 
 namespace roofline {
 
@@ -80,34 +77,9 @@ std::optional<double> parse_cpuinfo_hertz(std::string_view text) {
   return fastest > 0 ? std::optional(fastest * 1e6) : std::nullopt;
 }
 
+#ifndef __APPLE__
+
 namespace {
-
-#ifdef __APPLE__
-
-template <class T>
-std::optional<T> sysctl_value(const char* name) {
-  T value = {};
-  std::size_t size = sizeof(value);
-  if (::sysctlbyname(name, &value, &size, nullptr, 0) != 0) {
-    return std::nullopt;
-  }
-  return value;
-}
-
-void read_system(MachineFacts& facts) {
-  char version[64] = {};
-  std::size_t size = sizeof(version) - 1;
-  if (::sysctlbyname("kern.osproductversion", version, &size, nullptr, 0) ==
-      0) {
-    facts.system = std::string("macOS ") + version;
-  }
-  facts.memory_bytes = sysctl_value<std::uint64_t>("hw.memsize").value_or(0);
-  if (const auto swap = sysctl_value<xsw_usage>("vm.swapusage")) {
-    facts.swap_used_bytes = swap->xsu_used;
-  }
-}
-
-#else
 
 std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -117,17 +89,24 @@ std::string read_text(const std::filesystem::path& path) {
 void read_memory(MachineFacts& facts) {
   const std::string info = read_text("/proc/meminfo");
   facts.memory_bytes = parse_meminfo(info, "MemTotal").value_or(0);
+  facts.installed_bytes = facts.memory_bytes;
   facts.available_bytes = parse_meminfo(info, "MemAvailable");
   const auto swap = parse_meminfo(info, "SwapTotal");
   const auto swap_free = parse_meminfo(info, "SwapFree");
   if (swap && swap_free && *swap >= *swap_free) {
     facts.swap_used_bytes = *swap - *swap_free;
   }
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    if (const auto limit = parse_memory_max(read_text(path))) {
-      facts.memory_bytes = std::min(facts.memory_bytes, *limit);
+  const std::filesystem::path group = "/sys/fs/cgroup";
+  for (const auto& [limit_file, used_file] :
+       {std::pair{"memory.max", "memory.current"},
+        std::pair{
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes"}}) {
+    const auto limit = parse_memory_max(read_text(group / limit_file));
+    if (limit && *limit < facts.memory_bytes) {
+      facts.memory_bytes = *limit;
+      facts.limit_bytes = *limit;
+      facts.limit_used_bytes = parse_memory_max(read_text(group / used_file));
     }
   }
 }
@@ -147,7 +126,9 @@ std::optional<double> temperature() {
   return hottest;
 }
 
-void read_system(MachineFacts& facts) {
+}  // namespace
+
+void read_system_facts(MachineFacts& facts) {
   facts.system =
       parse_os_release(read_text("/etc/os-release")).value_or("Linux");
   read_memory(facts);
@@ -157,8 +138,6 @@ void read_system(MachineFacts& facts) {
 }
 
 #endif
-
-}  // namespace
 
 MachineFacts machine_facts() {
   MachineFacts facts;
@@ -170,7 +149,7 @@ MachineFacts machine_facts() {
   if (::getloadavg(loads, 1) == 1) {
     facts.load_average = loads[0];
   }
-  read_system(facts);
+  read_system_facts(facts);
   return facts;
 }
 

@@ -20,8 +20,21 @@ struct MachineFacts {
   std::optional<double> frequency_hz;
   std::optional<double> temperature_celsius;
   std::optional<double> pressure_percent;  ///< memory stall, Linux PSI avg10
+  /// macOS: 1 normal, 2 warning, 4 critical.
+  std::optional<int> pressure_level;
+  std::uint64_t installed_bytes = 0;
+  /// The control group's limit where it is below what is installed, and what
+  /// the group holds.
+  std::optional<std::uint64_t> limit_bytes;
+  std::optional<std::uint64_t> limit_used_bytes;
+  bool macos = false;
+  bool translated = false;  ///< an x86 program on an Apple chip
 };
 
 MachineFacts machine_facts();
+
+/// The part of machine_facts() that only the system tells:
+/// machine_facts_apple.cpp on macOS.
+void read_system_facts(MachineFacts& facts);
 
 }  // namespace roofline
