@@ -10,11 +10,9 @@
 #include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/recommend_machine.h"
 #include "roofline/cli/recommend_text.h"
-#include "roofline/plan/chips.h"
 #include "roofline/plan/fit.h"
-#include "roofline/plan/machine.h"
-#include "roofline/plan/machine_facts.h"
 #include "roofline/report/table.h"
 
 namespace roofline::cli {
@@ -90,50 +88,6 @@ std::vector<PlannedModel> catalogued_all(const Names& names) {
   return models;
 }
 
-/// This machine, measured; its memory as told.
-Hardware detected_hardware(std::optional<std::uint64_t> ram) {
-  const MachineFacts facts = machine_facts();
-  const MachineProfile profile = current_profile();
-  const bool gpu = profile.threads == 0;
-  const Chip* chip = look_up_chip(gpu ? profile.cpu : facts.cpu);
-  Hardware hardware;
-  hardware.ram_bytes = ram.value_or(facts.memory_bytes);
-  hardware.budget_bytes = cpu_memory_budget(hardware.ram_bytes);
-  if (chip && gpu) {
-    // A card's memory isn't the system's.
-    const bool card = chip->vendor == ChipVendor::nvidia && !ram;
-    const auto own =
-        static_cast<std::uint64_t>(chip->smallest_memory_gib() * kGib);
-    hardware = hardware_of(*chip, card ? own : hardware.ram_bytes);
-  }
-  hardware.gpu = gpu;
-  hardware.name =
-      profile.cpu + (gpu ? "" : fmt::format(", {} threads", profile.threads));
-  hardware.rates.name = hardware.name;
-  hardware.rates.bytes_per_second = profile.read_bandwidth;
-  return hardware;
-}
-
-Hardware named_hardware(
-    const std::string& name,
-    std::optional<std::uint64_t> ram) {
-  std::optional<int> gib;
-  if (ram) {
-    gib = static_cast<int>(static_cast<double>(*ram) / kGib + 0.5);
-  }
-  const Chip& chip = find_chip(name, gib);
-  const auto least =
-      static_cast<std::uint64_t>(chip.smallest_memory_gib() * kGib);
-  Hardware hardware = hardware_of(chip, ram.value_or(least));
-  if (gib && !chip.sold_with(*gib)) {
-    hardware.note = fmt::format(
-        "{} was never sold with {} GB; computed as if it were.",
-        chip.label(),
-        *gib);
-  }
-  return hardware;
-}
-
 class Recommend : public Command {
  public:
   void declare(CLI::App& app) override;
@@ -143,7 +97,6 @@ class Recommend : public Command {
   std::vector<PlannedModel> candidates() const;
   void recommend_run(const Hardware& hardware);
   void recommend_training(const Hardware& hardware);
-  void list_chips() const;
 
   std::optional<std::string> chip_;
   std::optional<std::string> ram_;
@@ -327,44 +280,10 @@ void Recommend::recommend_training(const Hardware& hardware) {
       table_text(table));
 }
 
-void Recommend::list_chips() const {
-  Table table{
-      {{"Chip"},
-       {"GPU cores", Align::right},
-       {"Bandwidth", Align::right},
-       {"16-bit floats", Align::right},
-       {"Memory"}},
-      {}};
-  Json out = Json::array();
-  for (const Chip& chip : chips()) {
-    std::string sizes;
-    Json json_sizes = Json::array();
-    for (const int gib : chip.memory_gib) {
-      if (gib > 0) {
-        sizes += (sizes.empty() ? "" : ", ") + std::to_string(gib);
-        json_sizes.push_back(gib);
-      }
-    }
-    table.rows.push_back(
-        {std::string(chip.name),
-         chip.gpu_cores > 0 ? std::to_string(chip.gpu_cores) : "–",
-         fmt::format("{:.0f} GB/s", chip.gigabytes_s),
-         fmt::format("{:.1f} TFLOPS", chip.tera_ops),
-         sizes + " GB"});
-    out.push_back(
-        {{"name", chip.name},
-         {"gpu_cores", chip.gpu_cores},
-         {"bytes_per_second", chip.gigabytes_s * 1e9},
-         {"operations_per_second", chip.tera_ops * 1e12},
-         {"memory_gib", json_sizes}});
-  }
-  json_ ? write_json(out) : write_output(table_text(table));
-}
-
 int Recommend::run() {
   find_use(use_);
   if (chips_) {
-    list_chips();
+    list_chips(json_);
     return kSuccess;
   }
   if (guide_) {

@@ -46,6 +46,25 @@ std::string GuideResult::verdict() const {
       size_text(fit.memory.total() - fit.budget_bytes));
 }
 
+std::string GuideResult::why() const {
+  if (fit.holds()) {
+    return "";
+  }
+  const std::uint64_t weights = fit.memory.of("weights");
+  const std::uint64_t kv = fit.memory.of("kv");
+  return fmt::format(
+      "{} int{} in {} GB: weights {}, KV cache of {} tokens {}, the rest {}; "
+      "{} are left to the GPU",
+      example.model,
+      example.bits,
+      example.ram_gib,
+      size_text(weights),
+      fit.context_tokens,
+      size_text(kv),
+      size_text(fit.memory.total() - weights - kv),
+      size_text(fit.budget_bytes));
+}
+
 Json GuideResult::json() const {
   return {
       {"machine", example.machine},
@@ -54,6 +73,7 @@ Json GuideResult::json() const {
       {"model", example.model},
       {"bits", example.bits},
       {"verdict", verdict()},
+      {"why", why()},
       {"context_tokens", fit.context_tokens},
       {"largest_context_tokens", fit.largest_context},
       {"memory_bytes", fit.memory.total()},
@@ -96,6 +116,7 @@ std::string guide_text(const std::vector<GuideResult>& results) {
        {"Decode", Align::right},
        {"Verdict"}},
       {}};
+  std::string reasons;
   for (const GuideResult& result : results) {
     const GuideExample& example = result.example;
     table.rows.push_back(
@@ -109,12 +130,15 @@ std::string guide_text(const std::vector<GuideResult>& results) {
          size_text(result.fit.budget_bytes),
          speed_text(result.speed.decode),
          result.verdict()});
+    const std::string why = result.why();
+    reasons += why.empty() ? "" : fmt::format("{}.\n", why);
   }
   return fmt::format(
       "The guide's section 6, computed at {} tokens of context; macOS leaves "
-      "the GPU 2/3\nof up to 36 GB and 3/4 of more:\n{}",
+      "the GPU 2/3\nof up to 36 GB and 3/4 of more:\n{}{}",
       kGuideContext,
-      table_text(table));
+      table_text(table),
+      reasons);
 }
 
 }  // namespace roofline::cli

@@ -115,8 +115,13 @@ std::string machine_text(const Hardware& hardware) {
       hardware.rates.bytes_per_second / 1e9);
   if (hardware.rates.operations_per_second > 0) {
     text += fmt::format(
-        ", {:.1f} TFLOPS of 16-bit floats",
-        hardware.rates.operations_per_second / 1e12);
+        ", {:.1f} {}",
+        hardware.rates.operations_per_second / 1e12,
+        hardware.float_operations_per_second > 0 && !hardware.gpu
+            ? fmt::format(
+                  "TOPS of 8-bit codes and {:.1f} TFLOPS of floats, measured",
+                  hardware.float_operations_per_second / 1e12)
+            : "TFLOPS of 16-bit floats");
   }
   text += fmt::format("; {} for models\n", size_text(hardware.budget_bytes));
   return hardware.note.empty() ? text
@@ -131,6 +136,7 @@ Json hardware_json(const Hardware& hardware) {
       {"budget_bytes", hardware.budget_bytes},
       {"bytes_per_second", hardware.rates.bytes_per_second},
       {"operations_per_second", hardware.rates.operations_per_second},
+      {"float_operations_per_second", hardware.float_operations_per_second},
       {"note", hardware.note}};
 }
 
@@ -157,6 +163,12 @@ std::string run_text(
       speed_text(plan.speed.decode_roof),
       speed_text(plan.speed.prefill),
       plan.quick_enough ? "" : "; slower than people read");
+  if (plan.first_token_seconds > 0) {
+    text += fmt::format(
+        "    first token  after {:.1f} s with a prompt of {} tokens\n",
+        plan.first_token_seconds,
+        plan.prompt_tokens);
+  }
   text += speedup_text(hardware, plan);
   text += fmt::format(
       "    at once      {} side by side, or one that decodes {} in parallel "
@@ -215,6 +227,8 @@ Json run_json(const RunPlan& plan, const std::string& preset) {
       {"decode_tokens_per_second", plan.speed.decode},
       {"decode_roof_tokens_per_second", plan.speed.decode_roof},
       {"prefill_tokens_per_second", plan.speed.prefill},
+      {"prompt_tokens", plan.prompt_tokens},
+      {"first_token_seconds", plan.first_token_seconds},
       {"decode_speedup_over_cpu", optional_json(plan.decode_speedup)},
       {"prefill_speedup_over_cpu", optional_json(plan.prefill_speedup)},
       {"quick_enough", plan.quick_enough},

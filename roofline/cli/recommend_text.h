@@ -52,6 +52,8 @@ struct GuideResult {
 
   /// "holds", "holds only if …", "does not hold: … too much"
   std::string verdict() const;
+  /// What takes the room where it doesn't hold as stated; else empty.
+  std::string why() const;
   nlohmann::ordered_json json() const;
 };
 

@@ -16,6 +16,7 @@
 #include "roofline/base/paths.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/plan/bandwidth.h"
+#include "roofline/plan/peak.h"
 
 namespace roofline {
 
@@ -68,6 +69,8 @@ std::optional<MachineProfile> find(const std::string& device, int threads) {
     profile.cpu = device;
     profile.threads = threads;
     profile.read_bandwidth = number("read_bandwidth");
+    profile.code_operations = number("code_operations");
+    profile.float_operations = number("float_operations");
     const double working_set = number("working_set_bytes");
     if (profile.read_bandwidth > 0 && std::isfinite(profile.read_bandwidth) &&
         working_set > 0 && working_set < 1e15) {
@@ -89,7 +92,9 @@ void keep(const MachineProfile& profile) {
       {{"device", profile.cpu},
        {"threads", profile.threads},
        {"read_bandwidth", profile.read_bandwidth},
-       {"working_set_bytes", profile.working_set_bytes}});
+       {"working_set_bytes", profile.working_set_bytes},
+       {"code_operations", profile.code_operations},
+       {"float_operations", profile.float_operations}});
   const Json json = {{"version", kVersion}, {"profiles", profiles}};
   // A name of a device may hold any bytes.
   const std::string text =
@@ -131,15 +136,19 @@ MachineProfile measure_machine(int threads) {
     own = std::make_unique<ThreadPool>(threads);
   }
   const Bandwidth measured = measure_read_bandwidth(own ? *own : global);
-  MachineProfile profile{
-      cpu_name(),
-      threads,
-      measured.bytes_per_second,
-      measured.working_set_bytes};
+  MachineProfile profile;
+  profile.cpu = cpu_name();
+  profile.threads = threads;
+  profile.read_bandwidth = measured.bytes_per_second;
+  profile.working_set_bytes = measured.working_set_bytes;
   // Whatever else runs can only make a reading slower.
   const auto kept = load_machine_profile(threads);
   if (kept && kept->read_bandwidth >= profile.read_bandwidth) {
     return *kept;
+  }
+  if (kept) {
+    profile.code_operations = kept->code_operations;
+    profile.float_operations = kept->float_operations;
   }
   keep(profile);
   return profile;
@@ -156,11 +165,31 @@ MachineProfile gpu_profile() {
     return *kept;
   }
   const Bandwidth measured = measure_gpu_bandwidth();
-  MachineProfile profile{
-      name,
-      0,
-      measured.bytes_per_second,
-      measured.working_set_bytes};
+  MachineProfile profile;
+  profile.cpu = name;
+  profile.read_bandwidth = measured.bytes_per_second;
+  profile.working_set_bytes = measured.working_set_bytes;
+  keep(profile);
+  return profile;
+}
+
+MachineProfile with_peak(MachineProfile profile) {
+  if (profile.code_operations > 0 && profile.float_operations > 0) {
+    return profile;
+  }
+  if (profile.threads == 0) {
+    profile.float_operations = measure_gpu_peak_operations();
+    profile.code_operations = profile.float_operations;
+  } else {
+    ThreadPool& global = ThreadPool::global();
+    std::unique_ptr<ThreadPool> own;
+    if (global.threads() != profile.threads) {
+      own = std::make_unique<ThreadPool>(profile.threads);
+    }
+    ThreadPool& pool = own ? *own : global;
+    profile.code_operations = measure_peak_operations(pool, PeakKind::int8);
+    profile.float_operations = measure_peak_operations(pool, PeakKind::float32);
+  }
   keep(profile);
   return profile;
 }

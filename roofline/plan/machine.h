@@ -19,6 +19,10 @@ struct MachineProfile {
   /// readings: whatever else runs can only make one slower.
   double read_bandwidth = 0;
   std::size_t working_set_bytes = 0;
+  /// Operations a second, as peak.h measures them; 0: not measured yet. Of
+  /// 8-bit codes and of float32; a GPU's of 16-bit floats stands in both.
+  double code_operations = 0;
+  double float_operations = 0;
 };
 
 /// The kept profile for this processor and thread count, or none (also when
@@ -32,6 +36,10 @@ MachineProfile machine_profile(int threads);
 
 /// The same for MLX's default GPU. Throws UnsupportedError when there is none.
 MachineProfile gpu_profile();
+
+/// The same profile with its peak operations: kept, else measured (some 0.1 s)
+/// and kept.
+MachineProfile with_peak(MachineProfile profile);
 
 /// The profile of the device that a decoder runs on: gpu_profile() when MLX's
 /// default device is a GPU, else machine_profile() of the global pool's

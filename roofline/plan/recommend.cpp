@@ -43,6 +43,23 @@ std::optional<double> ratio(double over, double under) {
   return over > 0 && under > 0 ? std::optional(over / under) : std::nullopt;
 }
 
+/// Codes and floats run on paths with peaks of their own.
+MachineRates rates_for(
+    const Hardware& hardware,
+    const std::optional<WeightFormat>& format,
+    const PlannedModel& model) {
+  MachineRates rates = hardware.rates;
+  const bool codes =
+      format ||
+      std::any_of(model.tensors.begin(), model.tensors.end(), [](auto& t) {
+        return t.quantized;
+      });
+  if (!codes && hardware.float_operations_per_second > 0) {
+    rates.operations_per_second = hardware.float_operations_per_second;
+  }
+  return rates;
+}
+
 void add_speedup(
     RunPlan& plan,
     const PlannedModel& stored,
@@ -94,7 +111,15 @@ std::optional<RunPlan> try_run(
   const std::int64_t prompt = std::min(wish.prompt_tokens, context);
   plan.parameters = static_cast<double>(model.parameters());
   plan.active_parameters = decode_work(model, 0).operations / 2;
-  plan.speed = predict_speed(model, plan.question, prompt, hardware.rates);
+  plan.speed = predict_speed(
+      model,
+      plan.question,
+      prompt,
+      rates_for(hardware, format, model));
+  plan.prompt_tokens = prompt;
+  if (plan.speed.prefill > 0) {
+    plan.first_token_seconds = static_cast<double>(prompt) / plan.speed.prefill;
+  }
   // An unknown rate speaks against nothing.
   plan.quick_enough = plan.speed.decode <= 0 ||
                       plan.speed.decode >= wish.least_tokens_per_second;

@@ -22,6 +22,8 @@ struct Hardware {
   std::uint64_t budget_bytes = 0;
   bool gpu = false;
   MachineRates rates;
+  /// Operations a second where weights stay floats; 0: as in rates.
+  double float_operations_per_second = 0;
   /// What to know about it, one sentence; empty: nothing.
   std::string note;
   /// The CPU beside a GPU, where its rates are known.
@@ -57,6 +59,9 @@ struct RunPlan {
   /// GPU over CPU; absent where either rate isn't known.
   std::optional<double> decode_speedup;
   std::optional<double> prefill_speedup;
+  std::int64_t prompt_tokens = 0;
+  /// Of a prompt of prompt_tokens; 0 where prefill isn't known.
+  double first_token_seconds = 0;
   bool quick_enough = false;
   int copies = 0;   ///< of this model that fit at once, each by itself
   int streams = 0;  ///< sequences that one of it decodes in parallel

@@ -51,5 +51,46 @@ class Recommend(Program):
         self.assertTrue({"M1", "M2 Pro", "M3 Ultra", "M5 Max"} <= names)
 
 
+    def test_this_machine_is_measured_once(self):
+        first = self.recommend("--ram", "16GB")
+        machine = first["machine"]
+        for rate in ["bytes_per_second", "operations_per_second"]:
+            self.assertGreater(machine[rate], 1e8)
+        self.assertGreater(machine["float_operations_per_second"], 1e8)
+        best = first["best"]
+        self.assertGreater(best["prefill_tokens_per_second"], 0)
+        prompt = best["prompt_tokens"] / best["prefill_tokens_per_second"]
+        self.assertAlmostEqual(best["first_token_seconds"], prompt, places=6)
+        self.assertEqual(self.recommend("--ram", "16GB")["machine"], machine)
+
+    def test_each_use_has_its_context_prompt_and_preset(self):
+        prompts = {"chat": 1024, "code": 4096, "qa": 2048, "creative": 512}
+        for use, prompt in prompts.items():
+            out = self.recommend("--chip", "M3 Max", "--ram", "64GB", "--use", use)
+            self.assertEqual(out["use"], use)
+            best = out["best"]
+            self.assertEqual(best["prompt_tokens"], prompt)
+            self.assertGreater(best["first_token_seconds"], 0)
+            self.assertIn(f"--preset {use}", best["commands"][1])
+        out = self.recommend("--chip", "M3 Max", "--ram", "64GB", "--use", "code")
+        names = [plan["model"] for plan in [out["best"], *out["others"]]]
+        self.assertTrue(all("coder" in n or "gpt-oss" in n for n in names), names)
+
+    def test_the_guides_air_holds_with_less_context_and_the_rest_as_stated(self):
+        rows = self.recommend("--guide")["guide"]
+        air = rows[0]
+        self.assertEqual((air["chip"], air["ram_gib"], air["bits"]), ("M2", 8, 4))
+        self.assertIn("holds only if context", air["verdict"])
+        self.assertIn("weights 3.8 GB, KV cache of 4096 tokens", air["why"])
+        # 4.5 bits of 6.7 billion, and 2560 tokens of keys and values, in 2/3 of
+        # 8 GiB.
+        most = air["largest_context_tokens"]
+        hand = 6738415616 * 4.5 / 8 + most * 2 * 32 * 4096 * 2
+        self.assertLess(hand, (8 << 30) * 2 / 3)
+        for row in rows[1:]:
+            self.assertEqual((row["verdict"], row["why"]), ("holds", ""), row)
+        self.assertIn("KV cache of 4096 tokens", self.succeed("recommend", "--guide"))
+
+
 if __name__ == "__main__":
     unittest.main()
