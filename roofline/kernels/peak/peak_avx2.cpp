@@ -39,6 +39,8 @@ std::int64_t run_float32(std::int64_t rounds) {
 #pragma GCC unroll 12
     for (__m256& sum : sums) {
       sum = _mm256_fmadd_ps(sum, factor, one);
+      // One by one: equal chains would be computed once.
+      __asm__ volatile("" : "+x"(sum));
     }
   }
   __m256 total = _mm256_setzero_ps();

@@ -35,6 +35,8 @@ std::int64_t run_float32(std::int64_t rounds) {
 #pragma GCC unroll 12
     for (__m512& sum : sums) {
       sum = _mm512_fmadd_ps(sum, factor, one);
+      // One by one: equal chains would be computed once.
+      __asm__ volatile("" : "+v"(sum));
     }
   }
   __m512 total = _mm512_setzero_ps();
