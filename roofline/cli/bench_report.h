@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ struct BenchReport {
 
 /// What makes figures worthless, a sentence each: spread, load, few rounds.
 std::vector<std::string> warnings_of(const BenchReport& report);
+
+/// Seconds of a prompt after others, of the first case that tells one.
+std::optional<double> warm_first_token(
+    const BenchReport& report,
+    const BenchReport::Setup& setup);
 
 std::string report_text(const BenchReport& report);
 std::string report_markdown(const BenchReport& report);
