@@ -42,6 +42,8 @@ mx::array activated(const mx::array& x, Activation activation) {
       return mx::maximum(x, scalar(0.0, x));
     case Activation::relu_squared:
       return mx::square(mx::maximum(x, scalar(0.0, x)));
+    case Activation::xielu:
+      break;  // not an elementwise function of x alone
   }
   return x;
 }

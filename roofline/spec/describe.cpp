@@ -19,6 +19,8 @@ std::string_view placement_in_words(NormPlacement placement) {
       return "before and after each part";
     case NormPlacement::parallel:
       return "once, before both parts";
+    case NormPlacement::parallel_own_norms:
+      return "before each of two parts side by side";
   }
   return "";
 }
@@ -35,6 +37,8 @@ std::string_view activation_in_words(Activation activation) {
       return "relu";
     case Activation::relu_squared:
       return "relu²";
+    case Activation::xielu:
+      return "xielu";
   }
   return "";
 }

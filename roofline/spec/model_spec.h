@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct NormSpec {
   bool bias = false;
   /// The stored weight w means a scale of 1 + w.
   bool plus_one = false;
+  /// false: no weight at all.
+  bool affine = true;
 };
 
 /// Where a layer's norms stand. `x` is the residual stream, f the sub-layer.
@@ -27,6 +30,7 @@ enum class NormPlacement {
   post,      ///< x + norm(f(x))
   sandwich,  ///< x + norm(f(norm(x)))
   parallel,  ///< x + attention(norm(x)) + feed_forward(norm(x))
+  parallel_own_norms,  ///< x + attention(norm_a(x)) + feed_forward(norm_f(x))
 };
 
 /// Which pairs of a head's dims rotate together.
@@ -71,7 +75,18 @@ struct RopeSpec {
 enum class QkNorm {
   none,
   per_head,  ///< over head_dim, one weight shared by all heads
-  whole,     ///< over all heads at once, before they are split
+  per_head_own,  ///< over head_dim, each head has its own weight
+  whole,         ///< over all heads at once, before they are split
+};
+
+/// Whether queries and keys are normalized before or after they are rotated.
+enum class QkNormPlace { before_rope, after_rope };
+
+/// Queries grow with their position p (Llama 4):
+/// q · (1 + beta·log(1 + floor(p / original_tokens))).
+struct QueryTemperature {
+  float beta = 0.0f;
+  std::int64_t original_tokens = 1;
 };
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434): a token's keys
@@ -91,6 +106,21 @@ struct AttentionSpec {
   bool qkv_bias = false;
   bool output_bias = false;
   QkNorm qk_norm = QkNorm::none;
+  QkNormPlace qk_norm_place = QkNormPlace::before_rope;
+  /// Of queries and keys where it isn't as the layer's other norms.
+  std::optional<NormSpec> qk_norm_spec;
+  /// Values are normalized per head, without a weight.
+  bool value_norm = false;
+  /// The attended values are normalized over all heads before the output
+  /// projection.
+  bool output_norm = false;
+  /// Queries, keys and values are kept within ±clip after their projections.
+  std::optional<float> clip;
+  std::optional<QueryTemperature> query_temperature;
+  /// Factor on the keys.
+  float key_scale = 1.0f;
+  /// There is no value projection: values are the keys before norm and rope.
+  bool values_are_keys = false;
   /// Factor on the scores before softcap, mask and softmax.
   float scale = 1.0f;
   /// Dims of a value; head_dim where absent.
@@ -111,7 +141,14 @@ struct AttentionSpec {
   std::optional<RopeSpec> rope;
 };
 
-enum class Activation { silu, gelu, gelu_tanh, relu, relu_squared };
+enum class Activation {
+  silu,
+  gelu,
+  gelu_tanh,
+  relu,
+  relu_squared,
+  xielu,  ///< with two learnt scalars a layer (arXiv 2411.13010)
+};
 
 /// A layer that carries a state of fixed size from token to token, beside or
 /// instead of attention.
@@ -133,9 +170,32 @@ struct RecurrentSpec {
   int conv_channels = 0;
   bool conv_bias = false;
   bool projection_bias = false;
+  /// mamba2: the normalization of the gated output. Over each group of
+  /// channels where it isn't over all; the gate multiplies before or after it.
+  bool output_norm = true;
+  bool output_norm_by_group = false;
+  bool gate_before_norm = true;
+  /// mamba2: bounds of a step's length after softplus.
+  float step_min = 0.0f;
+  float step_max = std::numeric_limits<float>::infinity();
+  /// Factors on the input projection's parts z, x, B, C, dt, on its input and
+  /// on the output; empty or one: none.
+  std::vector<float> part_scales;
+  float input_scale = 1.0f;
+  float output_scale = 1.0f;
 };
 
-enum class ExpertScore { softmax, sigmoid };
+enum class ExpertScore {
+  softmax,
+  sigmoid,
+  sparsemixer,  ///< two masked softmaxes (arXiv 2409.12136), top_k 2
+};
+
+/// What a group of experts is judged by.
+enum class GroupScore {
+  best,          ///< its best expert
+  sum_of_best_2  ///< its two best
+};
 
 /// A mixture of experts: each token is computed by top_k of them.
 struct MixtureSpec {
@@ -153,9 +213,19 @@ struct MixtureSpec {
   /// Only experts of the best `top_groups` of `groups` groups are chosen.
   int groups = 1;
   int top_groups = 1;
+  GroupScore group_score = GroupScore::best;
+  /// The sparsemixer's tolerance.
+  float jitter = 0.01f;
   /// Hidden size of the expert that every token takes; 0: none.
   int shared_hidden = 0;
   bool shared_gate = false;  ///< it is weighed by sigmoid(x · gateᵀ)
+};
+
+/// act(gate)∘up with both kept in bounds: gate := min(gate, limit),
+/// up := clamp(up, ±limit), y = gate·sigmoid(alpha·gate)·(up + 1).
+struct ClampedGlu {
+  float limit = 7.0f;
+  float alpha = 1.702f;
 };
 
 struct FeedForwardSpec {
@@ -165,7 +235,18 @@ struct FeedForwardSpec {
   /// act(x·gateᵀ) ∘ (x·upᵀ) rather than act(x·upᵀ)
   bool gated = true;
   bool bias = false;
+  /// Normalizes act(gate)∘up before the down projection.
+  bool hidden_norm = false;
+  /// Replaces the activation.
+  std::optional<ClampedGlu> clamped_glu;
+  /// Share of the gate's values that are cut to zero: those below
+  /// mean + Φ⁻¹(share)·σ, which is subtracted from the rest.
+  std::optional<float> gate_sparsity;
+  float gate_scale = 1.0f;    ///< on the gate before the activation
+  float output_scale = 1.0f;  ///< on the down projection's result
   std::optional<MixtureSpec> mixture;
+  /// The mixture stands beside a dense part of `hidden`, each with its norms.
+  bool mixture_beside_dense = false;
 };
 
 /// One layer: a mixer (attention, a recurrence, or both side by side on the
@@ -177,9 +258,25 @@ struct LayerSpec {
   NormSpec norm;
   /// Factor on each sub-layer's output before it joins the residual stream.
   float residual_scale = 1.0f;
+  /// A learnt scalar on the layer's whole output.
+  bool output_scalar = false;
+  /// Rank of a low-rank twin of attention whose result is averaged with it.
+  std::optional<int> low_rank_twin;
+  /// Factors on the attention's input and output.
+  float attention_input_scale = 1.0f;
+  float attention_output_scale = 1.0f;
   std::optional<AttentionSpec> attention = AttentionSpec{};
   std::optional<RecurrentSpec> recurrent;
   std::optional<FeedForwardSpec> feed_forward = FeedForwardSpec{};
+};
+
+/// Alternating updates (arXiv 2301.13310): `count` streams, of which the
+/// layers compute the one at `active`.
+struct AlternatingStreams {
+  int count = 4;
+  int active = 0;
+  std::optional<float> coefficient_clip;
+  bool scale_corrected = true;
 };
 
 /// How an MLX checkpoint says it was quantized (config.json's "quantization").
@@ -193,10 +290,17 @@ struct ModelSpec {
   std::string family;
   int dim = 0;
   int vocab = 0;
+  /// The head has a bias.
+  bool head_bias = false;
   /// Rows of a table of learnt positions; absent: none.
   std::optional<int> learned_positions;
   /// Width of the extra embedding that every layer has of each token.
   std::optional<int> per_layer_embedding;
+  /// Rows of that embedding's table; vocab where absent.
+  std::optional<int> per_layer_vocab;
+  /// Several residual streams, of which each layer computes one and predicts
+  /// the others; absent: one.
+  std::optional<AlternatingStreams> streams;
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
   float embedding_scale = 1.0f;

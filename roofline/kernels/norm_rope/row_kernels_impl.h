@@ -189,6 +189,9 @@ void activate(
         const V positive = max(V::all(0.0f), v);
         return positive * positive;
       });
+    case Activation::xielu:
+      // Its scalars are tensors, which only the graph of MLX ops reads.
+      return;
   }
 }
 
