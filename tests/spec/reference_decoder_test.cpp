@@ -302,6 +302,8 @@ class PlainDecoder {
         return std::max(x, 0.0);
       case Activation::relu_squared:
         return std::max(x, 0.0) * std::max(x, 0.0);
+      case Activation::xielu:
+        break;
     }
     return 0;
   }
