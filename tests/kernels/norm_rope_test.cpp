@@ -156,6 +156,8 @@ double activated(Activation activation, double x) {
       return std::max(0.0, x);
     case Activation::relu_squared:
       return std::max(0.0, x) * std::max(0.0, x);
+    case Activation::xielu:
+      break;
   }
   return 0;
 }
