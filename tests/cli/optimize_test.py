@@ -9,7 +9,7 @@ from program import TinyModel
 class Optimize(TinyModel):
     def optimize(self, *arguments):
         return json.loads(
-            self.succeed("optimize", self.model, "--budget", "3", "-p", "16", "-n", "8",
+            self.succeed("optimize", self.model, "--budget", "120", "-p", "16", "-n", "8",
                          "--min-quality", "0.01", "--json", *arguments))
 
     def test_it_measures_and_writes_settings_that_generate_takes(self):
