@@ -121,7 +121,7 @@ int report_bug(std::string_view text) {
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments) {
-  ignore_broken_pipes();
+  ignore_output_signals();
   try {
     return dispatch(arguments);
   } catch (const OutputClosed&) {

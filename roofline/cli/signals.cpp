@@ -27,8 +27,9 @@ void set_handler(int signal, void (*handler)(int), int flags) {
 
 }  // namespace
 
-void ignore_broken_pipes() {
+void ignore_output_signals() {
   set_handler(SIGPIPE, SIG_IGN, 0);
+  set_handler(SIGXFSZ, SIG_IGN, 0);
 }
 
 InterruptGuard::InterruptGuard() {

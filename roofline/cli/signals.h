@@ -6,8 +6,9 @@
 
 namespace roofline::cli {
 
-/// Ignores SIGPIPE, so that a closed output is an error that we see.
-void ignore_broken_pipes();
+/// Ignores SIGPIPE and SIGXFSZ, so that a closed output and a file that may not
+/// grow are errors that we see.
+void ignore_output_signals();
 
 /// Catches SIGINT and SIGTERM as long as it lives. One at a time.
 class InterruptGuard {

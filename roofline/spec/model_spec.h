@@ -26,10 +26,10 @@ struct NormSpec {
 
 /// Where a layer's norms stand. `x` is the residual stream, f the sub-layer.
 enum class NormPlacement {
-  pre,       ///< x + f(norm(x))
-  post,      ///< x + norm(f(x))
-  sandwich,  ///< x + norm(f(norm(x)))
-  parallel,  ///< x + attention(norm(x)) + feed_forward(norm(x))
+  pre,                 ///< x + f(norm(x))
+  post,                ///< x + norm(f(x))
+  sandwich,            ///< x + norm(f(norm(x)))
+  parallel,            ///< x + attention(norm(x)) + feed_forward(norm(x))
   parallel_own_norms,  ///< x + attention(norm_a(x)) + feed_forward(norm_f(x))
 };
 
@@ -74,7 +74,7 @@ struct RopeSpec {
 
 enum class QkNorm {
   none,
-  per_head,  ///< over head_dim, one weight shared by all heads
+  per_head,      ///< over head_dim, one weight shared by all heads
   per_head_own,  ///< over head_dim, each head has its own weight
   whole,         ///< over all heads at once, before they are split
 };
