@@ -14,6 +14,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/dense/dense.h"
+#include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/qmm/qmm.h"
 
 namespace roofline {
@@ -28,6 +29,9 @@ struct Operand {
 
 /// Pieces a thread: one that loses its core delays the rest by a fraction.
 constexpr int kPiecesPerThread = 4;
+
+/// From so many tokens on a matrix is decoded once for all of them.
+constexpr int kGemmTokens = 48;
 
 /// x in codes, with memory of its own.
 struct QuantizedX {
@@ -62,6 +66,12 @@ void multiply(
     int tokens,
     float* y) {
   ThreadPool& pool = ThreadPool::global();
+  const bool decoded_is_exact = !w.quantized() || mode == LinearMode::exact;
+  if (tokens >= kGemmTokens && decoded_is_exact) {
+    const GemmRight right{w, true};
+    gemm({x, w.cols, 1}, tokens, right, y, w.rows, GemmResult::replace, pool);
+    return;
+  }
   const int blocks = w.row_blocks();
   const int pieces = std::min(blocks, kPiecesPerThread * pool.threads());
   const auto run = [&](const auto& product) {
@@ -97,33 +107,19 @@ void multiply(
   }
 }
 
-/// x += y · w over tiles of tokens; each tile decodes w row by row.
 void multiply_transposed(
     const PackedMatrix& w,
     const float* y,
     int tokens,
     float* x) {
-  constexpr int kTokens = 32;  // a decoded row serves so many
-  const auto cols = static_cast<std::size_t>(w.cols);
-  const auto rows = static_cast<std::size_t>(w.rows);
-  auto piece = [&](int index, int) {
-    std::vector<float> row(cols);
-    const auto begin = static_cast<std::size_t>(index * kTokens);
-    const auto end =
-        static_cast<std::size_t>(std::min(tokens, (index + 1) * kTokens));
-    std::fill(x + begin * cols, x + end * cols, 0.0f);
-    for (std::size_t r = 0; r < rows; ++r) {
-      read_packed_row(w, static_cast<int>(r), row);
-      for (std::size_t t = begin; t < end; ++t) {
-        const float factor = y[t * rows + r];
-        float* to = x + t * cols;
-        for (std::size_t c = 0; c < cols; ++c) {
-          to[c] += factor * row[c];
-        }
-      }
-    }
-  };
-  ThreadPool::global().run((tokens + kTokens - 1) / kTokens, piece);
+  gemm(
+      {y, w.rows, 1},
+      tokens,
+      {w},
+      x,
+      w.cols,
+      GemmResult::replace,
+      ThreadPool::global());
 }
 
 [[noreturn]] void refuse_gpu() {

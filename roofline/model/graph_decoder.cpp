@@ -30,6 +30,15 @@ std::string name_of(mx::Device device) {
   return fmt::format("GPU, {}", name == nullptr ? "unnamed" : *name);
 }
 
+std::optional<LinearMode> cpu_kernels(
+    const ModelOptions& options,
+    mx::Device device) {
+  if (device == mx::Device::gpu) {
+    return std::nullopt;
+  }
+  return options.exact ? LinearMode::exact : LinearMode::fast;
+}
+
 class GraphDecoder final : public Decoder {
  public:
   GraphDecoder(
@@ -71,7 +80,12 @@ GraphDecoder::GraphDecoder(
       device_(device),
       exact_(options.exact),
       types_(pick_types(checkpoint)),
-      weights_(checkpoint, {types_.activations, options.quantize}),
+      weights_(
+          checkpoint,
+          {types_.activations,
+           options.quantize,
+           cpu_kernels(options, device),
+           options.exact}),
       embed_(weights_.matrix("embed")),
       final_norm_(spec_.final_norm, weights_, "final_norm", types_.residual) {
   if (!spec_.tied_embeddings) {

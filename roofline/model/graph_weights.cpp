@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <new>
 
 #include <fmt/format.h>
 #include <mlx/allocator.h>
@@ -12,6 +13,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/kernels/packed_rows.h"
 #include "roofline/weights/encodings.h"
 
 namespace roofline {
@@ -262,7 +264,86 @@ mx::array decoded(const GraphMatrixPart& part) {
       part.bits);
 }
 
+std::span<const std::byte> bytes_of(const mx::array& array) {
+  return {
+      reinterpret_cast<const std::byte*>(array.data<char>()),
+      array.nbytes()};
+}
+
+/// An array of MLX's as a tensor that the packer and the kernels read.
+Tensor tensor_of(const GraphMatrixPart& part) {
+  const bool codes = part.scales.has_value();
+  const auto encoding = [](mx::Dtype dtype) {
+    return dtype == mx::float32   ? Encoding::f32
+           : dtype == mx::float16 ? Encoding::f16
+                                  : Encoding::bf16;
+  };
+  Tensor tensor;
+  tensor.name = "a matrix of the graph";
+  tensor.encoding =
+      codes ? Encoding::mlx_affine : encoding(part.weight.dtype());
+  tensor.rows = part.weight.shape(0);
+  tensor.cols =
+      codes ? part.scales->shape(1) * part.group_size : part.weight.shape(1);
+  tensor.bytes = bytes_of(part.weight);
+  if (codes) {
+    tensor.affine = {
+        part.bits,
+        part.group_size,
+        encoding(part.scales->dtype()),
+        bytes_of(*part.scales),
+        bytes_of(*part.biases)};
+  }
+  return tensor;
+}
+
+/// Memory for packed codes: kernels read whole cache lines.
+std::shared_ptr<std::byte> packed_memory(std::size_t bytes) {
+  constexpr std::align_val_t kLine{64};
+  return {
+      static_cast<std::byte*>(::operator new(bytes, kLine)),
+      [](std::byte* at) { ::operator delete(at, kLine); }};
+}
+
+bool fits_half(const std::optional<mx::array>& values) {
+  const auto half =
+      mx::astype(mx::astype(*values, mx::float16), values->dtype());
+  return mx::array_equal(half, *values).item<bool>();
+}
+
+/// Floats are read where they lie; codes are packed, and MLX's copy goes.
+void prepare_for_cpu(GraphMatrixPart& part, LinearMode mode, bool keep_scales) {
+  const Tensor tensor = tensor_of(part);
+  if (!part.scales) {
+    part.cpu = {
+        dense_view(tensor),
+        std::make_shared<mx::array>(part.weight),
+        mode};
+    return;
+  }
+  const auto form = affine_form(tensor);
+  const bool rounds =
+      keep_scales && !(fits_half(part.scales) && fits_half(part.biases));
+  if (!form || tensor.cols % kGroup != 0 || rounds) {
+    return;
+  }
+  const auto format = form->bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
+  const auto bytes = packed_bytes(format, tensor.rows, tensor.cols);
+  const auto memory = packed_memory(bytes);
+  const Tensor* const one = &tensor;
+  part.cpu = {
+      pack({&one, 1}, format, {memory.get(), bytes}, ThreadPool::global()),
+      memory,
+      mode};
+  part.weight = mx::array({}, mx::uint32);
+  part.scales.reset();
+  part.biases.reset();
+}
+
 mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
+  if (part.cpu) {
+    return linear(x, part.cpu->matrix, part.cpu->memory, part.cpu->mode);
+  }
   if (!part.scales) {
     return mx::matmul(x, mx::transpose(part.weight));
   }
@@ -282,6 +363,9 @@ mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
 }  // namespace
 
 std::size_t GraphMatrixPart::bytes() const {
+  if (cpu) {
+    return cpu->matrix.bytes();
+  }
   return weight.nbytes() + (scales ? scales->nbytes() : 0) +
          (biases ? biases->nbytes() : 0);
 }
@@ -355,6 +439,9 @@ std::vector<GraphMatrixPart> GraphWeights::read_parts(
     if (bits > 0) {
       part = quantized(part, static_cast<int>(tensors[begin]->cols), bits);
     }
+    if (options_.cpu_kernels) {
+      prepare_for_cpu(part, *options_.cpu_kernels, options_.keep_scales);
+    }
     parts.push_back(std::move(part));
     begin = end;
   }
@@ -420,6 +507,11 @@ mx::array take_rows(
         "Take rows of a matrix that was read alone.");
   }
   const auto& part = matrix.parts[0];
+  if (part.cpu && part.cpu->matrix.quantized()) {
+    return mx::astype(
+        packed_rows(ids, part.cpu->matrix, part.cpu->memory),
+        dtype);
+  }
   auto rows = mx::take(part.weight, ids, 0);
   if (part.scales) {
     rows = mx::dequantize(

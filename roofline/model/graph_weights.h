@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,20 +14,31 @@
 
 #include <mlx/array.h>
 
+#include "roofline/kernels/linear.h"
 #include "roofline/model/decoder.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
 
+/// A part as the kernels for the CPU read it, and what owns its bytes.
+struct CpuMatrixPart {
+  PackedMatrix matrix;
+  std::shared_ptr<const void> memory;
+  LinearMode mode = LinearMode::fast;
+};
+
 /// Some rows of a matrix in one storage form.
 struct GraphMatrixPart {
-  /// [rows, cols] floats, or [rows, cols·bits/32] u32 codes.
+  /// [rows, cols] floats, or [rows, cols·bits/32] u32 codes; nothing where the
+  /// codes are in `cpu` alone.
   mx::array weight;
   /// [rows, cols / group_size] each; present when quantized.
   std::optional<mx::array> scales;
   std::optional<mx::array> biases;
   int bits = 0;
   int group_size = 0;
+  /// Present when products run on our own kernels.
+  std::optional<CpuMatrixPart> cpu = {};
 
   std::size_t bytes() const;
 };
@@ -45,6 +57,12 @@ struct GraphWeightOptions {
   /// floats would round.
   mx::Dtype activations = mx::float32;
   std::optional<QuantizeChoice> quantize;
+  /// Prepare the matrices for our own kernels on the CPU, to multiply so;
+  /// absent: for MLX's ops on any device.
+  std::optional<LinearMode> cpu_kernels = {};
+  /// With cpu_kernels: leave those to MLX whose scales the packed form, which
+  /// has half floats, would round.
+  bool keep_scales = false;
 };
 
 /// The type that a graph on a GPU should calculate in: the one that most bytes

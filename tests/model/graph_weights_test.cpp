@@ -107,6 +107,46 @@ TEST(GraphWeights, StacksWhatHasOneFormAndKeepsTheRestApart) {
   EXPECT_EQ(parts[1].bits, 8);
 }
 
+TEST(GraphWeights, CodesForOurOwnKernelsArePackedAndRowsReadFromThem) {
+  const auto folder = std::filesystem::path(ROOFLINE_TEST_DATA) / "gguf";
+  const auto checkpoint = Checkpoint::open(folder / "llama-q4_0-v2.gguf");
+  GraphWeightOptions options;
+  const auto arrays = GraphWeights(*checkpoint, options).matrix("embed");
+  options.cpu_kernels = LinearMode::exact;
+  const auto packed = GraphWeights(*checkpoint, options).matrix("embed");
+  ASSERT_EQ(packed.parts.size(), 1u);
+  ASSERT_TRUE(packed.parts[0].cpu);
+  EXPECT_TRUE(packed.parts[0].cpu->matrix.quantized());
+  EXPECT_EQ(packed.parts[0].weight.size(), 0u) << "MLX's copy is gone";
+  const mx::array ids({3, 0, 7});
+  auto difference = mx::max(mx::abs(mx::subtract(
+      take_rows(packed, ids, mx::float32),
+      take_rows(arrays, ids, mx::float32))));
+  EXPECT_LT(difference.item<float>(), 1e-6f);
+}
+
+TEST(GraphWeights, ProductsOnOurOwnKernelsAreThoseOfMlx) {
+  const auto folder = std::filesystem::path(ROOFLINE_TEST_DATA) / "gguf";
+  for (const char* file : {"llama-q4_0-v2.gguf", "llama-f16.gguf"}) {
+    const auto checkpoint = Checkpoint::open(folder / file);
+    GraphWeightOptions options;
+    const std::vector<std::string> names = {
+        "layers.0.attention.q",
+        "layers.0.attention.k",
+        "layers.0.attention.v"};
+    const auto arrays = GraphWeights(*checkpoint, options).matrix(names);
+    options.cpu_kernels = LinearMode::exact;
+    const auto own = GraphWeights(*checkpoint, options).matrix(names);
+    for (const int tokens : {1, 5, 70}) {
+      const auto x = mx::sin(
+          mx::reshape(mx::arange(tokens * 64.0, mx::float32), {tokens, 64}));
+      auto difference =
+          mx::max(mx::abs(mx::subtract(linear(x, own), linear(x, arrays))));
+      EXPECT_LT(difference.item<float>(), 2e-5f) << file << " " << tokens;
+    }
+  }
+}
+
 // ---- MLX's layout ----
 
 /// A golden written again in other layouts, in a folder of its own.

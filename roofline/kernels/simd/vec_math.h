@@ -54,9 +54,9 @@ inline V vec_silu(V x) {
   return x / (V::all(1.0f) + vec_exp(V::all(0.0f) - x));
 }
 
-/// x·Φ(x). erfc(z) = t·exp(-z² + P(t)), t = 1/(1 + z/2); error below 1.2e-7.
+/// Φ(x). erfc(z) = t·exp(-z² + P(t)), t = 1/(1 + z/2); error below 1.2e-7.
 template <class V>
-inline V vec_gelu(V x) {
+inline V vec_normal_cdf(V x) {
   const V one = V::all(1.0f);
   const V z = vec_abs(x) * V::all(0.70710678f);
   const V t = one / fma(z, V::all(0.5f), one);
@@ -71,7 +71,13 @@ inline V vec_gelu(V x) {
   p = fma(p, t, V::all(1.00002368f));
   p = fma(p, t, V::all(-1.26551223f));
   const V half_erfc = V::all(0.5f) * t * vec_exp(p - z * z);
-  return x * where_less(x, V::all(0.0f), half_erfc, one - half_erfc);
+  return where_less(x, V::all(0.0f), half_erfc, one - half_erfc);
+}
+
+/// x·Φ(x)
+template <class V>
+inline V vec_gelu(V x) {
+  return x * vec_normal_cdf(x);
 }
 
 /// 0.5·x·(1 + tanh(u)) = x / (1 + exp(-2u)), u = √(2/π)·(x + 0.044715·x³).

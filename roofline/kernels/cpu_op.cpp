@@ -1,0 +1,92 @@
+#include "roofline/kernels/cpu_op.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <mlx/allocator.h>
+#include <mlx/backend/cpu/encoder.h>
+#include <mlx/ops.h>
+#include <mlx/primitives.h>
+
+#include "roofline/base/errors.h"
+
+namespace roofline {
+
+namespace {
+
+class CpuPrimitive : public mx::Primitive {
+ public:
+  CpuPrimitive(mx::Stream stream, CpuOp op)
+      : Primitive(stream), op_(std::move(op)) {}
+
+  const char* name() const override { return op_.name; }
+
+  void eval_cpu(
+      const std::vector<mx::array>& inputs,
+      std::vector<mx::array>& outputs) override {
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    CpuOpMemory memory;
+    for (const auto& input : inputs) {
+      encoder.set_input_array(input);
+      memory.in.push_back(reinterpret_cast<const float*>(input.data<char>()));
+    }
+    for (auto& output : outputs) {
+      output.set_data(mx::allocator::malloc(output.nbytes()));
+      encoder.set_output_array(output);
+      memory.out.push_back(output.data<float>());
+    }
+    encoder.dispatch(
+        [eval = op_.eval, memory = std::move(memory)] { eval(memory); });
+  }
+
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>&)
+      override {
+    fail<BugError>(
+        std::string(op_.name) + ": asked to run on a GPU",
+        "It is an op of the CPU's kernels",
+        "Use MLX's own ops there");
+  }
+
+  std::vector<mx::array> vjp(
+      const std::vector<mx::array>& primals,
+      const std::vector<mx::array>& cotangents,
+      const std::vector<int>& argnums,
+      const std::vector<mx::array>& outputs) override {
+    if (!op_.vjp) {
+      fail<BugError>(
+          std::string(op_.name) + " has no gradient",
+          "It stands in a graph that is differentiated",
+          "Keep it out of the loss");
+    }
+    return op_.vjp(primals, cotangents, outputs, argnums);
+  }
+
+  std::vector<mx::Shape> output_shapes(const std::vector<mx::array>&) override {
+    return op_.out_shapes;
+  }
+
+ private:
+  CpuOp op_;
+};
+
+}  // namespace
+
+std::vector<mx::array> cpu_op(CpuOp op, const std::vector<mx::array>& inputs) {
+  const auto stream = mx::default_stream(mx::Device(mx::Device::cpu));
+  std::vector<mx::array> plain;
+  for (const auto& input : inputs) {
+    const auto dtype = input.dtype() == mx::int32 ? mx::int32 : mx::float32;
+    plain.push_back(
+        mx::contiguous(mx::astype(input, dtype, stream), false, stream));
+  }
+  const auto shapes = op.out_shapes;
+  const std::vector<mx::Dtype> dtypes(shapes.size(), mx::float32);
+  return mx::array::make_arrays(
+      shapes,
+      dtypes,
+      std::make_shared<CpuPrimitive>(stream, std::move(op)),
+      plain);
+}
+
+}  // namespace roofline

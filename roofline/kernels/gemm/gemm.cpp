@@ -1,0 +1,289 @@
+#include "roofline/kernels/gemm/gemm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "roofline/base/half.h"
+#include "roofline/kernels/gemm/gemm_variants.h"
+
+namespace roofline {
+
+namespace {
+
+/// Floats of b in panels at a time: 16 MiB, so that the rest is bounded.
+constexpr std::ptrdiff_t kPackedFloats = 4 << 20;
+/// Depth after which sums go to memory: a panel's part stays in a first-level
+/// cache (48 KiB on AVX-512 processors) while all rows pass over it.
+constexpr int kDepth = 160;
+/// Rows of a piece: their part of a stays in a second-level cache.
+constexpr int kRows = 192;
+
+/// Memory that one thread's products share, grown to the largest.
+class Scratch {
+ public:
+  float* floats(std::size_t count) {
+    if (count > size_) {
+      memory_.reset(static_cast<float*>(
+          ::operator new (count * sizeof(float), std::align_val_t{64})));
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Delete {
+    void operator()(float* at) const {
+      ::operator delete (at, std::align_val_t{64});
+    }
+  };
+  std::unique_ptr<float, Delete> memory_;
+  std::size_t size_ = 0;
+};
+
+thread_local Scratch panels_of_thread;
+thread_local Scratch rows_of_thread;
+
+/// Columns [begin, begin + count) of a row, decoded.
+void read_part(
+    const GemmRight& b,
+    int row,
+    int begin,
+    int count,
+    float* out,
+    std::span<float> whole) {
+  const PackedMatrix& w = b.w;
+  if (w.quantized()) {
+    read_packed_row(w, row, whole);
+    std::copy_n(whole.data() + begin, count, out);
+    return;
+  }
+  const auto leading = b.leading != 0 ? b.leading : std::ptrdiff_t{w.cols};
+  const std::ptrdiff_t at = row * leading + begin;
+  if (w.format == PackedFormat::f32) {
+    std::memcpy(out, w.data + 4 * at, 4 * static_cast<std::size_t>(count));
+    return;
+  }
+  const std::byte* from = w.data + 2 * at;
+  if (w.format == PackedFormat::bf16) {
+    for (int i = 0; i < count; ++i) {
+      std::uint16_t half = 0;
+      std::memcpy(&half, from + 2 * i, 2);
+      const std::uint32_t bits = std::uint32_t{half} << 16;
+      std::memcpy(out + i, &bits, 4);
+    }
+    return;
+  }
+  for (int i = 0; i < count; ++i) {
+    std::uint16_t half = 0;
+    std::memcpy(&half, from + 2 * i, 2);
+    out[i] = f16_to_f32(half);
+  }
+}
+
+/// A block of b: depth [k, k + depth), columns [n, n + width).
+struct Block {
+  int k = 0;
+  int depth = 0;
+  int n = 0;
+  int width = 0;
+};
+
+/// b's rows follow the depth: each is dealt out to all panels.
+void pack_straight(
+    const GemmRight& b,
+    const Block& block,
+    int panel,
+    float* out,
+    ThreadPool& pool) {
+  constexpr int kPiece = 16;
+  const int panels = (block.width + panel - 1) / panel;
+  const auto padded = static_cast<std::size_t>(panels * panel);
+  const auto cols = static_cast<std::size_t>(b.w.cols);
+  auto piece = [&](int index, int) {
+    float* row = rows_of_thread.floats(padded + cols);
+    std::fill(row + block.width, row + padded, 0.0f);
+    const int end = std::min(block.depth, (index + 1) * kPiece);
+    for (int k = index * kPiece; k < end; ++k) {
+      read_part(
+          b,
+          block.k + k,
+          block.n,
+          block.width,
+          row,
+          {row + padded, cols});
+      for (int p = 0; p < panels; ++p) {
+        std::memcpy(
+            out + (static_cast<std::ptrdiff_t>(p) * block.depth + k) * panel,
+            row + p * panel,
+            sizeof(float) * static_cast<std::size_t>(panel));
+      }
+    }
+  };
+  pool.run((block.depth + kPiece - 1) / kPiece, piece);
+}
+
+/// b's rows are the columns: a panel's worth of them is turned.
+void pack_turned(
+    const GemmRight& b,
+    const Block& block,
+    const GemmKernels& kernels,
+    float* out,
+    ThreadPool& pool) {
+  const int panel = kernels.panel;
+  const auto depth = static_cast<std::size_t>(block.depth);
+  const auto cols = static_cast<std::size_t>(b.w.cols);
+  const bool in_place = b.w.format == PackedFormat::f32;
+  const auto leading = b.leading != 0 ? b.leading : std::ptrdiff_t{b.w.cols};
+  auto piece = [&](int p, int) {
+    const int first = block.n + p * panel;
+    const int count = std::min(panel, block.n + block.width - first);
+    float* to = out + static_cast<std::ptrdiff_t>(p) * block.depth * panel;
+    if (in_place) {
+      const auto* from = reinterpret_cast<const float*>(b.w.data);
+      kernels.turn(
+          from + first * leading + block.k,
+          leading,
+          count,
+          block.depth,
+          to);
+      return;
+    }
+    float* rows =
+        rows_of_thread.floats(static_cast<std::size_t>(panel) * depth + cols);
+    for (int r = 0; r < count; ++r) {
+      read_part(
+          b,
+          first + r,
+          block.k,
+          block.depth,
+          rows + static_cast<std::size_t>(r) * depth,
+          {rows + static_cast<std::size_t>(panel) * depth, cols});
+    }
+    kernels.turn(rows, block.depth, count, block.depth, to);
+  };
+  pool.run((block.width + panel - 1) / panel, piece);
+}
+
+void multiply_block(
+    const GemmLeft& a,
+    int rows,
+    const Block& block,
+    const float* packed,
+    const GemmKernels& kernels,
+    float* c,
+    std::ptrdiff_t ldc,
+    bool accumulate,
+    ThreadPool& pool) {
+  const int panel = kernels.panel;
+  const int panels = (block.width + panel - 1) / panel;
+  const int row_pieces = (rows + kRows - 1) / kRows;
+  // A few panels a piece: few enough pieces to be cheap, enough to balance.
+  const int wanted = std::max(1, 8 * pool.threads() / std::max(1, row_pieces));
+  const int group = std::max(1, (panels + wanted - 1) / wanted);
+  const int groups = (panels + group - 1) / group;
+  auto piece = [&](int index, int) {
+    const int first_row = index / groups * kRows;
+    const int piece_rows = std::min(kRows, rows - first_row);
+    const int first = index % groups * group;
+    const int last = std::min(panels, first + group);
+    for (int k = 0; k < block.depth; k += kDepth) {
+      const int depth = std::min(kDepth, block.depth - k);
+      const GemmLeft part{
+          a.data + first_row * a.row_stride + (block.k + k) * a.col_stride,
+          a.row_stride,
+          a.col_stride};
+      for (int p = first; p < last; ++p) {
+        kernels.tile(
+            part,
+            piece_rows,
+            packed + (static_cast<std::ptrdiff_t>(p) * block.depth + k) * panel,
+            panel,
+            depth,
+            std::min(panel, block.width - p * panel),
+            c + first_row * ldc + block.n + p * panel,
+            ldc,
+            accumulate || k > 0);
+      }
+    }
+  };
+  pool.run(row_pieces * groups, piece);
+}
+
+}  // namespace
+
+PackedMatrix float_matrix(const float* data, int rows, int cols) {
+  return {
+      PackedFormat::f32,
+      rows,
+      cols,
+      1.0f,
+      reinterpret_cast<const std::byte*>(data)};
+}
+
+const GemmKernels* gemm_kernels(Isa isa) {
+  switch (isa) {
+    case Isa::generic:
+      return &gemm_generic();
+#if defined(__x86_64__)
+    case Isa::avx2:
+      return &gemm_avx2();
+    case Isa::avx512:
+      return &gemm_avx512();
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+const GemmKernels& gemm_kernels() {
+  return *gemm_kernels(active_isa());
+}
+
+void gemm(
+    const GemmLeft& a,
+    int rows,
+    const GemmRight& b,
+    float* c,
+    std::ptrdiff_t ldc,
+    GemmResult result,
+    ThreadPool& pool) {
+  const GemmKernels& kernels = gemm_kernels();
+  const int panel = kernels.panel;
+  const int width = b.width();
+  // Blocks as deep as the whole depth while a few panels fit.
+  const int most_depth = static_cast<int>(
+      std::min<std::ptrdiff_t>(b.depth(), kPackedFloats / (8 * panel)));
+  const int most_width = static_cast<int>(std::max<std::ptrdiff_t>(
+                             8,
+                             kPackedFloats / std::max(1, most_depth) / panel)) *
+                         panel;
+  if (b.depth() == 0 && result == GemmResult::replace) {
+    for (int r = 0; r < rows; ++r) {
+      std::fill_n(c + r * ldc, width, 0.0f);
+    }
+  }
+  for (int n = 0; n < width; n += most_width) {
+    for (int k = 0; k < b.depth(); k += most_depth) {
+      const Block block{
+          k,
+          std::min(most_depth, b.depth() - k),
+          n,
+          std::min(most_width, width - n)};
+      const int panels = (block.width + panel - 1) / panel;
+      float* packed = panels_of_thread.floats(
+          static_cast<std::size_t>(panels) * panel *
+          static_cast<std::size_t>(block.depth));
+      if (b.transposed) {
+        pack_turned(b, block, kernels, packed, pool);
+      } else {
+        pack_straight(b, block, panel, packed, pool);
+      }
+      const bool accumulate = result == GemmResult::add || k > 0;
+      multiply_block(a, rows, block, packed, kernels, c, ldc, accumulate, pool);
+    }
+  }
+}
+
+}  // namespace roofline

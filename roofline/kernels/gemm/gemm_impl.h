@@ -1,0 +1,158 @@
+// The panel kernel over a vector type V (simd/vec_*.h): a block of V::kTileRows
+// rows times V::kTileVecs vectors stays in registers along the depth. Included
+// only by instantiating files.
+#pragma once
+
+#include <algorithm>
+
+#include "roofline/kernels/gemm/gemm_variants.h"
+
+namespace roofline {
+namespace {
+
+struct GemmTile {
+  const float* a;
+  std::ptrdiff_t row_stride;
+  std::ptrdiff_t col_stride;
+  const float* b;
+  std::ptrdiff_t leading;
+  int depth;
+  float* c;
+  std::ptrdiff_t ldc;
+  /// Columns of the last vector: at most V::kWidth.
+  int last;
+  bool accumulate;
+};
+
+template <class V, int ROWS, int VECS>
+void gemm_tile(const GemmTile& t) {
+  V sums[ROWS][VECS];
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < VECS; ++v) {
+      sums[r][v] = V::all(0.0f);
+    }
+  }
+  const float* a = t.a;
+  const float* b = t.b;
+  for (int k = 0; k < t.depth; ++k, a += t.col_stride, b += t.leading) {
+    V row[VECS];
+#pragma GCC unroll 4
+    for (int v = 0; v < VECS; ++v) {
+      row[v] = V::load(b + v * V::kWidth);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      const V factor = V::all(a[r * t.row_stride]);
+#pragma GCC unroll 4
+      for (int v = 0; v < VECS; ++v) {
+        sums[r][v] = fma(factor, row[v], sums[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; ++r) {
+    float* c = t.c + r * t.ldc;
+#pragma GCC unroll 4
+    for (int v = 0; v < VECS; ++v, c += V::kWidth) {
+      const bool whole = v + 1 < VECS || t.last == V::kWidth;
+      if (t.accumulate) {
+        sums[r][v] = sums[r][v] + (whole ? V::load(c) : V::load(c, t.last));
+      }
+      if (whole) {
+        sums[r][v].store(c);
+      } else {
+        sums[r][v].store(c, t.last);
+      }
+    }
+  }
+}
+
+template <class V, int VECS>
+void gemm_rows(GemmTile t, int rows) {
+  constexpr int kRows = V::kTileRows;
+  for (; rows >= kRows; rows -= kRows) {
+    gemm_tile<V, kRows, VECS>(t);
+    t.a += kRows * t.row_stride;
+    t.c += kRows * t.ldc;
+  }
+  for (; rows >= 2; rows -= 2) {
+    gemm_tile<V, 2, VECS>(t);
+    t.a += 2 * t.row_stride;
+    t.c += 2 * t.ldc;
+  }
+  if (rows > 0) {
+    gemm_tile<V, 1, VECS>(t);
+  }
+}
+
+template <class V>
+void gemm_panel(
+    const GemmLeft& a,
+    int rows,
+    const float* b,
+    std::ptrdiff_t leading,
+    int depth,
+    int columns,
+    float* c,
+    std::ptrdiff_t ldc,
+    bool accumulate) {
+  const int vecs = (columns + V::kWidth - 1) / V::kWidth;
+  const GemmTile t{
+      a.data,
+      a.row_stride,
+      a.col_stride,
+      b,
+      leading,
+      depth,
+      c,
+      ldc,
+      columns - (vecs - 1) * V::kWidth,
+      accumulate};
+  switch (vecs) {
+    case 1:
+      return gemm_rows<V, 1>(t, rows);
+    case 2:
+      return gemm_rows<V, 2>(t, rows);
+    case 3:
+      return gemm_rows<V, std::min(3, V::kTileVecs)>(t, rows);
+    default:
+      return gemm_rows<V, V::kTileVecs>(t, rows);
+  }
+}
+
+template <class V>
+void gemm_turn(
+    const float* rows,
+    std::ptrdiff_t stride,
+    int count,
+    int depth,
+    float* out) {
+  constexpr int kWidth = V::kWidth;
+  constexpr int kPanel = V::kTileVecs * kWidth;
+  for (int first = 0; first < kPanel; first += kWidth) {
+    for (int k = 0; k < depth; k += kWidth) {
+      const int left = std::min(kWidth, depth - k);
+      V block[kWidth];
+      for (int r = 0; r < kWidth; ++r) {
+        const float* from = rows + (first + r) * stride + k;
+        block[r] = first + r >= count ? V::all(0.0f)
+                   : left == kWidth   ? V::load(from)
+                                      : V::load(from, left);
+      }
+      transpose(block);
+      for (int i = 0; i < left; ++i) {
+        block[i].store(out + (k + i) * kPanel + first);
+      }
+    }
+  }
+}
+
+template <class V>
+constexpr GemmKernels gemm_kernels_of(const char* name) {
+  return {name, V::kTileVecs * V::kWidth, gemm_turn<V>, gemm_panel<V>};
+}
+
+}  // namespace
+}  // namespace roofline
