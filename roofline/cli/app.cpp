@@ -15,7 +15,7 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 15> kCommands = {{
+constexpr std::array<CommandEntry, 16> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
     {"inspect",
@@ -30,6 +30,9 @@ constexpr std::array<CommandEntry, 15> kCommands = {{
      make_recommend},
     {"doctor", "Check this machine and the set-up", make_doctor},
     {"profile", "Trace a run: memory and time", make_profile},
+    {"evaluate",
+     "Measure perplexity, divergence and task accuracy",
+     make_evaluate},
     {"tokenize", "Turn text into token ids", make_tokenize},
     {"template", "Render a chat template", make_template},
     {"logits", "Compute the logits of token ids", make_logits},

@@ -7,8 +7,8 @@
 
 #include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
+#include "roofline/base/statistics.h"
 #include "roofline/cli/output.h"
-#include "roofline/plan/statistics.h"
 #include "roofline/report/chart.h"
 #include "roofline/report/table.h"
 

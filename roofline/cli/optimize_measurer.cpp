@@ -5,6 +5,7 @@
 
 #include "roofline/cli/options.h"
 #include "roofline/decode/chat.h"
+#include "roofline/evaluate/texts.h"
 
 namespace roofline::cli {
 
@@ -108,7 +109,7 @@ std::optional<QualityReport> SetupMeasurer::quality(
     const RunSettings& settings) {
   if (!reference_) {
     reference_ = load({});
-    tokens_ = encode_prompt(*checkpoint_->load_tokenizer(), quality_text());
+    tokens_ = encode_prompt(*checkpoint_->load_tokenizer(), evaluation_text());
   }
   QualityOptions options;
   const auto start = Clock::now();

@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/statistics.h"
 #include "roofline/cli/output.h"
 #include "roofline/plan/history.h"
-#include "roofline/plan/statistics.h"
 #include "roofline/report/table.h"
 
 namespace roofline::cli {

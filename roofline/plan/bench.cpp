@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/plan/statistics.h"
+#include "roofline/base/statistics.h"
 
 namespace roofline {
 

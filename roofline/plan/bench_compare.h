@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "roofline/base/statistics.h"
 #include "roofline/plan/bench.h"
-#include "roofline/plan/statistics.h"
 
 namespace roofline {
 

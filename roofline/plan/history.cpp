@@ -8,7 +8,7 @@
 #include <sqlite3.h>
 
 #include "roofline/base/paths.h"
-#include "roofline/plan/statistics.h"
+#include "roofline/base/statistics.h"
 
 namespace roofline {
 

@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/evaluate/quality.h"
 #include "roofline/plan/planned_model.h"
-#include "roofline/plan/quality.h"
 #include "roofline/plan/settings.h"
 #include "roofline/plan/speed.h"
 

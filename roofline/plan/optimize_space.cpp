@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "roofline/base/statistics.h"
 #include "roofline/plan/optimize.h"
-#include "roofline/plan/statistics.h"
 #include "roofline/spec/tensor_parts.h"
 
 namespace roofline {

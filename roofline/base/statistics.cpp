@@ -1,4 +1,4 @@
-#include "roofline/plan/statistics.h"
+#include "roofline/base/statistics.h"
 
 #include <algorithm>
 #include <cmath>
