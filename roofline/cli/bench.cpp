@@ -1,8 +1,5 @@
-#include <algorithm>
-#include <chrono>
-
 #include <fmt/format.h>
-#include <unistd.h>
+#include <mlx/device.h>
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
@@ -10,24 +7,18 @@
 #include "roofline/cli/bench_compare.h"
 #include "roofline/cli/bench_peers.h"
 #include "roofline/cli/bench_report.h"
+#include "roofline/cli/bench_rounds.h"
 #include "roofline/cli/bench_setup.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/option_helpers.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
-#include "roofline/plan/chips.h"
 #include "roofline/plan/machine.h"
-#include "roofline/report/progress.h"
 
 namespace roofline::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// Without --rounds a slow model gets fewer, so that it ends in about this.
-constexpr double kPatienceSeconds = 120;
-constexpr int kFewestRounds = 2;
 
 class Bench : public Command {
  public:
@@ -64,6 +55,7 @@ class Bench : public Command {
       cases_.batches = batches_;
     }
     validate(cases_);
+    check_names();
     if (worker_) {
       return run_bench_worker(setups().at(0), cases_);
     }
@@ -168,10 +160,11 @@ class Bench : public Command {
         ->group(group);
     app.add_option(
            "--peer-program",
-           peer_program_,
-           "Where llama-bench is, or the Python that has mlx_lm. Default: in "
-           "PATH.")
-        ->type_name("FILE")
+           peer_programs_,
+           "Where llama-bench is, or the Python that has mlx_lm; "
+           "mlx-lm=FILE where several peers run. Default: in PATH.")
+        ->delimiter(',')
+        ->type_name("[PEER=]FILE")
         ->group(group);
     app.add_flag("--worker", worker_)->group("");
     app.add_option("--isa", base_.isa)->group("");
@@ -204,6 +197,14 @@ class Bench : public Command {
         ->type_name("PERCENT")
         ->check(CLI::Range(0.0, 100.0))
         ->group("Output");
+  }
+
+  // Before anything is measured.
+  void check_names() const {
+    choose("--format", format_, {"table", "markdown", "csv", "json"});
+    for (const std::string& device : devices_) {
+      choose("--device", device, {"auto", "cpu", "gpu"});
+    }
   }
 
   // The file's first, then what was given beside it.
@@ -243,8 +244,13 @@ class Bench : public Command {
 
   std::vector<BenchSetup> setups() const {
     std::vector<BenchSetup> out;
-    const auto devices =
-        compare_cpu_ ? std::vector<std::string>{"gpu", "cpu"} : devices_;
+    auto devices = devices_;
+    if (compare_cpu_) {
+      devices = {"cpu"};
+      if (mlx::core::is_available(mlx::core::Device::gpu)) {
+        devices.insert(devices.begin(), "gpu");
+      }
+    }
     for (const std::string& device : devices) {
       for (const std::string& quant :
            quants_.empty() ? std::vector<std::string>{"none"} : quants_) {
@@ -265,6 +271,20 @@ class Bench : public Command {
     return out;
   }
 
+  // "mlx-lm=FILE" is for that peer, "FILE" for every one. Empty: in PATH.
+  std::string program_of(const std::string& peer) const {
+    std::string found;
+    for (const std::string& text : peer_programs_) {
+      const std::size_t equals = text.find('=');
+      if (equals == std::string::npos) {
+        found = text;
+      } else if (text.substr(0, equals) == peer) {
+        return text.substr(equals + 1);
+      }
+    }
+    return found;
+  }
+
   void start_engines(const PlannedModel& model) {
     for (const BenchSetup& setup : setups()) {
       engines_.push_back(std::make_unique<SetupProcess>(setup, cases_));
@@ -280,120 +300,7 @@ class Bench : public Command {
           peer,
           *model.path,
           threads_.empty() ? 0 : threads_.back(),
-          peer_program_));
-    }
-  }
-
-  // Round 0 warms up: pages come in, kernels are compiled, threads start.
-  void run_rounds(BenchReport& report, const std::atomic<bool>& stop) {
-    const auto cases = bench_cases(cases_);
-    for (const BenchCase& what : cases) {
-      for (const auto& engine : engines_) {
-        BenchFigure figure;
-        figure.what = what;
-        figure.engine = engine->engine();
-        figure.setup = engine->setup();
-        report.figures.push_back(std::move(figure));
-      }
-    }
-    Progress progress("Measuring", write_notice_if_terminal());
-    int rounds = cases_.rounds;
-    for (int round = 0; round <= rounds && !stop; ++round) {
-      const auto start = Clock::now();
-      run_round(report, round, rounds, progress, stop);
-      const double seconds =
-          std::chrono::duration<double>(Clock::now() - start).count();
-      if (round == 0 && !rounds_ && seconds * rounds > kPatienceSeconds) {
-        rounds = std::clamp(
-            static_cast<int>(kPatienceSeconds / seconds),
-            kFewestRounds,
-            rounds);
-        report.remarks.push_back(
-            fmt::format("{} rounds: one takes {:.0f} s.", rounds, seconds));
-      }
-    }
-  }
-
-  void run_round(
-      BenchReport& report,
-      int round,
-      int rounds,
-      Progress& progress,
-      const std::atomic<bool>& stop) {
-    for (std::size_t i = 0; i < report.figures.size() && !stop; ++i) {
-      BenchFigure& figure = report.figures[i];
-      const double done =
-          static_cast<double>(round) +
-          static_cast<double>(i) / static_cast<double>(report.figures.size());
-      progress.update(
-          done / (rounds + 1),
-          fmt::format("{} of {}", figure.what.name(), figure.engine));
-      const auto sample = engines_[i % engines_.size()]->measure(figure.what);
-      if (!sample) {
-        continue;
-      }
-      if (round == 0) {
-        figure.first_seconds = sample->seconds;
-      } else {
-        figure.samples.push_back(*sample);
-      }
-    }
-  }
-
-  static Progress::Write write_notice_if_terminal() {
-    return isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                      : Progress::Write();
-  }
-
-  // The model as each configuration stores it, so that its bytes and operations
-  // are the right ones.
-  void fill_roofs(BenchReport& report, const PlannedModel& model) {
-    for (const auto& engine : engines_) {
-      auto* process = dynamic_cast<SetupProcess*>(engine.get());
-      if (process == nullptr) {
-        continue;
-      }
-      process->finish();
-      report.setups.push_back({process->setup(), process->facts()});
-      const auto choice = process->given().quantize();
-      const PlannedModel stored =
-          choice ? quantized(model, weight_format(*choice)) : model;
-      for (BenchFigure& figure : report.figures) {
-        if (figure.engine == "roofline" && figure.setup == process->setup()) {
-          set_roof(figure, stored, process->facts().rates, cases_.prefill_step);
-        }
-      }
-      if (process->facts().random_weights) {
-        report.remarks.push_back(fmt::format(
-            "{} has no weights here: random ones of its shape were run.",
-            model.name));
-      }
-    }
-  }
-
-  // Beside the factor that is claimed for the chip.
-  static void add_factors(BenchReport& report) {
-    const Chip* chip = look_up_chip(report.before.cpu);
-    const auto claim = chip == nullptr ? std::nullopt : claimed_speedup(*chip);
-    for (const BenchFigure& gpu : report.figures) {
-      for (const BenchFigure& cpu : report.figures) {
-        const bool pair = gpu.what.name() == cpu.what.name() &&
-                          gpu.setup.find("gpu") != std::string::npos &&
-                          cpu.setup.find("cpu") != std::string::npos;
-        if (!pair || cpu.speed() <= 0) {
-          continue;
-        }
-        report.remarks.push_back(fmt::format(
-            "{}: the GPU is {:.1f} times as fast as the CPU{}.",
-            gpu.what.name(),
-            gpu.speed() / cpu.speed(),
-            claim ? fmt::format(
-                        " ({:.1f} to {:.1f} expected of a {})",
-                        claim->least,
-                        claim->most,
-                        chip->name)
-                  : ""));
-      }
+          program_of(peer)));
     }
   }
 
@@ -402,7 +309,7 @@ class Bench : public Command {
       check_report_path(file);
     }
     // A first reading on a busy machine would stay the roof for good.
-    measure_machine(ThreadPool::default_threads());
+    with_peak(measure_machine(ThreadPool::default_threads()));
     const PlannedModel model = plan_model(model_);
     BenchReport report;
     report.model = model.name;
@@ -410,8 +317,8 @@ class Bench : public Command {
     start_engines(model);
     const InterruptGuard interrupt;
     try {
-      run_rounds(report, interrupt.flag());
-      fill_roofs(report, model);
+      run_rounds(engines_, cases_, !rounds_, report, interrupt.flag());
+      fill_roofs(engines_, cases_, model, report);
     } catch (const Error&) {
       // Ctrl-C reaches the processes too: what they say then is no news.
       if (interrupt.signal() == 0) {
@@ -447,19 +354,19 @@ class Bench : public Command {
   BenchOptions cases_;
   std::optional<int> rounds_;
   BenchSetup base_;
-  std::string model_, peer_program_, format_ = "table";
+  std::string model_, format_ = "table";
   std::string settings_;
   std::optional<int> prefill_step_;
   std::vector<std::string> quants_;
   std::vector<std::string> devices_ = {"auto"};
-  std::vector<std::string> peers_, out_;
+  std::vector<std::string> peers_, peer_programs_, out_;
   std::vector<int> batches_;
   std::vector<int> threads_;
   bool compare_cpu_ = false;
   bool worker_ = false;
   bool json_ = false;
   double tolerance_ = 2;
-  std::vector<std::unique_ptr<BenchEngine>> engines_;
+  BenchEngines engines_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
 
 namespace roofline::cli {
 
@@ -169,9 +170,10 @@ std::unique_ptr<BenchEngine> make_peer(
         required_program(program, "python3", name),
         model.string());
   }
+  const std::vector<std::string> peers = {"llama.cpp", "mlx-lm"};
   fail<UserError>(
       fmt::format("There is no peer {}", name),
-      "",
+      did_you_mean(name, peers),
       "--vs takes llama.cpp or mlx-lm");
 }
 

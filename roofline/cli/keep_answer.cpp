@@ -44,24 +44,53 @@ InferenceQuestion question_of(
   return question;
 }
 
+/// Operations a second of the path that runs most of the weights; 0: not
+/// measured yet.
+double operations_for(
+    const MachineProfile& machine,
+    const PlannedModel& model) {
+  std::uint64_t coded = 0;
+  for (const PlannedTensor& tensor : model.tensors) {
+    coded += tensor.quantized ? tensor.bytes : 0;
+  }
+  return 2 * coded > model.weight_bytes() ? machine.code_operations
+                                          : machine.float_operations;
+}
+
+/// As every command would predict it: calibrated by the runs before.
 void predict(
     RunRecord& run,
     const LoadedModel& loaded,
-    const InferenceQuestion& question) {
-  const PlannedModel model = plan_model(loaded.checkpoint().path().string());
-  const MemoryPrediction memory = predict_inference(model, question);
+    InferenceQuestion question) {
+  const PlannedModel stored = plan_model(loaded.checkpoint().path().string());
+  const auto calibration =
+      question.gpu ? std::nullopt : calibration_here(run.model);
+  if (calibration) {
+    question.constants = calibration->constants;
+  }
+  const MemoryPrediction memory = predict_inference(stored, question);
   run.predicted_peak_bytes = static_cast<std::int64_t>(memory.total());
-  run.assumed_runtime_bytes = static_cast<std::int64_t>(memory.of("runtime"));
+  run.assumed_runtime_bytes =
+      static_cast<std::int64_t>(question.constants.runtime_bytes);
   // A GPU's is kept under its own name, and isn't measured for this.
   const auto profile = question.gpu ? std::optional<MachineProfile>()
                                     : load_machine_profile(run.threads);
   if (profile) {
+    const PlannedModel model =
+        question.quantize ? quantized(stored, *question.quantize) : stored;
+    question.quantize.reset();
     MachineRates rates;
     rates.bytes_per_second = profile->read_bandwidth;
+    rates.operations_per_second = operations_for(*profile, model);
+    if (calibration) {
+      calibration->apply(rates);
+    }
     const SpeedPrediction speed =
         predict_speed(model, question, run.prompt_tokens, rates);
     run.decode_roof = speed.decode_roof;
     run.predicted_decode = speed.decode;
+    run.prefill_roof = speed.prefill_roof;
+    run.predicted_prefill = speed.prefill;
   }
 }
 

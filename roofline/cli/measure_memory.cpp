@@ -142,11 +142,10 @@ int run_measured(
   InferenceQuestion asked = question;
   asked.threads = ThreadPool::global().threads();
   const Subject subject = open_subject(model, asked);
-  MemoryConstants constants = default_memory_constants();
   if (subject.random) {
-    constants.tokenizer_per_entry = 0;
+    asked.constants.tokenizer_per_entry = 0;
   }
-  const MemoryPrediction predicted = predict_inference(model, asked, constants);
+  const MemoryPrediction predicted = predict_inference(model, asked);
   const std::uint64_t before = anonymous_bytes();
   const auto decoder =
       Decoder::load(*subject.checkpoint, options_of(asked, subject.random));

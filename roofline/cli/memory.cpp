@@ -12,7 +12,7 @@
 #include "roofline/cli/command.h"
 #include "roofline/cli/measure_memory.h"
 #include "roofline/cli/memory_answers.h"
-#include "roofline/cli/options.h"
+#include "roofline/cli/memory_flags.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_history.h"
 #include "roofline/plan/chips.h"
@@ -74,16 +74,7 @@ MemoryBudget budget_here(std::uint64_t ram, bool gpu) {
 class Memory : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option(
-           "MODEL,--model",
-           model_,
-           "A file, a folder, a config.json or a name of the catalogue. "
-           "Default: the bundled one.")
-        ->type_name("MODEL")
-        ->group("Model");
-    declare_run(app);
-    declare_training(app);
-    declare_questions(app);
+    flags_.declare(app);
     app.footer(
         "Also called memory_analyzer.\n"
         "\n"
@@ -98,37 +89,41 @@ class Memory : public Command {
   }
 
   int run() override {
-    if (table_) {
-      tell_claims(json_);
+    require_one_question();
+    if (flags_.table) {
+      tell_claims(flags_.json);
       return kSuccess;
     }
-    if (history_) {
-      tell_history(json_);
+    if (flags_.history) {
+      tell_history(flags_.json);
       return kSuccess;
     }
     const InferenceQuestion wish = question();
     const MemoryBudget room = budget();
-    if (ram_ && model_.empty() && !fit_) {
-      tell_models_that_fit(wish, room, group_size(), json_);
+    if (flags_.ram && flags_.model.empty() && !flags_.fit) {
+      tell_models_that_fit(wish, room, group_size(), flags_.json);
       return kSuccess;
     }
-    const PlannedModel model = plan_model(model_);
-    if (fit_) {
-      const bool any = tell_settings(model, wish, room, group_size(), json_);
+    const PlannedModel model = plan_model(flags_.model);
+    if (flags_.fit) {
+      const bool any =
+          tell_settings(model, wish, room, group_size(), flags_.json);
       return any ? kSuccess : kUserMistake;
     }
-    return train_.empty() ? tell_inference(model, wish, room)
-                          : tell_training(model, room);
+    return flags_.train.empty() ? tell_inference(model, wish, room)
+                                : tell_training(model, room);
   }
 
  private:
-  void declare_run(CLI::App& app);
-  void declare_training(CLI::App& app);
-  void declare_questions(CLI::App& app);
-
-  int group_size() const { return quant_.group_size.value_or(kDefaultGroup); }
+  /// What is accepted is answered: no option is passed over.
+  void require_one_question() const;
+  int group_size() const {
+    return flags_.quant.group_size.value_or(kDefaultGroup);
+  }
   bool gpu() const;
   MemoryBudget budget() const;
+  /// What earlier runs say; a named machine isn't this one.
+  std::optional<Calibration> calibration() const;
   InferenceQuestion question() const;
   TrainingQuestion training() const;
   int tell_inference(
@@ -137,146 +132,45 @@ class Memory : public Command {
       const MemoryBudget& room) const;
   int tell_training(const PlannedModel& model, const MemoryBudget& room) const;
 
-  std::string model_;
-  QuantFlags quant_;
-  std::string context_;
-  std::string device_ = "auto";
-  InferenceQuestion run_;
-  std::string train_;
-  TrainingQuestion training_;
-  std::string targets_;
-  std::string optimizer_ = "adamw";
-  std::optional<std::string> ram_;
-  std::string plot_;
-  bool measure_ = false;
-  MeasureOptions measuring_;
-  bool fit_ = false;
-  bool table_ = false;
-  bool history_ = false;
-  bool json_ = false;
+  MemoryFlags flags_;
 };
 
-void Memory::declare_run(CLI::App& app) {
-  const char* group = "Inference";
-  quant_.declare(app);
-  app.add_option(
-         "--context",
-         context_,
-         "Tokens of the sequence, or max: the most that fit. Default: 4096.")
-      ->type_name("N|max")
-      ->group(group);
-  app.add_option("--batch", run_.batch, "Sequences at once. Default: 1.")
-      ->type_name("N")
-      ->group(group);
-  app.add_option(
-         "--kv-bits",
-         run_.kv_bits,
-         "Bits of a cached value: 32, 16, 8 or 4. Default: 16.")
-      ->type_name("N")
-      ->group(group);
-  app.add_option(
-         "--prefill-step",
-         run_.prefill_step,
-         "Tokens of a prefill step. Default: 512.")
-      ->type_name("N")
-      ->group(group);
-  app.add_option(
-         "--device",
-         device_,
-         "cpu or gpu: on which it would run. Default: gpu with --ram and on "
-         "macOS, else cpu.")
-      ->type_name("NAME")
-      ->group(group);
-}
-
-void Memory::declare_training(CLI::App& app) {
-  const char* group = "Training";
-  app.add_option("--train", train_, "full, lora, qlora or dora.")
-      ->type_name("METHOD")
-      ->group(group);
-  app.add_option("--rank", training_.rank, "Of the adapters. Default: 8.")
-      ->type_name("N")
-      ->group(group);
-  app.add_option(
-         "--targets",
-         targets_,
-         "Matrices with adapters. Default: q_proj,k_proj,v_proj,o_proj.")
-      ->type_name("A,B")
-      ->group(group);
-  app.add_option(
-         "--seq",
-         training_.sequence_tokens,
-         "Tokens of a sample. Default: 512.")
-      ->type_name("N")
-      ->group(group);
-  app.add_option(
-         "--train-batch",
-         training_.batch,
-         "Samples of a step. Default: 4.")
-      ->type_name("N")
-      ->group(group);
-  app.add_flag(
-         "--checkpointing",
-         training_.checkpointing,
-         "Keep only each layer's input, and compute the rest again.")
-      ->group(group);
-  app.add_option(
-         "--optimizer",
-         optimizer_,
-         "sgd, adamw, adamw8, lion, adafactor or muon. Default: adamw.")
-      ->type_name("NAME")
-      ->group(group);
-  app.add_option(
-         "--precision",
-         training_.precision_bits,
-         "Bits of weights and activations: 16 or 32. Default: 16.")
-      ->type_name("N")
-      ->group(group);
-}
-
-void Memory::declare_questions(CLI::App& app) {
-  const char* group = "Questions";
-  app.add_option(
-         "--ram",
-         ram_,
-         "A machine with so much memory, of which macOS leaves 2/3 (over "
-         "36GB: 3/4) to the GPU. Without a model: the largest that fit.")
-      ->type_name("16GB")
-      ->group(group);
-  app.add_flag(
-         "--fit",
-         fit_,
-         "The settings with which the model fits, best quality first.")
-      ->group(group);
-  app.add_flag(
-         "--measure",
-         measure_,
-         "Run it, and print what was predicted beside what it took; a model "
-         "without weights here runs with random ones. A first start, which "
-         "packs the weights, takes more.")
-      ->group(group);
-  app.add_option(
-         "--measure-steps",
-         measuring_.last_steps,
-         "Compute only the last N prefill steps; the cache before them is "
-         "filled with zeros, which takes the same memory. Default: all.")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber)
-      ->group(group);
-  app.add_flag("--table", table_, "Check the guide's tables, row by row.")
-      ->group(group);
-  app.add_flag(
-         "--history",
-         history_,
-         "Recent runs here: what was predicted beside what they took.")
-      ->group(group);
-  app.add_option(
-         "--plot",
-         plot_,
-         "Draw memory over context into an .svg, .png or .html file.")
-      ->type_name("FILE")
-      ->group("Output");
-  app.add_flag("--json", json_, "Print one JSON object.")->group("Output");
+void Memory::require_one_question() const {
+  struct Question {
+    const char* option;
+    bool asked;
+  };
+  const bool of_all_models = flags_.ram && flags_.model.empty();
+  const Question questions[] = {
+      {"--table", flags_.table},
+      {"--history", flags_.history},
+      {"--fit", flags_.fit},
+      {"--measure", flags_.measure},
+      {"--train", !flags_.train.empty()},
+      {"--ram without a model", of_all_models && !flags_.fit}};
+  const char* first = nullptr;
+  for (const Question& question : questions) {
+    if (question.asked && first != nullptr) {
+      fail<UserError>(
+          fmt::format("{} and {} are two questions", first, question.option),
+          "",
+          "Ask them one after the other");
+    }
+    first = question.asked ? question.option : first;
+  }
+  const bool draws = first == nullptr || flags_.measure;
+  if (!flags_.plot.empty() && !draws) {
+    fail<UserError>(
+        fmt::format("--plot and {} don't go together", first),
+        "It draws memory over the context of a model's inference",
+        "Leave one of them out");
+  }
+  if (flags_.measure && flags_.ram) {
+    fail<UserError>(
+        "--measure and --ram don't go together",
+        "What is measured runs on this machine, not on a named one",
+        "Leave one of them out");
+  }
 }
 
 bool Memory::gpu() const {
@@ -284,38 +178,52 @@ bool Memory::gpu() const {
       Named<int>{"auto", 0},
       Named<int>{"cpu", 1},
       Named<int>{"gpu", 2}};
-  const int device = pick(kDevices, device_, "--device");
+  const int device = pick(kDevices, flags_.device, "--device");
 #ifdef __APPLE__
   const bool natural = true;
 #else
-  const bool natural = ram_.has_value();
+  const bool natural = flags_.ram.has_value();
 #endif
   return device == 0 ? natural : device == 2;
 }
 
 MemoryBudget Memory::budget() const {
-  if (!ram_) {
+  if (!flags_.ram) {
     return budget_here(machine_facts().memory_bytes, gpu());
   }
-  const std::uint64_t ram = parse_memory_size(*ram_);
+  const std::uint64_t ram = parse_memory_size(*flags_.ram);
   MemoryBudget budget = budget_here(ram, gpu());
   budget.name =
       fmt::format("A machine of {:g} GiB", static_cast<double>(ram) / kGib);
   return budget;
 }
 
+std::optional<Calibration> Memory::calibration() const {
+  return flags_.ram || gpu() ? std::nullopt : calibration_here();
+}
+
+/// For a sentence about settings.
+std::string calibrated_text(const std::optional<Calibration>& calibration) {
+  return calibration
+             ? fmt::format(", calibrated from {} runs here", calibration->runs)
+             : "";
+}
+
 InferenceQuestion Memory::question() const {
-  InferenceQuestion question = run_;
+  InferenceQuestion question = flags_.run;
   question.gpu = gpu();
-  if (const auto choice = quant_.resolve()) {
+  if (const auto own = calibration()) {
+    question.constants = own->constants;
+  }
+  if (const auto choice = flags_.quant.resolve()) {
     question.quantize = weight_format(*choice);
   }
   question.context_tokens = kDefaultContext;
-  if (!context_.empty() && context_ != "max") {
+  if (!flags_.context.empty() && flags_.context != "max") {
     std::int64_t tokens = 0;
-    if (!CLI::detail::lexical_cast(context_, tokens) || tokens < 1) {
+    if (!CLI::detail::lexical_cast(flags_.context, tokens) || tokens < 1) {
       fail<UserError>(
-          fmt::format("--context can't be \"{}\"", context_),
+          fmt::format("--context can't be \"{}\"", flags_.context),
           "",
           "It takes a number of tokens, or max");
     }
@@ -325,12 +233,15 @@ InferenceQuestion Memory::question() const {
 }
 
 TrainingQuestion Memory::training() const {
-  TrainingQuestion question = training_;
-  question.method = pick(kMethods, train_, "--train");
-  question.optimizer = pick(kOptimizers, optimizer_, "--optimizer");
+  TrainingQuestion question = flags_.training;
+  question.method = pick(kMethods, flags_.train, "--train");
+  question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
   question.base_format.group_size = group_size();
-  if (!targets_.empty()) {
-    question.targets = CLI::detail::split(targets_, ',');
+  if (const auto own = calibration()) {
+    question.constants = own->constants;
+  }
+  if (!flags_.targets.empty()) {
+    question.targets = CLI::detail::split(flags_.targets, ',');
   }
   return question;
 }
@@ -339,7 +250,7 @@ int Memory::tell_inference(
     const PlannedModel& model,
     InferenceQuestion question,
     const MemoryBudget& room) const {
-  if (context_ == "max") {
+  if (flags_.context == "max") {
     question.context_tokens = largest_context(model, question, room.bytes);
     if (question.context_tokens == 0) {
       fail<UserError>(
@@ -351,65 +262,53 @@ int Memory::tell_inference(
           "See --fit for settings that do");
     }
   }
-  if (!plot_.empty()) {
-    plot_contexts(model, question, room, plot_);
-    write_notice(fmt::format("Wrote {}\n", plot_));
+  if (!flags_.plot.empty()) {
+    plot_contexts(model, question, room, flags_.plot);
+    write_notice(fmt::format("Wrote {}\n", flags_.plot));
   }
-  if (measure_) {
-    return run_measured(model, question, measuring_, json_);
+  if (flags_.measure) {
+    return run_measured(model, question, flags_.measuring, flags_.json);
   }
   const std::string settings = fmt::format(
       "inference on the {}, weights {}, {} tokens of context, batch {}, KV "
-      "cache in {} bits",
+      "cache in {} bits{}",
       question.gpu ? "GPU" : "CPU",
       question.quantize ? question.quantize->text() : "as stored",
       question.context_tokens,
       question.batch,
-      question.kv_bits);
-  MemoryConstants constants = default_memory_constants();
-  std::string calibrated;
-  // A named machine isn't this one.
-  if (const auto own =
-          ram_ || question.gpu ? std::nullopt : calibration_here()) {
-    constants = own->constants;
-    calibrated = fmt::format(", calibrated from {} runs here", own->runs);
-  }
+      question.kv_bits,
+      calibrated_text(calibration()));
   tell_prediction(
       model,
-      settings + calibrated,
-      predict_inference(model, question, constants),
+      settings,
+      predict_inference(model, question),
       room,
       question.context_tokens,
-      json_);
+      flags_.json);
   return kSuccess;
 }
 
 int Memory::tell_training(const PlannedModel& model, const MemoryBudget& room)
     const {
-  if (!plot_.empty()) {
-    fail<UserError>(
-        "--plot draws memory over the context of inference",
-        "Training has no context that grows",
-        "Leave --train or --plot out");
-  }
   const TrainingQuestion question = training();
   const bool full = question.method == TrainMethod::full;
   const std::string settings = fmt::format(
-      "training by {}{}, batch {} of {} tokens, {}, {} bits{}",
-      train_,
+      "training by {}{}, batch {} of {} tokens, {}, {} bits{}{}",
+      flags_.train,
       full ? "" : fmt::format(" of rank {}", question.rank),
       question.batch,
       question.sequence_tokens,
-      optimizer_,
+      flags_.optimizer,
       question.precision_bits,
-      question.checkpointing ? ", with checkpointing" : "");
+      question.checkpointing ? ", with checkpointing" : "",
+      calibrated_text(calibration()));
   tell_prediction(
       model,
       settings,
       predict_training(model, question),
       room,
       std::nullopt,
-      json_);
+      flags_.json);
   return kSuccess;
 }
 

@@ -17,12 +17,12 @@
 #include "roofline/cli/command.h"
 #include "roofline/cli/optimize_measurer.h"
 #include "roofline/cli/optimize_report.h"
+#include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_history.h"
 #include "roofline/plan/fit.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
-#include "roofline/plan/peak.h"
 #include "roofline/plan/recommend.h"
 #include "roofline/report/chart.h"
 #include "roofline/report/progress.h"
@@ -33,7 +33,7 @@ namespace {
 
 constexpr double kDefaultQuality = 0.95;
 // Of the budget, what measuring one format's quality may take.
-constexpr double kQualityShare = 0.06;
+constexpr double kQualityShare = 0.03;
 
 OptimizeGoal goal_of(const std::string& name) {
   const std::vector<std::string> names = {"speed", "memory", "quality"};
@@ -101,7 +101,18 @@ class Optimize : public Command {
     }
     const bool here = model.path && model.exact;
     set_room();
-    predict_candidates(model, formats, rates(), options_, gpu_);
+    calibration_ = gpu_ ? std::nullopt : calibration_here(history_name(model));
+    if (calibration_) {
+      options_.constants = calibration_->constants;
+    }
+    const MachineRates known = rates();
+    predict_candidates(model, formats, known, options_, gpu_);
+    if (here && quant_ && formats.size() > 1) {
+      options_.mixed_units = mixed_units(model);
+    }
+    options_.describe = [&](OptimizeCandidate& candidate) {
+      predict_candidate(model, candidate, known, options_, gpu_);
+    };
     const OptimizeResult result =
         here ? search(std::move(formats)) : predicted(std::move(formats));
     tell(model, result, here);
@@ -208,6 +219,7 @@ class Optimize : public Command {
   }
 
   void check() const {
+    choose("--device", device_, {"auto", "cpu", "gpu"});
     const auto require = [](bool sound, const char* what, const char* takes) {
       if (!sound) {
         fail<UserError>(what, "", takes);
@@ -241,13 +253,11 @@ class Optimize : public Command {
 
   MachineRates rates() const {
     MachineRates rates;
-    rates.bytes_per_second = current_profile().read_bandwidth;
-    rates.operations_per_second =
-        gpu_ ? measure_gpu_peak_operations()
-             : measure_peak_operations(ThreadPool::global(), PeakKind::int8);
-    const auto calibration = calibration_here();
-    if (!gpu_ && calibration && calibration->decode_efficiency) {
-      rates.decode_efficiency = *calibration->decode_efficiency;
+    const MachineProfile machine = with_peak(current_profile());
+    rates.bytes_per_second = machine.read_bandwidth;
+    rates.operations_per_second = machine.code_operations;
+    if (calibration_) {
+      calibration_->apply(rates);
     }
     return rates;
   }
@@ -383,6 +393,7 @@ class Optimize : public Command {
   bool json_ = false;
   bool gpu_ = false;
   OptimizeOptions options_;
+  std::optional<Calibration> calibration_;
 };
 
 }  // namespace

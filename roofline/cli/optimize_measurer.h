@@ -31,12 +31,17 @@ class SetupMeasurer : public OptimizeMeasurer {
       const Workload& work,
       int decode_tokens) override;
   std::optional<QualityReport> quality(const RunSettings& settings) override;
+  std::optional<QualityReport> glance(const RunSettings& settings) override;
   void forget(const RunSettings& settings) override;
   double seconds() override;
 
  private:
   SetupProcess& process_of(const RunSettings& settings, const Workload& work);
-  std::unique_ptr<Decoder> load(const RunSettings& settings);
+  std::unique_ptr<Decoder> load(const RunSettings& settings, bool keep);
+  QualityReport judge(
+      const RunSettings& settings,
+      std::size_t most_tokens,
+      bool keep);
 
   std::string model_, device_, prompt_file_;
   double quality_seconds_;

@@ -177,6 +177,10 @@ std::string power_text(const ProfileResult& result) {
   if (const auto joules = joules_per_token(result)) {
     text += fmt::format(", {:.2f} J a token", *joules);
   }
+  const std::string pressure = thermal_pressure_of(samples);
+  if (!pressure.empty()) {
+    text += fmt::format("; thermal pressure: {}", pressure);
+  }
   return text + "\n";
 }
 
@@ -199,7 +203,8 @@ Json power_json(const ProfileResult& result) {
       {"ane_watts", mean(&PowerSample::ane_watts)},
       {"gpu_active", mean(&PowerSample::gpu_active)},
       {"gpu_hz", mean(&PowerSample::gpu_hz)},
-      {"joules_per_token", joules ? Json(*joules) : Json(nullptr)}};
+      {"joules_per_token", joules ? Json(*joules) : Json(nullptr)},
+      {"thermal_pressure", thermal_pressure_of(samples)}};
 }
 
 Json memory_json(const MemoryTrace& trace) {
@@ -226,7 +231,8 @@ void join_powermetrics(ProfileResult& result, const std::string& text) {
   if (all.empty()) {
     fail<UserError>(
         "--powermetrics: the file holds no samples",
-        "Expected is the text that macOS's powermetrics prints",
+        "Expected is what macOS's powermetrics prints, as text or with -f "
+        "plist",
         "Record it with `sudo powermetrics --samplers cpu_power,gpu_power -i "
         "200 -o FILE`");
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "roofline/cli/output.h"
+#include "roofline/cli/run_history.h"
 #include "roofline/plan/chips.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
@@ -40,6 +41,13 @@ Hardware detected_hardware(std::optional<std::uint64_t> ram) {
   hardware.rates.bytes_per_second = profile.read_bandwidth;
   hardware.rates.operations_per_second = profile.code_operations;
   hardware.float_operations_per_second = profile.float_operations;
+  if (const auto calibration = gpu ? std::nullopt : calibration_here()) {
+    hardware.constants = calibration->constants;
+    calibration->apply(hardware.rates);
+    hardware.note = fmt::format(
+        "Calibrated from {} runs here (roofline memory --history).",
+        calibration->runs);
+  }
   return hardware;
 }
 

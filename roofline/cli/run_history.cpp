@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/paths.h"
 #include "roofline/base/statistics.h"
 #include "roofline/cli/output.h"
 #include "roofline/plan/history.h"
@@ -17,6 +18,7 @@ namespace roofline::cli {
 namespace {
 
 constexpr int kMostRuns = 20;
+constexpr int kWidth = 120;
 
 double error_bytes(const RunRecord& run) {
   return static_cast<double>(run.predicted_peak_bytes) -
@@ -32,6 +34,10 @@ std::string speed(double tokens_per_second) {
   return tokens_per_second > 0 ? fmt::format("{:.1f}", tokens_per_second) : "–";
 }
 
+std::string speeds(double predicted, double measured) {
+  return fmt::format("{} → {}", speed(predicted), speed(measured));
+}
+
 nlohmann::ordered_json run_json(const RunRecord& run) {
   return {
       {"unix_seconds", run.unix_seconds},
@@ -44,7 +50,72 @@ nlohmann::ordered_json run_json(const RunRecord& run) {
       {"measured_peak_bytes", run.measured_peak_bytes},
       {"error", error_share(run)},
       {"predicted_decode_tokens_per_second", run.predicted_decode},
-      {"measured_decode_tokens_per_second", run.measured_decode}};
+      {"measured_decode_tokens_per_second", run.measured_decode},
+      {"predicted_prefill_tokens_per_second", run.predicted_prefill},
+      {"measured_prefill_tokens_per_second", run.measured_prefill}};
+}
+
+nlohmann::ordered_json calibration_json(
+    const std::optional<Calibration>& calibration) {
+  if (!calibration) {
+    return nullptr;
+  }
+  nlohmann::ordered_json out = {
+      {"runs", calibration->runs},
+      {"runtime_bytes", calibration->constants.runtime_bytes},
+      {"decode_efficiency", nullptr},
+      {"prefill_efficiency", nullptr}};
+  if (const auto share = calibration->decode_efficiency) {
+    out["decode_efficiency"] = *share;
+  }
+  if (const auto share = calibration->prefill_efficiency) {
+    out["prefill_efficiency"] = *share;
+  }
+  return out;
+}
+
+std::string calibration_text(const Calibration& calibration) {
+  std::string text = fmt::format(
+      "From {} of them predictions take {} for the program itself",
+      calibration.runs,
+      format_bytes(static_cast<double>(calibration.constants.runtime_bytes)));
+  const auto add = [&](const char* phase, const std::optional<double>& share) {
+    if (share) {
+      text += fmt::format(", {:.0f} % of the roof for {}", 100 * *share, phase);
+    }
+  };
+  add("decoding", calibration.decode_efficiency);
+  add("prefill", calibration.prefill_efficiency);
+  return text + ".\n";
+}
+
+Table history_table() {
+  return {
+      {{"Model"},
+       {"Weights"},
+       {"Tokens", Align::right},
+       {"Peak", Align::right},
+       {"Error", Align::right},
+       {"Prefill tok/s", Align::right},
+       {"Decode tok/s", Align::right}},
+      {}};
+}
+
+std::vector<std::string> history_row(const RunRecord& run) {
+  return {
+      run.model,
+      run.quant,
+      fmt::format("{}", run.prompt_tokens + run.generated_tokens),
+      fmt::format(
+          "{} → {}",
+          format_bytes(static_cast<double>(run.predicted_peak_bytes)),
+          format_bytes(static_cast<double>(run.measured_peak_bytes))),
+      fmt::format(
+          "{:+.0f} MB ({:+.1f} %)",
+          error_bytes(run) / 1e6,
+          error_share(run) * 100),
+      speeds(run.predicted_prefill, run.measured_prefill),
+      speeds(run.predicted_decode, run.measured_decode)};
 }
 
 }  // namespace
@@ -54,55 +125,34 @@ std::string host_name() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
-std::optional<Calibration> calibration_here() {
+std::optional<Calibration> calibration_here(const std::string& model) {
   constexpr int kLatest = 200;
-  return calibrate(kept_runs(kLatest), host_name(), ROOFLINE_VERSION);
+  if (environment("ROOFLINE_HISTORY") == "off") {
+    return std::nullopt;
+  }
+  return calibrate(kept_runs(kLatest), host_name(), ROOFLINE_VERSION, model);
+}
+
+std::string history_name(const PlannedModel& model) {
+  return model.path ? model.path->filename().string() : model.name;
 }
 
 void tell_history(bool json) {
   auto rows = nlohmann::ordered_json::array();
   std::vector<double> errors;
-  Table table{
-      {{"Model"},
-       {"Weights"},
-       {"Tokens", Align::right},
-       {"Predicted", Align::right},
-       {"Measured", Align::right},
-       {"Error", Align::right},
-       {"tok/s predicted", Align::right},
-       {"measured", Align::right}},
-      {}};
+  Table table = history_table();
   for (const RunRecord& run : kept_runs(kMostRuns)) {
     rows.push_back(run_json(run));
     errors.push_back(std::abs(error_share(run)));
-    table.rows.push_back(
-        {run.model,
-         run.quant,
-         fmt::format("{}", run.prompt_tokens + run.generated_tokens),
-         format_bytes(static_cast<double>(run.predicted_peak_bytes)),
-         format_bytes(static_cast<double>(run.measured_peak_bytes)),
-         fmt::format(
-             "{:+.0f} MB ({:+.1f} %)",
-             error_bytes(run) / 1e6,
-             error_share(run) * 100),
-         speed(run.predicted_decode),
-         speed(run.measured_decode)});
+    table.rows.push_back(history_row(run));
   }
   const double median = median_of(errors);
   const auto calibration = calibration_here();
   if (json) {
-    nlohmann::ordered_json out = {{"runs", rows}, {"median_error", median}};
-    out["calibration"] = nullptr;
-    if (calibration) {
-      out["calibration"] = {
-          {"runs", calibration->runs},
-          {"runtime_bytes", calibration->constants.runtime_bytes},
-          {"decode_efficiency", nullptr}};
-      if (const auto share = calibration->decode_efficiency) {
-        out["calibration"]["decode_efficiency"] = *share;
-      }
-    }
-    write_json(out);
+    write_json(
+        {{"runs", rows},
+         {"median_error", median},
+         {"calibration", calibration_json(calibration)}});
     return;
   }
   write_output(
@@ -110,22 +160,13 @@ void tell_history(bool json) {
           ? "No runs are kept yet: `roofline generate` and `roofline chat` "
             "keep theirs.\n"
           : fmt::format(
-                "{}\n{} runs, newest first; median error of the peak {:.1f} "
-                "%.\n",
-                table_text(table),
+                "{}\n{} runs, newest first, predicted → measured; median "
+                "error of the peak {:.1f} %.\n",
+                table_text(table, kWidth),
                 errors.size(),
                 median * 100));
   if (calibration) {
-    write_output(fmt::format(
-        "From {} of them `roofline memory` takes {} for the program itself.\n",
-        calibration->runs,
-        format_bytes(
-            static_cast<double>(calibration->constants.runtime_bytes))));
-    if (const auto share = calibration->decode_efficiency) {
-      write_output(fmt::format(
-          "Decoding is expected to reach {:.0f} % of the roof here.\n",
-          100 * *share));
-    }
+    write_output(calibration_text(*calibration));
   }
 }
 

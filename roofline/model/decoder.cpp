@@ -45,6 +45,11 @@ std::unique_ptr<Decoder> Decoder::load(
     const Checkpoint& checkpoint,
     const ModelOptions& options) {
   require_runnable(checkpoint.spec());
+  if (options.quantize) {
+    check_matrix_parts(
+        options.quantize->eight_bit,
+        static_cast<int>(checkpoint.spec().layers.size()));
+  }
   const auto device = pick_device(options);
   if (options.exact) {
     ask_for_whole_floats();

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;
 // A neighbour holds the lock for a millisecond; a run doesn't wait for more.
 constexpr int kBusyMilliseconds = 250;
 
@@ -28,10 +28,18 @@ constexpr const char* kCreate =
     "generated_tokens INTEGER, predicted_peak_bytes INTEGER, "
     "assumed_runtime_bytes INTEGER, measured_peak_bytes INTEGER, "
     "decode_roof REAL, predicted_decode REAL, measured_decode REAL, "
-    "measured_prefill REAL);"
-    "PRAGMA user_version=1;";
+    "measured_prefill REAL, prefill_roof REAL, predicted_prefill REAL);"
+    "PRAGMA user_version=2;";
+/// The first one knew no prediction of prefill, and always assumed the same for
+/// the program.
+constexpr const char* kFromFirst =
+    "ALTER TABLE runs ADD COLUMN prefill_roof REAL DEFAULT 0;"
+    "ALTER TABLE runs ADD COLUMN predicted_prefill REAL DEFAULT 0;"
+    "UPDATE runs SET assumed_runtime_bytes=36000000;"
+    "PRAGMA user_version=2;";
 constexpr const char* kInsert =
-    "INSERT INTO runs VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    "INSERT INTO runs VALUES("
+    "NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 constexpr const char* kBound =
     "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 10000";
 constexpr const char* kSelect = "SELECT * FROM runs ORDER BY id DESC LIMIT ?";
@@ -103,6 +111,8 @@ void for_each_column(Record& r, const Visit& visit) {
   visit(i++, r.predicted_decode);
   visit(i++, r.measured_decode);
   visit(i++, r.measured_prefill);
+  visit(i++, r.prefill_roof);
+  visit(i++, r.predicted_prefill);
 }
 
 struct Binder {
@@ -156,11 +166,11 @@ int add(sqlite3* db, const RunRecord& record) {
     return code;
   }
   const int schema = schema_of(db);
-  if (schema != 0 && schema != kSchema) {
+  if (schema < 0 || schema > kSchema) {
     return SQLITE_MISUSE;
   }
-  if (schema == 0) {
-    code = execute(db, kCreate);
+  if (schema < kSchema) {
+    code = execute(db, schema == 0 ? kCreate : kFromFirst);
   }
   if (code == SQLITE_OK) {
     code = insert(db, record);
@@ -176,7 +186,41 @@ int keep(const RunRecord& record) {
   return db ? add(db.get(), record) : SQLITE_CANTOPEN;
 }
 
+constexpr std::size_t kFewestRuns = 5;
+constexpr double kMostRuntime = 512e6;
+/// Shorter ones are mostly overhead.
+constexpr std::int64_t kFewestDecoded = 16;
+constexpr std::int64_t kFewestPrompted = 64;
+
+/// Shares of the roof: of one model, and of all.
+class Shares {
+ public:
+  void add(double measured, double roof, bool own) {
+    if (measured > 0 && roof > 0) {
+      all_.push_back(measured / roof);
+      if (own) {
+        own_.push_back(measured / roof);
+      }
+    }
+  }
+  std::optional<double> median() const {
+    const auto& shares = own_.size() >= kFewestRuns ? own_ : all_;
+    return shares.size() < kFewestRuns
+               ? std::nullopt
+               : std::optional(std::clamp(median_of(shares), 0.01, 1.0));
+  }
+
+ private:
+  std::vector<double> own_, all_;
+};
+
 }  // namespace
+
+void Calibration::apply(MachineRates& rates) const {
+  rates.decode_efficiency = decode_efficiency.value_or(rates.decode_efficiency);
+  rates.prefill_efficiency =
+      prefill_efficiency.value_or(rates.prefill_efficiency);
+}
 
 fs::path history_path() {
   return cache_dir() / "history.db";
@@ -221,40 +265,41 @@ std::vector<RunRecord> kept_runs(int limit) {
 std::optional<Calibration> calibrate(
     std::span<const RunRecord> runs,
     const std::string& host,
-    const std::string& version) {
-  constexpr std::size_t kFewest = 5;
-  constexpr double kMostRuntime = 512e6;
-  constexpr std::int64_t kFewestTokens = 16;
-  std::vector<double> errors;
-  std::vector<double> shares;
+    const std::string& version,
+    const std::string& model) {
+  std::vector<double> programs;
+  Shares decode;
+  Shares prefill;
   for (const RunRecord& run : runs) {
     const bool counts = run.host == host && run.version == version &&
                         run.device.rfind("CPU", 0) == 0 &&
                         run.predicted_peak_bytes > 0 &&
                         run.measured_peak_bytes > 0;
-    if (counts) {
-      errors.push_back(
-          static_cast<double>(run.measured_peak_bytes) -
-          static_cast<double>(run.predicted_peak_bytes));
+    if (!counts) {
+      continue;
     }
-    if (counts && run.decode_roof > 0 && run.measured_decode > 0 &&
-        run.generated_tokens >= kFewestTokens) {
-      shares.push_back(run.measured_decode / run.decode_roof);
+    programs.push_back(
+        static_cast<double>(run.assumed_runtime_bytes) +
+        static_cast<double>(run.measured_peak_bytes) -
+        static_cast<double>(run.predicted_peak_bytes));
+    const bool own = run.model == model;
+    if (run.generated_tokens >= kFewestDecoded) {
+      decode.add(run.measured_decode, run.decode_roof, own);
+    }
+    if (run.prompt_tokens - run.cached_tokens >= kFewestPrompted) {
+      prefill.add(run.measured_prefill, run.prefill_roof, own);
     }
   }
-  if (errors.size() < kFewest) {
+  if (programs.size() < kFewestRuns) {
     return std::nullopt;
   }
   Calibration out;
-  out.runs = static_cast<int>(errors.size());
+  out.runs = static_cast<int>(programs.size());
   out.constants = default_memory_constants();
-  const double runtime =
-      static_cast<double>(out.constants.runtime_bytes) + median_of(errors);
-  out.constants.runtime_bytes =
-      static_cast<std::uint64_t>(std::clamp(runtime, 0.0, kMostRuntime));
-  if (shares.size() >= kFewest) {
-    out.decode_efficiency = std::clamp(median_of(shares), 0.05, 1.0);
-  }
+  out.constants.runtime_bytes = static_cast<std::uint64_t>(
+      std::clamp(median_of(programs), 0.0, kMostRuntime));
+  out.decode_efficiency = decode.median();
+  out.prefill_efficiency = prefill.median();
   return out;
 }
 

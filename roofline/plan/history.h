@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "roofline/plan/memory.h"
+#include "roofline/plan/speed.h"
 
 namespace roofline {
 
@@ -31,13 +32,15 @@ struct RunRecord {
   std::int64_t cached_tokens = 0;  ///< of the prompt
   std::int64_t generated_tokens = 0;
   std::int64_t predicted_peak_bytes = 0;
-  /// Of the prediction: what was assumed for the program itself.
+  /// Of the prediction: MemoryConstants::runtime_bytes.
   std::int64_t assumed_runtime_bytes = 0;
   std::int64_t measured_peak_bytes = 0;
   double decode_roof = 0;  ///< tokens a second, as are the rest
   double predicted_decode = 0;
   double measured_decode = 0;
   double measured_prefill = 0;
+  double prefill_roof = 0;
+  double predicted_prefill = 0;
 };
 
 /// cache_dir()/history.db
@@ -55,19 +58,25 @@ std::vector<RunRecord> kept_runs(int limit);
 struct Calibration {
   int runs = 0;
   MemoryConstants constants;
-  /// Share of the roof that decoding reached; absent with too few runs that
-  /// tell it.
+  /// Shares of the roof that were reached; absent with too few runs that tell
+  /// them.
   std::optional<double> decode_efficiency;
+  std::optional<double> prefill_efficiency;
+
+  /// Takes over the shares that are known.
+  void apply(MachineRates& rates) const;
 };
 
-/// The default constants, moved by the median of measured less predicted
-/// peaks, and the median share of the roof that answers of at least 16 tokens
-/// reached. Counts runs of this host and version on the CPU; absent with fewer
-/// than five of them. The program never takes less than nothing nor more than
-/// 512 MB.
+/// The program's memory: what was assumed for it, plus the median of measured
+/// less predicted peaks. Shares of the roof: medians of answers of at least 16
+/// tokens and of prompts of at least 64, those of `model` (RunRecord::model)
+/// alone where enough of them are kept. Counts runs of this host and version on
+/// the CPU; absent with fewer than five of them. The program never takes less
+/// than nothing nor more than 512 MB.
 std::optional<Calibration> calibrate(
     std::span<const RunRecord> runs,
     const std::string& host,
-    const std::string& version);
+    const std::string& version,
+    const std::string& model = {});
 
 }  // namespace roofline

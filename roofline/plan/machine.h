@@ -37,8 +37,8 @@ MachineProfile machine_profile(int threads);
 /// The same for MLX's default GPU. Throws UnsupportedError when there is none.
 MachineProfile gpu_profile();
 
-/// The same profile with its peak operations: kept, else measured (some 0.1 s)
-/// and kept.
+/// The same profile with its peak operations: measured (some 0.1 s), or what
+/// was kept before where that is more. Keeps them.
 MachineProfile with_peak(MachineProfile profile);
 
 /// The profile of the device that a decoder runs on: gpu_profile() when MLX's

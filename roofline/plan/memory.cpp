@@ -274,8 +274,7 @@ MemoryConstants default_memory_constants() {
 
 MemoryPrediction predict_inference(
     const PlannedModel& stored,
-    const InferenceQuestion& q,
-    const MemoryConstants& constants) {
+    const InferenceQuestion& q) {
   check(q);
   const PlannedModel model = q.quantize && q.quantize->bits < 16
                                  ? quantized(stored, *q.quantize)
@@ -308,8 +307,9 @@ MemoryPrediction predict_inference(
       "program and tokenizer",
       "runtime",
       static_cast<double>(
-          constants.runtime_bytes + constants.tokenizer_per_entry *
-                                        static_cast<Bytes>(model.spec.vocab)));
+          q.constants.runtime_bytes +
+          q.constants.tokenizer_per_entry *
+              static_cast<Bytes>(model.spec.vocab)));
   return out;
 }
 

@@ -1,6 +1,6 @@
 // Predicts what a model takes in memory, part by part: at inference for a
 // context, a batch and a precision, and in training. Pure arithmetic over
-// PlannedModel; the constants of this machine come in as MemoryConstants.
+// PlannedModel; the constants of this machine come in with the question.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,14 @@ struct MemoryPrediction {
   std::uint64_t of(std::string_view kind) const;
 };
 
+/// What a run takes beside the model on this machine; defaults were measured,
+/// calibrate() of history.h refines them.
+struct MemoryConstants {
+  std::uint64_t runtime_bytes = 0;        ///< program, libraries, heap
+  std::uint64_t tokenizer_per_entry = 0;  ///< bytes for each vocabulary entry
+};
+MemoryConstants default_memory_constants();
+
 struct InferenceQuestion {
   std::int64_t context_tokens = 4096;
   int batch = 1;
@@ -37,20 +45,12 @@ struct InferenceQuestion {
   /// The program's own: the CPU step with its packed weights, or a GPU graph.
   bool gpu = false;
   int threads = 2;
+  MemoryConstants constants = default_memory_constants();
 };
-
-/// What a run takes beside the model on this machine; defaults were measured,
-/// calibrate() of history.h refines them.
-struct MemoryConstants {
-  std::uint64_t runtime_bytes = 0;        ///< program, libraries, heap
-  std::uint64_t tokenizer_per_entry = 0;  ///< bytes for each vocabulary entry
-};
-MemoryConstants default_memory_constants();
 
 MemoryPrediction predict_inference(
     const PlannedModel& model,
-    const InferenceQuestion& question,
-    const MemoryConstants& constants = default_memory_constants());
+    const InferenceQuestion& question);
 
 enum class TrainMethod { full, lora, qlora, dora };
 enum class OptimizerKind { sgd, adamw, adamw8, lion, adafactor, muon };
@@ -70,11 +70,11 @@ struct TrainingQuestion {
   /// Cross entropy in pieces of so many tokens; absent: all logits at once
   /// (batch · sequence · vocabulary).
   std::optional<int> loss_chunk_tokens = 1024;
+  MemoryConstants constants = default_memory_constants();
 };
 
 MemoryPrediction predict_training(
     const PlannedModel& model,
-    const TrainingQuestion& question,
-    const MemoryConstants& constants = default_memory_constants());
+    const TrainingQuestion& question);
 
 }  // namespace roofline

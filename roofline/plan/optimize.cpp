@@ -11,15 +11,6 @@
 
 namespace roofline {
 
-namespace {
-
-/// Shares of the budget at whose end a stage must be over; the duel has the
-/// rest.
-constexpr double kFormatsEnd = 0.5;
-constexpr double kWaysEnd = 0.75;
-
-}  // namespace
-
 OptimizeResult Search::run(
     std::vector<OptimizeCandidate> formats,
     const std::vector<std::vector<RunSettings>>& ways) {
@@ -86,13 +77,20 @@ void Search::judge_quality(std::size_t index) {
 /// Quality is predicted too: what is coarser than a format that was measured to
 /// lose too much needs no measuring.
 bool Search::loses_more_bits_already(std::size_t index) const {
-  for (std::size_t i = 1; i < all_.size(); ++i) {
-    if (all_[i].loses_too_much &&
-        all_[i].bits_per_weight >= all_[index].bits_per_weight) {
-      return true;
+  const RunSettings& mine = all_[index].settings;
+  return std::any_of(all_.begin(), all_.end(), [&](const auto& other) {
+    if (!other.loses_too_much ||
+        other.bits_per_weight < all_[index].bits_per_weight) {
+      return false;
     }
-  }
-  return false;
+    // Only 8 bits throughout are better than every mix.
+    const RunSettings& lost = other.settings;
+    const bool coarser =
+        mine.group_size.value_or(0) >= lost.group_size.value_or(0);
+    return lost.quant == "int8"
+               ? mine.quant == "int4" || coarser
+               : !lost.quant_8bit && !mine.quant_8bit && coarser;
+  });
 }
 
 void Search::try_format(std::size_t index, std::vector<std::size_t>& alive) {
@@ -136,12 +134,17 @@ std::size_t Search::best_format() {
     }
   }
   const bool mixed = mixed_may_win();
-  for (std::size_t i = 1; i < all_.size(); ++i) {
+  const std::size_t listed = all_.size();
+  const bool found = mixed && find_mix(alive);
+  for (std::size_t i = 1; i < listed; ++i) {
     if (all_[i].settings.quant_8bit && all_[i].dropped.empty()) {
-      if (mixed) {
-        try_format(i, alive);
-      } else {
+      if (!mixed) {
         drop(i, "4 bits throughout are good enough");
+      } else if (
+          found && all_[i].bits_per_weight > all_.back().bits_per_weight) {
+        drop(i, "fewer bits are good enough");
+      } else {
+        try_format(i, alive);
       }
     }
   }

@@ -50,6 +50,10 @@ class OptimizeMeasurer {
       int decode_tokens) = 0;
   /// Against the weights as stored; nullopt when it can't be measured.
   virtual std::optional<QualityReport> quality(const RunSettings& settings) = 0;
+  /// The same over a few tokens, always the same ones: to tell settings apart.
+  virtual std::optional<QualityReport> glance(const RunSettings& settings) {
+    return quality(settings);
+  }
   /// Frees what it holds for these settings.
   virtual void forget(const RunSettings&) {}
   /// Since the search began.
@@ -85,6 +89,12 @@ struct OptimizeOptions {
   std::optional<std::uint64_t> max_memory_bytes;
   /// The mean KL divergence, in nats a token, that is still good enough.
   double most_kl = 0.05;
+  MemoryConstants constants = default_memory_constants();
+  /// Parts to try at 8 bits one by one where 4 bits throughout lose too much;
+  /// see mixed_units(). Empty: only the mixes among the formats are tried.
+  std::vector<std::string> mixed_units;
+  /// Fills in bits and predictions of a candidate that the search made.
+  std::function<void(OptimizeCandidate&)> describe;
   /// share of the budget used, what is best so far.
   std::function<void(double, std::string_view)> progress;
 };
@@ -123,6 +133,10 @@ RunSettings combined(RunSettings base, const RunSettings& way);
 /// throughout lose too much. None but the defaults where nothing is left to
 /// quantize.
 std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model);
+/// Parts of a model whose need of bits is worth measuring: kinds of matrices in
+/// all layers, and about eight runs of layers.
+std::vector<std::string> mixed_units(const PlannedModel& model);
+
 /// What ways to run a model there are to choose from.
 struct WaySpace {
   int cores = 1;
@@ -140,7 +154,15 @@ struct WaySpace {
 /// then MLX's limits of memory. Then batches where several answers are wanted,
 /// and tokens to look up where a text is answered.
 std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space);
-/// Fills what is predicted; drops what can't fit, and for speed what could not
+/// Fills what is predicted, and the bits. Returns the workload's seconds at the
+/// roof; 0: not known.
+double predict_candidate(
+    const PlannedModel& model,
+    OptimizeCandidate& candidate,
+    const MachineRates& rates,
+    const OptimizeOptions& options,
+    bool gpu);
+/// The same for all; drops what can't fit, and for speed what could not
 /// win even at its roof.
 void predict_candidates(
     const PlannedModel& model,

@@ -14,6 +14,18 @@ namespace roofline {
 /// Tokens of the answer that the first round runs; each later one doubles them.
 inline constexpr int kFirstTokens = 8;
 
+/// Shares of the budget at whose end a stage must be over; the duel has the
+/// rest.
+inline constexpr double kFormatsEnd = 0.5;
+inline constexpr double kWaysEnd = 0.75;
+
+/// What 8 bits for a part gain, and cost.
+struct MixedUnit {
+  std::string part;
+  double gain = 0;  ///< nats a token
+  double bits = 0;  ///< a weight, over all of the model
+};
+
 /// One search; see optimize().
 class Search {
  public:
@@ -28,6 +40,16 @@ class Search {
   std::size_t best_format();
   void try_format(std::size_t index, std::vector<std::size_t>& alive);
   bool mixed_may_win() const;
+  std::size_t probed_base() const;
+  bool find_mix(std::vector<std::size_t>& alive);
+  std::vector<MixedUnit> probe_units(const OptimizeCandidate& base);
+  std::size_t first_prefix(
+      const std::vector<MixedUnit>& units,
+      const OptimizeCandidate& base) const;
+  OptimizeCandidate with_units(
+      const OptimizeCandidate& base,
+      const std::vector<MixedUnit>& units,
+      std::size_t count) const;
   void judge_quality(std::size_t index);
   bool loses_more_bits_already(std::size_t index) const;
   std::size_t best_way(

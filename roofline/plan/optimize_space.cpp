@@ -26,11 +26,21 @@ struct Marks {
   double kl = 0;
 };
 
+/// What counts as the same time and the same memory: two runs of one setting
+/// differ by as much.
+constexpr double kSameShare = 0.01;
+
 bool beats(const Marks& a, const Marks& b) {
-  const bool no_worse =
-      a.seconds <= b.seconds && a.bytes <= b.bytes && a.kl <= b.kl;
-  return no_worse &&
-         (a.seconds < b.seconds || a.bytes < b.bytes || a.kl < b.kl);
+  const auto no_worse = [](double x, double y) {
+    return x <= y * (1 + kSameShare);
+  };
+  const auto better = [](double x, double y) {
+    return x < y * (1 - kSameShare);
+  };
+  return no_worse(a.seconds, b.seconds) && no_worse(a.bytes, b.bytes) &&
+         a.kl <= b.kl &&
+         (better(a.seconds, b.seconds) || better(a.bytes, b.bytes) ||
+          a.kl < b.kl);
 }
 
 Marks marks_of(const OptimizeCandidate& candidate, bool measured) {
@@ -86,6 +96,11 @@ std::vector<RunSettings> thread_ways(const WaySpace& space) {
     }
   }
   return ways;
+}
+
+double bits_per_weight(const PlannedModel& model) {
+  return 8.0 * static_cast<double>(model.weight_bytes()) /
+         static_cast<double>(std::max<std::int64_t>(1, model.parameters()));
 }
 
 /// Seconds of the workload at the roof (share 1) or as they are expected.
@@ -172,22 +187,18 @@ std::optional<WeightFormat> format_of(const RunSettings& settings) {
 
 std::vector<OptimizeCandidate> format_candidates(const PlannedModel& model) {
   std::vector<OptimizeCandidate> candidates(1);
-  const auto bits_of = [&](std::uint64_t bytes) {
-    return 8.0 * static_cast<double>(bytes) /
-           static_cast<double>(std::max<std::int64_t>(1, model.parameters()));
-  };
-  candidates[0].bits_per_weight = bits_of(model.weight_bytes());
+  candidates[0].bits_per_weight = bits_per_weight(model);
   const auto add = [&](int bits, int group, const char* eight_bit = nullptr) {
     OptimizeCandidate candidate;
     candidate.settings = quantized_settings(bits, group);
     if (eight_bit != nullptr) {
       candidate.settings.quant_8bit = eight_bit;
     }
-    const auto bytes =
-        quantized(model, *format_of(candidate.settings)).weight_bytes();
+    const PlannedModel stored =
+        quantized(model, *format_of(candidate.settings));
     // What is stored as codes stays: nothing would change.
-    if (bytes < model.weight_bytes()) {
-      candidate.bits_per_weight = bits_of(bytes);
+    if (stored.weight_bytes() < model.weight_bytes()) {
+      candidate.bits_per_weight = bits_per_weight(stored);
       candidates.push_back(std::move(candidate));
     }
   };
@@ -227,26 +238,38 @@ std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space) {
   return kinds;
 }
 
+double predict_candidate(
+    const PlannedModel& model,
+    OptimizeCandidate& candidate,
+    const MachineRates& rates,
+    const OptimizeOptions& options,
+    bool gpu) {
+  const Workload& work = options.work;
+  InferenceQuestion question;
+  question.context_tokens = work.prompt_tokens + work.decode_tokens;
+  question.gpu = gpu;
+  question.constants = options.constants;
+  const auto format = format_of(candidate.settings);
+  const PlannedModel stored = format ? quantized(model, *format) : model;
+  candidate.bits_per_weight = bits_per_weight(stored);
+  candidate.predicted_bytes = predict_inference(stored, question).total();
+  const SpeedPrediction speed =
+      predict_speed(stored, question, work.prompt_tokens, rates);
+  candidate.predicted_seconds =
+      workload_seconds(work, speed.prefill, speed.decode);
+  return workload_seconds(work, speed.prefill_roof, speed.decode_roof);
+}
+
 void predict_candidates(
     const PlannedModel& model,
     std::span<OptimizeCandidate> candidates,
     const MachineRates& rates,
     const OptimizeOptions& options,
     bool gpu) {
-  const Workload& work = options.work;
   std::vector<double> best_case;
   for (OptimizeCandidate& candidate : candidates) {
-    InferenceQuestion question;
-    question.context_tokens = work.prompt_tokens + work.decode_tokens;
-    question.gpu = gpu;
-    question.quantize = format_of(candidate.settings);
-    candidate.predicted_bytes = predict_inference(model, question).total();
-    const SpeedPrediction speed =
-        predict_speed(model, question, work.prompt_tokens, rates);
-    candidate.predicted_seconds =
-        workload_seconds(work, speed.prefill, speed.decode);
     best_case.push_back(
-        workload_seconds(work, speed.prefill_roof, speed.decode_roof));
+        predict_candidate(model, candidate, rates, options, gpu));
   }
   const auto& first = candidates.front();
   for (std::size_t i = 1; i < candidates.size(); ++i) {

@@ -225,6 +225,8 @@ PlannedModel plan_spec(std::string name, const ModelSpec& spec) {
 }
 
 PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
+  const auto layers = static_cast<int>(model.spec.layers.size());
+  check_matrix_parts(format.eight_bit, layers);
   PlannedModel out = model;
   for (PlannedTensor& tensor : out.tensors) {
     const bool whole = tensor.cols % format.group_size == 0;
@@ -234,10 +236,7 @@ PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
       continue;
     }
     WeightFormat own = format;
-    if (belongs_to_parts(
-            tensor.name,
-            static_cast<int>(model.spec.layers.size()),
-            format.eight_bit)) {
+    if (belongs_to_parts(tensor.name, layers, format.eight_bit)) {
       own.bits = 8;
     }
     store_as(tensor, own);

@@ -2,10 +2,12 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <sstream>
 #include <string>
+#include <utility>
 
 namespace roofline {
 
@@ -72,6 +74,10 @@ void read_line(const std::string& line, PowerSample& sample) {
       {"GPU Power:", &PowerSample::gpu_watts, kMilli},
       {"ANE Power:", &PowerSample::ane_watts, kMilli},
       {"Combined Power", &PowerSample::total_watts, kMilli},
+      // Intel's, in watts, with its GPU and the rest of the chip.
+      {"Intel energy model derived package power",
+       &PowerSample::total_watts,
+       1},
       {"GPU HW active residency:", &PowerSample::gpu_active, 1e-2},
       {"GPU active residency:", &PowerSample::gpu_active, 1e-2},
       {"GPU HW active frequency:", &PowerSample::gpu_hz, 1e6},
@@ -82,9 +88,21 @@ void read_line(const std::string& line, PowerSample& sample) {
       sample.*field.field = *value * field.unit;
     }
   }
+  constexpr std::string_view kPressure = "Current pressure level: ";
+  if (line.compare(0, kPressure.size(), kPressure) == 0) {
+    sample.thermal_pressure = line.substr(kPressure.size());
+  }
+  // Where only the idle share is told.
+  if (!sample.gpu_active) {
+    if (const auto idle = number_after(line, "GPU idle residency:")) {
+      sample.gpu_active = std::max(0.0, 1 - *idle * 1e-2);
+    }
+  }
 }
 
-void keep(PowerSample sample, std::vector<PowerSample>& samples) {
+}  // namespace
+
+void keep_power_sample(PowerSample sample, std::vector<PowerSample>& samples) {
   const auto parts = {sample.cpu_watts, sample.gpu_watts, sample.ane_watts};
   if (!sample.total_watts) {
     for (const auto& part : parts) {
@@ -95,20 +113,31 @@ void keep(PowerSample sample, std::vector<PowerSample>& samples) {
   }
   const bool tells = sample.total_watts || sample.gpu_active || sample.gpu_hz;
   if (tells && sample.seconds > 0) {
-    samples.push_back(sample);
+    samples.push_back(std::move(sample));
   }
 }
 
-}  // namespace
+std::string thermal_pressure_of(const std::vector<PowerSample>& samples) {
+  for (const PowerSample& sample : samples) {
+    if (!sample.thermal_pressure.empty() &&
+        sample.thermal_pressure != "Nominal") {
+      return sample.thermal_pressure;
+    }
+  }
+  return "";
+}
 
 std::vector<PowerSample> parse_powermetrics(std::string_view text) {
+  if (text.find("<plist") != text.npos) {
+    return parse_power_plists(text);
+  }
   std::vector<PowerSample> samples;
   std::optional<PowerSample> current;
   std::istringstream lines{std::string(text)};
   for (std::string line; std::getline(lines, line);) {
     if (line.compare(0, kHeading.size(), kHeading) == 0) {
       if (current) {
-        keep(*current, samples);
+        keep_power_sample(*current, samples);
       }
       current = read_heading(line);
     } else if (current) {
@@ -116,7 +145,7 @@ std::vector<PowerSample> parse_powermetrics(std::string_view text) {
     }
   }
   if (current) {
-    keep(*current, samples);
+    keep_power_sample(*current, samples);
   }
   return samples;
 }

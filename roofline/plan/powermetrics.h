@@ -1,8 +1,10 @@
-// What macOS's `powermetrics` wrote in its text format: power and the GPU's
-// state, sample by sample. Lines that mean nothing to it are passed over.
+// What macOS's `powermetrics` wrote, as text or (`-f plist`) as property lists:
+// power, the GPU's state and thermal pressure, sample by sample, of Apple
+// silicon and of Intel. What means nothing to it is passed over.
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -18,10 +20,23 @@ struct PowerSample {
   std::optional<double> total_watts;
   std::optional<double> gpu_active;  ///< share of the time, 0 to 1
   std::optional<double> gpu_hz;
+  /// "Nominal", "Light", "Moderate", "Heavy" …; empty: not told.
+  std::string thermal_pressure;
 };
 
 /// Every sample that tells a power or the GPU's state; none for garbage.
 std::vector<PowerSample> parse_powermetrics(std::string_view text);
+
+/// The part of it that reads property lists, one after another.
+std::vector<PowerSample> parse_power_plists(std::string_view text);
+
+/// Adds what the parts say of the total, and keeps a sample that tells
+/// something.
+void keep_power_sample(PowerSample sample, std::vector<PowerSample>& samples);
+
+/// The first thermal pressure among the samples that isn't nominal; empty:
+/// none.
+std::string thermal_pressure_of(const std::vector<PowerSample>& samples);
 
 /// The samples that overlap the time from begin to begin + seconds; all of them
 /// when none has a date or none overlaps (`dated` says which).

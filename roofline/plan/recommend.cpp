@@ -104,6 +104,7 @@ std::optional<RunPlan> try_run(
   plan.question.context_tokens = context;
   plan.question.quantize = format;
   plan.question.gpu = hardware.gpu;
+  plan.question.constants = hardware.constants;
   plan.memory = predict_inference(model, plan.question);
   if (plan.memory.total() > hardware.budget_bytes) {
     return std::nullopt;
@@ -254,6 +255,7 @@ std::vector<TrainPlan> plan_training(
   TrainingQuestion question;
   question.sequence_tokens = sequence_tokens;
   question.rank = rank;
+  question.constants = hardware.constants;
   std::vector<TrainPlan> plans;
   for (const TrainMethod method :
        {TrainMethod::full,
@@ -273,6 +275,7 @@ FitVerdict check_fit(
     std::int64_t context_tokens) {
   InferenceQuestion question;
   question.gpu = hardware.gpu;
+  question.constants = hardware.constants;
   question.quantize = format;
   question.context_tokens = context_tokens;
   FitVerdict verdict;

@@ -24,6 +24,8 @@ struct Hardware {
   MachineRates rates;
   /// Operations a second where weights stay floats; 0: as in rates.
   double float_operations_per_second = 0;
+  /// Of this machine's own runs, where it is this one.
+  MemoryConstants constants = default_memory_constants();
   /// What to know about it, one sentence; empty: nothing.
   std::string note;
   /// The CPU beside a GPU, where its rates are known.

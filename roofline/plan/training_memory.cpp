@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
 #include "roofline/plan/memory.h"
 
 namespace roofline {
@@ -31,9 +32,13 @@ std::string_view tensor_end(const std::string& target) {
       return each.tensor;
     }
   }
+  std::vector<std::string> names;
+  for (const Target& each : kTargets) {
+    names.emplace_back(each.name);
+  }
   fail<UserError>(
       fmt::format("There is no target {}", target),
-      "",
+      did_you_mean(target, names),
       "Use q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj");
 }
 
@@ -194,8 +199,7 @@ void add_trained(
 
 MemoryPrediction predict_training(
     const PlannedModel& model,
-    const TrainingQuestion& q,
-    const MemoryConstants& constants) {
+    const TrainingQuestion& q) {
   check(q);
   MemoryPrediction out;
   const auto parameters = static_cast<double>(model.parameters());
@@ -228,8 +232,8 @@ MemoryPrediction predict_training(
       "program and tokenizer",
       "runtime",
       static_cast<double>(
-          constants.runtime_bytes +
-          constants.tokenizer_per_entry *
+          q.constants.runtime_bytes +
+          q.constants.tokenizer_per_entry *
               static_cast<std::uint64_t>(model.spec.vocab)));
   return out;
 }

@@ -14,8 +14,10 @@ namespace roofline {
 /// last eighth of the layers.
 std::vector<std::string> matrix_part_names();
 
-/// "embed,down" → {"embed", "down"}. `option` names the text in messages.
-/// Throws UserError for a name that isn't a part, with the nearest.
+/// "embed,down,0-3" → {"embed", "down", "0-3"}. Besides the names, a part is a
+/// layer (5), several (0-3), or one kind of matrix in them (0-3.down). `option`
+/// names the text in messages. Throws UserError for what isn't a part, with the
+/// nearest name.
 std::vector<std::string> parse_matrix_parts(
     std::string_view text,
     std::string_view option);
@@ -26,5 +28,8 @@ bool belongs_to_parts(
     std::string_view name,
     int layers,
     std::span<const std::string> parts);
+
+/// Throws UserError when a part names layers that a model of `layers` hasn't.
+void check_matrix_parts(std::span<const std::string> parts, int layers);
 
 }  // namespace roofline

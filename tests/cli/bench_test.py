@@ -62,6 +62,13 @@ class Bench(TinyModel):
         self.assertAlmostEqual(peer[0]["tokens_per_second"], 123.5, places=3)
         self.assertIsNone(peer[0]["share_of_roof"])
 
+    def test_without_a_gpu_the_comparison_says_what_it_can(self):
+        out = self.bench("--compare-cpu")
+        engines = {figure["setup"] for figure in out["figures"]}
+        self.assertIn("as stored, cpu", engines)
+        if len(engines) == 1:
+            self.assertIn("no GPU", " ".join(out["remarks"]))
+
     def test_settings_of_a_file_are_taken(self):
         file = self.write("s.toml", 'quant = "int8"\nthreads = 1\n')
         out = self.bench("--settings", file)
@@ -75,6 +82,9 @@ class Bench(TinyModel):
             (["--vs", "ollama"], "llama.cpp"),
             (["--out", "report.docx"], ".html"),
             (["compare", "a.json"], "compare"),
+            (["--format", "tabel"], "Did you mean table"),
+            (["--device", "gpuu"], "Did you mean gpu"),
+            (["--vs", "lama.cpp"], "Did you mean llama.cpp"),
         ]:
             self.refuse("bench", "--model", self.model, *arguments, saying=saying)
 

@@ -105,6 +105,13 @@ class Memory(Program):
         for word in ["weights", "kv", "context, tokens"]:
             self.assertIn(word, drawn)
 
+    def test_two_questions_at_once_are_refused(self):
+        for arguments in [["--fit", "--measure"], ["--table", "--history"],
+                          ["--train", "lora", "--fit"]]:
+            self.refuse("memory", "llama-2-7b", *arguments, saying="two questions")
+        self.refuse("memory", "llama-2-7b", "--measure", "--ram", "8GB", saying="--ram")
+        self.refuse("memory", "--ram", "8GB", "--plot", "a.svg", saying="--plot")
+
     def test_a_plot_of_no_known_format_or_of_training_is_refused(self):
         self.refuse("memory", "llama-2-7b", "--plot", self.folder / "a.xyz", saying="svg")
         arguments = ["--plot", self.folder / "a.svg", "--train", "lora"]

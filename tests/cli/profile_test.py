@@ -72,6 +72,9 @@ class Profile(TinyModel):
         self.assertEqual(report["power"]["samples"], 2)
         self.assertFalse(report["power"]["of_this_run"])
         self.assertGreater(report["power"]["joules_per_token"], 0)
+        lists = json.loads(self.profile("--powermetrics", SAMPLE.with_suffix(".plist"), "--json"))
+        self.assertEqual(lists["power"]["samples"], 2)
+        self.assertEqual(lists["power"]["thermal_pressure"], "Heavy")
 
     def test_wrong_files_are_refused(self):
         none = self.folder / "none"

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 namespace roofline {
 namespace {
@@ -59,6 +60,34 @@ TEST_F(History, SetsABrokenFileAside) {
   EXPECT_TRUE(fs::exists(folder_ / "history.db.broken"));
 }
 
+TEST_F(History, GoesOnWithADatabaseOfTheFirstVersion) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(history_path().c_str(), &db), SQLITE_OK);
+  const char* first =
+      "CREATE TABLE runs(id INTEGER PRIMARY KEY, unix_seconds INTEGER, version "
+      "TEXT, host TEXT, processor TEXT, device TEXT, isa TEXT, threads "
+      "INTEGER, "
+      "model TEXT, model_key TEXT, quant TEXT, prompt_tokens INTEGER, "
+      "cached_tokens INTEGER, generated_tokens INTEGER, predicted_peak_bytes "
+      "INTEGER, assumed_runtime_bytes INTEGER, measured_peak_bytes INTEGER, "
+      "decode_roof REAL, predicted_decode REAL, measured_decode REAL, "
+      "measured_prefill REAL);"
+      "INSERT INTO runs(model, assumed_runtime_bytes, measured_prefill) VALUES("
+      "'old', 48000000, 7);"
+      "PRAGMA user_version=1;";
+  ASSERT_EQ(sqlite3_exec(db, first, nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  RunRecord run = record(1);
+  run.predicted_prefill = 9;
+  EXPECT_TRUE(keep_run(run));
+  const auto runs = kept_runs(10);
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(runs[0].predicted_prefill, 9);
+  EXPECT_EQ(runs[1].model, "old");
+  EXPECT_EQ(runs[1].measured_prefill, 7);
+  EXPECT_EQ(runs[1].predicted_prefill, 0);
+}
+
 TEST_F(History, KeepsNothingWhenOffOrWhenItCannot) {
   setenv("ROOFLINE_HISTORY", "off", 1);
   EXPECT_FALSE(keep_run(record(1)));
@@ -89,6 +118,8 @@ RunRecord pair(std::int64_t predicted, std::int64_t measured) {
   run.host = std::string("here");
   run.version = std::string("1.0");
   run.device = "CPU, avx2, 2 threads";
+  run.assumed_runtime_bytes =
+      static_cast<std::int64_t>(default_memory_constants().runtime_bytes);
   run.predicted_peak_bytes = predicted;
   run.measured_peak_bytes = measured;
   return run;
@@ -110,6 +141,42 @@ TEST(Calibrate, MovesTheProgramsMemoryByTheMedianError) {
   EXPECT_FALSE(calibrate(runs, "here", "2.0"));
   runs[0].device = "a GPU";
   EXPECT_FALSE(calibrate(runs, "here", "1.0"));
+}
+
+TEST(Calibrate, CountsFromWhatWasAssumedWhenItWasPredicted) {
+  const std::int64_t mega = 1'000'000;
+  std::vector<RunRecord> runs(5, pair(100 * mega, 103 * mega));
+  for (RunRecord& run : runs) {
+    run.assumed_runtime_bytes = 50 * mega;  // calibrated before
+  }
+  const auto found = calibrate(runs, "here", "1.0");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->constants.runtime_bytes, 53'000'000u);
+}
+
+TEST(Calibrate, TakesAModelsOwnSharesWhereEnoughAreKept) {
+  std::vector<RunRecord> runs(12, pair(100'000'000, 100'000'000));
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].model = i < 5 ? "small" : "large";
+    runs[i].prompt_tokens = 64;
+    runs[i].prefill_roof = 1000;
+    runs[i].measured_prefill = i < 5 ? 200 : 600;
+  }
+  runs[6].prompt_tokens = 63;  // mostly overhead
+  runs[6].measured_prefill = 1;
+  EXPECT_DOUBLE_EQ(
+      *calibrate(runs, "here", "1.0", "small")->prefill_efficiency,
+      0.2);
+  EXPECT_DOUBLE_EQ(
+      *calibrate(runs, "here", "1.0", "large")->prefill_efficiency,
+      0.6);
+  EXPECT_DOUBLE_EQ(
+      *calibrate(runs, "here", "1.0", "other")->prefill_efficiency,
+      0.6);
+  MachineRates rates;
+  calibrate(runs, "here", "1.0", "small")->apply(rates);
+  EXPECT_DOUBLE_EQ(rates.prefill_efficiency, 0.2);
+  EXPECT_DOUBLE_EQ(rates.decode_efficiency, MachineRates().decode_efficiency);
 }
 
 TEST(Calibrate, TakesTheMedianShareOfTheRoofOfLongAnswers) {

@@ -202,7 +202,9 @@ TEST(PredictInference, LogitsAreFloatsOfTheVocabularyHeldTwice) {
 }
 
 TEST(PredictInference, TheMachinesConstantsAreAddedAsTheyAre) {
-  const auto out = predict_inference(llama(), asked(512), {1'000'000, 10});
+  InferenceQuestion question = asked(512);
+  question.constants = {1'000'000, 10};
+  const auto out = predict_inference(llama(), question);
   EXPECT_EQ(out.of("runtime"), 1'000'000U + 10U * 32000);
 }
 

@@ -12,9 +12,10 @@ namespace {
 // 2026-09-11 13:41:46 -0700
 constexpr double kFirstEnd = 1789159306;
 
-std::string sample_text() {
+std::string sample_text(const std::string& format = "txt") {
   std::ifstream file(
-      std::string(ROOFLINE_TEST_DATA) + "/powermetrics/m2_two_samples.txt");
+      std::string(ROOFLINE_TEST_DATA) + "/powermetrics/m2_two_samples." +
+      format);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -29,6 +30,48 @@ TEST(Powermetrics, ReadsPowerAndTheGpusStateOfEachSample) {
   EXPECT_DOUBLE_EQ(samples[0].total_watts.value(), 1.172);
   EXPECT_DOUBLE_EQ(samples[0].gpu_active.value(), 0.25);
   EXPECT_DOUBLE_EQ(samples[1].gpu_hz.value(), 612e6);
+}
+
+TEST(Powermetrics, ReadsPropertyListsOneAfterAnother) {
+  const auto samples = parse_powermetrics(sample_text("plist"));
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_DOUBLE_EQ(samples[0].seconds, 1.0029);
+  EXPECT_EQ(samples[0].end_unix_seconds, kFirstEnd);
+  EXPECT_DOUBLE_EQ(samples[0].cpu_watts.value(), 0.823);
+  EXPECT_DOUBLE_EQ(samples[0].total_watts.value(), 1.172);
+  EXPECT_DOUBLE_EQ(samples[0].gpu_active.value(), 0.25);
+  EXPECT_DOUBLE_EQ(samples[0].gpu_hz.value(), 444e6);
+  EXPECT_EQ(samples[0].thermal_pressure, "Nominal");
+  EXPECT_EQ(thermal_pressure_of(samples), "Heavy");
+}
+
+TEST(Powermetrics, APropertyListWithoutPowersTellsEnergies) {
+  const auto samples = parse_powermetrics(sample_text("plist"));
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_DOUBLE_EQ(samples[1].cpu_watts.value(), 0.825 / 1.01009);
+  EXPECT_DOUBLE_EQ(
+      samples[1].total_watts.value(),
+      (0.825 + 0.026 + 0.324) / 1.01009);
+}
+
+TEST(Powermetrics, ReadsIntelsPackagePowerAndThermalPressure) {
+  const auto samples = parse_powermetrics(
+      "*** Sampled system activity (?) (500.0ms elapsed) ***\n"
+      "Intel energy model derived package power (CPUs+GT+SA): 7.25W\n"
+      "**** Thermal pressure ****\n\nCurrent pressure level: Moderate\n"
+      "GPU idle residency: 40.00%\n");
+  ASSERT_EQ(samples.size(), 1u);
+  EXPECT_DOUBLE_EQ(samples[0].total_watts.value(), 7.25);
+  EXPECT_DOUBLE_EQ(samples[0].gpu_active.value(), 0.6);
+  EXPECT_EQ(thermal_pressure_of(samples), "Moderate");
+}
+
+TEST(Powermetrics, APropertyListCutAnywhereIsNoHarm) {
+  const std::string whole = sample_text("plist");
+  for (std::size_t size = 0; size < whole.size(); size += 7) {
+    EXPECT_LE(parse_powermetrics(whole.substr(0, size)).size(), 2u);
+  }
+  EXPECT_TRUE(parse_powermetrics("<plist <<<>>> </dict></array>").empty());
 }
 
 TEST(Powermetrics, GarbageHasNoSamples) {

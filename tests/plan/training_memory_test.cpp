@@ -144,7 +144,9 @@ TEST(PredictTraining, TheTotalOfLoraIsTheSumByHand) {
   const double adapters = 16.0 * 8192 * 4 * 32;
   const double expected = 2 * kParameters + adapters * (4 + 4 + 8) +
                           2048.0 * 33 * kKept * 2 + 2.0 * 1024 * 32000 * 4;
-  const auto out = predict_training(llama(), asked(TrainMethod::lora), {0, 0});
+  TrainingQuestion question = asked(TrainMethod::lora);
+  question.constants = {0, 0};
+  const auto out = predict_training(llama(), question);
   EXPECT_EQ(static_cast<double>(out.total()), expected);
 }
 
@@ -162,6 +164,7 @@ TEST(PredictTraining, ImpossibleQuestionsAreRefused) {
   EXPECT_NE(refusal(question).find("rank"), std::string::npos);
   question = asked(TrainMethod::lora);
   question.targets = {"q_prij"};
+  EXPECT_NE(refusal(question).find("Did you mean q_proj"), std::string::npos);
   EXPECT_NE(refusal(question).find("q_proj"), std::string::npos);
   question = asked(TrainMethod::lora);
   question.targets = {};

@@ -35,6 +35,25 @@ TEST(MatrixParts, EndsAreTheFirstAndLastEighthOfTheLayers) {
   EXPECT_FALSE(belongs_to_parts("layers.1.attention.o", 3, ends));
 }
 
+TEST(MatrixParts, MayBeLayersAndOneKindOfMatrixInThem) {
+  EXPECT_TRUE(in("layers.3.attention.o", "3"));
+  EXPECT_FALSE(in("layers.13.attention.o", "3"));
+  EXPECT_TRUE(in("layers.13.attention.o", "q,12-14"));
+  EXPECT_TRUE(in("layers.0.feed_forward.down", "0-3.down"));
+  EXPECT_FALSE(in("layers.0.feed_forward.up", "0-3.down"));
+  EXPECT_FALSE(in("layers.4.feed_forward.down", "0-3.down"));
+  EXPECT_FALSE(in("embed", "0-15"));
+}
+
+TEST(MatrixParts, RefuseLayersThatAModelHasnt) {
+  const std::vector<std::string> parts = {"embed", "12-16"};
+  check_matrix_parts(parts, 17);
+  EXPECT_THROW(check_matrix_parts(parts, 16), UserError);
+  for (const char* wrong : {"3-1", "-1", "3-", "3.dwon", "3.ends", "3x"}) {
+    EXPECT_THROW(parse_matrix_parts(wrong, "--parts"), UserError) << wrong;
+  }
+}
+
 TEST(MatrixParts, AWrongNameOffersTheNearest) {
   try {
     parse_matrix_parts("dwon", "--parts");
