@@ -55,7 +55,8 @@ std::unique_ptr<Decoder> Decoder::load(
     ask_for_whole_floats();
   }
   mx::set_default_device(device);
-  if (device == mx::Device::cpu && !options.graph_on_cpu) {
+  if (device == mx::Device::cpu && !options.graph_on_cpu &&
+      !missing_in_cpu_step(checkpoint.spec())) {
     return load_cpu_decoder(checkpoint, options);
   }
   return load_graph_decoder(checkpoint, options, device);
@@ -64,7 +65,7 @@ std::unique_ptr<Decoder> Decoder::load(
 std::int64_t Decoder::regime_end(std::int64_t tokens) const {
   auto end = std::numeric_limits<std::int64_t>::max();
   for (const auto& layer : spec().layers) {
-    if (!layer.attention->rope) {
+    if (!layer.attention || !layer.attention->rope) {
       continue;
     }
     const auto& regimes = layer.attention->rope->regimes;

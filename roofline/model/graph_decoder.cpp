@@ -56,7 +56,10 @@ class GraphDecoder final : public Decoder {
  private:
   GraphTypes pick_types(const Checkpoint& checkpoint) const;
   void check(std::span<const Slice> slices) const;
-  mx::array embed(std::span<const Slice> slices) const;
+  mx::array embed(
+      std::span<const Slice> slices,
+      const std::vector<GraphSequence>& sequences) const;
+  mx::array embed_positions(const std::vector<GraphSequence>& sequences) const;
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
   mx::array logits(const mx::array& x) const;
   void warm_up();
@@ -67,7 +70,9 @@ class GraphDecoder final : public Decoder {
   GraphTypes types_;
   GraphWeights weights_;
   GraphMatrix embed_;
-  std::optional<GraphMatrix> head_;  ///< absent: tied
+  std::optional<GraphMatrix> head_;     ///< absent: tied
+  std::optional<mx::array> head_bias_;  ///< of a tied head; else in head_
+  std::optional<GraphMatrix> positions_;
   GraphNorm final_norm_;
   std::vector<GraphLayer> layers_;
 };
@@ -90,6 +95,11 @@ GraphDecoder::GraphDecoder(
       final_norm_(spec_.final_norm, weights_, "final_norm", types_.residual) {
   if (!spec_.tied_embeddings) {
     head_ = weights_.matrix("head");
+  } else if (spec_.head_bias) {
+    head_bias_ = weights_.vector("head.bias");
+  }
+  if (spec_.learned_positions) {
+    positions_ = weights_.matrix("positions");
   }
   for (int i = 0; i < static_cast<int>(spec_.layers.size()); ++i) {
     layers_.emplace_back(spec_.layers[i], i, weights_, types_);
@@ -136,10 +146,22 @@ void GraphDecoder::check(std::span<const Slice> slices) const {
             fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
       }
     }
+    const auto end = slice.cache->position() +
+                     static_cast<std::int64_t>(slice.tokens.size());
+    if (spec_.learned_positions && end > *spec_.learned_positions) {
+      fail<UserError>(
+          fmt::format("The sequence would have {} tokens", end),
+          fmt::format(
+              "The model has learnt {} positions",
+              *spec_.learned_positions),
+          "Give a shorter text.");
+    }
   }
 }
 
-mx::array GraphDecoder::embed(std::span<const Slice> slices) const {
+mx::array GraphDecoder::embed(
+    std::span<const Slice> slices,
+    const std::vector<GraphSequence>& sequences) const {
   std::vector<std::int32_t> ids;
   for (const auto& slice : slices) {
     ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
@@ -149,7 +171,23 @@ mx::array GraphDecoder::embed(std::span<const Slice> slices) const {
   if (spec_.embedding_scale != 1.0f) {
     x = mx::multiply(x, mx::array(spec_.embedding_scale, x.dtype()));
   }
-  return x;
+  return positions_ ? mx::add(x, embed_positions(sequences)) : x;
+}
+
+/// The learnt positions of a step's tokens: [tokens, dim].
+mx::array GraphDecoder::embed_positions(
+    const std::vector<GraphSequence>& sequences) const {
+  std::vector<std::int32_t> positions;
+  for (const auto& sequence : sequences) {
+    for (int i = 0; i < sequence.tokens; ++i) {
+      positions.push_back(static_cast<std::int32_t>(sequence.position) + i);
+    }
+  }
+  const auto count = static_cast<int>(positions.size());
+  return take_rows(
+      *positions_,
+      mx::array(positions.data(), {count}),
+      types_.residual);
 }
 
 /// The rows of x [tokens, dim] whose logits are asked for.
@@ -179,6 +217,9 @@ mx::array GraphDecoder::pick_rows(
 mx::array GraphDecoder::logits(const mx::array& x) const {
   const auto normed = final_norm_(x, types_.activations);
   auto y = mx::astype(linear(normed, head_ ? *head_ : embed_), mx::float32);
+  if (head_bias_) {
+    y = mx::add(y, *head_bias_);
+  }
   if (spec_.logit_scale != 1.0f) {
     y = mx::multiply(y, mx::array(spec_.logit_scale));
   }
@@ -208,7 +249,7 @@ mx::array GraphDecoder::forward(
          SlotMasks(position, tokens)});
     begin += tokens;
   }
-  auto x = embed(slices);
+  auto x = embed(slices, sequences);
   for (auto& layer : layers_) {
     x = layer.forward(x, sequences);
   }

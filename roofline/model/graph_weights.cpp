@@ -483,6 +483,14 @@ std::optional<mx::array> GraphWeights::vector(const std::string& name) const {
   return mx::array(values.data(), {static_cast<int>(tensor->cols)});
 }
 
+std::optional<mx::array> GraphWeights::values(const std::string& name) const {
+  const auto* tensor = checkpoint_.find(name);
+  if (tensor == nullptr || tensor->rows == 1) {
+    return vector(name);
+  }
+  return copy_decoded(std::span(&tensor, 1)).weight;
+}
+
 mx::array linear(const mx::array& x, const GraphMatrix& matrix) {
   std::vector<mx::array> outputs;
   for (const auto& part : matrix.parts) {

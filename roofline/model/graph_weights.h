@@ -79,6 +79,8 @@ class GraphWeights {
   GraphMatrix matrix(const std::string& name) const;
   /// A vector [cols] as float32; nullopt when there is none of that name.
   std::optional<mx::array> vector(const std::string& name) const;
+  /// As vector, of all rows: [rows, cols] where there is more than one.
+  std::optional<mx::array> values(const std::string& name) const;
 
  private:
   /// names: of these tensors.

@@ -13,13 +13,20 @@ class Wanted {
       std::int64_t rows,
       std::int64_t cols,
       bool bias = false) {
-    out.push_back({name, rows, cols});
+    out.push_back({name, rows, cols, false});
     if (bias) {
       out.push_back({name + ".bias", 1, rows});
     }
   }
-  void norm(const std::string& name, const NormSpec& norm, std::int64_t cols) {
-    out.push_back({name, 1, cols});
+  void norm(
+      const std::string& name,
+      const NormSpec& norm,
+      std::int64_t cols,
+      std::int64_t rows = 1) {
+    if (!norm.affine) {
+      return;
+    }
+    out.push_back({name, rows, cols});
     if (norm.bias) {
       out.push_back({name + ".bias", 1, cols});
     }
@@ -40,8 +47,8 @@ void want_norms(
   if (place != NormPlacement::post) {
     wanted.norm(at + "attention_norm", layer.norm, dim);
   }
-  if (both &&
-      (place == NormPlacement::pre || place == NormPlacement::sandwich)) {
+  if (both && place != NormPlacement::post &&
+      place != NormPlacement::parallel) {
     wanted.norm(at + "feed_forward_norm", layer.norm, dim);
   }
   if (place == NormPlacement::post || place == NormPlacement::sandwich) {
@@ -92,19 +99,30 @@ void want_heads(
   wanted.matrix(at + "q", q, dim, a.qkv_bias);
   if (own_kv) {
     wanted.matrix(at + "k", kv, dim, a.qkv_bias);
-    wanted.matrix(at + "v", a.kv_heads * value, dim, a.qkv_bias);
+    if (!a.values_are_keys) {
+      wanted.matrix(at + "v", a.kv_heads * value, dim, a.qkv_bias);
+    }
   }
   wanted.matrix(at + "o", dim, a.heads * value, a.output_bias);
+  if (a.output_norm) {
+    wanted.norm(at + "output_norm", layer.norm, a.heads * value);
+  }
   if (a.output_gate) {
     wanted.matrix(at + "gate", a.heads * value, dim);
   }
   if (a.qk_norm == QkNorm::none) {
     return;
   }
+  const NormSpec norm = a.qk_norm_spec.value_or(layer.norm);
   const bool whole = a.qk_norm == QkNorm::whole;
-  wanted.norm(at + "q_norm", layer.norm, whole ? q : a.head_dim);
+  const bool own = a.qk_norm == QkNorm::per_head_own;
+  wanted.norm(at + "q_norm", norm, whole ? q : a.head_dim, own ? a.heads : 1);
   if (own_kv) {
-    wanted.norm(at + "k_norm", layer.norm, whole ? kv : a.head_dim);
+    wanted.norm(
+        at + "k_norm",
+        norm,
+        whole ? kv : a.head_dim,
+        own ? a.kv_heads : 1);
   }
 }
 
@@ -164,6 +182,12 @@ void want_dense(
   }
   wanted.matrix(at + "up", hidden, dim, f.bias);
   wanted.matrix(at + "down", dim, hidden, f.bias);
+  if (f.activation == Activation::xielu && !f.xielu) {
+    wanted.values(at + "xielu.alpha_p", 1);
+    wanted.values(at + "xielu.alpha_n", 1);
+    wanted.out.push_back({at + "xielu.beta", 1, 1, true});
+    wanted.out.push_back({at + "xielu.eps", 1, 1, true});
+  }
 }
 
 void want_mixture(
@@ -212,6 +236,9 @@ void want_layer(
   } else {
     want_dense(wanted, at + "feed_forward.", f, f.hidden, dim);
   }
+  if (f.hidden_norm) {
+    wanted.norm(at + "feed_forward.hidden_norm", layer.norm, f.hidden);
+  }
 }
 
 }  // namespace
@@ -225,6 +252,9 @@ std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
   wanted.norm("final_norm", spec.final_norm, spec.dim);
   if (!spec.tied_embeddings) {
     wanted.matrix("head", spec.vocab, spec.dim);
+  }
+  if (spec.head_bias) {
+    wanted.values("head.bias", spec.vocab);
   }
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const std::string at = fmt::format("layers.{}.", i);

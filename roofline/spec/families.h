@@ -15,16 +15,26 @@
 
 namespace roofline {
 
-enum class BiasRule {
-  none,
-  field,  ///< "attention_bias": q, k, v and the output projection
-  qkv_always,
+/// A flag that a config has under `field`, and what its absence means. Without
+/// a field it is always so.
+struct FlagRule {
+  std::string_view field = {};
+  bool absent = false;
+};
+
+/// Some layers are parallel, others not, by a flag.
+struct ParallelRule {
+  FlagRule flag;
+  NormPlacement parallel = NormPlacement::parallel;
 };
 
 enum class ScaleRule {
   head_dim,      ///< 1/√head_dim
   query_scalar,  ///< 1/√query_pre_attn_scalar
   multiplier,    ///< attention_multiplier itself
+  /// 1/√head_dim unless "scale_attn_weights" is false, over the layer's number
+  /// where "scale_attn_by_inverse_layer_idx" is true.
+  flags,
 };
 
 /// Which layers have a window where the config has no "layer_types".
@@ -34,6 +44,23 @@ enum class WindowRule {
   past_first,    ///< layers from max_window_layers on
   pattern,       ///< all but every window_pattern-th
   without_rope,  ///< the layers without positions
+};
+
+/// Which layers have positions.
+enum class RopeRule {
+  all,
+  windowed_only,
+  windowed_if_any,  ///< those with a window; all of a model without one
+  none,
+};
+
+/// Under which names a config has its sizes. The usual ones are read too.
+struct SizeNames {
+  std::string_view dim = "hidden_size";
+  std::string_view hidden = "intermediate_size";
+  std::string_view layers = "num_hidden_layers";
+  std::string_view heads = "num_attention_heads";
+  std::string_view context = "max_position_embeddings";
 };
 
 /// Sizes of a config that leaves them out; 0: it must not.
@@ -51,11 +78,25 @@ struct Family {
       {};  ///< general.architecture; empty: no such files
 
   NormPlacement norm_placement = NormPlacement::pre;
+  std::optional<ParallelRule> parallel_rule = std::nullopt;
+  NormKind norm_kind = NormKind::rms;
+  bool norm_bias = false;
+  bool norm_affine = true;
   bool norm_plus_one = false;
+  std::string_view norm_eps_field = "rms_norm_eps";  ///< empty: not a field
   double norm_eps = 1e-6;
 
   QkNorm qk_norm = QkNorm::none;
-  BiasRule bias = BiasRule::none;
+  FlagRule qk_norm_rule = {"", true};  ///< whether there is one
+  QkNormPlace qk_norm_place = QkNormPlace::before_rope;
+  bool qk_norm_bias = true;  ///< where the layer's norms have one
+  FlagRule qkv_bias = {};
+  FlagRule output_bias = {};
+  FlagRule feed_forward_bias = {};
+  bool head_bias = false;
+  bool attention_output_norm = false;
+  bool hidden_norm = false;
+  std::string_view clip_field = {};
   int kv_heads = 0;  ///< when absent; 0: as many as heads
   int head_dim = 0;  ///< when absent; 0: dim / heads
   ScaleRule scale = ScaleRule::head_dim;
@@ -69,30 +110,44 @@ struct Family {
   bool logit_softcap_field = false;
   std::optional<float> logit_softcap = std::nullopt;  ///< when absent
 
+  RopeRule rope = RopeRule::all;
+  RopeLayout rope_layout = RopeLayout::half_split;
+  std::string_view rope_theta_field = "rope_theta";
   double rope_theta = 10000.0;  ///< when absent
+  /// "rope_parameters" where there are neither these nor a "rope_scaling".
+  std::string_view rope_parameters = {};
   /// Sliding layers have a base of their own, and no scaling.
   std::optional<double> local_rope_theta = std::nullopt;
   int no_rope_interval = 0;     ///< every so many-th layer has no rope
-  bool partial_rotary = false;  ///< reads "partial_rotary_factor"
+  bool partial_rotary = false;  ///< reads the share of dims that rotate
+  std::string_view partial_rotary_field = "partial_rotary_factor";
+  double partial_rotary_share = 1.0;  ///< when absent
+  /// "dynamic" with an "alpha" stretches the base once for all lengths.
+  bool ntk_alpha = false;
+  bool query_temperature = false;  ///< reads "llama_4_scaling_beta"
   /// Reads "su" and "yarn" as longrope, whose original context is the field
   /// beside the scaling, this one when absent.
   std::optional<int> longrope_original_context = std::nullopt;
 
   Activation activation = Activation::silu;  ///< when absent
   std::string_view activation_field = "hidden_act";
-  bool gelu_means_tanh = false;          ///< old files say "gelu" for it
-  bool feed_forward_bias_field = false;  ///< reads "mlp_bias"
+  bool gelu_means_tanh = false;  ///< old files say "gelu" for it
+  bool gated = true;
 
   bool tied = false;  ///< when absent
   bool embedding_scale_sqrt_dim = false;
   bool multipliers =
       false;  ///< embedding_, residual_multiplier, logits_scaling
+  std::optional<double> logit_scale = std::nullopt;  ///< reads "logit_scale"
+  bool learned_positions = false;
   int context_tokens = 2048;  ///< when absent
   DefaultSizes sizes = {};
+  SizeNames names = {};
+  int hidden_per_dim = 0;  ///< hidden where it is null or absent, over dim
+  std::span<const std::string_view> notes = {};  ///< fields that say nothing
 
-  RopeLayout gguf_rope_layout = RopeLayout::half_split;
-  /// "ffn_up" holds the gate's rows, then those of up.
-  bool gguf_packed_gate_up = false;
+  /// Where files rotate other pairs than the config's family.
+  std::optional<RopeLayout> gguf_rope_layout = std::nullopt;
   WindowRule gguf_window = WindowRule::none;
   std::optional<int> gguf_window_tokens = std::nullopt;  ///< when absent
   /// The model of so many layers scales its scores by 1/√(dim / heads).

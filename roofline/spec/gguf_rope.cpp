@@ -113,7 +113,7 @@ RopeRecipe read_recipe(
     std::int64_t context_tokens,
     const GgufRopeFactors& tensors) {
   RopeRecipe recipe;
-  recipe.layout = family.gguf_rope_layout;
+  recipe.layout = family.gguf_rope_layout.value_or(family.rope_layout);
   recipe.theta = keys.number("rope.freq_base", kTheta).value_or(10000.0);
   recipe.dims = read_rotated_dims(keys, head_dim);
   check_factors(tensors.factors, "rope_freqs", recipe.dims);
@@ -176,7 +176,10 @@ LayerRopes read_gguf_ropes(
     const GgufRopeFactors& tensors) {
   const RopeRecipe global =
       read_recipe(keys, family, head_dim, context_tokens, tensors);
-  return {make_rope(global), make_rope(local_recipe(keys, family, global))};
+  return {
+      make_rope(global),
+      make_rope(local_recipe(keys, family, global)),
+      std::nullopt};
 }
 
 }  // namespace roofline

@@ -26,7 +26,35 @@ std::optional<std::string> missing_in_attention(const AttentionSpec& a) {
   return std::nullopt;
 }
 
+std::optional<std::string> missing_in_feed_forward(const FeedForwardSpec& f) {
+  if (f.clamped_glu) {
+    return "gates and values kept in bounds";
+  }
+  if (f.gate_sparsity) {
+    return "sparse gates";
+  }
+  if (f.gate_scale != 1.0f || f.output_scale != 1.0f) {
+    return "factors in the feed-forward part";
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
+  if (layer.output_scalar) {
+    return "a learnt factor on a layer's output";
+  }
+  if (layer.low_rank_twin) {
+    return "a low-rank twin of attention";
+  }
+  if (layer.attention_input_scale != 1.0f ||
+      layer.attention_output_scale != 1.0f) {
+    return "factors on the attention's input and output";
+  }
+  if (layer.feed_forward) {
+    if (auto missing = missing_in_feed_forward(*layer.feed_forward)) {
+      return missing;
+    }
+  }
   if (layer.feed_forward && layer.feed_forward->mixture) {
     return "a mixture of experts";
   }
@@ -39,11 +67,81 @@ std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
   return missing_in_attention(*layer.attention);
 }
 
+/// What the fused CPU step's attention lacks that the graph has.
+std::optional<std::string> missing_in_step_attention(const AttentionSpec& a) {
+  if (a.qk_norm == QkNorm::per_head_own || a.qk_norm_spec ||
+      (a.qk_norm != QkNorm::none &&
+       a.qk_norm_place == QkNormPlace::after_rope)) {
+    return "this normalization of queries and keys";
+  }
+  if (a.value_norm || a.output_norm) {
+    return "a normalization of values";
+  }
+  if (a.clip) {
+    return "bounds on queries, keys and values";
+  }
+  if (a.query_temperature || a.key_scale != 1.0f) {
+    return "factors on queries or keys";
+  }
+  if (a.values_are_keys) {
+    return "keys that are values";
+  }
+  return missing_in_attention(a);
+}
+
+std::optional<std::string> missing_in_step_feed_forward(
+    const FeedForwardSpec& f) {
+  if (f.activation == Activation::xielu) {
+    return "this activation";
+  }
+  if (f.hidden_norm) {
+    return "a normalization inside the feed-forward part";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> missing_in_step_layer(const LayerSpec& layer) {
+  if (auto missing = missing_in_layer(layer)) {
+    return missing;
+  }
+  if (layer.norm_placement == NormPlacement::parallel_own_norms) {
+    return "parallel parts with norms of their own";
+  }
+  if (!layer.norm.affine) {
+    return "norms without weights";
+  }
+  if (auto missing = missing_in_step_attention(*layer.attention)) {
+    return missing;
+  }
+  return missing_in_step_feed_forward(*layer.feed_forward);
+}
+
 }  // namespace
 
-std::optional<std::string> missing_mechanism(const ModelSpec& spec) {
+std::optional<std::string> missing_in_cpu_step(const ModelSpec& spec) {
+  if (auto missing = missing_mechanism(spec)) {
+    return missing;
+  }
+  if (spec.head_bias) {
+    return "a bias of the head";
+  }
   if (spec.learned_positions) {
     return "learnt positions";
+  }
+  if (!spec.final_norm.affine) {
+    return "norms without weights";
+  }
+  for (const LayerSpec& layer : spec.layers) {
+    if (auto missing = missing_in_step_layer(layer)) {
+      return missing;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> missing_mechanism(const ModelSpec& spec) {
+  if (spec.streams) {
+    return "several residual streams";
   }
   if (spec.per_layer_embedding) {
     return "embeddings of each layer's own";

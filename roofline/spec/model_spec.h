@@ -150,6 +150,14 @@ enum class Activation {
   xielu,  ///< with two learnt scalars a layer (arXiv 2411.13010)
 };
 
+/// The scalars of xielu as they are stored: alphas before softplus.
+struct Xielu {
+  float alpha_p = 0.0f;
+  float alpha_n = 0.0f;
+  float beta = 0.5f;
+  float eps = -1e-6f;
+};
+
 /// A layer that carries a state of fixed size from token to token, beside or
 /// instead of attention.
 enum class RecurrentKind {
@@ -235,6 +243,8 @@ struct FeedForwardSpec {
   /// act(x·gateᵀ) ∘ (x·upᵀ) rather than act(x·upᵀ)
   bool gated = true;
   bool bias = false;
+  /// Known from the metadata; absent: there are tensors of them.
+  std::optional<Xielu> xielu;
   /// Normalizes act(gate)∘up before the down projection.
   bool hidden_norm = false;
   /// Replaces the activation.
@@ -320,6 +330,10 @@ struct ModelSpec {
 /// What of this model the decoder can't compute ("a mixture of experts"), or
 /// nullopt when it can run.
 std::optional<std::string> missing_mechanism(const ModelSpec& spec);
+
+/// The same of the fused CPU step, which can do less than the graph of MLX ops:
+/// a model that it can't run is run as a graph on the CPU.
+std::optional<std::string> missing_in_cpu_step(const ModelSpec& spec);
 
 /// Throws UnsupportedError when there is a missing mechanism.
 void require_runnable(const ModelSpec& spec);

@@ -8,21 +8,6 @@ namespace {
 
 // Sorted by name. A field that is left out has the default in the header.
 constexpr std::array kFamilies = {
-    PlannedFamily{
-        .name = "cohere",
-        .norm_placement = NormPlacement::parallel,
-        .norm_kind = NormKind::layer,
-        .qk_norm = QkNorm::per_head,
-        .qk_norm_field = true,
-        .tied = true,
-    },
-    PlannedFamily{
-        .name = "cohere2",
-        .norm_placement = NormPlacement::parallel,
-        .norm_kind = NormKind::layer,
-        .tied = true,
-        .window_pattern = 4,
-    },
     PlannedFamily{.name = "deepseek_v2"},
     PlannedFamily{
         .name = "deepseek_v3",
@@ -30,35 +15,16 @@ constexpr std::array kFamilies = {
         .selection_bias = true,
     },
     PlannedFamily{
-        .name = "exaone4",
-        .norm_placement = NormPlacement::post,
-        .qk_norm = QkNorm::per_head,
-        .window_pattern = 4,
-    },
-    PlannedFamily{
         .name = "falcon_h1",
         .recurrent = true,
         .side_by_side = true,
     },
-    PlannedFamily{.name = "glm4", .norm_placement = NormPlacement::sandwich},
     PlannedFamily{
         .name = "glm4_moe",
         .qk_norm = QkNorm::per_head,
         .qk_norm_field = true,
         .score = ExpertScore::sigmoid,
         .selection_bias = true,
-    },
-    PlannedFamily{
-        .name = "gpt2",
-        .norm_kind = NormKind::layer,
-        .norm_bias = true,
-        .qkv_bias = true,
-        .output_bias = true,
-        .bias = true,
-        .activation = Activation::gelu_tanh,
-        .gated = false,
-        .tied = true,
-        .learned_positions = true,
     },
     PlannedFamily{
         .name = "gpt_oss",
@@ -96,23 +62,6 @@ constexpr std::array kFamilies = {
     PlannedFamily{.name = "mamba2", .tied = true, .recurrent = true},
     PlannedFamily{.name = "mixtral"},
     PlannedFamily{
-        .name = "olmo3",
-        .norm_placement = NormPlacement::post,
-        .qk_norm = QkNorm::whole,
-        .window_pattern = 4,
-    },
-    PlannedFamily{
-        .name = "phi",
-        .norm_placement = NormPlacement::parallel,
-        .norm_kind = NormKind::layer,
-        .norm_bias = true,
-        .qkv_bias = true,
-        .output_bias = true,
-        .bias = true,
-        .activation = Activation::gelu_tanh,
-        .gated = false,
-    },
-    PlannedFamily{
         .name = "phimoe",
         .norm_kind = NormKind::layer,
         .norm_bias = true,
@@ -133,23 +82,6 @@ constexpr std::array kFamilies = {
         .recurrent = true,
         .recurrent_kind = RecurrentKind::gated_delta,
         .full_attention_interval = 4,
-    },
-    PlannedFamily{
-        .name = "stablelm",
-        .norm_kind = NormKind::layer,
-        .norm_bias = true,
-    },
-    PlannedFamily{
-        .name = "starcoder2",
-        .norm_kind = NormKind::layer,
-        .norm_bias = true,
-        .qkv_bias = true,
-        .output_bias = true,
-        .bias = true,
-        .activation = Activation::gelu_tanh,
-        .gated = false,
-        .tied = true,
-        .all_windowed = true,
     },
 };
 

@@ -73,6 +73,9 @@ void refuse_flag(Fields& config, std::string_view name, std::string_view why) {
 }
 
 ModelSpec read_text_config(Fields& config, const Family& family) {
+  for (std::string_view note : family.notes) {
+    config.find(note);
+  }
   ModelSpec spec;
   spec.family = family.name;
   const Sizes sizes = read_sizes(config, family);
@@ -90,6 +93,16 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
         config.number("embedding_multiplier", kMultiplier).value_or(1.0));
     spec.logit_scale = static_cast<float>(
         1.0 / config.number("logits_scaling", kPositive).value_or(1.0));
+  }
+  if (family.logit_scale) {
+    spec.logit_scale =
+        static_cast<float>(config.number("logit_scale", kMultiplier)
+                               .value_or(*family.logit_scale));
+  }
+  spec.head_bias = family.head_bias;
+  if (family.learned_positions) {
+    spec.learned_positions =
+        static_cast<int>(std::min<std::int64_t>(sizes.context, kMaxVocab));
   }
   spec.logit_softcap = read_softcap(
       config,

@@ -189,7 +189,7 @@ LayerSpec read_layer(GgufKeys& keys, const Family& family, const Shape& shape) {
   AttentionSpec& attention = *layer.attention;
   attention.head_dim = shape.head_dim;
   attention.qk_norm = family.qk_norm;
-  attention.qkv_bias = family.bias == BiasRule::qkv_always;
+  attention.qkv_bias = family.qkv_bias.field.empty() && family.qkv_bias.absent;
   attention.scale = read_scale(keys, family, shape);
   attention.softcap = read_softcap(
       keys,

@@ -66,7 +66,7 @@ int rotated_dims(Fields& fields, const Beside& beside) {
   std::optional<double> partial =
       fields.number("partial_rotary_factor", {0.0, 1.0});
   partial = partial ? partial : beside.partial;
-  const double share = partial.value_or(1.0);
+  const double share = partial.value_or(beside.family.partial_rotary_share);
   if (share != 1.0 && !beside.family.partial_rotary) {
     fail<UnsupportedError>(
         fmt::format("{} is {}", fields.label("partial_rotary_factor"), share),
@@ -173,9 +173,40 @@ void read_dynamic(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
   }
 }
 
+/// "dynamic" with an alpha stretches the base for all lengths alike; what
+/// stands beside it says nothing then.
+bool read_ntk_alpha(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
+  if (!beside.family.ntk_alpha || recipe.scaling != RopeScaling::dynamic) {
+    return false;
+  }
+  const double alpha = fields.number("alpha", kWeight).value_or(0.0);
+  if (alpha == 0.0) {
+    return false;
+  }
+  if (recipe.dims <= 2) {
+    fields.refuse("alpha", "It needs heads of more than 2 dims");
+  }
+  for (std::string_view name :
+       {"factor",
+        "beta_fast",
+        "beta_slow",
+        "mscale",
+        "mscale_all_dim",
+        "original_max_position_embeddings"}) {
+    fields.find(name);
+  }
+  refuse_unknown_fields(fields, "rope scaling dynamic");
+  const double dims = recipe.dims;
+  recipe.theta *= std::pow(alpha, dims / (dims - 2.0));
+  recipe.scaling = RopeScaling::none;
+  return true;
+}
+
 /// Fields that say nothing in this kind of scaling.
 void read_neutral(Fields& fields, RopeScaling scaling) {
   fields.find("finetuned");
+  // A copy of the one outside.
+  fields.find("max_position_embeddings");
   if (scaling != RopeScaling::none && scaling != RopeScaling::linear) {
     return;
   }
@@ -196,7 +227,11 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
   RopeRecipe recipe;
   recipe.scaling = kind_named(fields.label("rope_type"), kind, beside.family);
   recipe.theta = fields.number("rope_theta", kTheta).value_or(beside.theta);
+  recipe.layout = beside.family.rope_layout;
   recipe.dims = rotated_dims(fields, beside);
+  if (read_ntk_alpha(fields, beside, recipe)) {
+    return make_rope(recipe);
+  }
   switch (recipe.scaling) {
     case RopeScaling::none:
       break;
@@ -220,6 +255,9 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
       break;
   }
   read_neutral(fields, recipe.scaling);
+  if (beside.family.query_temperature) {
+    fields.find("llama_4_scaling_beta");  // read with the layers' ropes
+  }
   refuse_unknown_fields(fields, "rope scaling " + kind);
   return make_rope(recipe);
 }
@@ -273,7 +311,21 @@ LayerRopes read_both(
   merge(global, scaling);
   return {
       read_rope(global, fields.label("full_attention."), full),
-      read_rope(local, fields.label("sliding_attention."), sliding)};
+      read_rope(local, fields.label("sliding_attention."), sliding),
+      std::nullopt};
+}
+
+std::optional<QueryTemperature> read_temperature(
+    const Json& parameters,
+    const Beside& beside) {
+  Fields fields(parameters, std::string(kParameters));
+  const auto beta = fields.number("llama_4_scaling_beta", kWeight);
+  if (!beside.family.query_temperature || !beta) {
+    return std::nullopt;
+  }
+  const auto tokens =
+      static_cast<std::int64_t>(original_context(fields, beside));
+  return QueryTemperature{static_cast<float>(*beta), tokens};
 }
 
 }  // namespace
@@ -285,10 +337,14 @@ LayerRopes read_ropes(
     std::int64_t context_tokens) {
   const Json scaling = object_at(config, "rope_scaling");
   Json parameters = object_at(config, "rope_parameters");
+  if (scaling.empty() && parameters.empty() &&
+      !family.rope_parameters.empty()) {
+    parameters = Json::parse(family.rope_parameters);
+  }
   Beside beside{family, head_dim, context_tokens, 0.0, {}, {}};
-  beside.theta =
-      config.number("rope_theta", kTheta).value_or(family.rope_theta);
-  beside.partial = config.number("partial_rotary_factor", {0.0, 1.0});
+  beside.theta = config.number(family.rope_theta_field, kTheta)
+                     .value_or(family.rope_theta);
+  beside.partial = config.number(family.partial_rotary_field, {0.0, 1.0});
   beside.original_context =
       config.integer("original_max_position_embeddings", {2, kMaxContext});
   if (family.local_rope_theta) {
@@ -303,7 +359,7 @@ LayerRopes read_ropes(
   merge(parameters, scaling);
   const std::string prefix(scaling.empty() ? kParameters : kScaling);
   const RopeSpec rope = read_rope(parameters, prefix, beside);
-  return {rope, rope};
+  return {rope, rope, read_temperature(parameters, beside)};
 }
 
 }  // namespace roofline

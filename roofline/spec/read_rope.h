@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "roofline/spec/families.h"
 #include "roofline/spec/fields.h"
@@ -14,6 +15,7 @@ namespace roofline {
 struct LayerRopes {
   RopeSpec full;
   RopeSpec sliding;
+  std::optional<QueryTemperature> query_temperature;
 };
 
 /// context_tokens: max_position_embeddings. Throws CheckpointError or

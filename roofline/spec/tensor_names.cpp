@@ -10,91 +10,25 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
-#include "roofline/spec/families.h"
+#include "roofline/spec/tensor_name_rows.h"
 
 namespace roofline {
 
 namespace {
 
-enum class Action {
-  rename,
-  split_qkv,             ///< rows of q, k, v one after another
-  split_gate_up,         ///< rows of the gate, then those of up
-  up_maybe_packed,       ///< split_gate_up in families that pack it
-  norm_after_attention,  ///< its place tells which norm it is
-  drop,
-};
-
-struct NameRow {
-  std::string_view pattern;
-  Action action = Action::rename;
-  std::string_view target;
-};
-
-constexpr std::array kHfModel = {
-    NameRow{"embed_tokens", Action::rename, "embed"},
-    NameRow{"norm", Action::rename, "final_norm"},
-    NameRow{"lm_head", Action::rename, "head"},
-    NameRow{"rotary_emb.inv_freq", Action::drop, ""},
-};
-
-constexpr std::array kHfLayer = {
-    NameRow{"input_layernorm", Action::rename, "attention_norm"},
-    NameRow{"post_attention_layernorm", Action::norm_after_attention, ""},
-    NameRow{"pre_feedforward_layernorm", Action::rename, "feed_forward_norm"},
-    NameRow{
-        "post_feedforward_layernorm",
-        Action::rename,
-        "feed_forward_post_norm"},
-    NameRow{"self_attn.q_proj", Action::rename, "attention.q"},
-    NameRow{"self_attn.k_proj", Action::rename, "attention.k"},
-    NameRow{"self_attn.v_proj", Action::rename, "attention.v"},
-    NameRow{"self_attn.o_proj", Action::rename, "attention.o"},
-    NameRow{"self_attn.qkv_proj", Action::split_qkv, ""},
-    NameRow{"self_attn.q_norm", Action::rename, "attention.q_norm"},
-    NameRow{"self_attn.k_norm", Action::rename, "attention.k_norm"},
-    NameRow{"self_attn.rotary_emb.inv_freq", Action::drop, ""},
-    NameRow{"mlp.gate_proj", Action::rename, "feed_forward.gate"},
-    NameRow{"mlp.up_proj", Action::rename, "feed_forward.up"},
-    NameRow{"mlp.down_proj", Action::rename, "feed_forward.down"},
-    NameRow{"mlp.gate_up_proj", Action::split_gate_up, ""},
-};
-
-constexpr std::array kGgufModel = {
-    NameRow{"token_embd", Action::rename, "embed"},
-    NameRow{"output_norm", Action::rename, "final_norm"},
-    NameRow{"output", Action::rename, "head"},
-    // Read with the metadata, as part of the spec.
-    NameRow{"rope_freqs", Action::drop, ""},
-    NameRow{"rope_factors_long", Action::drop, ""},
-    NameRow{"rope_factors_short", Action::drop, ""},
-};
-
-constexpr std::array kGgufLayer = {
-    NameRow{"attn_norm", Action::rename, "attention_norm"},
-    NameRow{"post_attention_norm", Action::rename, "attention_post_norm"},
-    NameRow{"ffn_norm", Action::rename, "feed_forward_norm"},
-    NameRow{"post_ffw_norm", Action::rename, "feed_forward_post_norm"},
-    NameRow{"attn_q", Action::rename, "attention.q"},
-    NameRow{"attn_k", Action::rename, "attention.k"},
-    NameRow{"attn_v", Action::rename, "attention.v"},
-    NameRow{"attn_output", Action::rename, "attention.o"},
-    NameRow{"attn_qkv", Action::split_qkv, ""},
-    NameRow{"attn_q_norm", Action::rename, "attention.q_norm"},
-    NameRow{"attn_k_norm", Action::rename, "attention.k_norm"},
-    NameRow{"attn_rot_embd", Action::drop, ""},
-    NameRow{"rope_freqs", Action::drop, ""},
-    NameRow{"ffn_gate", Action::rename, "feed_forward.gate"},
-    NameRow{"ffn_up", Action::up_maybe_packed, "feed_forward.up"},
-    NameRow{"ffn_down", Action::rename, "feed_forward.down"},
-};
-
 // Longer ones first: the first that fits is taken.
-constexpr std::array<std::string_view, 4> kHfPrefixes = {
+constexpr std::array<std::string_view, 6> kHfPrefixes = {
     "language_model.model.",
     "model.language_model.",
     "language_model.",
-    "model."};
+    "model.",
+    "transformer.",
+    "gpt_neox."};
+/// MLX's layout keeps these under "model.".
+constexpr std::string_view kMlxPrefix = "model.";
+
+constexpr std::array<std::string_view, 2> kHfLayerPrefixes = {"layers.", "h."};
+constexpr std::array<std::string_view, 1> kGgufLayerPrefixes = {"blk."};
 
 // Parts of multimodal checkpoints that a language model doesn't use.
 constexpr std::array<std::string_view, 3> kDroppedParts = {
@@ -104,19 +38,6 @@ constexpr std::array<std::string_view, 3> kDroppedParts = {
 
 constexpr std::string_view kBias = ".bias";
 constexpr std::size_t kLongestShown = 100;
-
-struct Table {
-  std::span<const NameRow> model;
-  std::span<const NameRow> layer;
-  std::string_view layer_prefix;
-};
-
-Table table_of(NameStyle style) {
-  if (style == NameStyle::gguf) {
-    return {kGgufModel, kGgufLayer, "blk."};
-  }
-  return {kHfModel, kHfLayer, "layers."};
-}
 
 bool take_prefix(std::string_view& text, std::string_view prefix) {
   if (text.substr(0, prefix.size()) != prefix) {
@@ -155,10 +76,13 @@ std::optional<std::size_t> take_layer(std::string_view& text) {
 [[noreturn]] void refuse_name(
     std::string_view name,
     std::string_view rest,
+    std::span<const NameRow> own,
     std::span<const NameRow> rows) {
   std::vector<std::string> patterns;
-  for (const NameRow& row : rows) {
-    patterns.emplace_back(row.pattern);
+  for (const auto& each : {own, rows}) {
+    for (const NameRow& row : each) {
+      patterns.emplace_back(row.pattern);
+    }
   }
   fail<CheckpointError>(
       fmt::format("There is a tensor {}", name.substr(0, kLongestShown)),
@@ -166,15 +90,48 @@ std::optional<std::size_t> take_layer(std::string_view& text) {
       did_you_mean(rest, patterns));
 }
 
-const NameRow* find_row(
-    std::span<const NameRow> rows,
+/// The number that "*" at the end of a pattern stands for; nullopt when the
+/// name doesn't fit.
+std::optional<std::int64_t> numbered(
+    std::string_view name,
     std::string_view pattern) {
-  for (const NameRow& row : rows) {
-    if (row.pattern == pattern) {
-      return &row;
+  if (!take_suffix(pattern, "*") || !take_prefix(name, pattern)) {
+    return std::nullopt;
+  }
+  const std::string padded = std::string(name) + '.';
+  std::string_view rest = padded;
+  const auto number = take_layer(rest);
+  return number && rest.empty()
+             ? std::optional(static_cast<std::int64_t>(*number))
+             : std::nullopt;
+}
+
+struct Found {
+  const NameRow* row = nullptr;
+  std::int64_t number = 0;  ///< what "*" stands for
+};
+
+Found find_row(
+    std::span<const NameRow> own,
+    std::span<const NameRow> rows,
+    std::string_view name) {
+  for (const auto& each : {own, rows}) {
+    for (const NameRow& row : each) {
+      if (row.pattern == name) {
+        return {&row, 0};
+      }
+      if (const auto number = numbered(name, row.pattern)) {
+        return {&row, *number};
+      }
     }
   }
-  return nullptr;
+  return {};
+}
+
+NamedRows named(std::string_view name) {
+  NamedRows out;
+  out.name = name;
+  return out;
 }
 
 std::vector<NamedRows> split_qkv(const AttentionSpec& attention) {
@@ -186,6 +143,21 @@ std::vector<NamedRows> split_qkv(const AttentionSpec& attention) {
       {"attention.v", q + kv, kv}};
 }
 
+/// Each head has its rows of q, k and v together.
+std::vector<NamedRows> qkv_by_head(const AttentionSpec& attention) {
+  const std::int64_t dims = attention.head_dim;
+  std::vector<NamedRows> out;
+  for (std::string_view name : {"q", "k", "v"}) {
+    NamedRows part = named("attention." + std::string(name));
+    part.row_begin = static_cast<std::int64_t>(out.size()) * dims;
+    part.rows = dims;
+    part.runs = attention.heads;
+    part.run_stride = 3 * dims;
+    out.push_back(part);
+  }
+  return out;
+}
+
 std::vector<NamedRows> split_gate_up(const FeedForwardSpec& feed_forward) {
   const std::int64_t hidden = feed_forward.hidden;
   return {
@@ -193,50 +165,61 @@ std::vector<NamedRows> split_gate_up(const FeedForwardSpec& feed_forward) {
       {"feed_forward.up", hidden, hidden}};
 }
 
-bool packs_gate_up(const ModelSpec& spec) {
-  const Family* family = find_gguf_family(spec.family);
-  return family && family->gguf_packed_gate_up;
+std::vector<NamedRows> turned(std::vector<NamedRows> parts, bool mlx) {
+  for (NamedRows& part : parts) {
+    part.transposed = !mlx;
+  }
+  return parts;
 }
 
+/// mlx: the name is as MLX's layout has it.
 std::vector<NamedRows> apply(
-    const NameRow& row,
+    const Found& found,
     const LayerSpec& layer,
-    const ModelSpec& spec) {
+    bool mlx) {
+  const NameRow& row = *found.row;
+  NamedRows renamed = named(row.target);
   switch (row.action) {
-    case Action::drop:
+    case NameAction::drop:
       return {};
-    case Action::split_qkv:
+    case NameAction::split_qkv:
       return split_qkv(*layer.attention);
-    case Action::split_gate_up:
+    case NameAction::turned_qkv:
+      return turned(split_qkv(*layer.attention), mlx);
+    case NameAction::qkv_by_head:
+      return qkv_by_head(*layer.attention);
+    case NameAction::split_gate_up:
       return split_gate_up(*layer.feed_forward);
-    case Action::up_maybe_packed:
-      if (packs_gate_up(spec)) {
-        return split_gate_up(*layer.feed_forward);
-      }
+    case NameAction::norm_after_attention:
+      return {named(
+          layer.norm_placement == NormPlacement::pre ||
+                  layer.norm_placement == NormPlacement::parallel_own_norms
+              ? "feed_forward_norm"
+              : "attention_post_norm")};
+    case NameAction::query_head:
+      renamed.stacked = {found.number, layer.attention->heads};
       break;
-    case Action::norm_after_attention:
-      if (layer.norm_placement == NormPlacement::pre) {
-        return {{"feed_forward_norm", 0, 0}};
-      }
-      return {{"attention_post_norm", 0, 0}};
-    case Action::rename:
+    case NameAction::key_head:
+      renamed.stacked = {found.number, layer.attention->kv_heads};
+      break;
+    case NameAction::turned:
+      return turned({renamed}, mlx);
+    case NameAction::rename:
       break;
   }
-  return {{std::string(row.target), 0, 0}};
+  return {renamed};
 }
 
 std::vector<NamedRows> map_layer_name(
     std::string_view name,
     std::string_view rest,
-    std::span<const NameRow> rows,
+    const NameTable& table,
     const ModelSpec& spec) {
   const std::optional<std::size_t> number = take_layer(rest);
-  if (!number) {
-    refuse_name(name, rest, rows);
-  }
-  const NameRow* row = find_row(rows, rest);
-  if (!row) {
-    refuse_name(name, rest, rows);
+  const Found found =
+      number ? find_row(table.own_layer, table.layer, rest) : Found();
+  if (!found.row) {
+    refuse_name(name, rest, table.own_layer, table.layer);
   }
   if (*number >= spec.layers.size()) {
     fail<CheckpointError>(
@@ -244,11 +227,22 @@ std::vector<NamedRows> map_layer_name(
         fmt::format("The model has {} layers only", spec.layers.size()),
         "Check that the weights belong to this config");
   }
-  std::vector<NamedRows> out = apply(*row, spec.layers[*number], spec);
+  const bool mlx = name.starts_with(kMlxPrefix);
+  std::vector<NamedRows> out = apply(found, spec.layers[*number], mlx);
   for (NamedRows& part : out) {
     part.name = fmt::format("layers.{}.{}", *number, part.name);
   }
   return out;
+}
+
+bool take_layer_prefix(std::string_view& rest, NameStyle style) {
+  const std::span<const std::string_view> prefixes =
+      style == NameStyle::gguf
+          ? std::span<const std::string_view>(kGgufLayerPrefixes)
+          : std::span<const std::string_view>(kHfLayerPrefixes);
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](auto prefix) {
+    return take_prefix(rest, prefix);
+  });
 }
 
 }  // namespace
@@ -261,7 +255,7 @@ std::vector<NamedRows> map_tensor_name(
     require_runnable(spec);
   }
   std::string_view rest = name;
-  const Table table = table_of(style);
+  const NameTable table = name_table(style, spec.family);
   if (style == NameStyle::hugging_face) {
     std::string_view part = rest;
     take_prefix(part, "model.");
@@ -278,15 +272,15 @@ std::vector<NamedRows> map_tensor_name(
   }
   const bool bias = take_suffix(rest, kBias);
   std::vector<NamedRows> out;
-  if (take_prefix(rest, table.layer_prefix)) {
-    out = map_layer_name(name, rest, table.layer, spec);
+  if (take_layer_prefix(rest, style)) {
+    out = map_layer_name(name, rest, table, spec);
   } else {
-    const NameRow* row = find_row(table.model, rest);
-    if (!row) {
-      refuse_name(name, rest, table.model);
+    const Found found = find_row(table.own_model, table.model, rest);
+    if (!found.row) {
+      refuse_name(name, rest, table.own_model, table.model);
     }
-    if (row->action != Action::drop) {
-      out = {{std::string(row->target), 0, 0}};
+    if (found.row->action != NameAction::drop) {
+      out = {named(found.row->target)};
     }
   }
   for (NamedRows& part : out) {
@@ -300,6 +294,7 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
   if (present.find("head") == present.end()) {
     spec.tied_embeddings = true;
   }
+  spec.head_bias |= present.find("head.bias") != present.end();
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const auto has = [&](std::string_view name) {
       return present.find(fmt::format("layers.{}.{}", i, name)) !=

@@ -1,12 +1,14 @@
 // Roofline's own tensor names, and the tables that lead to them from the names
 // in checkpoints: Hugging Face's, MLX's, GGUF's.
 //
-//   embed            head [.bias]       final_norm [.bias]
+//   embed    positions    head [.bias]       final_norm [.bias]
 //   layers.N.attention_norm             layers.N.attention_post_norm
 //   layers.N.attention.{q,k,v,o} [.bias]
-//   layers.N.attention.{q_norm,k_norm}
+//   layers.N.attention.{q_norm,k_norm,output_norm}
 //   layers.N.feed_forward_norm          layers.N.feed_forward_post_norm
 //   layers.N.feed_forward.{gate,up,down} [.bias]
+//   layers.N.feed_forward.hidden_norm
+//   layers.N.feed_forward.xielu.{alpha_p,alpha_n,beta,eps}
 //
 // Models that are planned and not run have these too; matrices of experts are
 // stacked, rows of one after those of another:
@@ -19,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +36,17 @@ struct NamedRows {
   std::string name;
   std::int64_t row_begin = 0;
   std::int64_t rows = 0;
+  /// There are so many runs of `rows` rows, their begins run_stride apart.
+  std::int64_t runs = 1;
+  std::int64_t run_stride = 0;
+  /// The source is stored [in, out]; its rows are those of [out, in].
+  bool transposed = false;
+  /// The source is one of several that make up the tensor, by rows.
+  struct Stacked {
+    std::int64_t index = 0;
+    std::int64_t count = 1;
+  };
+  std::optional<Stacked> stacked = std::nullopt;
 };
 
 enum class NameStyle { hugging_face, gguf };
@@ -50,6 +64,8 @@ struct ExpectedTensor {
   std::string name;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
+  /// The decoder knows what it is where it is absent.
+  bool optional = false;
 };
 
 /// Every tensor the spec asks for; "head" only when it isn't tied.

@@ -44,7 +44,8 @@ class FolderCheckpoint final : public OpenedCheckpoint {
             : TieFlag::by_tensors,
         spec_,
         folder.string(),
-        "config.json");
+        "config.json",
+        made_);
     read_generation_config();
     std::vector<fs::path> files = shards_.paths();
     files.push_back(folder / "config.json");

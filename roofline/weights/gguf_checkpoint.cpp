@@ -73,7 +73,8 @@ class GgufCheckpoint final : public OpenedCheckpoint {
         TieFlag::by_tensors,
         spec_,
         file_.label(),
-        "the file's metadata");
+        "the file's metadata",
+        made_);
     collect_eos();
     fingerprint_ = fingerprint_files(std::array{path});
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "roofline/base/errors.h"
@@ -23,83 +24,53 @@ std::string_view without_weight(std::string_view name) {
   return name;
 }
 
-std::span<const std::byte> slice(
-    std::span<const std::byte> bytes,
-    const Tensor& tensor,
-    const NamedRows& wanted) {
-  const std::size_t row = bytes.size() / static_cast<std::size_t>(tensor.rows);
-  return bytes.subspan(
-      row * static_cast<std::size_t>(wanted.row_begin),
-      row * static_cast<std::size_t>(wanted.rows));
-}
-
-/// The rows that `wanted` names. A vector's elements count as its rows.
-Tensor take_rows(
-    const Tensor& source,
-    NamedRows wanted,
-    const std::string& label,
-    std::string_view config) {
-  Tensor out = source;
-  out.name = wanted.name;
-  if (wanted.rows == 0 && wanted.row_begin == 0) {
-    return out;
-  }
-  Tensor whole = source;
-  const bool vector = source.rows == 1;
-  if (vector) {
-    std::swap(whole.rows, whole.cols);
-  }
-  if (wanted.rows == 0) {
-    wanted.rows = whole.rows - wanted.row_begin;
-  }
-  if (wanted.row_begin < 0 || wanted.rows <= 0 ||
-      wanted.row_begin > whole.rows - wanted.rows) {
-    fail<CheckpointError>(
-        fmt::format(
-            "{}: tensor {} is too small",
-            label,
-            printable(source.name)),
-        fmt::format(
-            "It has {} rows; {} asks for rows {} to {} of it as {}",
-            whole.rows,
-            config,
-            wanted.row_begin,
-            wanted.row_begin + wanted.rows,
-            wanted.name),
-        fmt::format("Check that {} belongs to these weights", config));
-  }
-  out.rows = vector ? 1 : wanted.rows;
-  out.cols = vector ? wanted.rows : whole.cols;
-  out.bytes = slice(source.bytes, whole, wanted);
-  out.affine.scales = slice(source.affine.scales, whole, wanted);
-  out.affine.biases = slice(source.affine.biases, whole, wanted);
-  return out;
-}
-
 class Namer {
  public:
   Namer(
       const ModelSpec& spec,
       const std::string& label,
-      std::string_view config)
-      : spec_(spec), label_(label), config_(config) {}
+      std::string_view config,
+      MadeBytes& made)
+      : spec_(spec), label_(label), config_(config), made_(made) {}
 
   void add(const Tensor& source, NameStyle style) {
     for (const NamedRows& wanted :
          map_tensor_name(without_weight(source.name), style, spec_)) {
-      const auto [place, added] = tensors_.emplace(
-          wanted.name,
-          take_rows(source, wanted, label_, config_));
+      if (wanted.stacked) {
+        add_piece(source, wanted);
+        continue;
+      }
+      const bool added =
+          tensors_
+              .emplace(
+                  wanted.name,
+                  take_rows(source, wanted, made_, label_, config_))
+              .second;
       const auto [origin, first] = origins_.emplace(wanted.name, source.name);
       if (!added) {
-        fail<CheckpointError>(
-            fmt::format("{} has two tensors for {}", label_, wanted.name),
-            fmt::format(
-                "Both {} and {} claim to be it",
-                printable(origin->second),
-                printable(source.name)),
-            "Take a checkpoint that was saved once");
+        fail_twice(wanted.name, origin->second, source.name);
       }
+    }
+  }
+
+  /// Makes whole what came in pieces; to be called after the last add().
+  void join_pieces() {
+    for (const auto& [name, pieces] : pieces_) {
+      std::vector<const Tensor*> found;
+      for (const auto& piece : pieces) {
+        if (!piece) {
+          fail<CheckpointError>(
+              fmt::format("{} lacks a part of {}", label_, name),
+              fmt::format(
+                  "Part {} of {} is missing",
+                  found.size(),
+                  pieces.size()),
+              "Check that all files of the checkpoint are there");
+        }
+        found.push_back(&*piece);
+      }
+      tensors_.emplace(name, stack_rows(found, name, made_, label_));
+      origins_.emplace(name, found.front()->name);
     }
   }
 
@@ -118,6 +89,9 @@ class Namer {
     std::vector<Tensor> out;
     for (const ExpectedTensor& wanted : expected) {
       const auto found = tensors_.find(wanted.name);
+      if (found == tensors_.end() && wanted.optional) {
+        continue;
+      }
       if (found == tensors_.end()) {
         fail_missing(wanted);
       }
@@ -137,6 +111,36 @@ class Namer {
   void drop(const std::string& name) { tensors_.erase(name); }
 
  private:
+  void add_piece(const Tensor& source, const NamedRows& wanted) {
+    const auto [index, count] = *wanted.stacked;
+    auto& pieces = pieces_[wanted.name];
+    pieces.resize(static_cast<std::size_t>(count));
+    if (index >= count) {
+      fail<CheckpointError>(
+          fmt::format("{} has the tensor {}", label_, printable(source.name)),
+          fmt::format("{} says that there are {}", config_, count),
+          fmt::format("Check that {} belongs to these weights", config_));
+    }
+    auto& place = pieces[static_cast<std::size_t>(index)];
+    if (place) {
+      fail_twice(wanted.name, place->name, source.name);
+    }
+    place = source;
+  }
+
+  [[noreturn]] void fail_twice(
+      const std::string& name,
+      const std::string& first,
+      const std::string& second) const {
+    fail<CheckpointError>(
+        fmt::format("{} has two tensors for {}", label_, name),
+        fmt::format(
+            "Both {} and {} claim to be it",
+            printable(first),
+            printable(second)),
+        "Take a checkpoint that was saved once");
+  }
+
   /// What the checkpoint would call one of our names, learnt from the same
   /// tensor of another layer: "" when there is none.
   std::string own_name(const std::string& name) const {
@@ -221,7 +225,9 @@ class Namer {
   const ModelSpec& spec_;
   const std::string& label_;
   std::string_view config_;
+  MadeBytes& made_;
   std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::vector<std::optional<Tensor>>> pieces_;
   std::map<std::string, std::string> origins_;
 };
 
@@ -233,11 +239,13 @@ std::vector<Tensor> name_tensors(
     TieFlag tie,
     ModelSpec& spec,
     const std::string& label,
-    std::string_view config) {
-  Namer namer(spec, label, config);
+    std::string_view config,
+    MadeBytes& made) {
+  Namer namer(spec, label, config, made);
   for (const Tensor& source : sources) {
     namer.add(source, style);
   }
+  namer.join_pieces();
   if (style == NameStyle::gguf) {
     settle_by_tensors(spec, namer.names());
   } else if (tie == TieFlag::by_tensors) {

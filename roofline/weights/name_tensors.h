@@ -8,6 +8,7 @@
 
 #include "roofline/spec/model_spec.h"
 #include "roofline/spec/tensor_names.h"
+#include "roofline/weights/rearrange.h"
 #include "roofline/weights/tensor.h"
 
 namespace roofline {
@@ -21,14 +22,17 @@ enum class TieFlag {
 /// sources: tensors under the checkpoint's names (".weight" included).
 /// Sets spec.tied_embeddings and returns the tensors sorted by our names.
 /// label: the file or folder, for errors. config: what errors call the source
-/// of the spec, e.g. "config.json". Throws CheckpointError for a tensor that is
-/// missing, unknown, claimed twice, or of a shape that the spec contradicts.
+/// of the spec, e.g. "config.json". made: keeps the bytes of what had to be
+/// copied, and must outlive the tensors. Throws CheckpointError for a tensor
+/// that is missing, unknown, claimed twice, or of a shape that the spec
+/// contradicts.
 std::vector<Tensor> name_tensors(
     std::vector<Tensor> sources,
     NameStyle style,
     TieFlag tie,
     ModelSpec& spec,
     const std::string& label,
-    std::string_view config);
+    std::string_view config,
+    MadeBytes& made);
 
 }  // namespace roofline

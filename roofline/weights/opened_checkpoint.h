@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "roofline/weights/checkpoint.h"
+#include "roofline/weights/rearrange.h"
 
 namespace roofline {
 
@@ -29,6 +30,7 @@ class OpenedCheckpoint : public Checkpoint {
   std::filesystem::path path_;
   ModelSpec spec_;
   std::vector<Tensor> tensors_;
+  MadeBytes made_;  ///< of tensors that lie in no file as they are
   std::string fingerprint_;
 };
 

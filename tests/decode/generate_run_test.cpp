@@ -171,7 +171,7 @@ TEST_P(PromptLookupGolden, SaysTheSameAsWithoutIt) {
 INSTANTIATE_TEST_SUITE_P(
     AllFamilies,
     PromptLookupGolden,
-    ::testing::ValuesIn(testing::golden_names()),
+    ::testing::ValuesIn(testing::fused_golden_names()),
     [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -75,13 +75,15 @@ inline void gguf(Bytes input) {
     expect_sound([&] { file.floats("tokenizer.ggml.tokens"); });
     expect_sound([&] { file.integers("tokenizer.ggml.scores"); });
     ModelSpec spec = read_gguf_metadata(file.metadata(), {});
+    MadeBytes made;
     for (const Tensor& tensor : name_tensors(
              std::move(sources),
              NameStyle::gguf,
              TieFlag::by_tensors,
              spec,
              "input.gguf",
-             "the metadata")) {
+             "the metadata",
+             made)) {
       touch(tensor);
     }
   });

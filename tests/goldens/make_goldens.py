@@ -36,6 +36,42 @@ SMALL = dict(
     eos_token_id=2,
     pad_token_id=0,
 )
+# For families beyond the first ones: about 100 kB each.
+TINY = dict(
+    vocab_size=160,
+    hidden_size=48,
+    intermediate_size=72,
+    num_hidden_layers=2,
+    max_position_embeddings=128,
+)
+LLAMA3_ROPE = dict(
+    rope_type="llama3",
+    rope_theta=20000.0,
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=24,
+)
+YARN_ROPE = dict(
+    rope_type="yarn",
+    rope_theta=10000.0,
+    factor=4.0,
+    original_max_position_embeddings=16,
+    beta_fast=32.0,
+    beta_slow=1.0,
+)
+SLIDING_THEN_FULL = ["sliding_attention", "sliding_attention", "full_attention"]
+
+
+def tiny(**changes):
+    """TINY with changes; what is set to ... isn't there at all."""
+    return {**TINY, **changes}
+
+
+def rope(theta=10000.0, **more):
+    return dict(rope_type="default", rope_theta=theta, **more)
+
+
 GEMMA3 = dict(
     head_dim=24,
     intermediate_size=96,
@@ -66,6 +102,35 @@ def to_old_llama(folder):
         config["rope_scaling"] = {**rope, "type": rope["rope_type"]}
         config["torch_dtype"] = config.pop("dtype")
         del config["head_dim"], config["num_key_value_heads"], config["mlp_bias"]
+
+    edit_config(folder, edit)
+
+
+def to_old_rope(folder):
+    """The scaling beside rope_theta, under the names that the family had."""
+
+    def edit(config):
+        rope = config.pop("rope_parameters")
+        neox = config["model_type"] == "gpt_neox"
+        config["rotary_emb_base" if neox else "rope_theta"] = rope.pop("rope_theta")
+        partial = rope.pop("partial_rotary_factor", None)
+        if partial is not None:
+            config["rotary_pct" if neox else "partial_rotary_factor"] = partial
+        kind = rope.pop("rope_type")
+        config["rope_scaling"] = None if kind == "default" else {"type": kind, **rope}
+        config["torch_dtype"] = config.pop("dtype")
+
+    edit_config(folder, edit)
+
+
+def to_old_olmo3(folder):
+    """No layer_types, and a scaling that is that of the full layers."""
+
+    def edit(config):
+        rope = config.pop("rope_parameters")["full_attention"]
+        config["rope_theta"] = rope.pop("rope_theta")
+        config["rope_scaling"] = rope
+        del config["layer_types"]
 
     edit_config(folder, edit)
 
@@ -218,6 +283,89 @@ VARIANTS = {
         "phi3",
         dict(partial_rotary_factor=0.75, sliding_window=16),
     ),
+    "apertus": ("apertus", tiny(rope_parameters=LLAMA3_ROPE)),
+    "arcee": ("arcee", tiny(rope_parameters=YARN_ROPE, attention_bias=True), to_old_rope),
+    "bitnet": ("bitnet", tiny()),
+    "cohere": ("cohere", tiny(use_qk_norm=True, logit_scale=0.25)),
+    "cohere_plain": ("cohere", tiny(attention_bias=True, tie_word_embeddings=False), to_old_rope),
+    "cohere2": ("cohere2", tiny(num_hidden_layers=3, sliding_window=8, layer_types=SLIDING_THEN_FULL)),
+    "ernie4_5": ("ernie4_5", tiny(head_dim=16, use_bias=True)),
+    "exaone4": ("exaone4", tiny(num_hidden_layers=3, sliding_window=8, sliding_window_pattern=3)),
+    "exaone4_full": (
+        "exaone4",
+        tiny(sliding_window=None, layer_types=["full_attention"] * 2, rope_parameters=LLAMA3_ROPE),
+    ),
+    "glm": ("glm", tiny(head_dim=16, partial_rotary_factor=0.5), to_old_rope),
+    "glm4": ("glm4", tiny(head_dim=16, attention_bias=False, rope_parameters=rope(partial_rotary_factor=0.25))),
+    "gpt2": (
+        "gpt2",
+        dict(
+            vocab_size=160,
+            hidden_size=48,
+            num_hidden_layers=2,
+            num_key_value_heads=...,
+            intermediate_size=...,
+            max_position_embeddings=64,
+            scale_attn_by_inverse_layer_idx=True,
+        ),
+    ),
+    "gpt_neox": (
+        "gpt_neox",
+        tiny(num_key_value_heads=..., rope_parameters=rope(5000.0, partial_rotary_factor=0.5)),
+        to_old_rope,
+    ),
+    "gpt_neox_serial": (
+        "gpt_neox",
+        tiny(num_key_value_heads=..., use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True),
+    ),
+    "helium": ("helium", tiny(head_dim=12, attention_bias=True, mlp_bias=True)),
+    "hunyuan_v1_dense": (
+        "hunyuan_v1_dense",
+        tiny(
+            head_dim=16,
+            rope_parameters=dict(
+                rope_type="dynamic",
+                rope_theta=10000.0,
+                alpha=1000.0,
+                factor=1.0,
+                beta_fast=32,
+                beta_slow=1,
+                mscale=1.0,
+                mscale_all_dim=1.0,
+            ),
+        ),
+        to_old_rope,
+    ),
+    "ministral3": (
+        "ministral3",
+        tiny(
+            head_dim=16,
+            sliding_window=12,
+            rope_parameters=dict(**YARN_ROPE, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.3),
+        ),
+    ),
+    "nemotron": ("nemotron", tiny(head_dim=16, mlp_bias=True, partial_rotary_factor=0.5), to_old_rope),
+    "olmo": ("olmo", tiny(clip_qkv=0.5)),
+    "olmo3": (
+        "olmo3",
+        tiny(
+            num_hidden_layers=4,
+            hidden_size=32,
+            sliding_window=8,
+            rope_parameters={"full_attention": YARN_ROPE, "sliding_attention": rope(500000.0)},
+        ),
+        to_old_olmo3,
+    ),
+    "phi": ("phi", tiny(partial_rotary_factor=0.5)),
+    "phi_qk_norm": ("phi", tiny(hidden_size=64, qk_layernorm=True, partial_rotary_factor=0.25, tie_word_embeddings=True), to_old_rope),
+    "seed_oss": ("seed_oss", tiny(head_dim=16, attention_out_bias=True)),
+    "stablelm": ("stablelm", tiny(use_qkv_bias=True, num_key_value_heads=4, partial_rotary_factor=0.5)),
+    "stablelm_parallel": (
+        "stablelm",
+        tiny(use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.5),
+        to_old_rope,
+    ),
+    "starcoder2": ("starcoder2", tiny(sliding_window=12)),
 }
 
 
@@ -227,7 +375,7 @@ def random_model(kind, fields, seed):
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     with torch.no_grad():
         for name, weight in model.float().named_parameters():
-            if weight.dim() >= 2:
+            if weight.dim() >= 2 and "norm" not in name:
                 weight.normal_(0, 0.08)
             else:
                 weight.add_(torch.randn_like(weight) * (0.1 if "norm" in name else 0.05))
@@ -251,7 +399,7 @@ def reference(folder, vocab, seed):
 
 
 def make(root, name, kind, changes, before=None, after=None):
-    fields = {**SMALL, **changes}
+    fields = {key: value for key, value in {**SMALL, **changes}.items() if value is not ...}
     seed = zlib.crc32(name.encode()) % 100000
     folder = root / name
     shutil.rmtree(folder, ignore_errors=True)

@@ -22,19 +22,6 @@ using testing::to_host;
 /// In standard deviations of the logits.
 constexpr double kTolerance = 0.01;
 
-/// Every golden in the folder: the step is to run whatever spec/ can describe.
-std::vector<std::string> all_goldens() {
-  std::vector<std::string> names;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(ROOFLINE_GOLDENS)) {
-    if (std::filesystem::exists(entry.path() / "golden.safetensors")) {
-      names.push_back(entry.path().filename().string());
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::vector<Isa> all_isas() {
   std::vector<Isa> isas{Isa::generic};
   for (const Isa isa : {Isa::avx2, Isa::avx512}) {
@@ -192,11 +179,11 @@ TEST_P(CpuDecoderGolden, QuantizedActivationsStayNearExactOnes) {
 INSTANTIATE_TEST_SUITE_P(
     AllFamilies,
     CpuDecoderGolden,
-    ::testing::ValuesIn(all_goldens()),
+    ::testing::ValuesIn(testing::fused_golden_names()),
     [](const auto& info) { return info.param; });
 
 TEST(CpuDecoder, GreedyContinuationsEqualTheReferences) {
-  for (const std::string& name : all_goldens()) {
+  for (const std::string& name : testing::fused_golden_names()) {
     const Golden golden = open_golden(name);
     const auto decoder = load(golden, true);
     const auto cache = decoder->make_cache({});

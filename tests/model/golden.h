@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,30 +18,41 @@
 #include <mlx/transforms.h>
 
 #include "roofline/model/decoder.h"
+#include "roofline/spec/read_config.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline::testing {
 
-/// The goldens of the families that this version reads.
-inline const std::vector<std::string>& golden_names() {
-  static const std::vector<std::string> names = {
-      "gemma",
-      "gemma2",
-      "gemma3_text",
-      "granite",
-      "llama",
-      "llama_bias_tied",
-      "llama_rope_linear",
-      "llama_rope_llama3",
-      "llama_rope_yarn",
-      "mistral_window",
-      "olmo2",
-      "phi3",
-      "phi3_longrope",
-      "qwen2",
-      "qwen3",
-      "smollm3"};
+/// What the config of a golden says.
+inline ModelSpec golden_spec(const std::filesystem::path& folder) {
+  std::ifstream file(folder / "config.json");
+  return read_config(nlohmann::json::parse(file));
+}
+
+/// The goldens whose spec passes the test, sorted.
+template <class Test>
+std::vector<std::string> goldens_that(Test test) {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(ROOFLINE_GOLDENS)) {
+    if (std::filesystem::exists(entry.path() / "golden.safetensors") &&
+        test(golden_spec(entry.path()))) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
   return names;
+}
+
+/// Every golden in the folder.
+inline std::vector<std::string> golden_names() {
+  return goldens_that([](const ModelSpec&) { return true; });
+}
+
+/// Those that the fused CPU step runs; the others run as a graph everywhere.
+inline std::vector<std::string> fused_golden_names() {
+  return goldens_that(
+      [](const ModelSpec& spec) { return !missing_in_cpu_step(spec); });
 }
 
 inline std::filesystem::path golden_folder(const std::string& name) {

@@ -1,0 +1,83 @@
+#include "roofline/model/graph_feed_forward.h"
+
+#include <mlx/ops.h>
+
+namespace roofline {
+
+namespace {
+
+/// The activation's scalars: from the spec, or tensors of the layer's own.
+std::vector<mx::array> xielu_scalars(
+    const FeedForwardSpec& spec,
+    const std::string& prefix,
+    const GraphWeights& weights) {
+  const Xielu given = spec.xielu.value_or(Xielu{});
+  const std::pair<const char*, float> scalars[] = {
+      {"xielu.alpha_p", given.alpha_p},
+      {"xielu.alpha_n", given.alpha_n},
+      {"xielu.beta", given.beta},
+      {"xielu.eps", given.eps}};
+  std::vector<mx::array> out;
+  for (const auto& [name, other] : scalars) {
+    const auto stored = weights.vector(prefix + name);
+    out.push_back(stored ? mx::reshape(*stored, {}) : mx::array(other));
+  }
+  return out;
+}
+
+}  // namespace
+
+GraphFeedForward::GraphFeedForward(
+    const FeedForwardSpec& spec,
+    const NormSpec& norm,
+    const std::string& prefix,
+    const GraphWeights& weights,
+    const GraphTypes& types)
+    : spec_(spec),
+      types_(types),
+      activate_(make_activate(spec.activation, types.fuse)) {
+  std::vector<std::string> up = {prefix + "up"};
+  if (spec.gated) {
+    up.insert(up.begin(), prefix + "gate");
+  }
+  up_ = weights.matrix(up);
+  down_ = weights.matrix(prefix + "down");
+  if (spec.hidden_norm) {
+    hidden_norm_
+        .emplace(norm, weights, prefix + "hidden_norm", types.activations);
+  }
+  if (spec.activation == Activation::xielu) {
+    xielu_ = xielu_scalars(spec, prefix, weights);
+  }
+}
+
+mx::array GraphFeedForward::hidden(const mx::array& up) const {
+  if (spec_.activation == Activation::xielu) {
+    std::vector<mx::array> in = {up};
+    in.insert(in.end(), xielu_.begin(), xielu_.end());
+    return activate_(in)[0];
+  }
+  if (!spec_.gated) {
+    return activate_({up})[0];
+  }
+  const auto gate = columns(up, 0, spec_.hidden);
+  return activate_({gate, columns(up, spec_.hidden, spec_.hidden)})[0];
+}
+
+mx::array GraphFeedForward::forward(const mx::array& x) const {
+  auto y = hidden(linear(x, up_));
+  if (hidden_norm_) {
+    y = (*hidden_norm_)(y, types_.activations);
+  }
+  return linear(y, down_);
+}
+
+std::size_t GraphFeedForward::weight_bytes() const {
+  std::size_t sum = up_.bytes() + down_.bytes() + norm_bytes(hidden_norm_);
+  for (const auto& each : xielu_) {
+    sum += each.nbytes();
+  }
+  return sum;
+}
+
+}  // namespace roofline

@@ -1,0 +1,155 @@
+#include "roofline/model/graph_heads.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+
+namespace roofline {
+
+GraphHeads::GraphHeads(
+    const AttentionSpec& spec,
+    const NormSpec& norm,
+    int index,
+    const GraphWeights& weights,
+    const GraphTypes& types)
+    : spec_(spec), index_(index), types_(types) {
+  const auto prefix = fmt::format("layers.{}.attention.", index);
+  const auto make_norm = [&](const NormSpec& kind, const char* name) {
+    return GraphNorm(kind, weights, prefix + name, types.activations);
+  };
+  if (spec.qk_norm != QkNorm::none) {
+    const auto& kind = spec.qk_norm_spec ? *spec.qk_norm_spec : norm;
+    q_norm_ = make_norm(kind, "q_norm");
+    k_norm_ = make_norm(kind, "k_norm");
+  }
+  if (spec.value_norm) {
+    auto plain = norm;
+    plain.affine = false;
+    v_norm_ = make_norm(plain, "v_norm");
+  }
+  if (spec.output_norm) {
+    output_norm_ = make_norm(norm, "output_norm");
+  }
+  if (spec.rope) {
+    rope_.emplace(*spec.rope, spec.head_dim);
+  }
+  std::vector<std::string> qkv = {prefix + "q", prefix + "k"};
+  if (!spec.values_are_keys) {
+    qkv.push_back(prefix + "v");
+  }
+  qkv_ = weights.matrix(qkv);
+  output_ = weights.matrix(prefix + "o");
+}
+
+GraphHeads::Projected GraphHeads::project(const mx::array& x) const {
+  const auto q_size = spec_.heads * spec_.head_dim;
+  const auto kv_size = spec_.kv_heads * spec_.head_dim;
+  auto qkv = linear(x, qkv_);
+  if (spec_.clip) {
+    const auto bound = scalar_like(*spec_.clip, qkv);
+    qkv = mx::clip(qkv, mx::negative(bound), bound);
+  }
+  auto q = columns(qkv, 0, q_size);
+  auto k = columns(qkv, q_size, kv_size);
+  const auto v =
+      spec_.values_are_keys ? k : columns(qkv, q_size + kv_size, kv_size);
+  if (spec_.qk_norm == QkNorm::whole) {
+    q = (*q_norm_)(q, types_.activations);
+    k = (*k_norm_)(k, types_.activations);
+  }
+  return {q, k, v};
+}
+
+/// Heads [1, tokens, heads, head_dim] normed and rotated:
+/// [1, heads, tokens, head_dim].
+mx::array GraphHeads::prepared(
+    mx::array x,
+    const std::optional<GraphNorm>& norm,
+    const GraphSequence& sequence) {
+  const bool per_head = spec_.qk_norm == QkNorm::per_head ||
+                        spec_.qk_norm == QkNorm::per_head_own;
+  const bool after = spec_.qk_norm_place == QkNormPlace::after_rope;
+  const auto swapped = [](const mx::array& in) {
+    return mx::transpose(in, {0, 2, 1, 3});
+  };
+  if (per_head && !after) {
+    x = (*norm)(x, types_.activations);
+  }
+  x = swapped(x);
+  if (rope_) {
+    x = (*rope_)(x, sequence.position, sequence.sequence_tokens);
+  }
+  if (per_head && after) {
+    x = swapped((*norm)(swapped(x), types_.activations));
+  }
+  return x;
+}
+
+/// The factor on each query of a sequence: [1, 1, tokens, 1].
+mx::array GraphHeads::temperature(const GraphSequence& sequence) const {
+  const auto& rule = *spec_.query_temperature;
+  std::vector<float> factors;
+  for (int i = 0; i < sequence.tokens; ++i) {
+    const auto spans = (sequence.position + i) / rule.original_tokens;
+    factors.push_back(1.0f + rule.beta * std::log1p(static_cast<float>(spans)));
+  }
+  const auto all = mx::array(factors.data(), {1, 1, sequence.tokens, 1});
+  return mx::astype(all, types_.activations);
+}
+
+mx::array GraphHeads::attend_one(
+    const Projected& all,
+    GraphSequence& sequence) {
+  const auto to_heads = [&](const mx::array& x, int heads) {
+    const auto end = sequence.begin + sequence.tokens;
+    const auto rows = mx::slice(x, {sequence.begin, 0}, {end, x.shape(1)});
+    return mx::reshape(rows, {1, sequence.tokens, heads, spec_.head_dim});
+  };
+  auto queries = prepared(to_heads(all.q, spec_.heads), q_norm_, sequence);
+  auto keys = prepared(to_heads(all.k, spec_.kv_heads), k_norm_, sequence);
+  auto values = to_heads(all.v, spec_.kv_heads);
+  if (v_norm_) {
+    values = (*v_norm_)(values, types_.activations);
+  }
+  if (spec_.query_temperature) {
+    queries = mx::multiply(queries, temperature(sequence));
+  }
+  if (spec_.key_scale != 1.0f) {
+    keys = mx::multiply(keys, scalar_like(spec_.key_scale, keys));
+  }
+  store(
+      *sequence.cache,
+      index_,
+      keys,
+      mx::transpose(values, {0, 2, 1, 3}),
+      sequence.position);
+  const auto& mask =
+      sequence.masks.get(sequence.cache->segments(index_), spec_.window_tokens);
+  const auto y = attend(queries, *sequence.cache, index_, spec_, mask);
+  return mx::reshape(
+      mx::transpose(y, {0, 2, 1, 3}),
+      {sequence.tokens, spec_.heads * spec_.head_dim});
+}
+
+mx::array GraphHeads::forward(
+    const mx::array& x,
+    std::vector<GraphSequence>& sequences) {
+  const auto all = project(x);
+  std::vector<mx::array> outputs;
+  for (auto& sequence : sequences) {
+    outputs.push_back(attend_one(all, sequence));
+  }
+  auto y = outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+  if (output_norm_) {
+    y = (*output_norm_)(y, types_.activations);
+  }
+  return linear(y, output_);
+}
+
+std::size_t GraphHeads::weight_bytes() const {
+  return qkv_.bytes() + output_.bytes() + norm_bytes(q_norm_) +
+         norm_bytes(k_norm_) + norm_bytes(output_norm_);
+}
+
+}  // namespace roofline

@@ -1,0 +1,107 @@
+#include "roofline/spec/read_sizes.h"
+
+#include <fmt/format.h>
+
+namespace roofline {
+
+namespace {
+
+constexpr IntRange kDims{1, kMaxDim};
+
+int size_or(Fields& config, std::string_view name, IntRange range, int other) {
+  if (other == 0) {
+    return static_cast<int>(config.needed_integer(name, range));
+  }
+  return static_cast<int>(config.integer(name, range).value_or(other));
+}
+
+/// A size under the family's name for it, or the usual one.
+int named_size(
+    Fields& config,
+    std::string_view name,
+    std::string_view usual,
+    IntRange range,
+    int other) {
+  if (name != usual && !config.find(name) && config.find(usual)) {
+    return size_or(config, usual, range, other);
+  }
+  return size_or(config, name, range, other);
+}
+
+int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
+  const auto given = config.integer("head_dim", {1, kMaxHeadDim});
+  if (given) {
+    return static_cast<int>(*given);
+  }
+  // null means dim / heads where absent means the family's default.
+  if (family.head_dim != 0 && !config.object().contains("head_dim")) {
+    return family.head_dim;
+  }
+  if (sizes.dim % sizes.heads != 0) {
+    config.refuse(
+        family.names.dim,
+        fmt::format(
+            "It must be a multiple of {}, {}, where head_dim isn't given",
+            family.names.heads,
+            sizes.heads));
+  }
+  if (sizes.dim / sizes.heads > kMaxHeadDim) {
+    config.refuse(
+        family.names.heads,
+        fmt::format("Heads of more than {} dims can't be", kMaxHeadDim));
+  }
+  return sizes.dim / sizes.heads;
+}
+
+}  // namespace
+
+Sizes read_sizes(Fields& config, const Family& family) {
+  const DefaultSizes& other = family.sizes;
+  Sizes sizes;
+  const SizeNames& names = family.names;
+  constexpr SizeNames kUsual;
+  sizes.dim = named_size(config, names.dim, kUsual.dim, kDims, other.dim);
+  sizes.hidden = size_or(
+      config,
+      names.hidden,
+      kDims,
+      family.hidden_per_dim * sizes.dim + other.hidden);
+  sizes.layers = named_size(
+      config,
+      names.layers,
+      kUsual.layers,
+      {1, kMaxLayers},
+      other.layers);
+  sizes.heads =
+      named_size(config, names.heads, kUsual.heads, kDims, other.heads);
+  sizes.vocab = size_or(config, "vocab_size", {1, kMaxVocab}, other.vocab);
+  const int kv_other = family.kv_heads == 0 ? sizes.heads : family.kv_heads;
+  // null means "as many as heads" where absent means the family's default.
+  const bool null = config.object().contains("num_key_value_heads") &&
+                    !config.find("num_key_value_heads");
+  sizes.kv_heads = size_or(
+      config,
+      "num_key_value_heads",
+      kDims,
+      null ? sizes.heads : kv_other);
+  if (sizes.heads % sizes.kv_heads != 0) {
+    config.refuse(
+        names.heads,
+        fmt::format(
+            "It must be a multiple of num_key_value_heads, {}",
+            sizes.kv_heads));
+  }
+  sizes.head_dim = read_head_dim(config, family, sizes);
+  if (std::int64_t{sizes.heads} * sizes.head_dim > kMaxDim) {
+    config.refuse(
+        names.heads,
+        fmt::format("Times head_dim, {}, it is too much", sizes.head_dim));
+  }
+  const IntRange context{1, kMaxContext};
+  const auto usual = config.integer(kUsual.context, context);
+  sizes.context = config.integer(names.context, context)
+                      .value_or(usual.value_or(family.context_tokens));
+  return sizes;
+}
+
+}  // namespace roofline
