@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "roofline/spec/families.h"
 #include "spec/spec_testing.h"
 
 namespace roofline {
@@ -259,7 +260,8 @@ TEST(Rope, OldAndNewStylesOfEveryScalingGiveTheSame) {
     }
     const ModelSpec wanted = read_config(config);
     config.erase("rope_parameters");
-    config["rope_theta"] = rope.at("rope_theta");
+    const Family* family = find_family(config["model_type"].get<std::string>());
+    config[std::string(family->rope_theta_field)] = rope.at("rope_theta");
     config["rope_scaling"] = rope;
     config["rope_scaling"].erase("rope_theta");
     config["rope_scaling"]["type"] = rope.at("rope_type");
