@@ -66,6 +66,7 @@ constexpr std::string_view kStarcoder2Notes[] = {
 constexpr std::array kFamilies = {
     Family{
         .name = "apertus",
+        .gguf_name = "apertus",
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::per_head,
         .qkv_bias = kAttentionBias,
@@ -79,6 +80,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "arcee",
+        .gguf_name = "arcee",
         .norm_eps = 1e-5,
         .qkv_bias = kAttentionBias,
         .output_bias = kAttentionBias,
@@ -86,9 +88,11 @@ constexpr std::array kFamilies = {
         .activation = Activation::relu_squared,
         .gated = false,
         .context_tokens = 4096,
+        .gguf_rope_layout = RopeLayout::interleaved,
     },
     Family{
         .name = "bitnet",
+        .gguf_name = "bitnet",
         .norm_eps = 1e-5,
         .qkv_bias = kAttentionBias,
         .output_bias = kAttentionBias,
@@ -97,9 +101,11 @@ constexpr std::array kFamilies = {
         .kv_heads = 5,
         .rope_theta = 500000.0,
         .activation = Activation::relu_squared,
+        .gguf_activation = Activation::silu,
     },
     Family{
         .name = "cohere",
+        .gguf_name = "command-r",
         .norm_placement = NormPlacement::parallel,
         .norm_kind = NormKind::layer,
         .norm_eps_field = "layer_norm_eps",
@@ -117,6 +123,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "cohere2",
+        .gguf_name = "cohere2",
         .norm_placement = NormPlacement::parallel,
         .norm_kind = NormKind::layer,
         .norm_eps_field = "layer_norm_eps",
@@ -133,9 +140,11 @@ constexpr std::array kFamilies = {
         .logit_scale = 0.0625,
         .context_tokens = 8192,
         .notes = kCohereNotes,
+        .gguf_window = WindowRule::pattern,
     },
     Family{
         .name = "ernie4_5",
+        .gguf_name = "ernie4_5",
         .norm_eps = 1e-5,
         .qkv_bias = kUseBias,
         .output_bias = kUseBias,
@@ -149,6 +158,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "exaone4",
+        .gguf_name = "exaone4",
         .norm_placement = NormPlacement::post,
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::per_head,
@@ -158,6 +168,7 @@ constexpr std::array kFamilies = {
         .window_pattern = 4,
         .layer_types = true,
         .rope = RopeRule::windowed_if_any,
+        .gguf_window = WindowRule::pattern,
     },
     Family{
         .name = "gemma",
@@ -235,6 +246,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "glm",
+        .gguf_name = "chatglm",
         .norm_eps = 0.00000015625,
         .qkv_bias = {"attention_bias", true},
         .kv_heads = 2,
@@ -246,6 +258,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "glm4",
+        .gguf_name = "glm4",
         .norm_placement = NormPlacement::sandwich,
         .norm_eps = 0.00000015625,
         .qkv_bias = {"attention_bias", true},
@@ -258,6 +271,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "gpt2",
+        .gguf_name = "gpt2",
         .norm_kind = NormKind::layer,
         .norm_bias = true,
         .norm_eps_field = "layer_norm_epsilon",
@@ -284,6 +298,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "gpt_neox",
+        .gguf_name = "gptneox",
         .parallel_rule =
             ParallelRule{
                 {"use_parallel_residual", true},
@@ -325,6 +340,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "hunyuan_v1_dense",
+        .gguf_name = "hunyuan-dense",
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::per_head,
         .qk_norm_place = QkNormPlace::after_rope,
@@ -353,6 +369,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "ministral3",
+        .gguf_name = "mistral3",
         .norm_eps = 1e-5,
         .kv_heads = 8,
         .head_dim = 128,
@@ -360,6 +377,7 @@ constexpr std::array kFamilies = {
         .rope_parameters = kMinistral3Rope,
         .query_temperature = true,
         .context_tokens = 262144,
+        .gguf_rope_layout = RopeLayout::interleaved,
     },
     Family{
         .name = "mistral",
@@ -370,6 +388,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "nemotron",
+        .gguf_name = "nemotron",
         .norm_kind = NormKind::layer,
         .norm_bias = true,
         .norm_plus_one = true,
@@ -387,6 +406,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "olmo",
+        .gguf_name = "olmo",
         .norm_kind = NormKind::layer,
         .norm_affine = false,
         .norm_eps_field = {},
@@ -394,10 +414,11 @@ constexpr std::array kFamilies = {
         .qkv_bias = kAttentionBias,
         .output_bias = kAttentionBias,
         .clip_field = "clip_qkv",
+        .gguf_rope_layout = RopeLayout::interleaved,
     },
     Family{
         .name = "olmo2",
-        .gguf_name = "olmo2",
+        // Its GGUF files are read as those of olmo3, which can be windowed.
         .norm_placement = NormPlacement::post,
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::whole,
@@ -406,6 +427,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "olmo3",
+        .gguf_name = "olmo2",
         .norm_placement = NormPlacement::post,
         .norm_eps = 1e-5,
         .qk_norm = QkNorm::whole,
@@ -417,9 +439,12 @@ constexpr std::array kFamilies = {
         .layer_types = true,
         .rope_theta = 500000.0,
         .local_rope_theta = 500000.0,
+        .gguf_window = WindowRule::pattern,
+        .gguf_local_theta_is_global = true,
     },
     Family{
         .name = "phi",
+        .gguf_name = "phi2",
         .norm_placement = NormPlacement::parallel,
         .norm_kind = NormKind::layer,
         .norm_bias = true,
@@ -473,6 +498,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "seed_oss",
+        .gguf_name = "seed_oss",
         .qkv_bias = {"attention_bias", true},
         .output_bias = {"attention_out_bias"},
         .feed_forward_bias = kMlpBias,
@@ -498,6 +524,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "stablelm",
+        .gguf_name = "stablelm",
         .parallel_rule =
             ParallelRule{{"use_parallel_residual"}, NormPlacement::parallel},
         .norm_kind = NormKind::layer,
@@ -515,6 +542,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "starcoder2",
+        .gguf_name = "starcoder2",
         .norm_kind = NormKind::layer,
         .norm_bias = true,
         .norm_eps_field = "norm_epsilon",

@@ -148,8 +148,12 @@ struct Family {
 
   /// Where files rotate other pairs than the config's family.
   std::optional<RopeLayout> gguf_rope_layout = std::nullopt;
+  /// Where files of the architecture mean another one than the config's.
+  std::optional<Activation> gguf_activation = std::nullopt;
   WindowRule gguf_window = WindowRule::none;
   std::optional<int> gguf_window_tokens = std::nullopt;  ///< when absent
+  /// Sliding layers have the base of the others in files without one for them.
+  bool gguf_local_theta_is_global = false;
   /// The model of so many layers scales its scores by 1/√(dim / heads).
   int gguf_wide_scale_layers = 0;
 };

@@ -159,11 +159,26 @@ RopeRecipe local_recipe(
   RopeRecipe local = global;
   if (family.local_rope_theta) {
     local.scaling = RopeScaling::none;
+    local.attention_factor.reset();
     local.divisors.clear();
-    local.theta = *family.local_rope_theta;
+    local.theta = family.gguf_local_theta_is_global ? global.theta
+                                                    : *family.local_rope_theta;
   }
   local.theta = theta.value_or(local.theta);
   return local;
+}
+
+std::optional<QueryTemperature> read_temperature(
+    GgufKeys& keys,
+    const RopeRecipe& recipe) {
+  const auto beta = keys.number("attention.temperature_scale", kFactor);
+  const auto tokens =
+      keys.integer("attention.temperature_length", {1, kMaxContext});
+  if (!beta || *beta == 0.0) {
+    return std::nullopt;
+  }
+  const auto original = static_cast<std::int64_t>(recipe.original_context);
+  return QueryTemperature{static_cast<float>(*beta), tokens.value_or(original)};
 }
 
 }  // namespace
@@ -179,7 +194,7 @@ LayerRopes read_gguf_ropes(
   return {
       make_rope(global),
       make_rope(local_recipe(keys, family, global)),
-      std::nullopt};
+      read_temperature(keys, global)};
 }
 
 }  // namespace roofline

@@ -47,7 +47,7 @@ constexpr std::array kGgufModel = {
 
 constexpr std::array kGgufLayer = {
     NameRow{"attn_norm", rename, "attention_norm"},
-    NameRow{"post_attention_norm", rename, "attention_post_norm"},
+    NameRow{"post_attention_norm", norm_after_attention, ""},
     NameRow{"ffn_norm", rename, "feed_forward_norm"},
     NameRow{"post_ffw_norm", rename, "feed_forward_post_norm"},
     NameRow{"attn_q", rename, "attention.q"},
@@ -167,6 +167,8 @@ constexpr std::array kOwn = {
     OwnRows{NameStyle::hugging_face, "phi", kPhiModel, kPhiLayer},
     OwnRows{NameStyle::hugging_face, "stablelm", {}, kStablelmLayer},
     OwnRows{NameStyle::hugging_face, "starcoder2", {}, kStarcoder2Layer},
+    OwnRows{NameStyle::gguf, "chatglm", {}, kPackedGateUp},
+    OwnRows{NameStyle::gguf, "glm4", {}, kPackedGateUp},
     OwnRows{NameStyle::gguf, "phi3", {}, kPackedGateUp},
 };
 

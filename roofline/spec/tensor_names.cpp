@@ -10,6 +10,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/families.h"
 #include "roofline/spec/tensor_name_rows.h"
 
 namespace roofline {
@@ -295,6 +296,8 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
     spec.tied_embeddings = true;
   }
   spec.head_bias |= present.find("head.bias") != present.end();
+  const Family* family = find_gguf_family(spec.family);
+  const bool optional_qk_norm = family && !family->qk_norm_rule.field.empty();
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const auto has = [&](std::string_view name) {
       return present.find(fmt::format("layers.{}.{}", i, name)) !=
@@ -302,6 +305,9 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
     };
     LayerSpec& layer = spec.layers[i];
     if (layer.attention) {
+      if (optional_qk_norm && !has("attention.q_norm")) {
+        layer.attention->qk_norm = QkNorm::none;
+      }
       layer.attention->qkv_bias |= has("attention.q.bias");
       layer.attention->output_bias |= has("attention.o.bias");
     }
