@@ -170,7 +170,11 @@ RopeRecipe local_recipe(
 
 std::optional<QueryTemperature> read_temperature(
     GgufKeys& keys,
+    const Family& family,
     const RopeRecipe& recipe) {
+  if (!family.query_temperature) {
+    return std::nullopt;
+  }
   const auto beta = keys.number("attention.temperature_scale", kFactor);
   const auto tokens =
       keys.integer("attention.temperature_length", {1, kMaxContext});
@@ -194,7 +198,7 @@ LayerRopes read_gguf_ropes(
   return {
       make_rope(global),
       make_rope(local_recipe(keys, family, global)),
-      read_temperature(keys, global)};
+      read_temperature(keys, family, global)};
 }
 
 }  // namespace roofline
