@@ -172,6 +172,12 @@ class Bench : public Command {
     app.add_option("--wired-limit-bytes", base_.wired_limit_bytes)->group("");
     app.add_option("--prompt-file", base_.prompt_file)->group("");
     app.add_option("--prompt-lookup", base_.prompt_lookup)->group("");
+    app.add_option("--preset", base_.sampling.preset)->group("");
+    app.add_option("--temp", base_.sampling.temperature)->group("");
+    app.add_option("--top-p", base_.sampling.top_p)->group("");
+    app.add_option("--min-p", base_.sampling.min_p)->group("");
+    app.add_option("--top-k", base_.sampling.top_k)->group("");
+    app.add_option("--repeat-penalty", base_.sampling.repetition)->group("");
   }
 
   void declare_output(CLI::App& app) {
@@ -213,6 +219,18 @@ class Bench : public Command {
       return;
     }
     const RunSettings settings = read_settings(settings_);
+    model_ = model_.empty() ? settings.model.value_or("") : model_;
+    base_.sampling.fill(settings);
+    if (settings.prompt_lookup.value_or(0) > 0) {
+      remarks_.push_back(
+          "Prompt lookup of the settings isn't measured here: it needs a text "
+          "(`roofline optimize --prompt-file`).");
+    }
+    if (settings.max_kv || settings.max_tokens) {
+      remarks_.push_back(
+          "max_kv and max_tokens of the settings aren't measured: -n and -d "
+          "say how long a run is.");
+    }
     base_.isa = settings.isa.value_or("");
     base_.cache_limit_bytes = settings.cache_limit_bytes;
     base_.wired_limit_bytes = settings.wired_limit_bytes;
@@ -314,6 +332,7 @@ class Bench : public Command {
     BenchReport report;
     report.model = model.name;
     report.before = machine_facts();
+    report.remarks = remarks_;
     start_engines(model);
     const InterruptGuard interrupt;
     try {
@@ -359,7 +378,7 @@ class Bench : public Command {
   std::optional<int> prefill_step_;
   std::vector<std::string> quants_;
   std::vector<std::string> devices_ = {"auto"};
-  std::vector<std::string> peers_, peer_programs_, out_;
+  std::vector<std::string> peers_, peer_programs_, out_, remarks_;
   std::vector<int> batches_;
   std::vector<int> threads_;
   bool compare_cpu_ = false;

@@ -38,11 +38,16 @@ AnswerRun::AnswerRun(
     const Checkpoint& checkpoint,
     const std::string& prompt_file,
     int prefill_step,
-    int prompt_lookup)
+    int prompt_lookup,
+    const std::optional<SamplingOptions>& sampling)
     : tokenizer_(checkpoint.load_tokenizer()),
       prompt_(encode_prompt_file(checkpoint, *tokenizer_, prompt_file)),
       generator_(decoder, *tokenizer_) {
   options_.sampling.temperature = 0;
+  if (sampling) {
+    options_.sampling = *sampling;
+    options_.sampling.seed = sampling->seed.value_or(1);
+  }
   options_.ignore_eos = true;
   options_.prefill_chunk = prefill_step;
   options_.prompt_lookup = prompt_lookup;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,16 +24,18 @@ std::vector<std::int32_t> encode_prompt_file(
 
 class AnswerRun {
  public:
-  /// Both must outlive it. prompt_lookup as in GenerateOptions.
+  /// Both must outlive it. prompt_lookup as in GenerateOptions; sampling:
+  /// absent is greedy.
   AnswerRun(
       Decoder& decoder,
       const Checkpoint& checkpoint,
       const std::string& prompt_file,
       int prefill_step,
-      int prompt_lookup);
+      int prompt_lookup,
+      const std::optional<SamplingOptions>& sampling = std::nullopt);
 
   /// Prefill: all of the text, whatever what.tokens says. Decode: so many
-  /// tokens of a greedy answer after it; its end isn't one.
+  /// tokens of an answer after it; its end isn't one.
   BenchSample measure(const BenchCase& what);
 
  private:

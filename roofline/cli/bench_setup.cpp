@@ -53,6 +53,12 @@ std::vector<std::string> worker_command(
   add("--cache-limit-bytes", setup.cache_limit_bytes);
   add("--wired-limit-bytes", setup.wired_limit_bytes);
   add("--prompt-lookup", setup.prompt_lookup);
+  add("--preset", setup.sampling.preset);
+  add("--temp", setup.sampling.temperature);
+  add("--top-p", setup.sampling.top_p);
+  add("--min-p", setup.sampling.min_p);
+  add("--top-k", setup.sampling.top_k);
+  add("--repeat-penalty", setup.sampling.repetition);
   if (!setup.prompt_file.empty()) {
     words.insert(words.end(), {"--prompt-file", setup.prompt_file});
   }
@@ -106,6 +112,12 @@ std::string BenchSetup::label() const {
   return text;
 }
 
+std::optional<SamplingOptions> BenchSetup::drawn() const {
+  const bool any = sampling.preset || sampling.temperature || sampling.top_p ||
+                   sampling.min_p || sampling.top_k || sampling.repetition;
+  return any ? std::optional(sampling.resolve()) : std::nullopt;
+}
+
 std::optional<QuantizeChoice> BenchSetup::quantize() const {
   return QuantFlags{quant, group_size, eight_bit}.resolve();
 }
@@ -125,6 +137,19 @@ void BenchSetup::take(const RunSettings& settings) {
   if (settings.prompt_lookup) {
     prompt_lookup = settings.prompt_lookup;
   }
+  // What the settings say counts more here.
+  SamplingFlags drawn;
+  drawn.fill(settings);
+  const auto take_over = [](auto& value, const auto& from) {
+    if (from) {
+      value = from;
+    }
+  };
+  take_over(sampling.temperature, drawn.temperature);
+  take_over(sampling.top_p, drawn.top_p);
+  take_over(sampling.min_p, drawn.min_p);
+  take_over(sampling.top_k, drawn.top_k);
+  take_over(sampling.repetition, drawn.repetition);
   if (settings.cache_limit_bytes) {
     cache_limit_bytes = settings.cache_limit_bytes;
   }

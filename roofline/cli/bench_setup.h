@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "roofline/base/child_process.h"
+#include "roofline/cli/options.h"
 #include "roofline/model/decoder.h"
 #include "roofline/plan/bench.h"
 #include "roofline/plan/settings.h"
@@ -33,9 +34,13 @@ struct BenchSetup {
   /// many tokens looked up.
   std::string prompt_file;
   std::optional<int> prompt_lookup;
+  /// How the next tokens are drawn; nothing given: the likeliest are taken.
+  SamplingFlags sampling;
 
   /// "int4, 2 threads, cpu": what was given.
   std::string label() const;
+  /// Nothing given: nullopt. Throws UserError.
+  std::optional<SamplingOptions> drawn() const;
   /// As stored: nullopt. Throws UserError.
   std::optional<QuantizeChoice> quantize() const;
   /// Takes over what settings say of it.

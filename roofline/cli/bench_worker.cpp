@@ -104,7 +104,7 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
   const Loaded model = load(setup);
   const double load_seconds = process_seconds();
   const auto cases = bench_cases(options);
-  BenchRun run(*model.decoder, options.prefill_step);
+  BenchRun run(*model.decoder, options.prefill_step, setup.drawn());
   std::optional<AnswerRun> answers;
   if (!setup.prompt_file.empty()) {
     answers.emplace(
@@ -112,7 +112,8 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
         *model.checkpoint,
         setup.prompt_file,
         options.prefill_step,
-        setup.prompt_lookup.value_or(0));
+        setup.prompt_lookup.value_or(0),
+        setup.drawn());
   }
   Json first_token = nullptr;
   int prompt = 0;

@@ -15,6 +15,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/bench_answer.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/optimize_flags.h"
 #include "roofline/cli/optimize_measurer.h"
 #include "roofline/cli/optimize_report.h"
 #include "roofline/cli/option_helpers.h"
@@ -31,7 +32,6 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr double kDefaultQuality = 0.95;
 // Of the budget, what measuring one format's quality may take.
 constexpr double kQualityShare = 0.03;
 
@@ -64,8 +64,7 @@ std::vector<std::string> isas_here() {
 class Optimize : public Command {
  public:
   void declare(CLI::App& app) override {
-    declare_search(app);
-    declare_output(app);
+    flags_.declare(app);
     app.footer(
         "Also called metal_optimizer. Formats are compared by quality (what "
         "the\n"
@@ -86,17 +85,23 @@ class Optimize : public Command {
   }
 
   int run() override {
-    options_.goal = goal_of(goal_);
+    options_.goal = goal_of(flags_.goal);
+    options_.work = flags_.work;
+    options_.budget_seconds = flags_.budget_seconds;
     check();
-    // Neither half chosen: both.
-    if (!quant_ && !params_) {
-      quant_ = params_ = true;
+    if (!flags_.sampling.preset) {
+      flags_.sampling.temperature = SamplingOptions().temperature;
     }
-    options_.most_kl = -std::log(min_quality_);
-    const PlannedModel model = plan_model(model_);
+    flags_.sampling.resolve();  // throws for a preset that isn't known
+    // Neither half chosen: both.
+    if (!flags_.quant && !flags_.params) {
+      flags_.quant = flags_.params = true;
+    }
+    options_.most_kl = -std::log(flags_.min_quality);
+    const PlannedModel model = plan_model(flags_.model);
     measure_prompt(model);
     auto formats = format_candidates(model);
-    if (!quant_) {
+    if (!flags_.quant) {
       formats.resize(1);
     }
     const bool here = model.path && model.exact;
@@ -107,7 +112,7 @@ class Optimize : public Command {
     }
     const MachineRates known = rates();
     predict_candidates(model, formats, known, options_, gpu_);
-    if (here && quant_ && formats.size() > 1) {
+    if (here && flags_.quant && formats.size() > 1) {
       options_.mixed_units = mixed_units(model);
     }
     options_.describe = [&](OptimizeCandidate& candidate) {
@@ -120,113 +125,15 @@ class Optimize : public Command {
   }
 
  private:
-  void declare_search(CLI::App& app) {
-    app.add_option(
-           "MODEL,--model",
-           model_,
-           "A file, a folder or a name of the catalogue. Default: the bundled "
-           "model.")
-        ->type_name("MODEL")
-        ->group("Model");
-    app.add_option("--device", device_, "auto, cpu or gpu. Default: auto.")
-        ->type_name("NAME")
-        ->group("Model");
-    const char* group = "Search";
-    app.add_flag(
-           "--optimize-quant",
-           quant_,
-           "Only how weights are stored. With --optimize-params: both, as "
-           "without either.")
-        ->group(group);
-    app.add_flag(
-           "--optimize-params",
-           params_,
-           "Only how the model is run: threads, instruction set, prefill "
-           "step, MLX's cache.")
-        ->group(group);
-    app.add_option("--goal", goal_, "speed, memory or quality. Default: speed.")
-        ->type_name("NAME")
-        ->group(group);
-    app.add_option(
-           "--max-memory",
-           max_memory_,
-           "Take no more than this, such as 4GB. Default: what the system can "
-           "spare.")
-        ->type_name("SIZE")
-        ->group(group);
-    app.add_option(
-           "--min-quality",
-           min_quality_,
-           "The least that may be left of the quality, above 0 and up to 1. "
-           "Default: 0.95.")
-        ->type_name("SHARE")
-        ->group(group);
-    app.add_option(
-           "--budget",
-           options_.budget_seconds,
-           "Seconds to spend. Default: 60.")
-        ->type_name("SECONDS")
-        ->group(group);
-    app.add_option(
-           "-p,--prompt-tokens",
-           options_.work.prompt_tokens,
-           "What is timed: a prompt of so many tokens. Default: 256.")
-        ->type_name("N")
-        ->group(group);
-    app.add_option(
-           "-n,--decode-tokens",
-           options_.work.decode_tokens,
-           "And an answer of so many. Default: 128.")
-        ->type_name("N")
-        ->group(group);
-    app.add_option(
-           "--prompt-file",
-           prompt_file_,
-           "Time answers to this text instead: then prompt lookup is searched "
-           "too, which gains where an answer repeats its prompt.")
-        ->type_name("FILE")
-        ->group(group);
-    app.add_option(
-           "--answers",
-           options_.work.answers,
-           "So many answers are wanted; how many run at once is searched. "
-           "Default: 1.")
-        ->type_name("N")
-        ->group(group);
-  }
-
-  void declare_output(CLI::App& app) {
-    const char* group = "Output";
-    app.add_option(
-           "-o,--out",
-           out_,
-           "Write the chosen settings to a TOML file, which --settings of "
-           "generate, chat and bench takes.")
-        ->type_name("FILE")
-        ->group(group);
-    app.add_flag(
-           "--apply",
-           apply_,
-           "Make them this model's default on this machine.")
-        ->group(group);
-    app.add_option(
-           "--plot",
-           plot_,
-           "Draw time over memory: .svg, .png or .html.")
-        ->type_name("FILE")
-        ->group(group);
-    app.add_flag("--json", json_, "Print one JSON object.")->group(group);
-  }
-
   void check() const {
-    choose("--device", device_, {"auto", "cpu", "gpu"});
+    choose("--device", flags_.device, {"auto", "cpu", "gpu"});
     const auto require = [](bool sound, const char* what, const char* takes) {
       if (!sound) {
         fail<UserError>(what, "", takes);
       }
     };
     require(
-        min_quality_ > 0 && min_quality_ <= 1,
+        flags_.min_quality > 0 && flags_.min_quality <= 1,
         "--min-quality is out of range",
         "It takes a number above 0 and up to 1");
     require(
@@ -244,11 +151,12 @@ class Optimize : public Command {
   }
 
   void set_room() {
-    gpu_ = device_ != "cpu" &&
+    gpu_ = flags_.device != "cpu" &&
            mlx::core::default_device() == mlx::core::Device::gpu;
     options_.max_memory_bytes =
-        max_memory_.empty() ? cpu_memory_budget(machine_facts().memory_bytes)
-                            : parse_memory_size(max_memory_, "--max-memory");
+        flags_.max_memory.empty()
+            ? cpu_memory_budget(machine_facts().memory_bytes)
+            : parse_memory_size(flags_.max_memory, "--max-memory");
   }
 
   MachineRates rates() const {
@@ -264,7 +172,7 @@ class Optimize : public Command {
 
   // The prompt's tokens are those of the file, where there is one.
   void measure_prompt(const PlannedModel& model) {
-    if (prompt_file_.empty()) {
+    if (flags_.prompt_file.empty()) {
       return;
     }
     if (!model.path || !model.exact || options_.work.answers > 1) {
@@ -279,7 +187,7 @@ class Optimize : public Command {
         static_cast<int>(encode_prompt_file(
                              *checkpoint,
                              *checkpoint->load_tokenizer(),
-                             prompt_file_)
+                             flags_.prompt_file)
                              .size());
   }
 
@@ -292,14 +200,15 @@ class Optimize : public Command {
     if (gpu_ && mlx::core::metal::is_available()) {
       space.wired_bytes = static_cast<std::int64_t>(predicted_bytes);
     }
-    space.text = !prompt_file_.empty();
+    space.text = !flags_.prompt_file.empty();
     return space;
   }
 
   OptimizeResult search(std::vector<OptimizeCandidate> formats) {
     std::vector<std::vector<RunSettings>> ways;
-    if (params_) {
+    if (flags_.params) {
       ways = way_candidates(space(formats[0].predicted_bytes));
+      options_.told = told_ways(flags_.sampling.resolve());
     }
     Progress progress(
         "Optimizing",
@@ -309,10 +218,11 @@ class Optimize : public Command {
       progress.update(share, best);
     };
     SetupMeasurer measurer(
-        model_,
-        device_,
+        flags_.model,
+        flags_.device,
         kQualityShare * options_.budget_seconds,
-        prompt_file_);
+        flags_.prompt_file,
+        flags_.sampling);
     return optimize(std::move(formats), ways, measurer, options_);
   }
 
@@ -352,11 +262,15 @@ class Optimize : public Command {
       bool measured) const {
     const OptimizeCandidate& best = result.candidates[result.choice];
     std::vector<std::string> files;
-    if (!out_.empty()) {
-      write_settings(out_, best.settings, result.why);
-      files.push_back(out_);
+    if (!flags_.out.empty()) {
+      RunSettings settings = best.settings;
+      if (model.path) {
+        settings.model = std::filesystem::absolute(*model.path).string();
+      }
+      write_settings(flags_.out, settings, result.why);
+      files.push_back(flags_.out);
     }
-    if (apply_) {
+    if (flags_.apply) {
       if (!model.path) {
         fail<UserError>(
             "--apply needs a model that is here",
@@ -368,10 +282,10 @@ class Optimize : public Command {
       write_settings(path, best.settings, result.why);
       files.push_back(path.string());
     }
-    if (!plot_.empty()) {
-      write_chart(optimize_chart(result, measured, model.name), plot_);
+    if (!flags_.plot.empty()) {
+      write_chart(optimize_chart(result, measured, model.name), flags_.plot);
     }
-    if (json_) {
+    if (flags_.json) {
       nlohmann::ordered_json out = optimize_json(result, measured);
       out["model"] = model.name;
       out["settings_files"] = files;
@@ -384,13 +298,7 @@ class Optimize : public Command {
     }
   }
 
-  std::string model_, device_ = "auto", goal_ = "speed", max_memory_;
-  std::string out_, plot_, prompt_file_;
-  double min_quality_ = kDefaultQuality;
-  bool quant_ = false;
-  bool params_ = false;
-  bool apply_ = false;
-  bool json_ = false;
+  OptimizeFlags flags_;
   bool gpu_ = false;
   OptimizeOptions options_;
   std::optional<Calibration> calibration_;

@@ -46,10 +46,12 @@ SetupMeasurer::SetupMeasurer(
     std::string model,
     std::string device,
     double quality_seconds,
-    std::string prompt_file)
+    std::string prompt_file,
+    SamplingFlags sampling)
     : model_(std::move(model)),
       device_(std::move(device)),
       prompt_file_(std::move(prompt_file)),
+      sampling_(std::move(sampling)),
       quality_seconds_(quality_seconds),
       start_(Clock::now()),
       checkpoint_(Checkpoint::open(resolve_model(model_))) {}
@@ -63,6 +65,7 @@ SetupProcess& SetupMeasurer::process_of(
     setup.model = model_;
     setup.device = device_;
     setup.prompt_file = prompt_file_;
+    setup.sampling = sampling_;
     setup.take(settings);
     process = std::make_unique<SetupProcess>(setup, cases_of(settings, work));
     if (processes_.size() > kMostProcesses) {

@@ -19,12 +19,14 @@ class SetupMeasurer : public OptimizeMeasurer {
  public:
   /// model: what plan_model() takes, with weights here. quality_share: of the
   /// budget, what measuring the quality of one format may take.
-  /// prompt_file: what is answered; empty: synthetic ids.
+  /// prompt_file: what is answered; empty: synthetic ids. sampling: how tokens
+  /// are drawn, where a candidate doesn't say otherwise.
   SetupMeasurer(
       std::string model,
       std::string device,
       double quality_seconds,
-      std::string prompt_file = {});
+      std::string prompt_file,
+      SamplingFlags sampling);
 
   OptimizeSample measure(
       const RunSettings& settings,
@@ -44,6 +46,7 @@ class SetupMeasurer : public OptimizeMeasurer {
       bool keep);
 
   std::string model_, device_, prompt_file_;
+  SamplingFlags sampling_;
   double quality_seconds_;
   std::chrono::steady_clock::time_point start_;
   /// By RunSettings::text().

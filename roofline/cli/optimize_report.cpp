@@ -59,6 +59,7 @@ Json candidate_json(const OptimizeCandidate& candidate, bool chosen) {
       {"decode_tokens_per_second", candidate.decode_speed()},
       {"peak_bytes", candidate.peak_bytes},
       {"dropped", candidate.dropped},
+      {"told_only", candidate.told_only},
       {"on_pareto_front", candidate.on_front},
       {"chosen", chosen},
       {"quality", nullptr}};

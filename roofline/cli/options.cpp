@@ -179,8 +179,11 @@ void AnswerFlags::declare(CLI::App& app) {
   settings.declare(app);
 }
 
-std::string AnswerFlags::take_settings(const std::string& model) {
+std::string AnswerFlags::take_settings(std::string& model) {
   const RunSettings given = settings.read(model);
+  if (model.empty()) {
+    model = given.model.value_or("");
+  }
   const auto fill = [](auto& value, const auto& from) {
     if (!value && from) {
       value = *from;
@@ -198,11 +201,7 @@ std::string AnswerFlags::take_settings(const std::string& model) {
   fill(length.prompt_lookup, given.prompt_lookup);
   // A preset is a choice of its own.
   if (!sampling.preset) {
-    fill(sampling.temperature, given.temperature);
-    fill(sampling.top_p, given.top_p);
-    fill(sampling.min_p, given.min_p);
-    fill(sampling.top_k, given.top_k);
-    fill(sampling.repetition, given.repetition_penalty);
+    sampling.fill(given);
   }
   if (given.isa) {
     setenv("ROOFLINE_ISA", given.isa->c_str(), 0);

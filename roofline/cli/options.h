@@ -63,6 +63,8 @@ struct SamplingFlags {
   void declare(CLI::App& app);
   /// Checked by validate(). Throws UserError.
   SamplingOptions resolve() const;
+  /// Those of `settings` that weren't given.
+  void fill(const RunSettings& settings);
 
  private:
   void declare_penalties(CLI::App& app);
@@ -107,10 +109,10 @@ struct AnswerFlags {
   std::optional<int> prefill_step;
 
   void declare(CLI::App& app);
-  /// Fills what wasn't given from the settings, and makes their instruction
-  /// set and memory limits the process's own: call it first. Returns a line
-  /// that tells so, or nothing. Throws UserError.
-  std::string take_settings(const std::string& model);
+  /// Fills what wasn't given from the settings, an empty model too, and makes
+  /// their instruction set and memory limits the process's own: call it first.
+  /// Returns a line that tells so, or nothing. Throws UserError.
+  std::string take_settings(std::string& model);
   ModelOptions model_options() const;
   GenerateOptions generate_options() const;
 };

@@ -145,6 +145,19 @@ void SamplingFlags::declare_penalties(CLI::App& app) {
       "repeated; \\n and \\t are understood.");
 }
 
+void SamplingFlags::fill(const RunSettings& settings) {
+  const auto take = [](auto& value, const auto& from) {
+    if (!value && from) {
+      value = *from;
+    }
+  };
+  take(temperature, settings.temperature);
+  take(top_p, settings.top_p);
+  take(min_p, settings.min_p);
+  take(top_k, settings.top_k);
+  take(repetition, settings.repetition_penalty);
+}
+
 SamplingOptions SamplingFlags::resolve() const {
   SamplingOptions options;
   if (preset) {

@@ -64,10 +64,33 @@ std::optional<double> number_in(const std::filesystem::path& file) {
 
 }  // namespace
 
-BenchRun::BenchRun(Decoder& decoder, int prefill_step)
-    : decoder_(decoder), prefill_step_(prefill_step) {}
+BenchRun::BenchRun(
+    Decoder& decoder,
+    int prefill_step,
+    const std::optional<SamplingOptions>& sampling)
+    : decoder_(decoder), prefill_step_(prefill_step), sampling_(sampling) {
+  if (sampling_ && !sampling_->seed) {
+    sampling_->seed = 1;  // every run draws the same
+  }
+}
 
 BenchRun::~BenchRun() = default;
+
+std::vector<std::int32_t> BenchRun::next_of(const mx::array& logits) {
+  if (!sampling_) {
+    return likeliest(logits, caches_.size());
+  }
+  // A sampler changes the row that it draws from.
+  const std::size_t vocab = logits.size() / caches_.size();
+  std::vector<std::int32_t> ids;
+  for (std::size_t row = 0; row < caches_.size(); ++row) {
+    const float* begin = logits.data<float>() + row * vocab;
+    std::vector<float> own(begin, begin + vocab);
+    ids.push_back(samplers_[row].sample(own, drawn_[row]).token);
+    drawn_[row].push_back(ids.back());
+  }
+  return ids;
+}
 
 void BenchRun::prefill(int tokens) {
   const auto ids = synthetic_ids(tokens, decoder_.spec().vocab);
@@ -85,7 +108,7 @@ void BenchRun::prefill(int tokens) {
     mx::array logits = decoder_.forward(slices);
     logits.eval();
     if (at + count == tokens) {
-      next_ = likeliest(logits, caches_.size());
+      next_ = next_of(logits);
     }
   }
 }
@@ -98,6 +121,11 @@ void BenchRun::prepare(const BenchCase& what) {
                cache->can_truncate(what.depth);
       });
   next_.assign(static_cast<std::size_t>(what.batch), 1);
+  samplers_.clear();
+  for (int i = 0; sampling_ && i < what.batch; ++i) {
+    samplers_.emplace_back(*sampling_, std::vector<std::int32_t>());
+  }
+  drawn_.assign(static_cast<std::size_t>(what.batch), {});
   if (reusable) {
     for (const auto& cache : caches_) {
       cache->truncate(what.depth);
@@ -129,7 +157,7 @@ BenchSample BenchRun::measure(const BenchCase& what) {
     mx::array logits = decoder_.forward(slices);
     logits.eval();
     const auto done = Clock::now();
-    next_ = likeliest(logits, caches_.size());
+    next_ = next_of(logits);
     sample.host_seconds += seconds_since(done);
   }
   sample.seconds = seconds_since(start);

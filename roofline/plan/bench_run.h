@@ -1,11 +1,13 @@
 // Measures one case after another on a decoder in this process. Synthetic ids,
-// no tokenizer, and no sampling but the argmax.
+// no tokenizer; the next tokens are the likeliest, or drawn as they would be.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "roofline/decode/sampling.h"
 #include "roofline/model/decoder.h"
 #include "roofline/plan/bench.h"
 
@@ -13,8 +15,11 @@ namespace roofline {
 
 class BenchRun {
  public:
-  /// The decoder must outlive it.
-  BenchRun(Decoder& decoder, int prefill_step);
+  /// The decoder must outlive it. sampling: absent takes the likeliest.
+  BenchRun(
+      Decoder& decoder,
+      int prefill_step,
+      const std::optional<SamplingOptions>& sampling = std::nullopt);
   ~BenchRun();
 
   /// Fills caches up to the case's depth, which isn't measured (and is kept for
@@ -27,11 +32,17 @@ class BenchRun {
   /// Brings caches_ to `depth` tokens.
   void prepare(const BenchCase& what);
   void prefill(int tokens);
+  /// One id for each sequence.
+  std::vector<std::int32_t> next_of(const mx::array& logits);
 
   Decoder& decoder_;
   int prefill_step_;
   Caches caches_;
   std::vector<std::int32_t> next_;  ///< a sequence's next token
+  std::optional<SamplingOptions> sampling_;
+  /// Of each sequence, from the last case's begin.
+  std::vector<Sampler> samplers_;
+  std::vector<std::vector<std::int32_t>> drawn_;
 };
 
 /// Joules that the processor's packages have used, as Linux's powercap counts

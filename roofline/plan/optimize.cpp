@@ -25,6 +25,7 @@ OptimizeResult Search::run(
     const double end = kFormatsEnd + (kWaysEnd - kFormatsEnd) * done;
     best = best_way(best, ways[i], end);
   }
+  tell(best);
   OptimizeResult result;
   duel(best, result);
   mark_front(all_);
@@ -169,6 +170,31 @@ std::size_t Search::best_way(
     }
   }
   return race(std::move(alive), end);
+}
+
+/// Runs what is told only, each as long as an answer, until half of the duel's
+/// time is left.
+void Search::tell(std::size_t base_index) {
+  constexpr double kEnd = (1 + kWaysEnd) / 2;
+  const OptimizeCandidate base = all_[base_index];
+  for (const RunSettings& way : options_.told) {
+    if (!affords(kEnd)) {
+      return;
+    }
+    OptimizeCandidate candidate;
+    candidate.settings = combined(base.settings, way);
+    candidate.predicted_bytes = base.predicted_bytes;
+    candidate.predicted_seconds = base.predicted_seconds;
+    candidate.bits_per_weight = base.bits_per_weight;
+    candidate.told_only = true;
+    const std::size_t index = all_.size();
+    all_.push_back(std::move(candidate));
+    if (sample(index, options_.work.decode_tokens)) {
+      clear_samples(index);  // the first one after a load
+      sample(index, options_.work.decode_tokens);
+    }
+    drop(index, "answers otherwise: told, not chosen");
+  }
 }
 
 OptimizeResult optimize(

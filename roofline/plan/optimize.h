@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/decode/sampling.h"
 #include "roofline/evaluate/quality.h"
 #include "roofline/plan/planned_model.h"
 #include "roofline/plan/settings.h"
@@ -73,6 +74,9 @@ struct OptimizeCandidate {
   /// Why it is out of the race; empty: it isn't.
   std::string dropped;
   bool loses_too_much = false;  ///< that is why
+  /// Measured to tell what it costs; it would answer otherwise, so it isn't
+  /// chosen.
+  bool told_only = false;
   bool on_front = false;
 
   bool measured() const { return !samples.empty(); }
@@ -93,6 +97,8 @@ struct OptimizeOptions {
   /// Parts to try at 8 bits one by one where 4 bits throughout lose too much;
   /// see mixed_units(). Empty: only the mixes among the formats are tried.
   std::vector<std::string> mixed_units;
+  /// Ways to draw tokens whose cost is told beside the choice's.
+  std::vector<RunSettings> told;
   /// Fills in bits and predictions of a candidate that the search made.
   std::function<void(OptimizeCandidate&)> describe;
   /// share of the budget used, what is best so far.
@@ -154,6 +160,10 @@ struct WaySpace {
 /// then MLX's limits of memory. Then batches where several answers are wanted,
 /// and tokens to look up where a text is answered.
 std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space);
+/// Ways of drawing that may be quicker than that of `wish` and give other
+/// answers: no randomness, fewer or no tests, no penalty.
+std::vector<RunSettings> told_ways(const SamplingOptions& wish);
+
 /// Fills what is predicted, and the bits. Returns the workload's seconds at the
 /// roof; 0: not known.
 double predict_candidate(

@@ -18,8 +18,8 @@ namespace {
 /// Of the budget: where probing ends, so that the mix found can be judged.
 constexpr double kProbeEnd = 0.4;
 constexpr int kRunsOfLayers = 8;
-/// Gains don't add up exactly: so many larger mixes are tried after the first.
-constexpr int kMostMixes = 4;
+/// Gains don't add up exactly: so many mixes are judged at most.
+constexpr int kMostMixes = 5;
 
 bool is_plain_int4(const OptimizeCandidate& candidate) {
   return candidate.settings.quant == "int4" && !candidate.settings.quant_8bit;
@@ -28,6 +28,21 @@ bool is_plain_int4(const OptimizeCandidate& candidate) {
 std::string layers_text(int first, int last) {
   return first == last ? fmt::format("{}", first)
                        : fmt::format("{}-{}", first, last);
+}
+
+/// What a mix of the first `count` units gained of what they gained alone.
+double gained_share(
+    const std::vector<MixedUnit>& units,
+    std::size_t count,
+    const OptimizeCandidate& base,
+    const OptimizeCandidate& mix) {
+  double alone = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    alone += units[i].gain;
+  }
+  constexpr double kLeast = 0.05;
+  const double together = base.quality->mean_kl - mix.quality->mean_kl;
+  return alone > 0 ? std::max(kLeast, together / alone) : kLeast;
 }
 
 }  // namespace
@@ -59,12 +74,13 @@ std::vector<std::string> mixed_units(const PlannedModel& model) {
   return units;
 }
 
-/// Of the 4-bit formats the one that loses least; 0: none was judged.
+/// Of the 4-bit formats that were judged the one with the fewest bits (groups
+/// that don't divide a row leave it at 16); 0: none was.
 std::size_t Search::probed_base() const {
   std::size_t best = 0;
   for (std::size_t i = 1; i < all_.size(); ++i) {
     if (is_plain_int4(all_[i]) && all_[i].quality &&
-        (best == 0 || all_[i].quality->mean_kl < all_[best].quality->mean_kl)) {
+        (best == 0 || all_[i].bits_per_weight < all_[best].bits_per_weight)) {
       best = i;
     }
   }
@@ -121,14 +137,16 @@ std::vector<MixedUnit> Search::probe_units(const OptimizeCandidate& base) {
   return units;
 }
 
-/// How many of `units` should do: for quality as many as fit, else as few as
-/// are good enough. At least one.
-std::size_t Search::first_prefix(
+/// How many of `units` should do when each gains `share` of what it gained
+/// alone: for quality as many as fit, else as few as are good enough. At least
+/// one.
+std::size_t Search::enough_units(
     const std::vector<MixedUnit>& units,
-    const OptimizeCandidate& base) const {
+    const OptimizeCandidate& base,
+    double share) const {
   double loss = base.quality->mean_kl;
   for (std::size_t count = 1; count < units.size(); ++count) {
-    loss -= units[count - 1].gain;
+    loss -= share * units[count - 1].gain;
     const bool enough = options_.goal == OptimizeGoal::quality
                             ? !fits(with_units(base, units, count + 1))
                             : loss <= options_.most_kl;
@@ -151,13 +169,15 @@ bool Search::find_mix(std::vector<std::size_t>& alive) {
   if (units.empty()) {
     return false;
   }
-  std::size_t count = first_prefix(units, base);
-  for (int tried = 0; tried < kMostMixes && count <= units.size(); ++tried) {
+  std::size_t count = 0;
+  double share = 1;
+  for (int tried = 0; tried < kMostMixes && count < units.size(); ++tried) {
     if (!affords(kFormatsEnd * 0.9)) {
       return false;
     }
+    count = std::max(count + 1, enough_units(units, base, share));
     const std::size_t index = all_.size();
-    all_.push_back(with_units(base, units, count++));
+    all_.push_back(with_units(base, units, count));
     if (!fits(all_[index])) {
       drop(index, "predicted to take more than --max-memory");
       return false;
@@ -168,6 +188,10 @@ bool Search::find_mix(std::vector<std::size_t>& alive) {
       alive.push_back(index);
       return true;
     }
+    if (!all_[index].quality) {
+      return false;
+    }
+    share = gained_share(units, count, base, all_[index]);
   }
   return false;
 }

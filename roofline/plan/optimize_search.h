@@ -43,9 +43,10 @@ class Search {
   std::size_t probed_base() const;
   bool find_mix(std::vector<std::size_t>& alive);
   std::vector<MixedUnit> probe_units(const OptimizeCandidate& base);
-  std::size_t first_prefix(
+  std::size_t enough_units(
       const std::vector<MixedUnit>& units,
-      const OptimizeCandidate& base) const;
+      const OptimizeCandidate& base,
+      double share) const;
   OptimizeCandidate with_units(
       const OptimizeCandidate& base,
       const std::vector<MixedUnit>& units,
@@ -56,6 +57,7 @@ class Search {
       std::size_t base,
       const std::vector<RunSettings>& ways,
       double end);
+  void tell(std::size_t base_index);
   std::size_t race(std::vector<std::size_t> alive, double end);
   std::vector<std::size_t> survivors(
       const std::vector<std::size_t>& ranked,

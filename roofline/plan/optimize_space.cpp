@@ -154,6 +154,11 @@ RunSettings combined(RunSettings base, const RunSettings& way) {
   take(base.wired_limit_bytes, way.wired_limit_bytes);
   take(base.batch, way.batch);
   take(base.prompt_lookup, way.prompt_lookup);
+  take(base.temperature, way.temperature);
+  take(base.top_p, way.top_p);
+  take(base.min_p, way.min_p);
+  take(base.top_k, way.top_k);
+  take(base.repetition_penalty, way.repetition_penalty);
   return base;
 }
 
@@ -163,9 +168,9 @@ void mark_front(std::span<OptimizeCandidate> candidates) {
       candidates.end(),
       [](const OptimizeCandidate& c) { return c.measured(); });
   for (OptimizeCandidate& candidate : candidates) {
-    candidate.on_front = candidate.measured() == any;
+    candidate.on_front = candidate.measured() == any && !candidate.told_only;
     for (const OptimizeCandidate& other : candidates) {
-      if (other.measured() == any &&
+      if (other.measured() == any && !other.told_only &&
           beats(marks_of(other, any), marks_of(candidate, any))) {
         candidate.on_front = false;
       }
@@ -236,6 +241,28 @@ std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space) {
   }
   std::erase_if(kinds, [](const auto& kind) { return kind.empty(); });
   return kinds;
+}
+
+std::vector<RunSettings> told_ways(const SamplingOptions& wish) {
+  std::vector<RunSettings> ways;
+  if (wish.temperature == 0) {
+    return ways;
+  }
+  ways.emplace_back().temperature = 0;
+  const bool tests = wish.top_p < 1 || wish.min_p > 0 || wish.top_k > 0;
+  if (tests) {
+    RunSettings& none = ways.emplace_back();
+    none.top_p = 1;
+    none.min_p = 0;
+    none.top_k = 0;
+  } else {
+    constexpr int kFew = 40;
+    ways.emplace_back().top_k = kFew;
+  }
+  if (wish.repetition_penalty != 1) {
+    ways.emplace_back().repetition_penalty = 1;
+  }
+  return ways;
 }
 
 double predict_candidate(

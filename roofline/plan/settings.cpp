@@ -243,6 +243,16 @@ std::string RunSettings::text() const {
   if (batch) {
     parts.push_back(fmt::format("batch {}", *batch));
   }
+  const auto add = [&](const char* name, const auto& value) {
+    if (value) {
+      parts.push_back(fmt::format("{} {:g}", name, double(*value)));
+    }
+  };
+  add("temperature", temperature);
+  add("top-p", top_p);
+  add("min-p", min_p);
+  add("top-k", top_k);
+  add("repetition penalty", repetition_penalty);
   if (wired_limit_bytes) {
     parts.push_back(
         fmt::format("wired limit {} MB", *wired_limit_bytes / 1000000));

@@ -12,6 +12,7 @@
 namespace roofline {
 
 struct RunSettings {
+  /// Run where no other is named.
   std::optional<std::string> model;
   std::optional<std::string> quant;  ///< none, int4 or int8
   std::optional<int> group_size;     ///< 32, 64 or 128; only with quant

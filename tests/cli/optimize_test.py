@@ -46,6 +46,25 @@ class Optimize(TinyModel):
                                       "--ignore-eos", "--no-settings", "-n", "5"))
         self.assertEqual(len(out["tokens"]), 5)
 
+    def test_quicker_ways_to_draw_are_told_and_not_chosen(self):
+        out = self.optimize("--optimize-params", "--preset", "chat")
+        told = [c for c in out["candidates"] if c["told_only"]]
+        self.assertIn("temperature 0", " ".join(c["settings"] for c in told))
+        self.assertTrue(any(c["measured"] for c in told))
+        self.assertNotIn("temperature", out["choice"])
+        self.refuse("optimize", self.model, "--preset", "chta", saying="chat")
+
+    def test_a_settings_file_names_its_model(self):
+        file = self.folder / "best.toml"
+        self.optimize("--optimize-params", "--out", file)
+        self.assertIn(str(self.model), file.read_text())
+        out = json.loads(self.succeed("generate", "hello", "--settings", file, "-n", "2",
+                                      "--json", "--ignore-eos"))
+        self.assertEqual(len(out["tokens"]), 2)
+        bench = json.loads(self.succeed("bench", "--settings", file, "-p", "8", "-n", "2",
+                                        "--rounds", "1", "--json"))
+        self.assertEqual(bench["model"], "tiny")
+
     def test_batches_are_searched_where_several_answers_are_wanted(self):
         out = self.optimize("--optimize-params", "--answers", "2")
         self.assertIn("batch 2", " ".join(c["settings"] for c in out["candidates"]))

@@ -109,14 +109,17 @@ TEST_F(Machine, DoesWithoutAFileWhenTheFolderCannotBeWritten) {
   EXPECT_GT(machine_profile(1).read_bandwidth, 0);
 }
 
-TEST_F(Machine, ThePeakIsMeasuredOnceAndOutlivesTheBandwidth) {
+TEST_F(Machine, ThePeakIsTheMostEverReadAndOutlivesTheBandwidth) {
   const auto first = with_peak(measure_machine(1));
   EXPECT_GT(first.code_operations, 1e8);
   EXPECT_GT(first.float_operations, 1e8);
   const auto kept = load_machine_profile(1);
   ASSERT_TRUE(kept);
   EXPECT_DOUBLE_EQ(kept->code_operations, first.code_operations);
-  EXPECT_DOUBLE_EQ(with_peak(*kept).float_operations, first.float_operations);
+  EXPECT_GE(with_peak(*kept).float_operations, first.float_operations);
+  MachineProfile swift = first;
+  swift.float_operations *= 1000;  // as a reading never is
+  EXPECT_DOUBLE_EQ(with_peak(swift).float_operations, swift.float_operations);
   EXPECT_GT(measure_machine(1).code_operations, 0);
 }
 

@@ -236,6 +236,28 @@ TEST(Optimize, LeavesDefaultsThatTakeTooMuchMemory) {
   EXPECT_EQ(choice_of(result), "int8");
 }
 
+TEST(Optimize, TellsQuickerWaysToDrawAndChoosesNone) {
+  WrittenMachine machine;
+  machine.rows = {{"temperature 0", {0.2}}};
+  auto options = plenty();
+  options.told = told_ways(SamplingOptions());
+  const auto result = optimize({OptimizeCandidate()}, {}, machine, options);
+  EXPECT_EQ(result.choice, 0u);
+  ASSERT_EQ(result.candidates.size(), 3u);
+  EXPECT_EQ(result.candidates[1].settings.text(), "temperature 0");
+  EXPECT_TRUE(result.candidates[1].told_only);
+  EXPECT_FALSE(result.candidates[1].on_front);
+  EXPECT_NEAR(result.candidates[1].seconds(), 0.2, 0.01);
+  EXPECT_TRUE(result.candidates[0].on_front);
+}
+
+TEST(ToldWays, DropWhatTheDrawHas) {
+  EXPECT_EQ(told_ways(find_preset("chat").options).size(), 3u);
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  EXPECT_TRUE(told_ways(greedy).empty());
+}
+
 TEST(Optimize, WhatCannotBeRunDropsOut) {
   WrittenMachine machine;
   machine.rows = {{"1 thread", {0}}};

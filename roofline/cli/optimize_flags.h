@@ -1,0 +1,35 @@
+// The options of `roofline optimize`.
+#pragma once
+
+#include <string>
+
+#include "roofline/cli/options.h"
+#include "roofline/plan/optimize.h"
+
+namespace roofline::cli {
+
+struct OptimizeFlags {
+  std::string model;
+  std::string device = "auto";
+  std::string goal = "speed";
+  std::string max_memory;  ///< empty: what the system can spare
+  double min_quality = 0.95;
+  double budget_seconds = OptimizeOptions().budget_seconds;
+  Workload work;
+  std::string prompt_file;
+  SamplingFlags sampling;
+  bool quant = false;
+  bool params = false;
+  std::string out;
+  std::string plot;
+  bool apply = false;
+  bool json = false;
+
+  void declare(CLI::App& app);
+
+ private:
+  void declare_search(CLI::App& app);
+  void declare_output(CLI::App& app);
+};
+
+}  // namespace roofline::cli
