@@ -16,6 +16,7 @@
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/qmm/qmm.h"
+#include "roofline/kernels/quantized_x.h"
 
 namespace roofline {
 
@@ -32,32 +33,6 @@ constexpr int kPiecesPerThread = 4;
 
 /// From so many tokens on a matrix is decoded once for all of them.
 constexpr int kGemmTokens = 48;
-
-/// x in codes, with memory of its own.
-struct QuantizedX {
-  QuantizedX(const float* x, int tokens, int cols, ThreadPool& pool)
-      : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + kAlign),
-        factors(2 * (static_cast<std::size_t>(tokens) * cols / kGroup)) {
-    const auto at = reinterpret_cast<std::uintptr_t>(codes.data());
-    rows.tokens = tokens;
-    rows.cols = cols;
-    rows.codes = codes.data() + (kAlign - at % kAlign) % kAlign;
-    rows.scales = factors.data();
-    rows.sums = factors.data() + factors.size() / 2;
-    constexpr int kTokens = 16;  // a piece: a few microseconds
-    const QmmKernels& kernels = qmm_kernels();
-    auto quantize = [&](int piece, int) {
-      const int begin = piece * kTokens;
-      kernels.quantize(x, begin, std::min(tokens, begin + kTokens), rows);
-    };
-    pool.run((tokens + kTokens - 1) / kTokens, quantize);
-  }
-
-  static constexpr std::size_t kAlign = 64;
-  std::vector<std::int8_t> codes;
-  std::vector<float> factors;
-  QuantizedRows rows;
-};
 
 void multiply(
     const PackedMatrix& w,

@@ -144,38 +144,57 @@ const SlotMask& SlotMasks::get(
   return entries_.back().mask;
 }
 
+namespace {
+
+/// Writes `fresh` [1, heads, tokens, dims] into `held`.
+void write(
+    const KvCache& cache,
+    int layer,
+    mx::array& held,
+    const mx::array& fresh,
+    std::int64_t position) {
+  const int heads = fresh.shape(1);
+  const int tokens = fresh.shape(2);
+  const int dims = fresh.shape(3);
+  const auto cast = mx::astype(fresh, held.dtype());
+  for (int begin = 0; begin < tokens;) {
+    const auto slot = cache.slot_of(layer, position + begin);
+    auto end = begin + 1;
+    while (end < tokens &&
+           cache.slot_of(layer, position + end) == slot + end - begin) {
+      ++end;
+    }
+    const auto run =
+        end - begin == tokens
+            ? cast
+            : mx::slice(cast, {0, 0, begin, 0}, {1, heads, end, dims});
+    held = mx::slice_update(
+        held,
+        run,
+        mx::Shape{0, 0, slot, 0},
+        mx::Shape{1, heads, slot + end - begin, dims});
+    begin = end;
+  }
+}
+
+}  // namespace
+
 void store(
     KvCache& cache,
     int layer,
     const mx::array& k,
     const mx::array& v,
     std::int64_t position) {
-  const auto tokens = k.shape(2);
-  const auto kv_heads = k.shape(1);
-  const auto head_dim = k.shape(3);
-  const auto write = [&](mx::array& held, const mx::array& fresh) {
-    const auto cast = mx::astype(fresh, held.dtype());
-    for (int begin = 0; begin < tokens;) {
-      const auto slot = cache.slot_of(layer, position + begin);
-      auto end = begin + 1;
-      while (end < tokens &&
-             cache.slot_of(layer, position + end) == slot + end - begin) {
-        ++end;
-      }
-      const auto run =
-          end - begin == tokens
-              ? cast
-              : mx::slice(cast, {0, 0, begin, 0}, {1, kv_heads, end, head_dim});
-      held = mx::slice_update(
-          held,
-          run,
-          mx::Shape{0, 0, slot, 0},
-          mx::Shape{1, kv_heads, slot + end - begin, head_dim});
-      begin = end;
-    }
-  };
-  write(cache.keys(layer), k);
-  write(cache.values(layer), v);
+  write(cache, layer, cache.keys(layer), k, position);
+  write(cache, layer, cache.values(layer), v, position);
+}
+
+void store_latent(
+    KvCache& cache,
+    int layer,
+    const mx::array& latents,
+    std::int64_t position) {
+  write(cache, layer, cache.keys(layer), latents, position);
 }
 
 mx::array attend(
@@ -183,7 +202,8 @@ mx::array attend(
     KvCache& cache,
     int layer,
     const AttentionSpec& spec,
-    const SlotMask& mask) {
+    const SlotMask& mask,
+    const std::optional<mx::array>& sinks) {
   const auto seen_part = [&](const mx::array& held) {
     const auto part = mx::slice(
         held,
@@ -200,7 +220,8 @@ mx::array attend(
         v,
         spec.scale,
         mask.causal ? "causal" : "",
-        mask.seen);
+        mask.seen,
+        sinks);
   }
   auto seen = mask.seen;
   if (mask.causal) {

@@ -52,6 +52,13 @@ class SlotMasks {
   std::vector<Entry> entries_;
 };
 
+/// Writes latents [1, 1, tokens, kv_rank + rope_dim], the first at `position`.
+void store_latent(
+    KvCache& cache,
+    int layer,
+    const mx::array& latents,
+    std::int64_t position);
+
 /// Writes k and v [1, kv_heads, tokens, head_dim], the first at `position`.
 void store(
     KvCache& cache,
@@ -61,12 +68,13 @@ void store(
     std::int64_t position);
 
 /// q [1, heads, tokens, head_dim] over the cached keys and values of a layer;
-/// the same shape comes out.
+/// the same shape comes out. sinks: [heads], one logit more for each softmax.
 mx::array attend(
     const mx::array& q,
     KvCache& cache,
     int layer,
     const AttentionSpec& spec,
-    const SlotMask& mask);
+    const SlotMask& mask,
+    const std::optional<mx::array>& sinks = std::nullopt);
 
 }  // namespace roofline

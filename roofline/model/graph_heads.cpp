@@ -40,23 +40,27 @@ GraphHeads::GraphHeads(
   }
   qkv_ = weights.matrix(qkv);
   output_ = weights.matrix(prefix + "o");
+  if (spec.sinks) {
+    sinks_ = mx::astype(*weights.vector(prefix + "sinks"), types.activations);
+  }
 }
 
 GraphHeads::Projected GraphHeads::project(const mx::array& x) const {
   const auto q_size = spec_.heads * spec_.head_dim;
   const auto kv_size = spec_.kv_heads * spec_.head_dim;
-  auto qkv = linear(x, qkv_);
-  if (spec_.clip) {
-    const auto bound = scalar_like(*spec_.clip, qkv);
-    qkv = mx::clip(qkv, mx::negative(bound), bound);
-  }
+  const auto qkv = linear(x, qkv_);
   auto q = columns(qkv, 0, q_size);
   auto k = columns(qkv, q_size, kv_size);
-  const auto v =
-      spec_.values_are_keys ? k : columns(qkv, q_size + kv_size, kv_size);
+  auto v = spec_.values_are_keys ? k : columns(qkv, q_size + kv_size, kv_size);
   if (spec_.qk_norm == QkNorm::whole) {
     q = (*q_norm_)(q, types_.activations);
     k = (*k_norm_)(k, types_.activations);
+  }
+  if (spec_.clip) {
+    const auto bound = scalar_like(*spec_.clip, qkv);
+    for (auto* part : {&q, &k, &v}) {
+      *part = mx::clip(*part, mx::negative(bound), bound);
+    }
   }
   return {q, k, v};
 }
@@ -126,7 +130,7 @@ mx::array GraphHeads::attend_one(
       sequence.position);
   const auto& mask =
       sequence.masks.get(sequence.cache->segments(index_), spec_.window_tokens);
-  const auto y = attend(queries, *sequence.cache, index_, spec_, mask);
+  const auto y = attend(queries, *sequence.cache, index_, spec_, mask, sinks_);
   return mx::reshape(
       mx::transpose(y, {0, 2, 1, 3}),
       {sequence.tokens, spec_.heads * spec_.head_dim});
@@ -149,7 +153,8 @@ mx::array GraphHeads::forward(
 
 std::size_t GraphHeads::weight_bytes() const {
   return qkv_.bytes() + output_.bytes() + norm_bytes(q_norm_) +
-         norm_bytes(k_norm_) + norm_bytes(output_norm_);
+         norm_bytes(k_norm_) + norm_bytes(output_norm_) +
+         (sinks_ ? sinks_->nbytes() : 0);
 }
 
 }  // namespace roofline

@@ -48,6 +48,7 @@ class GraphHeads {
   std::optional<GraphNorm> q_norm_, k_norm_, v_norm_, output_norm_;
   GraphMatrix qkv_, output_;
   std::optional<GraphRope> rope_;
+  std::optional<mx::array> sinks_;  ///< [heads]
 };
 
 }  // namespace roofline

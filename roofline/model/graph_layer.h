@@ -10,6 +10,8 @@
 
 #include "roofline/model/graph_feed_forward.h"
 #include "roofline/model/graph_heads.h"
+#include "roofline/model/graph_latent.h"
+#include "roofline/model/graph_mixture.h"
 #include "roofline/model/graph_norm.h"
 #include "roofline/model/graph_types.h"
 
@@ -32,6 +34,10 @@ class GraphLayer {
       const mx::array& x,
       const mx::array& y,
       const std::optional<GraphNorm>& post_norm) const;
+  mx::array attention(
+      const mx::array& x,
+      std::vector<GraphSequence>& sequences);
+  mx::array feed_forward(const mx::array& x) const;
   mx::array normed(const mx::array& x, const std::optional<GraphNorm>& norm)
       const;
 
@@ -39,8 +45,12 @@ class GraphLayer {
   GraphTypes types_;
   std::optional<GraphNorm> attention_norm_, attention_post_norm_;
   std::optional<GraphNorm> feed_forward_norm_, feed_forward_post_norm_;
-  GraphHeads attention_;
-  GraphFeedForward feed_forward_;
+  /// One of the two.
+  std::optional<GraphHeads> heads_;
+  std::optional<GraphLatent> latent_;
+  /// One of the two.
+  std::optional<GraphFeedForward> dense_;
+  std::optional<GraphMixture> mixture_;
 };
 
 }  // namespace roofline

@@ -419,13 +419,35 @@ GraphMatrixPart GraphWeights::quantized(
   return {arrays[0], arrays[1], arrays[2], bits, choice.group_size};
 }
 
-std::vector<GraphMatrixPart> GraphWeights::read_parts(
+GraphMatrixPart GraphWeights::prepared(GraphMatrixPart part, int cols, int bits)
+    const {
+  if (bits > 0) {
+    part = quantized(part, cols, bits);
+  }
+  if (options_.cpu_kernels) {
+    prepare_for_cpu(part, *options_.cpu_kernels, options_.keep_scales);
+  }
+  return part;
+}
+
+GraphMatrixPart GraphWeights::transposed(
+    const Tensor& tensor,
+    const std::string& name) const {
+  const auto turned = mx::astype(
+      mx::contiguous(mx::transpose(floats(tensor))),
+      dtype_of(tensor.encoding));
+  mx::eval(turned);
+  const auto cols = static_cast<int>(tensor.rows);
+  return prepared({turned, std::nullopt, std::nullopt}, cols, bits_of(name));
+}
+
+std::vector<GraphMatrixPart> GraphWeights::parts(
     std::span<const Tensor* const> tensors,
     std::span<const std::string> names) const {
   // bf16 would round the scales of block types.
   const auto made =
       options_.activations == mx::float32 ? mx::float32 : mx::float16;
-  std::vector<GraphMatrixPart> parts;
+  std::vector<GraphMatrixPart> out;
   std::size_t begin = 0;
   while (begin < tensors.size()) {
     const auto form = form_of(*tensors[begin], made);
@@ -435,20 +457,16 @@ std::vector<GraphMatrixPart> GraphWeights::read_parts(
            bits_of(names[end]) == bits) {
       ++end;
     }
-    auto part = read_part(tensors.subspan(begin, end - begin), form);
-    if (bits > 0) {
-      part = quantized(part, static_cast<int>(tensors[begin]->cols), bits);
-    }
-    if (options_.cpu_kernels) {
-      prepare_for_cpu(part, *options_.cpu_kernels, options_.keep_scales);
-    }
-    parts.push_back(std::move(part));
+    out.push_back(prepared(
+        read_part(tensors.subspan(begin, end - begin), form),
+        static_cast<int>(tensors[begin]->cols),
+        bits));
     begin = end;
   }
   for (const auto* tensor : tensors) {
     checkpoint_.release(*tensor);
   }
-  return parts;
+  return out;
 }
 
 GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
@@ -462,7 +480,7 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
     const auto rows = static_cast<int>(tensors.back()->rows);
     biases.push_back(bias ? *bias : mx::zeros({rows}, mx::float32));
   }
-  GraphMatrix matrix{read_parts(tensors, names), std::nullopt};
+  GraphMatrix matrix{parts(tensors, names), std::nullopt};
   if (any_bias) {
     matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
   }
@@ -489,6 +507,19 @@ std::optional<mx::array> GraphWeights::values(const std::string& name) const {
     return vector(name);
   }
   return copy_decoded(std::span(&tensor, 1)).weight;
+}
+
+mx::array GraphWeights::floats(const Tensor& tensor) const {
+  const Tensor* one = &tensor;
+  return copy_decoded({&one, 1}).weight;
+}
+
+mx::array dense_weight(const GraphMatrixPart& part) {
+  if (part.cpu && part.cpu->matrix.quantized()) {
+    const auto all = mx::arange(0, part.cpu->matrix.rows, 1, mx::int32);
+    return packed_rows(all, part.cpu->matrix, part.cpu->memory);
+  }
+  return part.scales ? decoded(part) : part.weight;
 }
 
 mx::array linear(const mx::array& x, const GraphMatrix& matrix) {

@@ -81,12 +81,25 @@ class GraphWeights {
   std::optional<mx::array> vector(const std::string& name) const;
   /// As vector, of all rows: [rows, cols] where there is more than one.
   std::optional<mx::array> values(const std::string& name) const;
-
- private:
-  /// names: of these tensors.
-  std::vector<GraphMatrixPart> read_parts(
+  /// All rows of a tensor [rows, cols] as float32.
+  mx::array floats(const Tensor& tensor) const;
+  /// Tensors stacked by rows, in as few parts as their forms allow, quantized
+  /// as their names ask for. names: one for each tensor.
+  std::vector<GraphMatrixPart> parts(
       std::span<const Tensor* const> tensors,
       std::span<const std::string> names) const;
+
+  /// The transpose [cols, rows] of a tensor of floats, as a part of the matrix
+  /// of this name.
+  GraphMatrixPart transposed(const Tensor& tensor, const std::string& name)
+      const;
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  mx::Dtype activations() const { return options_.activations; }
+
+ private:
+  /// Quantized if bits aren't 0, and ready for the kernels in use.
+  GraphMatrixPart prepared(GraphMatrixPart part, int cols, int bits) const;
   /// 0: they stay as they are.
   int bits_of(const std::string& name) const;
   GraphMatrixPart quantized(const GraphMatrixPart& part, int cols, int bits)
@@ -95,6 +108,9 @@ class GraphWeights {
   const Checkpoint& checkpoint_;
   GraphWeightOptions options_;
 };
+
+/// A part's weight as floats [rows, cols].
+mx::array dense_weight(const GraphMatrixPart& part);
 
 /// x·matrixᵀ + bias. x: [tokens, in]; result [tokens, out] in x's type.
 mx::array linear(const mx::array& x, const GraphMatrix& matrix);

@@ -85,6 +85,24 @@ std::int64_t grown(
   return std::min(limit, std::max(round_up(needed, kStepSlots), slots + step));
 }
 
+/// Heads and dims of what a layer keeps of each position. Latent attention
+/// keeps one array, among the keys.
+struct Kept {
+  int heads = 0;
+  int key_dim = 0;
+  int value_dim = 0;
+};
+
+Kept kept_of(const AttentionSpec& attention) {
+  if (attention.latent) {
+    return {1, attention.latent->kv_rank + attention.latent->rope_dim, 0};
+  }
+  return {
+      attention.kv_heads,
+      attention.head_dim,
+      attention.value_dim.value_or(attention.head_dim)};
+}
+
 /// The host's way to grow [1, heads, slots, dim]: MLX's CPU ops would copy
 /// element by element. New slots are zero.
 mx::array copied_larger(const mx::array& old, const mx::Shape& shape) {
@@ -165,7 +183,11 @@ struct KvCache::State {
 mx::array KvCache::Layer::larger(const mx::array& old, std::int64_t new_slots)
     const {
   const auto dtype = old.dtype();
-  const mx::Shape shape = {1, kv_heads, static_cast<int>(new_slots), head_dim};
+  const int dims = old.shape(3);
+  const mx::Shape shape = {1, kv_heads, static_cast<int>(new_slots), dims};
+  if (dims == 0) {
+    return old;
+  }
   if (mx::default_device() == mx::Device::cpu &&
       (slots == 0 || old.is_available())) {
     return copied_larger(old, shape);
@@ -174,7 +196,7 @@ mx::array KvCache::Layer::larger(const mx::array& old, std::int64_t new_slots)
       1,
       kv_heads,
       static_cast<int>(new_slots - slots),
-      head_dim};
+      dims};
   const auto zeros = mx::zeros(added, dtype);
   return slots == 0 ? zeros : mx::concatenate({old, zeros}, 2);
 }
@@ -217,14 +239,17 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
   state_->options = options;
   for (const auto& layer : spec.layers) {
     const auto& attention = *layer.attention;
-    const mx::Shape empty = {1, attention.kv_heads, 0, attention.head_dim};
+    const Kept kept = kept_of(attention);
+    const auto empty = [&](int dims) {
+      return mx::zeros({1, kept.heads, 0, dims}, options.dtype);
+    };
     state_->layers.push_back(
         {place(attention, options),
-         attention.kv_heads,
-         attention.head_dim,
+         kept.heads,
+         kept.key_dim,
          0,
-         mx::zeros(empty, options.dtype),
-         mx::zeros(empty, options.dtype),
+         empty(kept.key_dim),
+         empty(kept.value_dim),
          {},
          0});
   }
@@ -390,8 +415,9 @@ std::size_t KvCache::bytes_for(
   std::size_t sum = 0;
   for (const auto& layer : spec.layers) {
     const auto& attention = *layer.attention;
+    const Kept kept = kept_of(attention);
     sum += static_cast<std::size_t>(slots_for(attention, options, tokens)) *
-           attention.kv_heads * attention.head_dim * 2 *
+           kept.heads * (kept.key_dim + kept.value_dim) *
            mx::size_of(options.dtype);
   }
   return sum;

@@ -59,7 +59,8 @@ class KvCache {
   /// until the next reserve(), truncate() or clear().
   KvView view(int layer);
   /// Graph path: the arrays [1, kv_heads, slots, head_dim] of one layer, which
-  /// the caller replaces after a slice update.
+  /// the caller replaces after a slice update. Latent attention has the keys
+  /// [1, 1, slots, kv_rank + rope_dim] only; its values have no dims.
   mx::array& keys(int layer);
   mx::array& values(int layer);
   /// Slot of a position that is still held.

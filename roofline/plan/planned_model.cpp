@@ -232,7 +232,8 @@ PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
     const bool whole = tensor.cols % format.group_size == 0;
     // Norms and biases are one row; like the loader, rows that don't divide
     // into groups stay.
-    if (tensor.quantized || tensor.rows == 1 || (is_affine(format) && !whole)) {
+    const bool vector = tensor.rows == 1 || tensor.name.ends_with(".bias");
+    if (tensor.quantized || vector || (is_affine(format) && !whole)) {
       continue;
     }
     WeightFormat own = format;

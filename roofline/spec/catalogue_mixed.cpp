@@ -37,7 +37,8 @@ true})",
         R"({"model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size":
 10944, "num_hidden_layers": 27, "num_attention_heads": 16,
 "num_key_value_heads": 16, "vocab_size": 102400,
-"max_position_embeddings": 163840, "kv_lora_rank": 512,
+"max_position_embeddings": 163840, "q_lora_rank": null,
+"kv_lora_rank": 512,
 "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
 "n_routed_experts": 64, "num_experts_per_tok": 6, "moe_intermediate_size":
 1408, "n_shared_experts": 2, "first_k_dense_replace": 1})",
@@ -73,7 +74,8 @@ true})",
         R"({"model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size":
 10944, "num_hidden_layers": 27, "num_attention_heads": 16,
 "num_key_value_heads": 16, "vocab_size": 102400,
-"max_position_embeddings": 163840, "kv_lora_rank": 512,
+"max_position_embeddings": 163840, "q_lora_rank": null,
+"kv_lora_rank": 512,
 "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
 "n_routed_experts": 64, "num_experts_per_tok": 6, "moe_intermediate_size":
 1408, "n_shared_experts": 2, "first_k_dense_replace": 1})",
@@ -210,7 +212,8 @@ true})",
         R"({"model_type": "granitemoe", "hidden_size": 1536, "intermediate_size":
 512, "num_hidden_layers": 32, "num_attention_heads": 24,
 "num_key_value_heads": 8, "vocab_size": 49155, "max_position_embeddings":
-131072, "num_local_experts": 40, "num_experts_per_tok": 8})",
+131072, "tie_word_embeddings": true,
+"num_local_experts": 40, "num_experts_per_tok": 8})",
         3.3},
     CatalogueEntry{
         "granite-4.0-h-small",
@@ -256,6 +259,7 @@ true})",
 "v_head_dim": 128, "q_lora_rank": 1536, "n_routed_experts": 384,
 "num_experts_per_tok": 8, "moe_intermediate_size": 2048,
 "n_shared_experts": 1, "first_k_dense_replace": 1,
+"n_group": 1, "topk_group": 1,
 "routed_scaling_factor": 2.827})",
         1026.4},
     CatalogueEntry{

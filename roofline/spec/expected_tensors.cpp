@@ -34,6 +34,21 @@ class Wanted {
   void values(const std::string& name, std::int64_t count) {
     out.push_back({name, 1, count});
   }
+  /// One matrix of each expert, stacked by rows, biases too.
+  void experts(
+      const std::string& name,
+      int experts,
+      std::int64_t rows,
+      std::int64_t cols,
+      bool bias) {
+    out.push_back({name, experts * rows, cols, false, experts});
+    if (bias) {
+      values_of_each(name + ".bias", experts, rows);
+    }
+  }
+  void values_of_each(const std::string& name, int experts, std::int64_t n) {
+    out.push_back({name, experts, n, false, experts});
+  }
   std::vector<ExpectedTensor> out;
 };
 
@@ -82,7 +97,13 @@ void want_latent(
       dim,
       a.qkv_bias);
   wanted.norm(at + "kv_a_norm", layer.norm, latent.kv_rank);
-  wanted.matrix(at + "kv_b", heads * (latent.nope_dim + value), latent.kv_rank);
+  if (latent.split_up) {
+    wanted.matrix(at + "k_b", heads * latent.kv_rank, latent.nope_dim);
+    wanted.matrix(at + "v_b", heads * value, latent.kv_rank);
+  } else {
+    const std::int64_t dims = latent.nope_dim + value;
+    wanted.matrix(at + "kv_b", heads * dims, latent.kv_rank);
+  }
   wanted.matrix(at + "o", dim, heads * value, a.output_bias);
 }
 
@@ -190,23 +211,50 @@ void want_dense(
   }
 }
 
+void want_experts(
+    Wanted& wanted,
+    const std::string& at,
+    const FeedForwardSpec& f,
+    int dim) {
+  const MixtureSpec& m = *f.mixture;
+  const int hidden = m.expert_hidden;
+  const bool bias = m.expert_bias;
+  switch (m.layout) {
+    case ExpertLayout::apart:
+      if (f.gated) {
+        wanted.experts(at + "gate", m.experts, hidden, dim, bias);
+      }
+      wanted.experts(at + "up", m.experts, hidden, dim, bias);
+      wanted.experts(at + "down", m.experts, dim, hidden, bias);
+      return;
+    case ExpertLayout::interleaved:
+      wanted.experts(at + "gate_up", m.experts, 2 * hidden, dim, bias);
+      wanted.experts(at + "down", m.experts, dim, hidden, bias);
+      return;
+    case ExpertLayout::transposed:
+      break;
+  }
+  wanted.experts(at + "transposed.gate_up", m.experts, dim, 2 * hidden, false);
+  wanted.experts(at + "transposed.down", m.experts, hidden, dim, false);
+  if (bias) {
+    wanted.values_of_each(at + "gate_up.bias", m.experts, 2 * hidden);
+    wanted.values_of_each(at + "down.bias", m.experts, dim);
+  }
+}
+
 void want_mixture(
     Wanted& wanted,
     const std::string& at,
     const FeedForwardSpec& f,
     int dim) {
   const MixtureSpec& m = *f.mixture;
-  const std::int64_t rows = std::int64_t{m.experts} * m.expert_hidden;
-  const std::int64_t down = std::int64_t{m.experts} * dim;
   wanted.matrix(at + "router", m.experts, dim, m.router_bias);
   if (m.selection_bias) {
     wanted.values(at + "router.selection", m.experts);
+    // Some converters leave it out where scores are a softmax.
+    wanted.out.back().optional = m.score == ExpertScore::softmax;
   }
-  if (f.gated) {
-    wanted.matrix(at + "experts.gate", rows, dim, m.expert_bias);
-  }
-  wanted.matrix(at + "experts.up", rows, dim, m.expert_bias);
-  wanted.matrix(at + "experts.down", down, m.expert_hidden, m.expert_bias);
+  want_experts(wanted, at + "experts.", f, dim);
   if (m.shared_hidden > 0) {
     want_dense(wanted, at + "shared.", f, m.shared_hidden, dim);
   }
@@ -242,6 +290,13 @@ void want_layer(
 }
 
 }  // namespace
+
+std::string ExpectedTensor::piece(int index) const {
+  constexpr std::string_view kExperts = ".experts.";
+  std::string out = name;
+  const std::size_t at = out.find(kExperts);
+  return out.insert(at + kExperts.size(), std::to_string(index) + '.');
+}
 
 std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
   Wanted wanted;

@@ -455,7 +455,7 @@ constexpr std::array kFamilies = {
         .qkv_bias = kAlways,
         .output_bias = kAlways,
         .feed_forward_bias = kAlways,
-        .head_bias = true,
+        .head_bias = kAlways,
         .partial_rotary = true,
         .partial_rotary_share = 0.5,
         .activation = Activation::gelu_tanh,
@@ -562,7 +562,7 @@ constexpr std::array kFamilies = {
 
 // Notes about files, training, generation and the program that wrote them.
 // Sorted.
-constexpr std::array<std::string_view, 98> kHarmless = {
+constexpr std::array<std::string_view, 111> kHarmless = {
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
@@ -574,6 +574,7 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "attn_implementation",
     "attn_implementation_internal",
     "auto_map",
+    "aux_loss_alpha",
     "bad_words_ids",
     "base_model_name_or_path",
     "begin_suppress_tokens",
@@ -593,6 +594,7 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "eoi_token_id",
     "eoi_token_index",
     "eos_token_id",
+    "ep_size",
     "exponential_decay_length_penalty",
     "finetuning_task",
     "forced_bos_token_id",
@@ -601,7 +603,9 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "id2label",
     "image_token_id",
     "image_token_index",
+    "initial_context_length",
     "initializer_range",
+    "input_jitter_noise",
     "is_decoder",
     "is_encoder_decoder",
     "is_llama_config",
@@ -618,15 +622,20 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "mlx_lm_version",
     "model_max_length",
     "model_type",
+    "moe_capacity",
+    "mtp_transformer_layers",
+    "multi_token_pred_lambda",
     "neftune_noise_alpha",
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
     "num_logits_to_keep",
+    "num_mtp_modules",
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
     "output_past",
+    "output_router_logits",
     "output_scores",
     "pad_token_id",
     "prefix",
@@ -637,7 +646,10 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "repetition_penalty",
     "return_dict",
     "return_dict_in_generate",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
     "sep_token_id",
+    "seq_aux",
     "suppress_tokens",
     "task_specific_params",
     "temperature",
@@ -659,6 +671,7 @@ constexpr std::array<std::string_view, 98> kHarmless = {
     "use_bfloat16",
     "use_cache",
     "use_flash_attn",
+    "use_mtp",
     "use_return_dict",
     "z_loss_coefficient",
 };
@@ -678,11 +691,20 @@ bool is_dropout(std::string_view name) {
 }  // namespace
 
 std::span<const Family> families() {
-  return kFamilies;
+  static const std::vector<Family> all = [] {
+    const std::span<const Family> mixtures = mixture_families();
+    std::vector<Family> out(kFamilies.begin(), kFamilies.end());
+    out.insert(out.end(), mixtures.begin(), mixtures.end());
+    std::sort(out.begin(), out.end(), [](const Family& a, const Family& b) {
+      return a.name < b.name;
+    });
+    return out;
+  }();
+  return all;
 }
 
 const Family* find_family(std::string_view name) {
-  for (const Family& family : kFamilies) {
+  for (const Family& family : families()) {
     if (family.name == name) {
       return &family;
     }
@@ -691,7 +713,7 @@ const Family* find_family(std::string_view name) {
 }
 
 const Family* find_gguf_family(std::string_view architecture) {
-  for (const Family& family : kFamilies) {
+  for (const Family& family : families()) {
     if (!architecture.empty() && family.gguf_name == architecture) {
       return &family;
     }
@@ -701,7 +723,7 @@ const Family* find_gguf_family(std::string_view architecture) {
 
 std::vector<std::string> gguf_architectures() {
   std::vector<std::string> out;
-  for (const Family& family : kFamilies) {
+  for (const Family& family : families()) {
     if (!family.gguf_name.empty()) {
       out.emplace_back(family.gguf_name);
     }

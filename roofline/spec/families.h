@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/spec/mixture_rule.h"
 #include "roofline/spec/model_spec.h"
 
 namespace roofline {
@@ -41,9 +42,10 @@ enum class ScaleRule {
 enum class WindowRule {
   none,
   all,
-  past_first,    ///< layers from max_window_layers on
-  pattern,       ///< all but every window_pattern-th
-  without_rope,  ///< the layers without positions
+  past_first,        ///< layers from max_window_layers on
+  pattern,           ///< all but every window_pattern-th
+  without_rope,      ///< the layers without positions
+  even_below_first,  ///< every other one, of those below max_window_layers
 };
 
 /// Which layers have positions.
@@ -93,7 +95,7 @@ struct Family {
   FlagRule qkv_bias = {};
   FlagRule output_bias = {};
   FlagRule feed_forward_bias = {};
-  bool head_bias = false;
+  FlagRule head_bias = {};
   bool attention_output_norm = false;
   bool hidden_norm = false;
   std::string_view clip_field = {};
@@ -103,7 +105,8 @@ struct Family {
   WindowRule window = WindowRule::none;
   std::optional<int> window_tokens = std::nullopt;  ///< when absent
   int window_pattern = 0;                           ///< when absent
-  bool layer_types = false;                         ///< reads "layer_types"
+  int window_first = 28;       ///< "max_window_layers" when absent
+  bool layer_types = false;    ///< reads "layer_types"
   bool window_switch = false;  ///< a window needs "use_sliding_window"
   bool attention_softcap_field = false;
   std::optional<float> attention_softcap = std::nullopt;  ///< when absent
@@ -121,6 +124,8 @@ struct Family {
   int no_rope_interval = 0;     ///< every so many-th layer has no rope
   bool partial_rotary = false;  ///< reads the share of dims that rotate
   std::string_view partial_rotary_field = "partial_rotary_factor";
+  /// Reads "rotary_dim", dims instead of a share of them.
+  bool rotary_dim_field = false;
   double partial_rotary_share = 1.0;  ///< when absent
   /// "dynamic" with an "alpha" stretches the base once for all lengths.
   bool ntk_alpha = false;
@@ -128,6 +133,9 @@ struct Family {
   /// Reads "su" and "yarn" as longrope, whose original context is the field
   /// beside the scaling, this one when absent.
   std::optional<int> longrope_original_context = std::nullopt;
+  /// longrope has "short_mscale" and "long_mscale", and the short factors at
+  /// all lengths.
+  bool longrope_magnitudes = false;
 
   Activation activation = Activation::silu;  ///< when absent
   std::string_view activation_field = "hidden_act";
@@ -145,11 +153,20 @@ struct Family {
   SizeNames names = {};
   int hidden_per_dim = 0;  ///< hidden where it is null or absent, over dim
   std::span<const std::string_view> notes = {};  ///< fields that say nothing
+  std::optional<MixtureRule> mixture = std::nullopt;
+  /// Keys and values come from a latent, its ranks and dims from the fields
+  /// of DeepSeek-V2; whether its positions rotate interleaved.
+  std::optional<FlagRule> latent = std::nullopt;
+  bool sinks = false;
+  bool clamped_glu = false;  ///< reads "swiglu_limit" and "swiglu_alpha"
+  /// There can be layers after the last that only guess further tokens.
+  bool extra_layers = false;
 
   /// Where files rotate other pairs than the config's family.
   std::optional<RopeLayout> gguf_rope_layout = std::nullopt;
   /// Where files of the architecture mean another one than the config's.
   std::optional<Activation> gguf_activation = std::nullopt;
+  bool gguf_yarn_truncate = true;  ///< files don't say it
   WindowRule gguf_window = WindowRule::none;
   std::optional<int> gguf_window_tokens = std::nullopt;  ///< when absent
   /// Sliding layers have the base of the others in files without one for them.
@@ -160,6 +177,8 @@ struct Family {
 
 /// All families, sorted by name.
 std::span<const Family> families();
+/// Those with mixtures of experts, sorted by name.
+std::span<const Family> mixture_families();
 /// nullptr when there is none of that name.
 const Family* find_family(std::string_view name);
 const Family* find_gguf_family(std::string_view architecture);

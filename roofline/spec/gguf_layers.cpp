@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/gguf_rope.h"
+#include "roofline/spec/read_gguf_mixture.h"
 
 namespace roofline {
 
@@ -19,6 +20,7 @@ constexpr IntRange kWindow{0, 1 << 30};
 
 struct Shape {
   int dim = 0;
+  int extra_layers = 0;
   std::vector<int> hidden;
   std::vector<int> heads;
   std::vector<int> kv_heads;
@@ -54,8 +56,14 @@ int read_head_dim(GgufKeys& keys, const Shape& shape) {
 
 Shape read_shape(GgufKeys& keys, const Family& family) {
   Shape shape;
-  const auto layers =
-      static_cast<std::size_t>(keys.size("block_count", kMaxLayers));
+  const int blocks = keys.size("block_count", kMaxLayers);
+  shape.extra_layers = read_gguf_extra_layers(keys);
+  if (shape.extra_layers >= blocks) {
+    keys.fields.refuse(
+        keys.key("nextn_predict_layers"),
+        fmt::format("There are {} blocks in all", blocks));
+  }
+  const auto layers = static_cast<std::size_t>(blocks - shape.extra_layers);
   const IntRange dims{1, kMaxDim};
   shape.dim = keys.size("embedding_length", kMaxDim);
   const auto needed = [&](std::string_view name) {
@@ -71,7 +79,10 @@ Shape read_shape(GgufKeys& keys, const Family& family) {
   shape.heads = needed("attention.head_count");
   shape.kv_heads = keys.per_layer("attention.head_count_kv", dims, layers)
                        .value_or(shape.heads);
-  shape.head_dim = read_head_dim(keys, shape);
+  // Of a latent the dims follow from its own keys.
+  shape.head_dim = family.latent
+                       ? keys.size("rope.dimension_count", kMaxHeadDim)
+                       : read_head_dim(keys, shape);
   for (std::size_t i = 0; i < layers; ++i) {
     if (shape.heads[i] % shape.kv_heads[i] != 0 ||
         std::int64_t{shape.heads[i]} * shape.head_dim > kMaxDim) {
@@ -162,11 +173,16 @@ NormSpec read_norm(GgufKeys& keys, const Family& family) {
   norm.bias = family.norm_bias;
   norm.affine = family.norm_affine;
   // What is added to the weight is in the file's weight already.
-  const std::string_view eps = family.norm_kind == NormKind::rms
-                                   ? "attention.layer_norm_rms_epsilon"
-                                   : "attention.layer_norm_epsilon";
-  norm.eps =
-      static_cast<float>(keys.fields.needed_number(keys.key(eps), {0.0, 1.0}));
+  constexpr std::string_view kRms = "attention.layer_norm_rms_epsilon";
+  constexpr std::string_view kLayer = "attention.layer_norm_epsilon";
+  const auto has = [&](std::string_view name) {
+    return keys.number(name, {0.0, 1.0}).has_value();
+  };
+  // Phi's mixtures have layer norms and the other norms' key.
+  const bool own =
+      family.norm_kind == NormKind::layer && (has(kLayer) || !has(kRms));
+  norm.eps = static_cast<float>(
+      keys.fields.needed_number(keys.key(own ? kLayer : kRms), {0.0, 1.0}));
   return norm;
 }
 
@@ -195,6 +211,7 @@ AttentionSpec read_attention(
   }
   attention.qkv_bias = family.qkv_bias.field.empty() && family.qkv_bias.absent;
   attention.output_norm = family.attention_output_norm;
+  attention.sinks = family.sinks;
   attention.scale = read_scale(keys, family, shape);
   attention.softcap = read_gguf_softcap(
       keys,
@@ -207,6 +224,11 @@ AttentionSpec read_attention(
     attention.clip = clip == 0.0
                          ? std::nullopt
                          : std::optional<float>(static_cast<float>(clip));
+  }
+  if (family.latent) {
+    read_gguf_latent(keys, attention);
+    attention.scale = gguf_latent_scale_factor(keys).value_or(1.0f) /
+                      std::sqrt(static_cast<float>(attention.head_dim));
   }
   return attention;
 }
@@ -225,6 +247,9 @@ LayerSpec read_layer(GgufKeys& keys, const Family& family, const Shape& shape) {
       family.gguf_activation.value_or(family.activation);
   layer.feed_forward->gated = family.gated;
   layer.feed_forward->hidden_norm = family.hidden_norm;
+  if (family.clamped_glu) {
+    layer.feed_forward->clamped_glu = ClampedGlu{};
+  }
   return layer;
 }
 
@@ -292,6 +317,7 @@ void read_gguf_layers(
   const Shape shape = read_shape(keys, family);
   spec.dim = shape.dim;
   spec.context_tokens = shape.context;
+  spec.extra_layers = shape.extra_layers;
   if (family.learned_positions) {
     spec.learned_positions =
         static_cast<int>(std::min<std::int64_t>(shape.context, kMaxVocab));

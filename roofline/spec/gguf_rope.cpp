@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/read_gguf_mixture.h"
 #include "roofline/spec/rope.h"
 
 namespace roofline {
@@ -132,7 +133,11 @@ RopeRecipe read_recipe(
   const auto magnitude = keys.number("rope.scaling.attn_factor", kFactor);
   recipe.attention_factor = magnitude;
   if (recipe.scaling == RopeScaling::yarn) {
+    recipe.truncate = family.gguf_yarn_truncate;
     read_yarn(keys, recipe, magnitude.value_or(1.0));
+    if (family.latent && gguf_latent_scale_factor(keys)) {
+      recipe.attention_factor = 1.0;  // it is in the scores' scale
+    }
   }
   // Phi's files name no kind: the two tensors tell.
   if (tensors.long_factors && tensors.short_factors) {

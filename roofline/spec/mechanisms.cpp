@@ -8,16 +8,10 @@ namespace roofline {
 namespace {
 
 std::optional<std::string> missing_in_attention(const AttentionSpec& a) {
-  if (a.latent) {
-    return "latent attention";
-  }
-  if (a.sinks) {
-    return "attention sinks";
-  }
   if (a.output_gate) {
     return "a gate on the attended values";
   }
-  if (a.value_dim && *a.value_dim != a.head_dim) {
+  if (!a.latent && a.value_dim && *a.value_dim != a.head_dim) {
     return "values of other dims than keys";
   }
   if (a.shares_kv_of_layer) {
@@ -27,7 +21,7 @@ std::optional<std::string> missing_in_attention(const AttentionSpec& a) {
 }
 
 std::optional<std::string> missing_in_feed_forward(const FeedForwardSpec& f) {
-  if (f.clamped_glu) {
+  if (f.clamped_glu && !f.mixture) {
     return "gates and values kept in bounds";
   }
   if (f.gate_sparsity) {
@@ -55,9 +49,6 @@ std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
       return missing;
     }
   }
-  if (layer.feed_forward && layer.feed_forward->mixture) {
-    return "a mixture of experts";
-  }
   if (layer.recurrent) {
     return "recurrent layers";
   }
@@ -69,6 +60,12 @@ std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
 
 /// What the fused CPU step's attention lacks that the graph has.
 std::optional<std::string> missing_in_step_attention(const AttentionSpec& a) {
+  if (a.latent) {
+    return "latent attention";
+  }
+  if (a.sinks) {
+    return "attention sinks";
+  }
   if (a.qk_norm == QkNorm::per_head_own || a.qk_norm_spec ||
       (a.qk_norm != QkNorm::none &&
        a.qk_norm_place == QkNormPlace::after_rope)) {
@@ -91,6 +88,9 @@ std::optional<std::string> missing_in_step_attention(const AttentionSpec& a) {
 
 std::optional<std::string> missing_in_step_feed_forward(
     const FeedForwardSpec& f) {
+  if (f.mixture) {
+    return "a mixture of experts";
+  }
   if (f.activation == Activation::xielu) {
     return "this activation";
   }

@@ -97,6 +97,11 @@ struct LatentSpec {
   int kv_rank = 0;
   int nope_dim = 0;
   int rope_dim = 0;
+  /// Of the norms of the two latents.
+  float norm_eps = 1e-6f;
+  /// The matrices from the latent to keys and to values lie apart, the former
+  /// transposed. Final once the tensors are known.
+  bool split_up = false;
 };
 
 struct AttentionSpec {
@@ -114,7 +119,8 @@ struct AttentionSpec {
   /// The attended values are normalized over all heads before the output
   /// projection.
   bool output_norm = false;
-  /// Queries, keys and values are kept within ±clip after their projections.
+  /// Queries, keys and values are kept within ±clip after their projections
+  /// and norms over all heads.
   std::optional<float> clip;
   std::optional<QueryTemperature> query_temperature;
   /// Factor on the keys.
@@ -205,6 +211,13 @@ enum class GroupScore {
   sum_of_best_2  ///< its two best
 };
 
+/// How the matrices of experts lie in a checkpoint.
+enum class ExpertLayout {
+  apart,        ///< gate, up and down, [out, in] each
+  interleaved,  ///< rows of gate and up in turns
+  transposed,   ///< [in, out], columns of gate and up in turns
+};
+
 /// A mixture of experts: each token is computed by top_k of them.
 struct MixtureSpec {
   int experts = 0;
@@ -213,11 +226,15 @@ struct MixtureSpec {
   ExpertScore score = ExpertScore::softmax;
   /// The chosen weights are scaled to sum to one.
   bool renormalise = false;
+  /// They are divided by their sum, or by this where the sum is less.
+  float least_sum = 0.0f;
   float scale = 1.0f;  ///< on the routed sum
   /// A learnt term that takes part in choosing, not in weighing.
   bool selection_bias = false;
   bool router_bias = false;
   bool expert_bias = false;
+  /// Final once the tensors are known.
+  ExpertLayout layout = ExpertLayout::apart;
   /// Only experts of the best `top_groups` of `groups` groups are chosen.
   int groups = 1;
   int top_groups = 1;
@@ -322,6 +339,9 @@ struct ModelSpec {
   std::int64_t context_tokens = 0;
   std::vector<std::int32_t> eos_tokens;
   std::optional<std::int32_t> bos_token;
+  /// Layers after the last whose tensors are left out: they guess further
+  /// tokens.
+  int extra_layers = 0;
   std::optional<StoredQuantization> quantization;
   /// Sizes are known, not every rule of the arithmetic: to be planned, not run.
   bool plan_only = false;

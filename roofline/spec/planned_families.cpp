@@ -8,43 +8,15 @@ namespace {
 
 // Sorted by name. A field that is left out has the default in the header.
 constexpr std::array kFamilies = {
-    PlannedFamily{.name = "deepseek_v2"},
-    PlannedFamily{
-        .name = "deepseek_v3",
-        .score = ExpertScore::sigmoid,
-        .selection_bias = true,
-    },
     PlannedFamily{
         .name = "falcon_h1",
         .recurrent = true,
         .side_by_side = true,
     },
     PlannedFamily{
-        .name = "glm4_moe",
-        .qk_norm = QkNorm::per_head,
-        .qk_norm_field = true,
-        .score = ExpertScore::sigmoid,
-        .selection_bias = true,
-    },
-    PlannedFamily{
-        .name = "gpt_oss",
-        .qkv_bias = true,
-        .output_bias = true,
-        .bias = true,
-        .sinks = true,
-        .router_bias = true,
-        .window_pattern = 2,
-    },
-    PlannedFamily{.name = "granitemoe", .tied = true},
-    PlannedFamily{
         .name = "granitemoehybrid",
         .tied = true,
         .recurrent = true,
-    },
-    PlannedFamily{
-        .name = "kimi_k2",
-        .score = ExpertScore::sigmoid,
-        .selection_bias = true,
     },
     PlannedFamily{
         .name = "lfm2",
@@ -60,20 +32,6 @@ constexpr std::array kFamilies = {
         .window_pattern = 4,
     },
     PlannedFamily{.name = "mamba2", .tied = true, .recurrent = true},
-    PlannedFamily{.name = "mixtral"},
-    PlannedFamily{
-        .name = "phimoe",
-        .norm_kind = NormKind::layer,
-        .norm_bias = true,
-        .qkv_bias = true,
-        .output_bias = true,
-    },
-    PlannedFamily{
-        .name = "qwen2_moe",
-        .qkv_bias = true,
-        .shared_gate = true,
-    },
-    PlannedFamily{.name = "qwen3_moe", .qk_norm = QkNorm::per_head},
     PlannedFamily{
         .name = "qwen3_next",
         .qk_norm = QkNorm::per_head,

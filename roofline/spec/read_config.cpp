@@ -99,7 +99,10 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
         static_cast<float>(config.number("logit_scale", kMultiplier)
                                .value_or(*family.logit_scale));
   }
-  spec.head_bias = family.head_bias;
+  spec.head_bias = family.head_bias.field.empty()
+                       ? family.head_bias.absent
+                       : config.flag(family.head_bias.field)
+                             .value_or(family.head_bias.absent);
   if (family.learned_positions) {
     spec.learned_positions =
         static_cast<int>(std::min<std::int64_t>(sizes.context, kMaxVocab));
@@ -109,6 +112,13 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
       "final_logit_softcapping",
       family.logit_softcap_field,
       family.logit_softcap);
+  if (family.extra_layers) {
+    const IntRange range{0, 64};
+    const auto old_name = config.integer("num_nextn_predict_layers", range);
+    const auto new_name = config.integer("num_mtp_layers", range);
+    spec.extra_layers =
+        static_cast<int>(new_name.value_or(old_name.value_or(1)));
+  }
   read_tokens(config, spec);
   refuse_flag(
       config,

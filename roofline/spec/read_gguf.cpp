@@ -10,6 +10,7 @@
 #include "roofline/spec/gguf_keys.h"
 #include "roofline/spec/gguf_layers.h"
 #include "roofline/spec/read_config.h"
+#include "roofline/spec/read_gguf_mixture.h"
 
 namespace roofline {
 
@@ -143,6 +144,7 @@ ModelSpec read_gguf_metadata(
   ModelSpec spec;
   spec.family = family.gguf_name;
   read_gguf_layers(keys, family, rope, spec);
+  read_gguf_mixtures(keys, family, spec);
   read_scales(keys, family, spec);
   read_vocabulary(keys, spec);
   refuse_unknown_keys(keys);

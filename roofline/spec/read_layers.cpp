@@ -7,6 +7,8 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/read_latent.h"
+#include "roofline/spec/read_mixture.h"
 #include "roofline/spec/read_rope.h"
 #include "roofline/spec/read_windows.h"
 
@@ -174,6 +176,7 @@ AttentionSpec read_attention(
   attention.qkv_bias = is_set(config, family.qkv_bias);
   attention.output_bias = is_set(config, family.output_bias);
   attention.output_norm = family.attention_output_norm;
+  attention.sinks = family.sinks;
   if (!family.clip_field.empty()) {
     const auto clip = config.number(family.clip_field, kPositive);
     attention.clip =
@@ -197,6 +200,14 @@ LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
   feed_forward.hidden_norm = family.hidden_norm;
   feed_forward.activation = read_activation(config, family);
   feed_forward.bias = is_set(config, family.feed_forward_bias);
+  if (family.clamped_glu) {
+    const auto number = [&](std::string_view name, float other) {
+      return static_cast<float>(config.number(name, kPositive).value_or(other));
+    };
+    feed_forward.clamped_glu = ClampedGlu{
+        number("swiglu_limit", ClampedGlu{}.limit),
+        number("swiglu_alpha", ClampedGlu{}.alpha)};
+  }
   if (family.multipliers) {
     layer.residual_scale = static_cast<float>(
         config.number("residual_multiplier", kMultiplier).value_or(1.0));
@@ -223,11 +234,20 @@ void read_layers(
     const Family& family,
     const Sizes& sizes,
     ModelSpec& spec) {
-  const LayerSpec layer = read_layer(config, family, sizes);
-  const LayerRopes ropes =
-      family.rope == RopeRule::none
-          ? LayerRopes()
-          : read_ropes(config, family, sizes.head_dim, sizes.context);
+  LayerSpec layer = read_layer(config, family, sizes);
+  int rope_dim = sizes.head_dim;
+  float scale_factor = 1.0f;
+  if (family.latent) {
+    read_latent(config, *layer.attention);
+    rope_dim = layer.attention->latent->rope_dim;
+    scale_factor = latent_scale_factor(config);
+  }
+  LayerRopes ropes = family.rope == RopeRule::none
+                         ? LayerRopes()
+                         : read_ropes(config, family, rope_dim, sizes.context);
+  if (family.latent) {
+    ropes.full.layout = latent_rope_layout(config, family);
+  }
   std::vector<bool> roped = read_roped(config, family, sizes.layers);
   const auto windows = read_windows(config, family, roped);
   apply_rope_rule(family, windows, roped);
@@ -235,13 +255,15 @@ void read_layers(
   spec.layers.assign(roped.size(), layer);
   for (std::size_t i = 0; i < roped.size(); ++i) {
     AttentionSpec& attention = *spec.layers[i].attention;
-    attention.scale = read_scale(config, family, sizes.head_dim, i);
+    attention.scale =
+        scale_factor * read_scale(config, family, attention.head_dim, i);
     attention.query_temperature = ropes.query_temperature;
     attention.window_tokens = windows.layers[i];
     if (roped[i]) {
       attention.rope = windows.layers[i] ? ropes.sliding : ropes.full;
     }
   }
+  read_mixtures(config, family, spec);
 }
 
 }  // namespace roofline

@@ -152,6 +152,11 @@ void read_longrope(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
   recipe.attention_factor = fields.number("attention_factor", kFactor);
   recipe.short_factors = read_factors(fields, "short_factor", recipe.dims);
   recipe.long_factors = read_factors(fields, "long_factor", recipe.dims);
+  if (beside.family.longrope_magnitudes) {
+    recipe.short_magnitude = fields.needed_number("short_mscale", kFactor);
+    recipe.long_magnitude = fields.needed_number("long_mscale", kFactor);
+    recipe.long_factors = recipe.short_factors;
+  }
 }
 
 void read_dynamic(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
@@ -345,6 +350,11 @@ LayerRopes read_ropes(
   beside.theta = config.number(family.rope_theta_field, kTheta)
                      .value_or(family.rope_theta);
   beside.partial = config.number(family.partial_rotary_field, {0.0, 1.0});
+  if (family.rotary_dim_field) {
+    const auto dims = config.integer("rotary_dim", {1, head_dim});
+    const auto share = static_cast<double>(dims.value_or(head_dim)) / head_dim;
+    beside.partial = beside.partial ? beside.partial : share;
+  }
   beside.original_context =
       config.integer("original_max_position_embeddings", {2, kMaxContext});
   if (family.local_rope_theta) {

@@ -95,8 +95,10 @@ std::vector<bool> windows_by_rule(
     const std::vector<bool>& roped) {
   std::vector<bool> windowed(roped.size(), family.window == WindowRule::all);
   std::int64_t first = INT64_MAX;
-  if (family.window == WindowRule::past_first) {
-    first = config.integer("max_window_layers", {0, 1 << 20}).value_or(28);
+  const bool even = family.window == WindowRule::even_below_first;
+  if (family.window == WindowRule::past_first || even) {
+    first = config.integer("max_window_layers", {0, 1 << 20})
+                .value_or(family.window_first);
   }
   const std::vector<bool> pattern = family.window == WindowRule::pattern
                                         ? read_pattern(config, family)
@@ -105,6 +107,8 @@ std::vector<bool> windows_by_rule(
     const auto layer = static_cast<std::int64_t>(i);
     if (family.window == WindowRule::past_first) {
       windowed[i] = layer >= first;
+    } else if (even) {
+      windowed[i] = layer % 2 == 0 && layer < first;
     } else if (family.window == WindowRule::pattern) {
       windowed[i] = pattern[i % pattern.size()];
     } else if (family.window == WindowRule::without_rope) {

@@ -111,10 +111,13 @@ std::vector<RopeRegime> longrope_regimes(const RopeRecipe& recipe) {
   part.divisors = recipe.short_factors;
   const RopeRegime brief{
       divided_frequencies(part),
-      magnitude,
+      static_cast<float>(recipe.short_magnitude.value_or(magnitude)),
       static_cast<std::int64_t>(recipe.original_context)};
   part.divisors = recipe.long_factors;
-  const RopeRegime lengthy{divided_frequencies(part), magnitude, INT64_MAX};
+  const RopeRegime lengthy{
+      divided_frequencies(part),
+      static_cast<float>(recipe.long_magnitude.value_or(magnitude)),
+      INT64_MAX};
   return {brief, lengthy};
 }
 

@@ -39,6 +39,9 @@ struct RopeRecipe {
   /// longrope: [dims / 2]
   std::vector<float> short_factors;
   std::vector<float> long_factors;
+  /// longrope: in place of attention_factor, up to the context and past it.
+  std::optional<double> short_magnitude;
+  std::optional<double> long_magnitude;
 };
 
 /// Needs theta > 1, dims >= 1, positive factors; dims > 2 for dynamic.

@@ -11,6 +11,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/spec/families.h"
+#include "roofline/spec/mixture_names.h"
 #include "roofline/spec/tensor_name_rows.h"
 
 namespace roofline {
@@ -31,11 +32,16 @@ constexpr std::string_view kMlxPrefix = "model.";
 constexpr std::array<std::string_view, 2> kHfLayerPrefixes = {"layers.", "h."};
 constexpr std::array<std::string_view, 1> kGgufLayerPrefixes = {"blk."};
 
-// Parts of multimodal checkpoints that a language model doesn't use.
-constexpr std::array<std::string_view, 3> kDroppedParts = {
+// Parts that a language model doesn't use: of multimodal checkpoints, and what
+// guesses further tokens.
+constexpr std::array<std::string_view, 7> kDroppedParts = {
     "vision_tower.",
     "vision_model.",
-    "multi_modal_projector."};
+    "multi_modal_projector.",
+    "mtp_block.",
+    "mtp_emb_norm.",
+    "mtp_hidden_norm.",
+    "mtp_linear_proj."};
 
 constexpr std::string_view kBias = ".bias";
 constexpr std::size_t kLongestShown = 100;
@@ -211,29 +217,51 @@ std::vector<NamedRows> apply(
   return {renamed};
 }
 
+/// rest: behind the layer's number. mlx: as for apply.
+std::optional<std::vector<NamedRows>> map_within_layer(
+    std::string_view rest,
+    const NameTable& table,
+    const LayerSpec& layer,
+    bool mlx) {
+  const Found found = find_row(table.own_layer, table.layer, rest);
+  return found.row ? std::optional(apply(found, layer, mlx)) : std::nullopt;
+}
+
 std::vector<NamedRows> map_layer_name(
     std::string_view name,
     std::string_view rest,
-    const NameTable& table,
-    const ModelSpec& spec) {
+    NameStyle style,
+    const ModelSpec& spec,
+    bool& bias) {
+  const NameTable table = name_table(style, spec.family);
   const std::optional<std::size_t> number = take_layer(rest);
-  const Found found =
-      number ? find_row(table.own_layer, table.layer, rest) : Found();
-  if (!found.row) {
+  if (!number) {
     refuse_name(name, rest, table.own_layer, table.layer);
   }
-  if (*number >= spec.layers.size()) {
+  const bool beyond = *number >= spec.layers.size();
+  const auto extra = static_cast<std::size_t>(spec.extra_layers);
+  if (beyond && *number < spec.layers.size() + extra) {
+    return {};
+  }
+  const LayerSpec& layer = spec.layers[beyond ? 0 : *number];
+  const bool mlx = name.starts_with(kMlxPrefix);
+  auto out = map_mixture_name(rest, style, layer, spec.family, bias);
+  if (!out) {
+    out = map_within_layer(rest, table, layer, mlx);
+  }
+  if (!out) {
+    refuse_name(name, rest, table.own_layer, table.layer);
+  }
+  if (beyond) {
     fail<CheckpointError>(
         fmt::format("There is a tensor {}", name.substr(0, kLongestShown)),
         fmt::format("The model has {} layers only", spec.layers.size()),
         "Check that the weights belong to this config");
   }
-  const bool mlx = name.starts_with(kMlxPrefix);
-  std::vector<NamedRows> out = apply(found, spec.layers[*number], mlx);
-  for (NamedRows& part : out) {
+  for (NamedRows& part : *out) {
     part.name = fmt::format("layers.{}.{}", *number, part.name);
   }
-  return out;
+  return *out;
 }
 
 bool take_layer_prefix(std::string_view& rest, NameStyle style) {
@@ -271,10 +299,10 @@ std::vector<NamedRows> map_tensor_name(
       }
     }
   }
-  const bool bias = take_suffix(rest, kBias);
+  bool bias = take_suffix(rest, kBias);
   std::vector<NamedRows> out;
   if (take_layer_prefix(rest, style)) {
-    out = map_layer_name(name, rest, table, spec);
+    out = map_layer_name(name, rest, style, spec, bias);
   } else {
     const Found found = find_row(table.own_model, table.model, rest);
     if (!found.row) {
@@ -308,11 +336,40 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
       if (optional_qk_norm && !has("attention.q_norm")) {
         layer.attention->qk_norm = QkNorm::none;
       }
-      layer.attention->qkv_bias |= has("attention.q.bias");
+      layer.attention->qkv_bias |=
+          has("attention.q.bias") || has("attention.kv_a.bias");
       layer.attention->output_bias |= has("attention.o.bias");
     }
     if (layer.feed_forward) {
-      layer.feed_forward->bias |= has("feed_forward.down.bias");
+      layer.feed_forward->bias |=
+          has("feed_forward.down.bias") || has("feed_forward.shared.down.bias");
+    }
+    if (layer.feed_forward && layer.feed_forward->mixture) {
+      MixtureSpec& mixture = *layer.feed_forward->mixture;
+      mixture.router_bias |= has("feed_forward.router.bias");
+      mixture.selection_bias |= has("feed_forward.router.selection");
+      mixture.expert_bias |= has("feed_forward.experts.down.bias");
+    }
+  }
+}
+
+void settle_layouts(ModelSpec& spec, const std::vector<std::string>& names) {
+  const std::set<std::string, std::less<>> present(names.begin(), names.end());
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const auto has = [&](std::string_view name) {
+      return present.contains(fmt::format("layers.{}.{}", i, name));
+    };
+    LayerSpec& layer = spec.layers[i];
+    if (layer.attention && layer.attention->latent) {
+      layer.attention->latent->split_up = has("attention.k_b");
+    }
+    if (layer.feed_forward && layer.feed_forward->mixture) {
+      MixtureSpec& mixture = *layer.feed_forward->mixture;
+      if (has("feed_forward.experts.gate_up")) {
+        mixture.layout = ExpertLayout::interleaved;
+      } else if (has("feed_forward.experts.transposed.gate_up")) {
+        mixture.layout = ExpertLayout::transposed;
+      }
     }
   }
 }

@@ -10,11 +10,20 @@
 //   layers.N.feed_forward.hidden_norm
 //   layers.N.feed_forward.xielu.{alpha_p,alpha_n,beta,eps}
 //
-// Models that are planned and not run have these too; matrices of experts are
-// stacked, rows of one after those of another:
-//   layers.N.attention.{q_a,q_b,kv_a,kv_b,gate,sinks}
+//   layers.N.feed_forward.router [.bias, .selection]
+//   layers.N.feed_forward.experts.{gate,up,down} [.bias]
+//   layers.N.feed_forward.shared.{gate,up,down,weigh}
+//   layers.N.attention.{q_a,q_a_norm,q_b,kv_a,kv_a_norm,kv_b,sinks}
+//
+// Matrices of experts are stacked, rows of one after those of another; where a
+// checkpoint has them one by one, they are ….experts.E.{gate,up,down}; see
+// ExpertLayout for ….experts.gate_up and ….experts.transposed.{gate_up,down}.
+// kv_b may lie as k_b [heads·kv_rank, nope_dim] and v_b [heads·value_dim,
+// kv_rank].
+//
+// Models that are planned and not run have these too:
+//   layers.N.attention.gate
 //   layers.N.recurrent.{in,in_gates,conv,out,norm,decay,skip,step_bias}
-//   layers.N.feed_forward.{router,experts.*,shared.*}
 //
 // Norms stand before (…_norm) or after (…_post_norm) their sub-layer. A
 // matrix is [out, in]. "X.bias" belongs to matrix or norm X.
@@ -66,6 +75,11 @@ struct ExpectedTensor {
   std::int64_t cols = 0;
   /// The decoder knows what it is where it is absent.
   bool optional = false;
+  /// It can also be so many tensors of equal size, named as `piece` says.
+  int pieces = 0;
+
+  /// "….experts.gate.bias", 3 → "….experts.3.gate.bias"
+  std::string piece(int index) const;
 };
 
 /// Every tensor the spec asks for; "head" only when it isn't tied.
@@ -75,5 +89,9 @@ std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec);
 /// checkpoint's, under our names. Embeddings are tied where there is no
 /// "head"; a bias is used where it is there (GGUF metadata never tells).
 void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names);
+
+/// Settles how matrices lie that checkpoints store in several ways: those of
+/// experts, and those between a latent and the heads.
+void settle_layouts(ModelSpec& spec, const std::vector<std::string>& names);
 
 }  // namespace roofline

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/families.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/gguf.h"
@@ -126,7 +127,28 @@ class GgufCheckpoint final : public OpenedCheckpoint {
     if (!metadata.contains(key)) {
       metadata[key] = embedding->rows();
     }
+    const std::string score =
+        architecture->get<std::string>() + ".expert_gating_func";
+    if (!metadata.contains(score) &&
+        has_unlisted_selection_bias(*architecture)) {
+      constexpr int kSigmoid = 2;
+      metadata[score] = kSigmoid;
+    }
     return metadata;
+  }
+
+  /// A bias in choosing experts, in a file of an architecture that can do
+  /// without: those models score by sigmoids.
+  bool has_unlisted_selection_bias(const std::string& architecture) const {
+    const Family* family = find_gguf_family(architecture);
+    return family != nullptr && family->mixture &&
+           !family->mixture->selection_bias &&
+           std::any_of(
+               file_.tensors().begin(),
+               file_.tensors().end(),
+               [](const GgufTensor& tensor) {
+                 return tensor.name.find(".exp_probs_b") != std::string::npos;
+               });
   }
 
   void collect_eos() {

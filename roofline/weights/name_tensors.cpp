@@ -88,16 +88,14 @@ class Namer {
   std::vector<Tensor> take(const std::vector<ExpectedTensor>& expected) {
     std::vector<Tensor> out;
     for (const ExpectedTensor& wanted : expected) {
-      const auto found = tensors_.find(wanted.name);
-      if (found == tensors_.end() && wanted.optional) {
+      if (wanted.optional && !has(wanted.name)) {
         continue;
       }
-      if (found == tensors_.end()) {
-        fail_missing(wanted);
+      if (wanted.pieces > 0 && !has(wanted.name)) {
+        take_pieces(wanted, out);
+      } else {
+        out.push_back(take_one(wanted));
       }
-      check_shape(found->second, wanted);
-      out.push_back(std::move(found->second));
-      tensors_.erase(found);
     }
     if (!tensors_.empty()) {
       fail_superfluous(tensors_.begin()->first);
@@ -139,6 +137,26 @@ class Namer {
             printable(first),
             printable(second)),
         "Take a checkpoint that was saved once");
+  }
+
+  Tensor take_one(const ExpectedTensor& wanted) {
+    const auto found = tensors_.find(wanted.name);
+    if (found == tensors_.end()) {
+      fail_missing(wanted);
+    }
+    check_shape(found->second, wanted);
+    Tensor out = std::move(found->second);
+    tensors_.erase(found);
+    return out;
+  }
+
+  void take_pieces(const ExpectedTensor& wanted, std::vector<Tensor>& out) {
+    ExpectedTensor piece = wanted;
+    piece.rows = wanted.rows / wanted.pieces;
+    for (int i = 0; i < wanted.pieces; ++i) {
+      piece.name = wanted.piece(i);
+      out.push_back(take_one(piece));
+    }
   }
 
   /// What the checkpoint would call one of our names, learnt from the same
@@ -246,6 +264,7 @@ std::vector<Tensor> name_tensors(
     namer.add(source, style);
   }
   namer.join_pieces();
+  settle_layouts(spec, namer.names());
   if (style == NameStyle::gguf) {
     settle_by_tensors(spec, namer.names());
   } else if (tie == TieFlag::by_tensors) {

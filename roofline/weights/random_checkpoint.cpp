@@ -213,11 +213,15 @@ class ScratchFile {
   void* data_ = nullptr;
 };
 
+bool is_vector(const ExpectedTensor& tensor) {
+  return tensor.rows == 1 || ends_with(tensor.name, ".bias");
+}
+
 Spread spread_of(const ExpectedTensor& tensor, const ModelSpec& spec) {
   if (ends_with(tensor.name, ".bias")) {
     return {0, kSpread};
   }
-  if (tensor.rows == 1) {
+  if (is_vector(tensor)) {
     return {spec.final_norm.plus_one ? 0.0f : 1.0f, kSpread};
   }
   return {0, 1 / std::sqrt(static_cast<float>(tensor.cols))};
@@ -241,7 +245,7 @@ std::vector<Place> lay_out(
   for (ExpectedTensor& tensor : tensors) {
     Place place;
     place.spread = spread_of(tensor, spec);
-    place.affine = format.bits < 16 && tensor.rows > 1 &&
+    place.affine = format.bits < 16 && !is_vector(tensor) &&
                    tensor.cols % format.group_size == 0;
     const auto layers = static_cast<int>(spec.layers.size());
     place.bits = belongs_to_parts(tensor.name, layers, format.eight_bit)

@@ -36,17 +36,35 @@ std::string without_weight(const std::string& name) {
   return has ? name.substr(0, name.size() - end.size()) : name;
 }
 
+/// All axes but the last together.
+std::int64_t rows_of(const std::vector<std::int64_t>& shape) {
+  std::int64_t rows = 1;
+  for (std::size_t i = 0; i + 1 < shape.size(); ++i) {
+    rows *= shape[i];
+  }
+  return rows;
+}
+
+template <class T>
+std::vector<std::string> names_of(const std::map<std::string, T>& found) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : found) {
+    names.push_back(name);
+  }
+  return names;
+}
+
 class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, ConfigNamesExactlyTheStoredTensors) {
-  const ModelSpec spec = read_config(golden_config(GetParam()));
+  ModelSpec spec = read_config(golden_config(GetParam()));
   std::map<std::string, std::pair<std::int64_t, std::int64_t>> found;
   std::map<std::string, std::int64_t> stacked;
   for (const auto& [name, shape] : stored_shapes(GetParam())) {
     const bool vector = shape.size() <= 1;
     for (const NamedRows& part :
          map_tensor_name(without_weight(name), NameStyle::hugging_face, spec)) {
-      std::int64_t stored = vector ? 1 : shape.front();
+      std::int64_t stored = rows_of(shape);
       std::int64_t cols = shape.empty() ? 1 : shape.back();
       if (part.transposed && !vector) {
         std::swap(stored, cols);
@@ -65,14 +83,22 @@ TEST_P(Golden, ConfigNamesExactlyTheStoredTensors) {
           << part.name << " comes twice";
     }
   }
-  for (const ExpectedTensor& wanted : expected_tensors(spec)) {
-    const auto at = found.find(wanted.name);
-    if (wanted.optional && at == found.end()) {
-      continue;
+  settle_layouts(spec, names_of(found));
+  for (ExpectedTensor wanted : expected_tensors(spec)) {
+    const bool split = wanted.pieces > 0 && !found.contains(wanted.name);
+    const int count = split ? wanted.pieces : 1;
+    const ExpectedTensor whole = wanted;
+    for (int i = 0; i < count; ++i) {
+      wanted.name = split ? whole.piece(i) : whole.name;
+      const auto at = found.find(wanted.name);
+      if (wanted.optional && at == found.end()) {
+        continue;
+      }
+      ASSERT_NE(at, found.end()) << wanted.name << " is missing";
+      EXPECT_EQ(at->second, std::pair(whole.rows / count, whole.cols))
+          << wanted.name;
+      found.erase(at);
     }
-    ASSERT_NE(at, found.end()) << wanted.name << " is missing";
-    EXPECT_EQ(at->second, std::pair(wanted.rows, wanted.cols)) << wanted.name;
-    found.erase(at);
   }
   EXPECT_TRUE(found.empty()) << found.begin()->first << " isn't expected";
 }

@@ -331,7 +331,7 @@ TEST(ReadGguf, UnknownArchitectureIsRefusedWithTheNearest) {
 
 TEST(ReadGguf, UnknownKeysOfTheArchitectureAreRefused) {
   for (const auto& [name, value] : std::vector<std::pair<std::string, Json>>{
-           {"expert_count", 8},
+           {"attention.kv_lora_rank", 16},
            {"attention.temperature_scale", 0.1},
            {"rope.dimension_sections", {1, 2, 3, 4}},
            {"attention.causal", false && true},

@@ -137,7 +137,7 @@ TEST(RandomCheckpoint, RefusesOddFormatsAndModelsThatCannotRun) {
       },
       {"3 bits"});
   ModelSpec spec = tiny();
-  spec.layers[0].attention->sinks = true;
+  spec.plan_only = true;
   EXPECT_THROW(make_random_checkpoint(spec, {}), UnsupportedError);
 }
 

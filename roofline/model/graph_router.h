@@ -1,0 +1,44 @@
+// Which experts of a mixture compute each token, and how their results are
+// weighed, as MLX ops.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include <mlx/array.h>
+
+#include "roofline/model/graph_weights.h"
+#include "roofline/spec/model_spec.h"
+
+namespace roofline {
+
+struct Routing {
+  mx::array experts;  ///< [tokens, top_k] u32, in no order
+  mx::array weights;  ///< [tokens, top_k] float32
+};
+
+class GraphRouter {
+ public:
+  /// prefix: "layers.3.feed_forward.". The router is small and decides much:
+  /// it is kept and calculated in float32, and never quantized at load.
+  GraphRouter(
+      const MixtureSpec& spec,
+      const std::string& prefix,
+      const GraphWeights& weights);
+
+  /// x: [tokens, dim].
+  Routing route(const mx::array& x) const;
+  std::size_t bytes() const;
+
+ private:
+  mx::array choose(const mx::array& selection) const;
+  mx::array choose_in_groups(const mx::array& selection) const;
+
+  MixtureSpec spec_;
+  mx::array weight_;                    ///< [experts, dim]
+  std::optional<mx::array> bias_;       ///< [experts]
+  std::optional<mx::array> selection_;  ///< [experts]
+};
+
+}  // namespace roofline

@@ -1,0 +1,215 @@
+#include "roofline/spec/mixture_names.h"
+
+#include <array>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "roofline/spec/families.h"
+
+namespace roofline {
+
+namespace {
+
+enum class Form {
+  whole,
+  packed,         ///< gate and up of each expert
+  stack,          ///< of one matrix of each expert
+  packed_shared,  ///< gate and up of the shared expert
+};
+
+struct Row {
+  std::string_view pattern;  ///< "#" stands for an expert's number
+  std::string_view target;
+  Form form = Form::whole;
+};
+
+// After "mlp.", "block_sparse_moe." or "feed_forward.".
+constexpr std::array kHf = {
+    Row{"gate", "router"},
+    Row{"router", "router"},
+    Row{"router.layer", "router"},
+    Row{"e_score_correction_bias", "router.selection"},
+    Row{"gate.e_score_correction_bias", "router.selection"},
+    Row{"moe_statics.e_score_correction_bias", "router.selection"},
+    Row{"gate.moe_statics.e_score_correction_bias", "router.selection"},
+    Row{"experts.#.gate_proj", "experts.#.gate"},
+    Row{"experts.#.up_proj", "experts.#.up"},
+    Row{"experts.#.down_proj", "experts.#.down"},
+    Row{"experts.#.w1", "experts.#.gate"},
+    Row{"experts.#.w3", "experts.#.up"},
+    Row{"experts.#.w2", "experts.#.down"},
+    Row{"experts.gate_up_proj", "gate_up", Form::packed},
+    Row{"experts.gate_up_proj_bias", "experts.gate_up.bias"},
+    Row{"experts.gate_up_proj_blocks", "experts.gate_up"},
+    Row{"experts.down_proj_bias", "experts.down.bias"},
+    Row{"experts.down_proj_blocks", "experts.down"},
+    Row{"experts.gate_proj", "experts.gate"},
+    Row{"experts.up_proj", "experts.up"},
+    Row{"experts.down_proj", "down", Form::stack},
+    Row{"input_linear", "", Form::packed},
+    Row{"output_linear", "experts.down"},
+    Row{"switch_mlp.gate_proj", "experts.gate"},
+    Row{"switch_mlp.up_proj", "experts.up"},
+    Row{"switch_mlp.down_proj", "experts.down"},
+    Row{"shared_expert.gate_proj", "shared.gate"},
+    Row{"shared_expert.up_proj", "shared.up"},
+    Row{"shared_expert.down_proj", "shared.down"},
+    Row{"shared_experts.gate_proj", "shared.gate"},
+    Row{"shared_experts.up_proj", "shared.up"},
+    Row{"shared_experts.down_proj", "shared.down"},
+    Row{"shared_expert_gate", "shared.weigh"},
+};
+
+// Beside the mixture, not in it.
+constexpr std::array kHfLayer = {
+    Row{"shared_mlp.input_linear", "", Form::packed_shared},
+    Row{"shared_mlp.output_linear", "shared.down"},
+};
+
+constexpr std::array kGguf = {
+    Row{"ffn_gate_inp", "router"},
+    Row{"exp_probs_b", "router.selection"},
+    Row{"ffn_gate_exps", "experts.gate"},
+    Row{"ffn_up_exps", "experts.up"},
+    Row{"ffn_down_exps", "experts.down"},
+    Row{"ffn_gate_up_exps", "", Form::packed},
+    Row{"ffn_gate.#", "experts.#.gate"},
+    Row{"ffn_up.#", "experts.#.up"},
+    Row{"ffn_down.#", "experts.#.down"},
+    Row{"ffn_gate_shexp", "shared.gate"},
+    Row{"ffn_up_shexp", "shared.up"},
+    Row{"ffn_down_shexp", "shared.down"},
+    Row{"ffn_gate_inp_shexp", "shared.weigh"},
+};
+
+constexpr std::array<std::string_view, 3> kParts = {
+    "mlp.",
+    "block_sparse_moe.",
+    "feed_forward."};
+
+constexpr std::string_view kSelection = "router.selection";
+
+/// The number in the place of "#", -1 when there is no "#"; nullopt when the
+/// pattern doesn't fit.
+std::optional<int> match(std::string_view pattern, std::string_view name) {
+  const std::size_t hash = pattern.find('#');
+  if (hash == std::string_view::npos) {
+    return pattern == name ? std::optional(-1) : std::nullopt;
+  }
+  const std::string_view end = pattern.substr(hash + 1);
+  if (name.size() <= hash + end.size() ||
+      name.substr(0, hash) != pattern.substr(0, hash) || !name.ends_with(end)) {
+    return std::nullopt;
+  }
+  const std::string_view digits =
+      name.substr(hash, name.size() - hash - end.size());
+  int number = 0;
+  const auto [stop, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  const bool plain = digits.size() == 1 || digits[0] != '0';
+  if (error != std::errc() || stop != digits.data() + digits.size() ||
+      number < 0 || !plain) {
+    return std::nullopt;
+  }
+  return number;
+}
+
+std::string in_place(std::string_view target, int number) {
+  std::string out(target);
+  const std::size_t hash = out.find('#');
+  return hash == std::string::npos
+             ? out
+             : out.replace(hash, 1, std::to_string(number));
+}
+
+/// Rows of each expert's gate and up: [expert, gate then up, in].
+std::vector<NamedRows> split_packed(const MixtureSpec& m) {
+  std::vector<NamedRows> out;
+  const std::int64_t hidden = m.expert_hidden;
+  for (int e = 0; e < m.experts; ++e) {
+    const std::int64_t begin = 2 * hidden * e;
+    out.push_back({fmt::format("experts.{}.gate", e), begin, hidden});
+    out.push_back({fmt::format("experts.{}.up", e), begin + hidden, hidden});
+  }
+  return out;
+}
+
+std::vector<NamedRows> split_shared(const MixtureSpec& m) {
+  return {
+      {"shared.gate", 0, m.shared_hidden},
+      {"shared.up", m.shared_hidden, m.shared_hidden}};
+}
+
+template <std::size_t N>
+std::optional<std::vector<NamedRows>> find_in(
+    const std::array<Row, N>& rows,
+    std::string_view name,
+    const MixtureSpec& mixture,
+    bool transposed) {
+  for (const Row& row : rows) {
+    const std::optional<int> number = match(row.pattern, name);
+    if (!number || *number >= mixture.experts) {
+      continue;
+    }
+    const bool stack = row.form == Form::packed || row.form == Form::stack;
+    if (stack && transposed && !row.target.empty()) {
+      const std::string name = fmt::format("experts.transposed.{}", row.target);
+      return std::vector<NamedRows>{{name, 0, 0}};
+    }
+    switch (row.form) {
+      case Form::packed:
+        return split_packed(mixture);
+      case Form::stack:
+        return std::vector<NamedRows>{
+            {fmt::format("experts.{}", row.target), 0, 0}};
+      case Form::packed_shared:
+        return split_shared(mixture);
+      case Form::whole:
+        return std::vector<NamedRows>{{in_place(row.target, *number), 0, 0}};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::vector<NamedRows>> find_hf(
+    std::string_view rest,
+    const MixtureSpec& mixture,
+    bool transposed) {
+  for (std::string_view part : kParts) {
+    if (rest.starts_with(part)) {
+      return find_in(kHf, rest.substr(part.size()), mixture, transposed);
+    }
+  }
+  return find_in(kHfLayer, rest, mixture, false);
+}
+
+}  // namespace
+
+std::optional<std::vector<NamedRows>> map_mixture_name(
+    std::string_view rest,
+    NameStyle style,
+    const LayerSpec& layer,
+    std::string_view family,
+    bool& bias) {
+  if (!layer.feed_forward || !layer.feed_forward->mixture) {
+    return std::nullopt;
+  }
+  const MixtureSpec& mixture = *layer.feed_forward->mixture;
+  const Family* row = find_family(family);
+  const bool transposed = row && row->mixture && row->mixture->interleaved;
+  auto out = style == NameStyle::gguf ? find_in(kGguf, rest, mixture, false)
+                                      : find_hf(rest, mixture, transposed);
+  if (!out) {
+    return std::nullopt;
+  }
+  for (NamedRows& part : *out) {
+    if (part.name == kSelection) {
+      bias = false;
+    }
+    part.name = "feed_forward." + part.name;
+  }
+  return out;
+}
+
+}  // namespace roofline

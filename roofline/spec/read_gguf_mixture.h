@@ -1,0 +1,27 @@
+// Reads mixtures of experts and latent attention from a GGUF file's metadata.
+// Defaults of absent keys are those of llama.cpp.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "roofline/spec/gguf_keys.h"
+#include "roofline/spec/model_spec.h"
+
+namespace roofline {
+
+/// Turns the dense feed-forward parts of `spec` into mixtures where the file
+/// has experts. Throws CheckpointError for numbers that can't go together.
+void read_gguf_mixtures(GgufKeys& keys, const Family& family, ModelSpec& spec);
+
+/// Layers at the end of "block_count" that only guess further tokens.
+int read_gguf_extra_layers(GgufKeys& keys);
+
+/// Turns the attention of a family that has `latent` into one.
+void read_gguf_latent(GgufKeys& keys, AttentionSpec& attention);
+
+/// The factor on scores that yarn's mscale of all dims asks for; nullopt where
+/// the file has no such key.
+std::optional<float> gguf_latent_scale_factor(GgufKeys& keys);
+
+}  // namespace roofline
