@@ -70,6 +70,9 @@ std::int64_t count_of(const Tensor& tensor) {
 std::int64_t kv_bytes_of(const ModelSpec& spec, std::int64_t tokens) {
   std::int64_t bytes = 0;
   for (const LayerSpec& layer : spec.layers) {
+    if (!layer.attention) {
+      continue;
+    }
     const AttentionSpec& attention = *layer.attention;
     const std::int64_t held =
         attention.window_tokens
@@ -109,12 +112,16 @@ nlohmann::ordered_json spec_json(const ModelSpec& spec) {
       {"context_tokens", spec.context_tokens},
       {"tied_embeddings", spec.tied_embeddings},
       {"eos_tokens", spec.eos_tokens}};
-  if (!spec.layers.empty()) {
-    const LayerSpec& first = spec.layers.front();
-    out["heads"] = first.attention->heads;
-    out["kv_heads"] = first.attention->kv_heads;
-    out["head_dim"] = first.attention->head_dim;
-    out["hidden"] = first.feed_forward->hidden;
+  // Of the first layer that has such a part.
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention && !out.contains("heads")) {
+      out["heads"] = layer.attention->heads;
+      out["kv_heads"] = layer.attention->kv_heads;
+      out["head_dim"] = layer.attention->head_dim;
+    }
+    if (layer.feed_forward && !out.contains("hidden")) {
+      out["hidden"] = layer.feed_forward->hidden;
+    }
   }
   return out;
 }

@@ -89,7 +89,7 @@ std::vector<Pair> pairs_of(
     const MeasuredMemory& measured,
     std::uint64_t loaded) {
   const std::uint64_t weights = predicted.of("weights");
-  const std::uint64_t kv = predicted.of("kv");
+  const std::uint64_t kv = predicted.of("kv") + predicted.of("state");
   const std::uint64_t rest = predicted.total() - weights - kv;
   const std::uint64_t files = measured.resident_files + loaded;
   const std::uint64_t other = measured.peak > files + measured.kv

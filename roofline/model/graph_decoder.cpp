@@ -62,6 +62,8 @@ class GraphDecoder final : public Decoder {
   mx::array embed_positions(const std::vector<GraphSequence>& sequences) const;
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
   mx::array logits(const mx::array& x) const;
+  mx::array with_states(const mx::array& logits, std::span<const Slice> slices)
+      const;
   void warm_up();
 
   ModelSpec spec_;
@@ -230,6 +232,24 @@ mx::array GraphDecoder::logits(const mx::array& x) const {
   return y;
 }
 
+/// The same logits, with which the states of recurrent layers are evaluated:
+/// they would hold on to the step's activations.
+mx::array GraphDecoder::with_states(
+    const mx::array& logits,
+    std::span<const Slice> slices) const {
+  std::vector<mx::array> states;
+  for (int i = 0; i < static_cast<int>(spec_.layers.size()); ++i) {
+    for (const auto& slice : slices) {
+      if (spec_.layers[i].recurrent) {
+        const auto& state = slice.cache->recurrent(i);
+        states.push_back(state.conv_inputs);
+        states.push_back(state.memory);
+      }
+    }
+  }
+  return states.empty() ? logits : mx::depends({logits}, states)[0];
+}
+
 mx::array GraphDecoder::forward(
     std::span<const Slice> slices,
     std::int64_t context_tokens) {
@@ -253,7 +273,7 @@ mx::array GraphDecoder::forward(
   for (auto& layer : layers_) {
     x = layer.forward(x, sequences);
   }
-  return logits(pick_rows(x, slices));
+  return with_states(logits(pick_rows(x, slices)), slices);
 }
 
 std::size_t GraphDecoder::step_weight_bytes() const {

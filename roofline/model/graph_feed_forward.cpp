@@ -60,7 +60,10 @@ mx::array GraphFeedForward::hidden(const mx::array& up) const {
   if (!spec_.gated) {
     return activate_({up})[0];
   }
-  const auto gate = columns(up, 0, spec_.hidden);
+  auto gate = columns(up, 0, spec_.hidden);
+  if (spec_.gate_scale != 1.0f) {
+    gate = mx::multiply(gate, scalar_like(spec_.gate_scale, gate));
+  }
   return activate_({gate, columns(up, spec_.hidden, spec_.hidden)})[0];
 }
 
@@ -69,7 +72,10 @@ mx::array GraphFeedForward::forward(const mx::array& x) const {
   if (hidden_norm_) {
     y = (*hidden_norm_)(y, types_.activations);
   }
-  return linear(y, down_);
+  const auto out = linear(y, down_);
+  return spec_.output_scale == 1.0f
+             ? out
+             : mx::multiply(out, scalar_like(spec_.output_scale, out));
 }
 
 std::size_t GraphFeedForward::weight_bytes() const {

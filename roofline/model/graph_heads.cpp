@@ -45,11 +45,28 @@ GraphHeads::GraphHeads(
   }
 }
 
+/// The first or second half of each head's columns of x.
+mx::array GraphHeads::half_of_heads(const mx::array& x, int half) const {
+  const int tokens = x.shape(0);
+  const int dims = spec_.head_dim;
+  const auto taken = mx::slice(
+      mx::reshape(x, {tokens, spec_.heads, 2 * dims}),
+      {0, 0, half * dims},
+      {tokens, spec_.heads, (half + 1) * dims});
+  return mx::reshape(taken, {tokens, spec_.heads * dims});
+}
+
 GraphHeads::Projected GraphHeads::project(const mx::array& x) const {
-  const auto q_size = spec_.heads * spec_.head_dim;
+  const auto q_size =
+      spec_.heads * spec_.head_dim * (spec_.output_gate ? 2 : 1);
   const auto kv_size = spec_.kv_heads * spec_.head_dim;
   const auto qkv = linear(x, qkv_);
   auto q = columns(qkv, 0, q_size);
+  std::optional<mx::array> gate;
+  if (spec_.output_gate) {
+    gate = half_of_heads(q, 1);
+    q = half_of_heads(q, 0);
+  }
   auto k = columns(qkv, q_size, kv_size);
   auto v = spec_.values_are_keys ? k : columns(qkv, q_size + kv_size, kv_size);
   if (spec_.qk_norm == QkNorm::whole) {
@@ -62,7 +79,7 @@ GraphHeads::Projected GraphHeads::project(const mx::array& x) const {
       *part = mx::clip(*part, mx::negative(bound), bound);
     }
   }
-  return {q, k, v};
+  return {q, k, v, gate};
 }
 
 /// Heads [1, tokens, heads, head_dim] normed and rotated:
@@ -147,6 +164,9 @@ mx::array GraphHeads::forward(
   auto y = outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
   if (output_norm_) {
     y = (*output_norm_)(y, types_.activations);
+  }
+  if (all.gate) {
+    y = mx::multiply(y, mx::sigmoid(*all.gate));
   }
   return linear(y, output_);
 }

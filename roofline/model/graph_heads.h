@@ -32,9 +32,11 @@ class GraphHeads {
 
  private:
   struct Projected {
-    mx::array q, k, v;  ///< [tokens, heads·head_dim]
+    mx::array q, k, v;              ///< [tokens, heads·head_dim]
+    std::optional<mx::array> gate;  ///< as q
   };
   Projected project(const mx::array& x) const;
+  mx::array half_of_heads(const mx::array& x, int half) const;
   mx::array attend_one(const Projected& all, GraphSequence& sequence);
   mx::array prepared(
       mx::array x,

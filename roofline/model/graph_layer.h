@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <mlx/array.h>
@@ -13,6 +14,7 @@
 #include "roofline/model/graph_latent.h"
 #include "roofline/model/graph_mixture.h"
 #include "roofline/model/graph_norm.h"
+#include "roofline/model/graph_recurrent.h"
 #include "roofline/model/graph_types.h"
 
 namespace roofline {
@@ -30,6 +32,7 @@ class GraphLayer {
   std::size_t weight_bytes() const;
 
  private:
+  void make_norms(const std::string& prefix, const GraphWeights& weights);
   mx::array join(
       const mx::array& x,
       const mx::array& y,
@@ -37,6 +40,7 @@ class GraphLayer {
   mx::array attention(
       const mx::array& x,
       std::vector<GraphSequence>& sequences);
+  mx::array mix(const mx::array& x, std::vector<GraphSequence>& sequences);
   mx::array feed_forward(const mx::array& x) const;
   mx::array normed(const mx::array& x, const std::optional<GraphNorm>& norm)
       const;
@@ -45,10 +49,11 @@ class GraphLayer {
   GraphTypes types_;
   std::optional<GraphNorm> attention_norm_, attention_post_norm_;
   std::optional<GraphNorm> feed_forward_norm_, feed_forward_post_norm_;
-  /// One of the two.
+  /// At most one of the two.
   std::optional<GraphHeads> heads_;
   std::optional<GraphLatent> latent_;
-  /// One of the two.
+  std::optional<GraphRecurrent> recurrent_;
+  /// At most one of the two.
   std::optional<GraphFeedForward> dense_;
   std::optional<GraphMixture> mixture_;
 };

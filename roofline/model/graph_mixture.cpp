@@ -73,6 +73,10 @@ GraphMixture::GraphMixture(
       up_(read_stack(spec, prefix, weights, up_names(spec))),
       down_(read_stack(spec, prefix, weights, {"down"})),
       activate_(make_activate(spec.activation, types.fuse)) {
+  if (spec.mixture->latent_dim) {
+    latent_in_ = weights.matrix(prefix + "latent_in");
+    latent_out_ = weights.matrix(prefix + "latent_out");
+  }
   if (spec.mixture->shared_hidden > 0) {
     shared_
         .emplace(shared_spec(spec), norm, prefix + "shared.", weights, types);
@@ -121,9 +125,13 @@ mx::array GraphMixture::experts(const mx::array& x, const mx::array& ids)
 
 mx::array GraphMixture::forward(const mx::array& x) const {
   const auto [ids, weights] = router_.route(x);
-  const auto weighed =
-      mx::multiply(experts(x, ids), mx::expand_dims(weights, 2));
+  const auto weighed = mx::multiply(
+      experts(latent_in_ ? linear(x, *latent_in_) : x, ids),
+      mx::expand_dims(weights, 2));
   auto y = mx::sum(weighed, 1);
+  if (latent_out_) {
+    y = mx::astype(linear(mx::astype(y, x.dtype()), *latent_out_), mx::float32);
+  }
   if (shared_) {
     auto shared = mx::astype(shared_->forward(x), mx::float32);
     if (shared_gate_) {
@@ -139,6 +147,7 @@ std::size_t GraphMixture::weight_bytes() const {
   const MixtureSpec& m = *spec_.mixture;
   const std::size_t all = up_.bytes() + down_.bytes();
   return router_.bytes() +
+         (latent_in_ ? latent_in_->bytes() + latent_out_->bytes() : 0) +
          all / static_cast<std::size_t>(m.experts) *
              static_cast<std::size_t>(m.top_k) +
          (shared_ ? shared_->weight_bytes() : 0) +

@@ -41,6 +41,8 @@ class GraphMixture {
   GraphRouter router_;
   GraphExperts up_;  ///< gate and up when gated
   GraphExperts down_;
+  /// Into the dims that the experts work in, and out of them.
+  std::optional<GraphMatrix> latent_in_, latent_out_;
   GraphFunction activate_;
   std::optional<GraphFeedForward> shared_;
   std::optional<mx::array> shared_gate_;  ///< [dim, 1] float32

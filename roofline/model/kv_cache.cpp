@@ -168,7 +168,8 @@ struct KvCache::Layer {
 
 struct KvCache::State {
   KvOptions options;
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;  ///< without attention: no heads, no slots
+  RecurrentStates recurrent;
   std::int64_t position = 0;
   /// position() before the last reserve().
   std::int64_t step_begin = 0;
@@ -210,6 +211,9 @@ void KvCache::Layer::grow(std::int64_t new_slots) {
 /// The runs of slots that hold what queries [from, to) may see.
 void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
   segments.clear();
+  if (kv_heads == 0) {
+    return;
+  }
   const auto add = [&](std::int64_t first, std::int64_t last) {
     while (first < last) {
       const auto slot = placement.slot_of(first);
@@ -234,11 +238,11 @@ void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
 }
 
 KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
-    : state_(std::make_unique<State>()) {
+    : state_(std::make_unique<State>(
+          State{options, {}, {spec, options.kept_states}, 0, 0})) {
   check(options);
-  state_->options = options;
   for (const auto& layer : spec.layers) {
-    const auto& attention = *layer.attention;
+    const auto attention = layer.attention.value_or(AttentionSpec{});
     const Kept kept = kept_of(attention);
     const auto empty = [&](int dims) {
       return mx::zeros({1, kept.heads, 0, dims}, options.dtype);
@@ -286,10 +290,11 @@ void KvCache::reserve(int tokens) {
   }
   for (auto& layer : state.layers) {
     const auto slots = grown(layer.placement, layer.slots, end);
-    if (slots != layer.slots) {
+    if (layer.kv_heads > 0 && slots != layer.slots) {
       layer.grow(slots);
     }
   }
+  state.recurrent.reserve();
   state.step_begin = state.position;
   state.position = end;
   state.list_segments();
@@ -299,15 +304,32 @@ bool KvCache::can_truncate(std::int64_t position) const {
   if (position < 0 || position > state_->position) {
     return false;
   }
+  if (state_->recurrent.reachable(position, state_->position) != position) {
+    return false;
+  }
   return std::all_of(
       state_->layers.begin(),
       state_->layers.end(),
       [&](const Layer& layer) {
         const auto& placement = layer.placement;
-        return position <= placement.keep ||
+        return layer.kv_heads == 0 || position <= placement.keep ||
                placement.first_seen(position) >=
                    layer.oldest_held(state_->position);
       });
+}
+
+std::int64_t KvCache::reachable(std::int64_t position) const {
+  auto found = std::min(position, state_->position);
+  while (found > 0 && !can_truncate(found)) {
+    const auto kept = state_->recurrent.reachable(found, state_->position);
+    // Layers that overwrite lose an earlier position no later than this one.
+    found = kept == found ? 0 : kept;
+  }
+  return found;
+}
+
+void KvCache::keep_state() {
+  state_->recurrent.keep(state_->position);
 }
 
 void KvCache::truncate(std::int64_t position) {
@@ -322,7 +344,7 @@ void KvCache::truncate(std::int64_t position) {
         fmt::format("Can't go back to position {}", position),
         fmt::format(
             "At position {} a windowed or rotating layer has overwritten what "
-            "the next token would see",
+            "the next token would see, or a recurrent layer kept no state",
             state_->position),
         "Run the sequence again from its start.");
   }
@@ -331,6 +353,7 @@ void KvCache::truncate(std::int64_t position) {
                            ? 0
                            : layer.oldest_held(state_->position);
   }
+  state_->recurrent.return_to(position, state_->position);
   state_->position = position;
   state_->step_begin = position;
   state_->list_segments();
@@ -375,6 +398,10 @@ mx::array& KvCache::values(int layer) {
   return state_->layers.at(layer).values;
 }
 
+RecurrentState& KvCache::recurrent(int layer) {
+  return state_->recurrent.at(layer);
+}
+
 int KvCache::slot_of(int layer, std::int64_t position) const {
   return static_cast<int>(state_->layers.at(layer).placement.slot_of(position));
 }
@@ -384,7 +411,7 @@ const std::vector<KvSegment>& KvCache::segments(int layer) const {
 }
 
 std::size_t KvCache::bytes() const {
-  std::size_t sum = 0;
+  std::size_t sum = state_->recurrent.bytes();
   for (const auto& layer : state_->layers) {
     sum += layer.keys.nbytes() + layer.values.nbytes();
   }
@@ -412,8 +439,11 @@ std::size_t KvCache::bytes_for(
     const ModelSpec& spec,
     const KvOptions& options,
     std::int64_t tokens) {
-  std::size_t sum = 0;
+  std::size_t sum = tokens > 0 ? state_bytes(spec) : 0;
   for (const auto& layer : spec.layers) {
+    if (!layer.attention) {
+      continue;
+    }
     const auto& attention = *layer.attention;
     const Kept kept = kept_of(attention);
     sum += static_cast<std::size_t>(slots_for(attention, options, tokens)) *

@@ -2,7 +2,8 @@
 // lies in slot_of(p): the first few positions stay where they are, later ones
 // share a ring of slots that is as large as the layer can see (so a layer that
 // sees everything never wraps). Keys are stored after rope with their absolute
-// positions. Single owner; not safe to use from two threads at once.
+// positions. Recurrent layers have a state of fixed size instead
+// (recurrent_states.h). Single owner; not safe to use from two threads at once.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <mlx/array.h>
 
 #include "roofline/kernels/attention/attention.h"
+#include "roofline/model/recurrent_states.h"
 #include "roofline/spec/model_spec.h"
 
 namespace roofline {
@@ -27,6 +29,8 @@ struct KvOptions {
   /// Longest run of tokens that one forward call will append.
   int max_chunk = 512;
   mx::Dtype dtype = mx::float16;
+  /// States of recurrent layers that keep_state() holds at a time.
+  int kept_states = 3;
 };
 
 class KvCache {
@@ -48,10 +52,15 @@ class KvCache {
   void reserve(int tokens);
   /// Forgets everything from `position` on. Throws UserError when a windowed
   /// or rotating layer has already overwritten what the next token would see,
-  /// and leaves the cache as it was.
+  /// or a recurrent one kept no state there, and leaves the cache as it was.
   void truncate(std::int64_t position);
   /// Whether truncate(position) would succeed.
   bool can_truncate(std::int64_t position) const;
+  /// The latest position ≤ `position` that truncate() can go to.
+  std::int64_t reachable(std::int64_t position) const;
+  /// Keeps the states of recurrent layers at position(), to go back to; of
+  /// those kept, the latest and some that are spread before it stay.
+  void keep_state();
   /// Forgets everything; the memory stays for the next sequence.
   void clear();
 
@@ -63,6 +72,8 @@ class KvCache {
   /// [1, 1, slots, kv_rank + rope_dim] only; its values have no dims.
   mx::array& keys(int layer);
   mx::array& values(int layer);
+  /// What a recurrent layer remembers, which the caller replaces after a step.
+  RecurrentState& recurrent(int layer);
   /// Slot of a position that is still held.
   int slot_of(int layer, std::int64_t position) const;
   /// The positions that queries of the last reserve() may look at (with
@@ -78,7 +89,8 @@ class KvCache {
       const AttentionSpec& attention,
       const KvOptions& options,
       std::int64_t tokens);
-  /// Bytes that a sequence of `tokens` tokens will have allocated.
+  /// Bytes that a sequence of `tokens` tokens will have allocated, without
+  /// states that are kept beside the last.
   static std::size_t bytes_for(
       const ModelSpec& spec,
       const KvOptions& options,

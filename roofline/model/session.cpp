@@ -16,12 +16,40 @@ std::size_t common_prefix(
   return static_cast<std::size_t>(end.first - a.begin());
 }
 
+namespace {
+
+/// A prompt's last tokens, which the next prompt may not share: what stands
+/// after them marks whose turn it is, or that thinking begins.
+constexpr std::size_t kTailTokens = 16;
+/// A prompt must be so long before its tail is run on its own.
+constexpr std::size_t kLongPrompt = 4 * kTailTokens;
+
+bool is_recurrent(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return layer.recurrent.has_value(); });
+}
+
+}  // namespace
+
 Session::Session(Decoder& decoder, const KvOptions& options)
-    : decoder_(decoder), cache_(decoder.make_cache(options)) {}
+    : decoder_(decoder),
+      cache_(decoder.make_cache(options)),
+      recurrent_(is_recurrent(decoder.spec())) {}
 
 void Session::clear() {
   cache_->clear();
   tokens_.clear();
+}
+
+/// The length of the next chunk. Where states are kept, a prompt's tail is a
+/// chunk of its own, so that one stands before it.
+std::size_t Session::next_chunk(std::size_t total, std::size_t left) const {
+  const auto most = static_cast<std::size_t>(cache_->options().max_chunk);
+  const bool split = recurrent_ && cache_->options().kept_states > 0 &&
+                     total >= kLongPrompt && left > kTailTokens;
+  return std::min(most, split ? left - kTailTokens : left);
 }
 
 /// False when `stop` ended it.
@@ -31,7 +59,7 @@ bool Session::run_chunks(
     std::int64_t context_tokens,
     const Stop& stop,
     std::vector<mx::array>& logits) {
-  const auto max_chunk = static_cast<std::size_t>(cache_->options().max_chunk);
+  const auto total = tokens.size();
   while (!tokens.empty()) {
     if (stop && stop()) {
       return false;
@@ -40,7 +68,7 @@ bool Session::run_chunks(
       // Bounds the graph, and lets go of the chunk's activations.
       mx::eval(logits.back());
     }
-    const auto chunk = tokens.first(std::min(max_chunk, tokens.size()));
+    const auto chunk = tokens.first(next_chunk(total, tokens.size()));
     const Slice slice{cache_.get(), chunk, rows};
     auto result = decoder_.forward({&slice, 1}, context_tokens);
     if (rows == LogitRows::last) {
@@ -49,6 +77,9 @@ bool Session::run_chunks(
     logits.push_back(std::move(result));
     tokens_.insert(tokens_.end(), chunk.begin(), chunk.end());
     tokens = tokens.subspan(chunk.size());
+    if (total > 1) {
+      cache_->keep_state();
+    }
   }
   return true;
 }
@@ -91,6 +122,10 @@ std::optional<mx::array> Session::extend(
 bool Session::can_try(std::int64_t tokens) const {
   const auto held = static_cast<std::int64_t>(tokens_.size());
   const auto total = held + tokens;
+  // Recurrent layers can go back to kept states only.
+  if (recurrent_) {
+    return false;
+  }
   // A ring of slots has room for one chunk beside what is seen, so within one
   // nothing is overwritten that would be missed.
   if (tokens > cache_->options().max_chunk || !cache_->can_truncate(held) ||
@@ -100,7 +135,7 @@ bool Session::can_try(std::int64_t tokens) const {
   const auto& layers = decoder_.spec().layers;
   return std::none_of(layers.begin(), layers.end(), [&](const auto& layer) {
     // Beyond that length these frequencies change with every token.
-    const auto& rope = layer.attention->rope;
+    const auto rope = layer.attention ? layer.attention->rope : std::nullopt;
     return rope && rope->dynamic && total > rope->dynamic->max_tokens;
   });
 }
@@ -113,13 +148,8 @@ void Session::truncate(std::int64_t position) {
 std::int64_t Session::keep_prefix_of(std::span<const std::int32_t> prompt) {
   const auto shared = common_prefix(tokens_, prompt);
   const auto kept = std::min(shared, prompt.empty() ? 0 : prompt.size() - 1);
-  if (!cache_->can_truncate(static_cast<std::int64_t>(kept))) {
-    clear();
-    return 0;
-  }
-  cache_->truncate(static_cast<std::int64_t>(kept));
-  tokens_.resize(kept);
-  return static_cast<std::int64_t>(kept);
+  truncate(cache_->reachable(static_cast<std::int64_t>(kept)));
+  return static_cast<std::int64_t>(tokens_.size());
 }
 
 }  // namespace roofline

@@ -41,12 +41,14 @@ class Session {
 
   /// Keeps what `prompt` shares with the sequence from its start, but at least
   /// one token of `prompt` is left to run; forgets the rest. Returns how many
-  /// tokens stay: 0 when a cache that reuses slots can't go back so far.
+  /// tokens stay: 0 when a cache that reuses slots can't go back so far. With
+  /// recurrent layers fewer than are shared: up to the last kept state, which
+  /// stands before and after each run of many tokens' last few.
   std::int64_t keep_prefix_of(std::span<const std::int32_t> prompt);
 
   /// Whether `tokens` more can be appended in one chunk and truncate() then
   /// take back any of them, as if they had never been there: no rope regime
-  /// ends among them.
+  /// ends among them, and no layer is recurrent.
   bool can_try(std::int64_t tokens) const;
   /// Forgets everything from `position` on. Throws as KvCache::truncate().
   void truncate(std::int64_t position);
@@ -55,6 +57,7 @@ class Session {
   void clear();
 
  private:
+  std::size_t next_chunk(std::size_t total, std::size_t left) const;
   bool run_chunks(
       std::span<const std::int32_t> tokens,
       LogitRows rows,
@@ -64,6 +67,7 @@ class Session {
 
   Decoder& decoder_;
   std::unique_ptr<KvCache> cache_;
+  bool recurrent_;
   std::vector<std::int32_t> tokens_;
   /// End of the rope regime in which the cached keys were made.
   std::int64_t regime_end_ = 0;

@@ -118,15 +118,6 @@ struct CacheBytes {
   double largest_layer = 0;
 };
 
-double state_bytes(const RecurrentSpec& r) {
-  const double conv =
-      static_cast<double>(r.conv_channels) * std::max(0, r.conv_width - 1);
-  const double state = r.kind == RecurrentKind::short_conv
-                           ? 0
-                           : 1.0 * r.heads * r.head_dim * r.state_dim;
-  return (conv + state) * sizeof(float);
-}
-
 void add_attention_cache(
     CacheBytes& sum,
     const AttentionSpec& a,
@@ -155,7 +146,7 @@ CacheBytes cache_bytes(const ModelSpec& spec, const InferenceQuestion& q) {
       add_attention_cache(sum, *layer.attention, q);
     }
     if (layer.recurrent) {
-      sum.state += state_bytes(*layer.recurrent);
+      sum.state += static_cast<double>(state_bytes(*layer.recurrent));
     }
   }
   return sum;

@@ -44,8 +44,12 @@ std::size_t kv_bytes_at(
     std::int64_t depth,
     std::size_t bytes_per_value,
     std::optional<int> max_kv_tokens) {
-  std::size_t bytes = 0;
+  // States of recurrent layers are read and written.
+  std::size_t bytes = 2 * state_bytes(spec);
   for (const LayerSpec& layer : spec.layers) {
+    if (!layer.attention) {
+      continue;
+    }
     const AttentionSpec& attention = *layer.attention;
     std::int64_t seen = std::max<std::int64_t>(0, depth);
     if (max_kv_tokens) {

@@ -58,8 +58,9 @@ void want_norms(
     const LayerSpec& layer,
     int dim) {
   const NormPlacement place = layer.norm_placement;
+  const bool mixes = layer.attention || layer.recurrent;
   const bool both = layer.feed_forward.has_value();
-  if (place != NormPlacement::post) {
+  if (mixes && place != NormPlacement::post) {
     wanted.norm(at + "attention_norm", layer.norm, dim);
   }
   if (both && place != NormPlacement::post &&
@@ -67,7 +68,9 @@ void want_norms(
     wanted.norm(at + "feed_forward_norm", layer.norm, dim);
   }
   if (place == NormPlacement::post || place == NormPlacement::sandwich) {
-    wanted.norm(at + "attention_post_norm", layer.norm, dim);
+    if (mixes) {
+      wanted.norm(at + "attention_post_norm", layer.norm, dim);
+    }
     if (both) {
       wanted.norm(at + "feed_forward_post_norm", layer.norm, dim);
     }
@@ -117,7 +120,8 @@ void want_heads(
   const std::int64_t q = std::int64_t{a.heads} * a.head_dim;
   const std::int64_t kv = std::int64_t{a.kv_heads} * a.head_dim;
   const bool own_kv = !a.shares_kv_of_layer.has_value();
-  wanted.matrix(at + "q", q, dim, a.qkv_bias);
+  // A head's gate stands behind its query.
+  wanted.matrix(at + "q", a.output_gate ? 2 * q : q, dim, a.qkv_bias);
   if (own_kv) {
     wanted.matrix(at + "k", kv, dim, a.qkv_bias);
     if (!a.values_are_keys) {
@@ -127,9 +131,6 @@ void want_heads(
   wanted.matrix(at + "o", dim, a.heads * value, a.output_bias);
   if (a.output_norm) {
     wanted.norm(at + "output_norm", layer.norm, a.heads * value);
-  }
-  if (a.output_gate) {
-    wanted.matrix(at + "gate", a.heads * value, dim);
   }
   if (a.qk_norm == QkNorm::none) {
     return;
@@ -162,34 +163,54 @@ void want_attention(
   }
 }
 
+void want_gated_delta_inputs(
+    Wanted& wanted,
+    const std::string& at,
+    const RecurrentSpec& r,
+    int dim) {
+  const std::int64_t inner = std::int64_t{r.heads} * r.head_dim;
+  if (r.rows_by_key_head) {
+    wanted.matrix(at + "in", r.conv_channels + inner, dim, r.input_bias);
+    wanted.matrix(at + "in_gates", 2 * std::int64_t{r.heads}, dim);
+    return;
+  }
+  wanted.matrix(at + "in", r.conv_channels, dim, r.input_bias);
+  wanted.matrix(at + "in_gate", inner, dim);
+  if (r.gates_together) {
+    wanted.matrix(at + "in_gates", 2 * std::int64_t{r.heads}, dim);
+    return;
+  }
+  wanted.matrix(at + "in_rate", r.heads, dim);
+  wanted.matrix(at + "in_step", r.heads, dim);
+}
+
 void want_recurrent(
     Wanted& wanted,
     const std::string& at,
     const RecurrentSpec& r,
     int dim) {
   const std::int64_t inner = std::int64_t{r.heads} * r.head_dim;
-  const std::int64_t shared = 2 * std::int64_t{r.key_heads} * r.state_dim;
-  const bool bias = r.projection_bias;
   wanted.matrix(at + "conv", r.conv_channels, r.conv_width, r.conv_bias);
-  switch (r.kind) {
-    case RecurrentKind::short_conv:
-      wanted.matrix(at + "in", 3 * std::int64_t{r.conv_channels}, dim, bias);
-      wanted.matrix(at + "out", dim, r.conv_channels, bias);
-      return;
-    case RecurrentKind::mamba2:
-      wanted.matrix(at + "in", 2 * inner + shared + r.heads, dim, bias);
-      wanted.values(at + "skip", r.heads);
+  if (r.kind == RecurrentKind::short_conv) {
+    const std::int64_t rows = 3 * std::int64_t{r.conv_channels};
+    wanted.matrix(at + "in", rows, dim, r.input_bias);
+    wanted.matrix(at + "out", dim, r.conv_channels, r.output_bias);
+    return;
+  }
+  if (r.kind == RecurrentKind::mamba2) {
+    const std::int64_t rows = inner + r.conv_channels + r.heads;
+    wanted.matrix(at + "in", rows, dim, r.input_bias);
+    wanted.values(at + "skip", r.heads);
+    if (r.output_norm) {
       wanted.values(at + "norm", inner);
-      break;
-    case RecurrentKind::gated_delta:
-      wanted.matrix(at + "in", 2 * inner + shared, dim, bias);
-      wanted.matrix(at + "in_gates", 2 * std::int64_t{r.heads}, dim);
-      wanted.values(at + "norm", r.head_dim);
-      break;
+    }
+  } else {
+    want_gated_delta_inputs(wanted, at, r, dim);
+    wanted.values(at + "norm", r.head_dim);
   }
   wanted.values(at + "decay", r.heads);
-  wanted.values(at + "step_bias", r.heads);
-  wanted.matrix(at + "out", dim, inner, bias);
+  wanted.values(at + "step.bias", r.heads);
+  wanted.matrix(at + "out", dim, inner, r.output_bias);
 }
 
 void want_dense(
@@ -254,7 +275,11 @@ void want_mixture(
     // Some converters leave it out where scores are a softmax.
     wanted.out.back().optional = m.score == ExpertScore::softmax;
   }
-  want_experts(wanted, at + "experts.", f, dim);
+  want_experts(wanted, at + "experts.", f, m.latent_dim.value_or(dim));
+  if (m.latent_dim) {
+    wanted.matrix(at + "latent_in", *m.latent_dim, dim, f.bias);
+    wanted.matrix(at + "latent_out", dim, *m.latent_dim, f.bias);
+  }
   if (m.shared_hidden > 0) {
     want_dense(wanted, at + "shared.", f, m.shared_hidden, dim);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 namespace roofline {
 
@@ -692,9 +693,10 @@ bool is_dropout(std::string_view name) {
 
 std::span<const Family> families() {
   static const std::vector<Family> all = [] {
-    const std::span<const Family> mixtures = mixture_families();
     std::vector<Family> out(kFamilies.begin(), kFamilies.end());
-    out.insert(out.end(), mixtures.begin(), mixtures.end());
+    for (const auto more : {mixture_families(), recurrent_families()}) {
+      out.insert(out.end(), more.begin(), more.end());
+    }
     std::sort(out.begin(), out.end(), [](const Family& a, const Family& b) {
       return a.name < b.name;
     });
@@ -714,7 +716,8 @@ const Family* find_family(std::string_view name) {
 
 const Family* find_gguf_family(std::string_view architecture) {
   for (const Family& family : families()) {
-    if (!architecture.empty() && family.gguf_name == architecture) {
+    if (!architecture.empty() && (family.gguf_name == architecture ||
+                                  family.gguf_other_name == architecture)) {
       return &family;
     }
   }
@@ -724,8 +727,10 @@ const Family* find_gguf_family(std::string_view architecture) {
 std::vector<std::string> gguf_architectures() {
   std::vector<std::string> out;
   for (const Family& family : families()) {
-    if (!family.gguf_name.empty()) {
-      out.emplace_back(family.gguf_name);
+    for (std::string_view name : {family.gguf_name, family.gguf_other_name}) {
+      if (!name.empty()) {
+        out.emplace_back(name);
+      }
     }
   }
   std::sort(out.begin(), out.end());

@@ -13,6 +13,7 @@
 
 #include "roofline/spec/mixture_rule.h"
 #include "roofline/spec/model_spec.h"
+#include "roofline/spec/recurrent_rule.h"
 
 namespace roofline {
 
@@ -79,6 +80,8 @@ struct Family {
   std::string_view gguf_name =
       {};  ///< general.architecture; empty: no such files
 
+  std::string_view gguf_other_name = {};
+
   NormPlacement norm_placement = NormPlacement::pre;
   std::optional<ParallelRule> parallel_rule = std::nullopt;
   NormKind norm_kind = NormKind::rms;
@@ -143,6 +146,9 @@ struct Family {
   bool gated = true;
 
   bool tied = false;  ///< when absent
+  /// Goes before "tie_word_embeddings".
+  std::string_view tied_field = {};
+  bool never_tied = false;  ///< whatever the config says
   bool embedding_scale_sqrt_dim = false;
   bool multipliers =
       false;  ///< embedding_, residual_multiplier, logits_scaling
@@ -154,6 +160,8 @@ struct Family {
   int hidden_per_dim = 0;  ///< hidden where it is null or absent, over dim
   std::span<const std::string_view> notes = {};  ///< fields that say nothing
   std::optional<MixtureRule> mixture = std::nullopt;
+  /// Absent: every layer has attention and a feed-forward part.
+  std::optional<RecurrentRule> recurrent = std::nullopt;
   /// Keys and values come from a latent, its ranks and dims from the fields
   /// of DeepSeek-V2; whether its positions rotate interleaved.
   std::optional<FlagRule> latent = std::nullopt;
@@ -179,6 +187,8 @@ struct Family {
 std::span<const Family> families();
 /// Those with mixtures of experts, sorted by name.
 std::span<const Family> mixture_families();
+/// Those with recurrent layers, sorted by name.
+std::span<const Family> recurrent_families();
 /// nullptr when there is none of that name.
 const Family* find_family(std::string_view name);
 const Family* find_gguf_family(std::string_view architecture);

@@ -18,7 +18,12 @@ namespace roofline {
 class GgufKeys {
  public:
   GgufKeys(const nlohmann::json& metadata, const Family& family)
-      : fields(metadata, ""), prefix_(std::string(family.gguf_name) + '.') {}
+      : fields(metadata, ""),
+        prefix_(
+            metadata.value(
+                "general.architecture",
+                std::string(family.gguf_name)) +
+            '.') {}
 
   std::string key(std::string_view name) const {
     return prefix_ + std::string(name);

@@ -33,7 +33,8 @@ int read_head_dim(GgufKeys& keys, const Shape& shape) {
       keys.integer("attention.key_length", {1, kMaxHeadDim});
   const auto value_length =
       keys.integer("attention.value_length", {1, kMaxHeadDim});
-  const int derived = shape.dim / shape.heads.front();
+  const int heads = *std::max_element(shape.heads.begin(), shape.heads.end());
+  const int derived = shape.dim / heads;
   const auto head_dim = static_cast<int>(key_length.value_or(derived));
   if (value_length.value_or(head_dim) != head_dim) {
     fail<UnsupportedError>(
@@ -46,7 +47,7 @@ int read_head_dim(GgufKeys& keys, const Shape& shape) {
         "");
   }
   if (head_dim < 1 || head_dim > kMaxHeadDim ||
-      (!key_length && shape.dim % shape.heads.front() != 0)) {
+      (!key_length && shape.dim % heads != 0)) {
     keys.fields.refuse(
         keys.key("attention.head_count"),
         fmt::format("It must divide the model's {} dims", shape.dim));
@@ -64,7 +65,8 @@ Shape read_shape(GgufKeys& keys, const Family& family) {
         fmt::format("There are {} blocks in all", blocks));
   }
   const auto layers = static_cast<std::size_t>(blocks - shape.extra_layers);
-  const IntRange dims{1, kMaxDim};
+  // A layer that has no such part has a zero.
+  const IntRange dims{family.recurrent ? 0 : 1, kMaxDim};
   shape.dim = keys.size("embedding_length", kMaxDim);
   const auto needed = [&](std::string_view name) {
     auto values = keys.per_layer(name, dims, layers);
@@ -79,11 +81,19 @@ Shape read_shape(GgufKeys& keys, const Family& family) {
   shape.heads = needed("attention.head_count");
   shape.kv_heads = keys.per_layer("attention.head_count_kv", dims, layers)
                        .value_or(shape.heads);
+  shape.context = keys.integer("context_length", {1, kMaxContext})
+                      .value_or(family.context_tokens);
+  if (*std::max_element(shape.heads.begin(), shape.heads.end()) == 0) {
+    return shape;
+  }
   // Of a latent the dims follow from its own keys.
   shape.head_dim = family.latent
                        ? keys.size("rope.dimension_count", kMaxHeadDim)
                        : read_head_dim(keys, shape);
   for (std::size_t i = 0; i < layers; ++i) {
+    if (shape.kv_heads[i] == 0) {
+      continue;
+    }
     if (shape.heads[i] % shape.kv_heads[i] != 0 ||
         std::int64_t{shape.heads[i]} * shape.head_dim > kMaxDim) {
       keys.fields.refuse(
@@ -94,8 +104,6 @@ Shape read_shape(GgufKeys& keys, const Family& family) {
               shape.head_dim));
     }
   }
-  shape.context = keys.integer("context_length", {1, kMaxContext})
-                      .value_or(family.context_tokens);
   return shape;
 }
 
@@ -163,7 +171,8 @@ float read_scale(GgufKeys& keys, const Family& family, const Shape& shape) {
   const bool wide = family.gguf_wide_scale_layers != 0 &&
                     shape.heads.size() ==
                         static_cast<std::size_t>(family.gguf_wide_scale_layers);
-  const double dims = wide ? shape.dim / shape.heads.front() : shape.head_dim;
+  const double dims =
+      wide ? shape.dim / shape.heads.front() : std::max(1, shape.head_dim);
   return static_cast<float>(1.0 / std::sqrt(dims));
 }
 

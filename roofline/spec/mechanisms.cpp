@@ -8,9 +8,6 @@ namespace roofline {
 namespace {
 
 std::optional<std::string> missing_in_attention(const AttentionSpec& a) {
-  if (a.output_gate) {
-    return "a gate on the attended values";
-  }
   if (!a.latent && a.value_dim && *a.value_dim != a.head_dim) {
     return "values of other dims than keys";
   }
@@ -27,8 +24,8 @@ std::optional<std::string> missing_in_feed_forward(const FeedForwardSpec& f) {
   if (f.gate_sparsity) {
     return "sparse gates";
   }
-  if (f.gate_scale != 1.0f || f.output_scale != 1.0f) {
-    return "factors in the feed-forward part";
+  if (f.mixture && (f.gate_scale != 1.0f || f.output_scale != 1.0f)) {
+    return "factors in a mixture of experts";
   }
   return std::nullopt;
 }
@@ -40,22 +37,13 @@ std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
   if (layer.low_rank_twin) {
     return "a low-rank twin of attention";
   }
-  if (layer.attention_input_scale != 1.0f ||
-      layer.attention_output_scale != 1.0f) {
-    return "factors on the attention's input and output";
-  }
   if (layer.feed_forward) {
     if (auto missing = missing_in_feed_forward(*layer.feed_forward)) {
       return missing;
     }
   }
-  if (layer.recurrent) {
-    return "recurrent layers";
-  }
-  if (!layer.attention || !layer.feed_forward) {
-    return "layers of one part only";
-  }
-  return missing_in_attention(*layer.attention);
+  return layer.attention ? missing_in_attention(*layer.attention)
+                         : std::nullopt;
 }
 
 /// What the fused CPU step's attention lacks that the graph has.
@@ -83,6 +71,9 @@ std::optional<std::string> missing_in_step_attention(const AttentionSpec& a) {
   if (a.values_are_keys) {
     return "keys that are values";
   }
+  if (a.output_gate) {
+    return "a gate on the attended values";
+  }
   return missing_in_attention(a);
 }
 
@@ -97,12 +88,25 @@ std::optional<std::string> missing_in_step_feed_forward(
   if (f.hidden_norm) {
     return "a normalization inside the feed-forward part";
   }
+  if (f.gate_scale != 1.0f || f.output_scale != 1.0f) {
+    return "factors in the feed-forward part";
+  }
   return std::nullopt;
 }
 
 std::optional<std::string> missing_in_step_layer(const LayerSpec& layer) {
   if (auto missing = missing_in_layer(layer)) {
     return missing;
+  }
+  if (layer.recurrent) {
+    return "recurrent layers";
+  }
+  if (!layer.attention || !layer.feed_forward) {
+    return "layers of one part only";
+  }
+  if (layer.attention_input_scale != 1.0f ||
+      layer.attention_output_scale != 1.0f) {
+    return "factors on the attention's input and output";
   }
   if (layer.norm_placement == NormPlacement::parallel_own_norms) {
     return "parallel parts with norms of their own";

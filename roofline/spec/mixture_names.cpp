@@ -24,7 +24,7 @@ struct Row {
   Form form = Form::whole;
 };
 
-// After "mlp.", "block_sparse_moe." or "feed_forward.".
+// After "mlp.", "mixer.", "block_sparse_moe." or "feed_forward.".
 constexpr std::array kHf = {
     Row{"gate", "router"},
     Row{"router", "router"},
@@ -52,6 +52,10 @@ constexpr std::array kHf = {
     Row{"switch_mlp.gate_proj", "experts.gate"},
     Row{"switch_mlp.up_proj", "experts.up"},
     Row{"switch_mlp.down_proj", "experts.down"},
+    Row{"switch_mlp.fc1", "experts.up"},
+    Row{"switch_mlp.fc2", "experts.down"},
+    Row{"fc1_latent_proj", "latent_in"},
+    Row{"fc2_latent_proj", "latent_out"},
     Row{"shared_expert.gate_proj", "shared.gate"},
     Row{"shared_expert.up_proj", "shared.up"},
     Row{"shared_expert.down_proj", "shared.down"},
@@ -70,6 +74,8 @@ constexpr std::array kHfLayer = {
 constexpr std::array kGguf = {
     Row{"ffn_gate_inp", "router"},
     Row{"exp_probs_b", "router.selection"},
+    Row{"ffn_latent_down", "latent_in"},
+    Row{"ffn_latent_up", "latent_out"},
     Row{"ffn_gate_exps", "experts.gate"},
     Row{"ffn_up_exps", "experts.up"},
     Row{"ffn_down_exps", "experts.down"},
@@ -83,7 +89,8 @@ constexpr std::array kGguf = {
     Row{"ffn_gate_inp_shexp", "shared.weigh"},
 };
 
-constexpr std::array<std::string_view, 3> kParts = {
+constexpr std::array<std::string_view, 4> kParts = {
+    "mixer.",
     "mlp.",
     "block_sparse_moe.",
     "feed_forward."};

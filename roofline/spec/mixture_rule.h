@@ -15,6 +15,7 @@ enum class ExpertLayers {
   all,
   past_first,  ///< from "first_k_dense_replace" on
   stepped,     ///< by "decoder_sparse_step", but those of "mlp_only_layers"
+  listed,      ///< those that a list calls so (recurrent_rule.h)
   between,     ///< by "moe_layer_start_index", "…_end_index", "…_interval"
 };
 
@@ -68,6 +69,8 @@ struct MixtureRule {
   std::string_view shared_field = {};
   int shared_size = 0;  ///< when absent
   bool shared_gate = false;
+
+  std::string_view latent_field = {};  ///< of the experts' own dims
 
   ExpertLayers layers = ExpertLayers::all;
   int first_layer = 0;  ///< when absent

@@ -137,7 +137,8 @@ struct AttentionSpec {
   std::optional<int> shares_kv_of_layer;
   /// A learnt logit for each head that takes part in the softmax alone.
   bool sinks = false;
-  /// The attended values are multiplied by sigmoid(x · gateᵀ).
+  /// The attended values are multiplied by sigmoid(x · gateᵀ). The query
+  /// projection holds it: a head's query rows, then the rows of its gate.
   bool output_gate = false;
   /// A query sees only the last so many positions, its own included.
   std::optional<int> window_tokens;
@@ -183,9 +184,23 @@ struct RecurrentSpec {
   int conv_width = 4;
   int conv_channels = 0;
   bool conv_bias = false;
-  bool projection_bias = false;
-  /// mamba2: the normalization of the gated output. Over each group of
-  /// channels where it isn't over all; the gate multiplies before or after it.
+  /// Of what comes out of the convolution; short_conv has none.
+  Activation conv_activation = Activation::silu;
+  bool input_bias = false;
+  bool output_bias = false;
+  /// gated_delta: the rows of the input projections come key head by key head
+  /// (query, key, values, gates; then steps and decays), not part by part.
+  bool rows_by_key_head = false;
+  /// gated_delta, where they don't: rates and steps are one matrix, in blocks
+  /// of a key head's (rates, then steps).
+  bool gates_together = false;
+  /// Value head h belongs to key head h mod key_heads, not to
+  /// h / (heads / key_heads).
+  bool key_heads_tiled = false;
+  /// The stored decay is log(−A), not A.
+  bool log_decay = true;
+  /// mamba2: the normalization of the output, over all channels or over each
+  /// group of them; the gate silu(z) multiplies before or after it.
   bool output_norm = true;
   bool output_norm_by_group = false;
   bool gate_before_norm = true;
@@ -241,6 +256,9 @@ struct MixtureSpec {
   GroupScore group_score = GroupScore::best;
   /// The sparsemixer's tolerance.
   float jitter = 0.01f;
+  /// The routed experts work in so many dims: x is projected into them, and
+  /// their sum out of them again.
+  std::optional<int> latent_dim;
   /// Hidden size of the expert that every token takes; 0: none.
   int shared_hidden = 0;
   bool shared_gate = false;  ///< it is weighed by sigmoid(x · gateᵀ)

@@ -30,7 +30,11 @@ struct Wrapper {
   std::string_view text_family;
 };
 
-constexpr std::array kWrappers = {Wrapper{"gemma3", "gemma3_text"}};
+constexpr std::array kWrappers = {
+    Wrapper{"gemma3", "gemma3_text"},
+    Wrapper{"qwen3_5", "qwen3_5_text"},
+    Wrapper{"qwen3_5_moe", "qwen3_5_moe_text"},
+};
 
 std::vector<std::int32_t> read_token_ids(
     Fields& config,
@@ -85,6 +89,11 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
   read_layers(config, family, sizes, spec);
   spec.tied_embeddings =
       config.flag("tie_word_embeddings").value_or(family.tied);
+  if (!family.tied_field.empty()) {
+    spec.tied_embeddings =
+        config.flag(family.tied_field).value_or(spec.tied_embeddings);
+  }
+  spec.tied_embeddings &= !family.never_tied;
   if (family.embedding_scale_sqrt_dim) {
     spec.embedding_scale = std::sqrt(static_cast<float>(sizes.dim));
   }
@@ -148,7 +157,12 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
     outer.refuse("text_config", "The language model is described there");
   }
   for (std::string_view name :
-       {"vision_config", "mm_tokens_per_image", "projector_hidden_act"}) {
+       {"vision_config",
+        "mm_tokens_per_image",
+        "projector_hidden_act",
+        "video_token_id",
+        "vision_start_token_id",
+        "vision_end_token_id"}) {
     outer.find(name);
   }
   Fields config(*text, outer.label("text_config."));

@@ -11,6 +11,7 @@
 #include "roofline/spec/gguf_layers.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/read_gguf_mixture.h"
+#include "roofline/spec/read_gguf_recurrent.h"
 
 namespace roofline {
 
@@ -144,7 +145,9 @@ ModelSpec read_gguf_metadata(
   ModelSpec spec;
   spec.family = family.gguf_name;
   read_gguf_layers(keys, family, rope, spec);
+  const std::vector<LayerSpec> whole = spec.layers;
   read_gguf_mixtures(keys, family, spec);
+  read_gguf_recurrent(keys, family, whole, spec);
   read_scales(keys, family, spec);
   read_vocabulary(keys, spec);
   refuse_unknown_keys(keys);

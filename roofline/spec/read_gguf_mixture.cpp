@@ -57,6 +57,9 @@ int read_shared(GgufKeys& keys, const MixtureSpec& m, std::size_t layers) {
   const auto count = keys.integer("expert_shared_count", {0, 64});
   const auto width =
       read_width(keys, "expert_shared_feed_forward_length", layers);
+  if (width.value_or(0) > 0) {
+    return *width;
+  }
   if (count.value_or(0) > 0 && *count * m.expert_hidden <= kMaxDim) {
     return static_cast<int>(*count) * m.expert_hidden;
   }
@@ -94,6 +97,10 @@ MixtureSpec read_mixture(
   }
   m.shared_hidden = read_shared(keys, m, layers);
   m.shared_gate = rule.shared_gate && m.shared_hidden > 0;
+  if (!rule.latent_field.empty()) {
+    const auto dims = keys.integer("moe_latent_size", kDims);
+    m.latent_dim = dims ? std::optional(static_cast<int>(*dims)) : std::nullopt;
+  }
   return m;
 }
 

@@ -9,6 +9,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/spec/read_latent.h"
 #include "roofline/spec/read_mixture.h"
+#include "roofline/spec/read_recurrent.h"
 #include "roofline/spec/read_rope.h"
 #include "roofline/spec/read_windows.h"
 
@@ -35,7 +36,7 @@ constexpr std::array<std::pair<std::string_view, Activation>, 12> kActivations =
         {"xielu", Activation::xielu},
     }};
 
-Activation read_activation(Fields& config, const Family& family) {
+Activation read_own_activation(Fields& config, const Family& family) {
   // Other names for the field stand in old files and are not read by the
   // reference, unless they are all there is.
   for (std::string_view other : {"hidden_act", "hidden_activation"}) {
@@ -43,27 +44,11 @@ Activation read_activation(Fields& config, const Family& family) {
       config.find(other);
     }
   }
-  const auto name = config.text(family.activation_field);
-  if (!name) {
-    return family.activation;
-  }
-  std::vector<std::string> names;
-  for (const auto& [known, activation] : kActivations) {
-    // It has scalars of its own, in families made for it.
-    if (known == *name && (activation != Activation::xielu ||
-                           family.activation == Activation::xielu)) {
-      const bool tanh = family.gelu_means_tanh && known == "gelu";
-      return tanh ? Activation::gelu_tanh : activation;
-    }
-    names.emplace_back(known);
-  }
-  fail<UnsupportedError>(
-      fmt::format(
-          "{} is {}",
-          config.label(family.activation_field),
-          shown(*name)),
-      fmt::format("The ones known are {}", fmt::join(names, ", ")),
-      did_you_mean(*name, names));
+  return read_activation(
+      config,
+      family,
+      family.activation_field,
+      family.activation);
 }
 
 /// true: the layer has positions.
@@ -198,7 +183,7 @@ LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
   feed_forward.hidden = sizes.hidden;
   feed_forward.gated = family.gated;
   feed_forward.hidden_norm = family.hidden_norm;
-  feed_forward.activation = read_activation(config, family);
+  feed_forward.activation = read_own_activation(config, family);
   feed_forward.bias = is_set(config, family.feed_forward_bias);
   if (family.clamped_glu) {
     const auto number = [&](std::string_view name, float other) {
@@ -216,6 +201,31 @@ LayerSpec read_layer(Fields& config, const Family& family, const Sizes& sizes) {
 }
 
 }  // namespace
+
+Activation read_activation(
+    Fields& config,
+    const Family& family,
+    std::string_view field,
+    Activation absent) {
+  const auto name = config.text(field);
+  if (!name) {
+    return absent;
+  }
+  std::vector<std::string> names;
+  for (const auto& [known, activation] : kActivations) {
+    // It has scalars of its own, in families made for it.
+    if (known == *name && (activation != Activation::xielu ||
+                           family.activation == Activation::xielu)) {
+      const bool tanh = family.gelu_means_tanh && known == "gelu";
+      return tanh ? Activation::gelu_tanh : activation;
+    }
+    names.emplace_back(known);
+  }
+  fail<UnsupportedError>(
+      fmt::format("{} is {}", config.label(field), shown(*name)),
+      fmt::format("The ones known are {}", fmt::join(names, ", ")),
+      did_you_mean(*name, names));
+}
 
 std::optional<float> read_softcap(
     Fields& config,
@@ -249,7 +259,10 @@ void read_layers(
     ropes.full.layout = latent_rope_layout(config, family);
   }
   std::vector<bool> roped = read_roped(config, family, sizes.layers);
-  const auto windows = read_windows(config, family, roped);
+  const auto windows =
+      family.recurrent
+          ? Windows{false, std::vector<std::optional<int>>(roped.size())}
+          : read_windows(config, family, roped);
   apply_rope_rule(family, windows, roped);
   spec.final_norm = layer.norm;
   spec.layers.assign(roped.size(), layer);
@@ -263,6 +276,7 @@ void read_layers(
       attention.rope = windows.layers[i] ? ropes.sliding : ropes.full;
     }
   }
+  read_recurrent(config, family, sizes, spec);
   read_mixtures(config, family, spec);
 }
 

@@ -19,6 +19,13 @@ void read_layers(
     const Sizes& sizes,
     ModelSpec& spec);
 
+/// The activation that a field names; `absent` where it names none.
+Activation read_activation(
+    Fields& config,
+    const Family& family,
+    std::string_view field,
+    Activation absent);
+
 /// A cap on scores or logits: null means none, absent the family's own.
 std::optional<float> read_softcap(
     Fields& config,

@@ -6,6 +6,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/mixture_rule.h"
+#include "roofline/spec/read_recurrent.h"
 
 namespace roofline {
 
@@ -159,6 +160,10 @@ MixtureSpec read_mixture(Fields& config, const MixtureRule& rule) {
   read_groups(config, rule, m);
   m.shared_hidden = read_shared(config, rule, m.expert_hidden);
   m.shared_gate = rule.shared_gate && m.shared_hidden > 0;
+  if (!rule.latent_field.empty()) {
+    const auto dims = config.integer(rule.latent_field, kDims);
+    m.latent_dim = dims ? std::optional(static_cast<int>(*dims)) : std::nullopt;
+  }
   check_fixed(config, rule);
   return m;
 }
@@ -199,9 +204,12 @@ std::vector<bool> layers_between(
 
 std::vector<bool> layers_with_experts(
     Fields& config,
-    const MixtureRule& rule,
+    const Family& family,
     std::size_t layers) {
+  const MixtureRule& rule = *family.mixture;
   switch (rule.layers) {
+    case ExpertLayers::listed:
+      return listed_mixtures(config, *family.recurrent, layers);
     case ExpertLayers::all:
       break;
     case ExpertLayers::stepped:
@@ -265,9 +273,11 @@ void read_mixtures(Fields& config, const Family& family, ModelSpec& spec) {
     return;
   }
   const MixtureSpec mixture = read_mixture(config, *family.mixture);
+  // Numbers of experts that no layer has say nothing.
   const std::vector<bool> with =
-      layers_with_experts(config, *family.mixture, spec.layers.size());
-  if (mixture.experts == 0) {
+      layers_with_experts(config, family, spec.layers.size());
+  const bool any = std::find(with.begin(), with.end(), true) != with.end();
+  if (mixture.experts == 0 || !any) {
     return;
   }
   check_mixture(config, mixture);

@@ -147,7 +147,8 @@ RecurrentSpec read_mamba(Fields& config, int dim) {
       any_of(config, {"mamba_d_conv", "conv_kernel"}, {1, 64}).value_or(4);
   r.conv_channels = r.heads * r.head_dim + 2 * r.key_heads * r.state_dim;
   r.conv_bias = config.flag("mamba_conv_bias").value_or(true);
-  r.projection_bias = config.flag("mamba_proj_bias").value_or(false);
+  r.input_bias = config.flag("mamba_proj_bias").value_or(false);
+  r.output_bias = r.input_bias;
   return r;
 }
 
@@ -157,7 +158,8 @@ RecurrentSpec read_short_conv(Fields& config, int dim) {
   r.conv_width = size_or(config, "conv_L_cache", 3, {1, 64});
   r.conv_channels = dim;
   r.conv_bias = config.flag("conv_bias").value_or(false);
-  r.projection_bias = r.conv_bias;
+  r.input_bias = r.conv_bias;
+  r.output_bias = r.conv_bias;
   return r;
 }
 

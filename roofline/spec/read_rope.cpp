@@ -210,6 +210,9 @@ bool read_ntk_alpha(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
 /// Fields that say nothing in this kind of scaling.
 void read_neutral(Fields& fields, RopeScaling scaling) {
   fields.find("finetuned");
+  // Text stands at the same place on all axes of an image's positions.
+  fields.find("mrope_section");
+  fields.find("mrope_interleaved");
   // A copy of the one outside.
   fields.find("max_position_embeddings");
   if (scaling != RopeScaling::none && scaling != RopeScaling::linear) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "roofline/spec/read_recurrent.h"
+
 namespace roofline {
 
 namespace {
@@ -53,6 +55,14 @@ int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
   return sizes.dim / sizes.heads;
 }
 
+Sizes with_context(Fields& config, const Family& family, Sizes sizes) {
+  const IntRange context{1, kMaxContext};
+  const auto usual = config.integer(SizeNames().context, context);
+  sizes.context = config.integer(family.names.context, context)
+                      .value_or(usual.value_or(family.context_tokens));
+  return sizes;
+}
+
 }  // namespace
 
 Sizes read_sizes(Fields& config, const Family& family) {
@@ -61,20 +71,31 @@ Sizes read_sizes(Fields& config, const Family& family) {
   const SizeNames& names = family.names;
   constexpr SizeNames kUsual;
   sizes.dim = named_size(config, names.dim, kUsual.dim, kDims, other.dim);
-  sizes.hidden = size_or(
-      config,
-      names.hidden,
-      kDims,
-      family.hidden_per_dim * sizes.dim + other.hidden);
+  const bool recurrent_only =
+      family.recurrent &&
+      family.recurrent->layers == MixerLayers::all_recurrent;
+  if (!recurrent_only) {
+    sizes.hidden = size_or(
+        config,
+        names.hidden,
+        kDims,
+        family.hidden_per_dim * sizes.dim + other.hidden);
+  }
+  sizes.vocab = size_or(config, "vocab_size", {1, kMaxVocab}, other.vocab);
+  const int listed =
+      family.recurrent ? count_listed_layers(config, *family.recurrent) : 0;
   sizes.layers = named_size(
       config,
       names.layers,
       kUsual.layers,
       {1, kMaxLayers},
-      other.layers);
+      listed > 0 ? listed : other.layers);
+  sizes.layers = listed > 0 ? listed : sizes.layers;
+  if (recurrent_only) {
+    return with_context(config, family, sizes);
+  }
   sizes.heads =
       named_size(config, names.heads, kUsual.heads, kDims, other.heads);
-  sizes.vocab = size_or(config, "vocab_size", {1, kMaxVocab}, other.vocab);
   const int kv_other = family.kv_heads == 0 ? sizes.heads : family.kv_heads;
   // null means "as many as heads" where absent means the family's default.
   const bool null = config.object().contains("num_key_value_heads") &&
@@ -97,11 +118,7 @@ Sizes read_sizes(Fields& config, const Family& family) {
         names.heads,
         fmt::format("Times head_dim, {}, it is too much", sizes.head_dim));
   }
-  const IntRange context{1, kMaxContext};
-  const auto usual = config.integer(kUsual.context, context);
-  sizes.context = config.integer(names.context, context)
-                      .value_or(usual.value_or(family.context_tokens));
-  return sizes;
+  return with_context(config, family, sizes);
 }
 
 }  // namespace roofline

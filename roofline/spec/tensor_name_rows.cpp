@@ -12,6 +12,11 @@ constexpr std::array kHfModel = {
     NameRow{"embed_tokens", rename, "embed"},
     NameRow{"norm", rename, "final_norm"},
     NameRow{"lm_head", rename, "head"},
+    NameRow{"embeddings", rename, "embed"},
+    NameRow{"embedding", rename, "embed"},
+    NameRow{"norm_f", rename, "final_norm"},
+    NameRow{"embedding_norm", rename, "final_norm"},
+    NameRow{"final_layernorm", rename, "final_norm"},
     NameRow{"rotary_emb.inv_freq", drop, ""},
 };
 
@@ -169,6 +174,11 @@ constexpr std::array kStarcoder2Layer = {
     NameRow{"mlp.c_proj", rename, "feed_forward.down"},
 };
 
+// That norm has the name of one that follows the embeddings there.
+constexpr std::array kLfm2Gguf = {
+    NameRow{"token_embd_norm", rename, "final_norm"},
+};
+
 struct OwnRows {
   NameStyle style;
   std::string_view family;
@@ -187,6 +197,7 @@ constexpr std::array kOwn = {
     OwnRows{NameStyle::hugging_face, "starcoder2", {}, kStarcoder2Layer},
     OwnRows{NameStyle::gguf, "chatglm", {}, kPackedGateUp},
     OwnRows{NameStyle::gguf, "glm4", {}, kPackedGateUp},
+    OwnRows{NameStyle::gguf, "lfm2", kLfm2Gguf, {}},
     OwnRows{NameStyle::gguf, "phi3", {}, kPackedGateUp},
 };
 

@@ -12,6 +12,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/mixture_names.h"
+#include "roofline/spec/recurrent_names.h"
 #include "roofline/spec/tensor_name_rows.h"
 
 namespace roofline {
@@ -19,7 +20,9 @@ namespace roofline {
 namespace {
 
 // Longer ones first: the first that fits is taken.
-constexpr std::array<std::string_view, 6> kHfPrefixes = {
+constexpr std::array<std::string_view, 8> kHfPrefixes = {
+    "model.backbone.",
+    "backbone.",
     "language_model.model.",
     "model.language_model.",
     "language_model.",
@@ -34,7 +37,9 @@ constexpr std::array<std::string_view, 1> kGgufLayerPrefixes = {"blk."};
 
 // Parts that a language model doesn't use: of multimodal checkpoints, and what
 // guesses further tokens.
-constexpr std::array<std::string_view, 7> kDroppedParts = {
+constexpr std::array<std::string_view, 9> kDroppedParts = {
+    "visual.",
+    "mtp.",
     "vision_tower.",
     "vision_model.",
     "multi_modal_projector.",
@@ -246,6 +251,9 @@ std::vector<NamedRows> map_layer_name(
   const LayerSpec& layer = spec.layers[beyond ? 0 : *number];
   const bool mlx = name.starts_with(kMlxPrefix);
   auto out = map_mixture_name(rest, style, layer, spec.family, bias);
+  if (!out && has_recurrent_layers(spec)) {
+    out = map_recurrent_name(rest, style, layer);
+  }
   if (!out) {
     out = map_within_layer(rest, table, layer, mlx);
   }
@@ -339,6 +347,17 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
       layer.attention->qkv_bias |=
           has("attention.q.bias") || has("attention.kv_a.bias");
       layer.attention->output_bias |= has("attention.o.bias");
+    }
+    if (layer.recurrent) {
+      RecurrentSpec& recurrent = *layer.recurrent;
+      recurrent.conv_bias |= has("recurrent.conv.bias");
+      recurrent.input_bias |= has("recurrent.in.bias");
+      recurrent.output_bias |= has("recurrent.out.bias");
+      recurrent.output_norm = has("recurrent.norm");
+      recurrent.gates_together = has("recurrent.in_gates");
+      // Older files have all parts in one matrix.
+      recurrent.rows_by_key_head =
+          recurrent.gates_together && !has("recurrent.in_gate");
     }
     if (layer.feed_forward) {
       layer.feed_forward->bias |=

@@ -20,6 +20,8 @@ struct NeutralField {
 
 const std::vector<NeutralField>& neutral_fields() {
   static const std::vector<NeutralField> fields = {
+      {"attn_output_gate", true},
+      {"block_use_swiglu", true},
       {"causal", true},
       {"embedding_multiplier", 1.0},
       {"full_attn_mod", 1},
@@ -27,10 +29,12 @@ const std::vector<NeutralField>& neutral_fields() {
       {"is_causal", true},
       {"logit_scale", 1.0},
       {"logits_scaling", 1.0},
+      {"mamba_use_mlp", true},
       {"num_experts", 0},
       {"num_local_experts", 0},
       {"position_embedding_type", "rope"},
       {"residual_multiplier", 1.0},
+      {"use_pos_enc", true},
       {"use_rope", true},
   };
   return fields;

@@ -30,6 +30,33 @@ std::string reason(const json::exception& error) {
       prefix == std::string_view::npos ? text : text.substr(prefix + 2));
 }
 
+/// Python writes the infinity as a bare word, which JSON has not: it becomes
+/// the object that newer files have in its place. Strings stay as they are.
+std::string with_infinities(const std::string& text) {
+  constexpr std::string_view kWord = "Infinity";
+  std::string out;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (!quoted && text.compare(i, kWord.size(), kWord) == 0) {
+      const bool negative = !out.empty() && out.back() == '-';
+      if (negative) {
+        out.pop_back();
+      }
+      out += negative ? R"({"__float__":"-Infinity"})"
+                      : R"({"__float__":"Infinity"})";
+      i += kWord.size() - 1;
+      continue;
+    }
+    out += text[i];
+    if (quoted && text[i] == '\\' && i + 1 < text.size()) {
+      out += text[++i];
+    } else if (text[i] == '"') {
+      quoted = !quoted;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 json parse_json(
@@ -94,7 +121,8 @@ std::string read_text_file(
 
 json read_json_file(const std::filesystem::path& path) {
   const std::string text = read_text_file(path);
-  return parse_json(text, path.string());
+  const bool plain = text.find("Infinity") == std::string::npos;
+  return parse_json(plain ? text : with_infinities(text), path.string());
 }
 
 }  // namespace roofline

@@ -19,7 +19,9 @@ nlohmann::json parse_json(
     int max_depth = 64);
 
 /// Reads and parses a file of at most 256 MiB (tokenizer.json of the largest
-/// vocabularies has 35 MB). Throws CheckpointError also when it can't be read.
+/// vocabularies has 35 MB). A bare word Infinity, as Python writes it, becomes
+/// {"__float__": "Infinity"}. Throws CheckpointError also when it can't be
+/// read.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
 /// Reads a file of at most max_bytes. Throws CheckpointError.

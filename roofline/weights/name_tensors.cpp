@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/mlx_folding.h"
 #include "roofline/weights/printable.h"
 
 namespace roofline {
@@ -108,6 +109,15 @@ class Namer {
 
   void drop(const std::string& name) { tensors_.erase(name); }
 
+  /// A convolution [channels, width, 1], as MLX has them.
+  bool has_convolution_last() const {
+    const auto found =
+        std::find_if(tensors_.begin(), tensors_.end(), [](const auto& each) {
+          return each.first.ends_with(".recurrent.conv");
+        });
+    return found != tensors_.end() && found->second.cols == 1;
+  }
+
  private:
   void add_piece(const Tensor& source, const NamedRows& wanted) {
     const auto [index, count] = *wanted.stacked;
@@ -144,6 +154,7 @@ class Namer {
     if (found == tensors_.end()) {
       fail_missing(wanted);
     }
+    fit_shape(found->second, wanted);
     check_shape(found->second, wanted);
     Tensor out = std::move(found->second);
     tensors_.erase(found);
@@ -219,6 +230,20 @@ class Namer {
         fmt::format("Check that {} belongs to these weights", config_));
   }
 
+  /// Axes of one element, and vectors that are stored as matrices, are a matter
+  /// of taste where values lie one after another.
+  static void fit_shape(Tensor& tensor, const ExpectedTensor& wanted) {
+    const bool plain = tensor.encoding == Encoding::f32 ||
+                       tensor.encoding == Encoding::f16 ||
+                       tensor.encoding == Encoding::bf16;
+    const bool loose = wanted.rows == 1 || tensor.cols == 1;
+    if (plain && loose &&
+        tensor.rows * tensor.cols == wanted.rows * wanted.cols) {
+      tensor.rows = wanted.rows;
+      tensor.cols = wanted.cols;
+    }
+  }
+
   void check_shape(const Tensor& tensor, const ExpectedTensor& wanted) const {
     if (tensor.rows == wanted.rows && tensor.cols == wanted.cols) {
       return;
@@ -273,6 +298,9 @@ std::vector<Tensor> name_tensors(
   if (spec.tied_embeddings) {
     // The flag wins over a stored copy of the head, as in `transformers`.
     namer.drop("head");
+  }
+  if (style == NameStyle::hugging_face && namer.has_convolution_last()) {
+    unfold_mlx_factors(spec);
   }
   return namer.take(expected_tensors(spec));
 }

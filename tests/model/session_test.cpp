@@ -67,7 +67,8 @@ TEST_P(SessionGolden, ReusesAPrefixWithoutChangingTheLogits) {
   other[30] = (other[30] + 1) % decoder->spec().vocab;
   session.extend(other);
   const auto kept = session.keep_prefix_of(golden.ids[0]);
-  EXPECT_TRUE(kept == 30 || kept == 0) << kept;
+  // Recurrent layers go back to the end of a chunk.
+  EXPECT_TRUE(kept == 30 || kept == 16 || kept == 0) << kept;
   const auto rest = std::span(golden.ids[0]).subspan(kept);
   const auto logits = session.extend(rest, LogitRows::all);
   const auto from = kept * decoder->spec().vocab;

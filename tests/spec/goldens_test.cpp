@@ -95,6 +95,10 @@ TEST_P(Golden, ConfigNamesExactlyTheStoredTensors) {
         continue;
       }
       ASSERT_NE(at, found.end()) << wanted.name << " is missing";
+      // MLX has the convolution's axis of one element last.
+      if (at->second == std::pair(whole.rows * whole.cols, std::int64_t{1})) {
+        at->second = std::pair(whole.rows, whole.cols);
+      }
       EXPECT_EQ(at->second, std::pair(whole.rows / count, whole.cols))
           << wanted.name;
       found.erase(at);

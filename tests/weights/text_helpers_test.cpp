@@ -52,6 +52,17 @@ TEST(JsonFile, ErrorsNameTheFileAndThePlace) {
       {"none.json"});
 }
 
+TEST(JsonFile, ABareInfinityIsRead) {
+  TempFolder folder;
+  const auto path = folder.write(
+      "config.json",
+      R"({"limits": [0.0, Infinity, -Infinity], "word": "\"Infinity\" \\"})");
+  const nlohmann::json read = read_json_file(path);
+  EXPECT_EQ(read["limits"][1]["__float__"], "Infinity");
+  EXPECT_EQ(read["limits"][2]["__float__"], "-Infinity");
+  EXPECT_EQ(read["word"], "\"Infinity\" \\");
+}
+
 TEST(JsonFile, DepthAndDoubleKeysAreBounded) {
   expect_error<CheckpointError>(
       [] { parse_json(std::string(1000000, '['), "x"); },

@@ -1,0 +1,154 @@
+#include "roofline/spec/recurrent_names.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+namespace roofline {
+
+namespace {
+
+struct Row {
+  std::string_view name;
+  std::string_view target;
+};
+
+// Behind one of kParts.
+constexpr std::array kHf = {
+    Row{"conv1d", "conv"},
+    Row{"conv", "conv"},
+    Row{"in_proj", "in"},
+    Row{"in_proj_qkvz", "in"},
+    Row{"in_proj_qkv", "in"},
+    Row{"in_proj_z", "in_gate"},
+    Row{"in_proj_ba", "in_gates"},
+    Row{"in_proj_b", "in_rate"},
+    Row{"in_proj_a", "in_step"},
+    Row{"out_proj", "out"},
+    Row{"A_log", "decay"},
+    Row{"D", "skip"},
+    Row{"dt_bias", "step.bias"},
+    Row{"norm", "norm"},
+};
+
+constexpr std::array<std::string_view, 4> kParts = {
+    "mixer.",
+    "mamba.",
+    "linear_attn.",
+    "conv."};
+
+// Beside recurrent layers: the only part of a layer has a neutral name there.
+constexpr std::array kHfLayer = {
+    Row{"operator_norm", "attention_norm"},
+    Row{"ffn_norm", "feed_forward_norm"},
+    Row{"pre_ff_layernorm", "feed_forward_norm"},
+    Row{"self_attn.q_layernorm", "attention.q_norm"},
+    Row{"self_attn.k_layernorm", "attention.k_norm"},
+    Row{"self_attn.out_proj", "attention.o"},
+    Row{"mixer.q_proj", "attention.q"},
+    Row{"mixer.k_proj", "attention.k"},
+    Row{"mixer.v_proj", "attention.v"},
+    Row{"mixer.o_proj", "attention.o"},
+    Row{"mixer.up_proj", "feed_forward.up"},
+    Row{"mixer.down_proj", "feed_forward.down"},
+    Row{"feed_forward.gate_proj", "feed_forward.gate"},
+    Row{"feed_forward.up_proj", "feed_forward.up"},
+    Row{"feed_forward.down_proj", "feed_forward.down"},
+    Row{"feed_forward.w1", "feed_forward.gate"},
+    Row{"feed_forward.w3", "feed_forward.up"},
+    Row{"feed_forward.w2", "feed_forward.down"},
+    Row{"shared_mlp.output_linear", "feed_forward.down"},
+};
+
+constexpr std::array kGguf = {
+    Row{"ssm_in", "in"},
+    Row{"ssm_conv1d", "conv"},
+    Row{"ssm_dt", "step"},
+    Row{"ssm_a", "decay"},
+    Row{"ssm_d", "skip"},
+    Row{"ssm_norm", "norm"},
+    Row{"ssm_out", "out"},
+    Row{"ssm_ba", "in_gates"},
+    Row{"ssm_beta", "in_rate"},
+    Row{"ssm_alpha", "in_step"},
+    Row{"attn_qkv", "in"},
+    Row{"attn_gate", "in_gate"},
+    Row{"shortconv.conv", "conv"},
+    Row{"shortconv.in_proj", "in"},
+    Row{"shortconv.out_proj", "out"},
+};
+
+template <std::size_t N>
+const Row* find_in(const std::array<Row, N>& rows, std::string_view name) {
+  for (const Row& row : rows) {
+    if (row.name == name) {
+      return &row;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<NamedRows> named(std::string name) {
+  NamedRows out;
+  out.name = std::move(name);
+  return {out};
+}
+
+/// A name that stands for a tensor of the recurrence.
+std::optional<std::vector<NamedRows>> recurrent(const Row* row) {
+  if (!row) {
+    return std::nullopt;
+  }
+  return named("recurrent." + std::string(row->target));
+}
+
+std::optional<std::vector<NamedRows>> find_hf(
+    std::string_view rest,
+    const LayerSpec& layer) {
+  for (std::string_view part : kParts) {
+    if (!layer.recurrent || !rest.starts_with(part)) {
+      continue;
+    }
+    if (auto found = recurrent(find_in(kHf, rest.substr(part.size())))) {
+      return found;
+    }
+  }
+  if (rest == "shared_mlp.input_linear" && layer.feed_forward) {
+    const std::int64_t hidden = layer.feed_forward->hidden;
+    return std::vector<NamedRows>{
+        {"feed_forward.gate", 0, hidden},
+        {"feed_forward.up", hidden, hidden}};
+  }
+  const Row* row = find_in(kHfLayer, rest);
+  return row ? std::optional(named(std::string(row->target))) : std::nullopt;
+}
+
+}  // namespace
+
+bool has_recurrent_layers(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return layer.recurrent.has_value(); });
+}
+
+std::optional<std::vector<NamedRows>> map_recurrent_name(
+    std::string_view rest,
+    NameStyle style,
+    const LayerSpec& layer) {
+  const bool only_fed = !layer.attention && !layer.recurrent;
+  const std::string norm = only_fed ? "feed_forward_norm" : "attention_norm";
+  if (style == NameStyle::hugging_face) {
+    return rest == "norm" ? named(norm) : find_hf(rest, layer);
+  }
+  if (rest == "attn_norm" && only_fed) {
+    return named(norm);
+  }
+  if (rest == "post_attention_norm") {
+    return named("feed_forward_norm");
+  }
+  return layer.recurrent ? recurrent(find_in(kGguf, rest)) : std::nullopt;
+}
+
+}  // namespace roofline

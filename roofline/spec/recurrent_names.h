@@ -1,0 +1,23 @@
+// Names of the tensors of recurrent layers in checkpoints, and of what stands
+// around them in families that have such layers.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "roofline/spec/model_spec.h"
+#include "roofline/spec/tensor_names.h"
+
+namespace roofline {
+
+bool has_recurrent_layers(const ModelSpec& spec);
+
+/// Maps one name behind a layer's number, without ".weight" or ".bias", to ours
+/// behind "layers.N."; nullopt where it is none of these.
+std::optional<std::vector<NamedRows>> map_recurrent_name(
+    std::string_view rest,
+    NameStyle style,
+    const LayerSpec& layer);
+
+}  // namespace roofline
