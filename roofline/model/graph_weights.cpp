@@ -363,7 +363,12 @@ Tensor tensor_of(const GraphMatrixPart& part) {
         part.group_size,
         encoding(part.scales->dtype()),
         bytes_of(*part.scales),
-        bytes_of(*part.biases)};
+        part.biases ? bytes_of(*part.biases) : std::span<const std::byte>{}};
+  }
+  if (codes && part.mode != "affine") {
+    tensor.encoding = part.mode == "mxfp4"   ? Encoding::mlx_mxfp4
+                      : part.mode == "nvfp4" ? Encoding::mlx_nvfp4
+                                             : Encoding::mlx_mxfp8;
   }
   return tensor;
 }
@@ -376,10 +381,26 @@ std::shared_ptr<std::byte> packed_memory(std::size_t bytes) {
       [](std::byte* at) { ::operator delete(at, kLine); }};
 }
 
+/// Absent values fit too.
 bool fits_half(const std::optional<mx::array>& values) {
+  if (!values) {
+    return true;
+  }
   const auto half =
       mx::astype(mx::astype(*values, mx::float16), values->dtype());
   return mx::array_equal(half, *values).item<bool>();
+}
+
+CpuMatrixPart pack_for_cpu(
+    std::span<const Tensor* const> tensors,
+    PackedFormat format,
+    LinearMode mode) {
+  const auto bytes = packed_bytes(format, rows_of(tensors), tensors[0]->cols);
+  const auto memory = packed_memory(bytes);
+  return {
+      pack(tensors, format, {memory.get(), bytes}, ThreadPool::global()),
+      memory,
+      mode};
 }
 
 /// Floats are read where they lie; codes are packed, and MLX's copy goes.
@@ -392,23 +413,39 @@ void prepare_for_cpu(GraphMatrixPart& part, LinearMode mode, bool keep_scales) {
         mode};
     return;
   }
-  const auto form = affine_form(tensor);
-  const bool rounds =
-      keep_scales && !(fits_half(part.scales) && fits_half(part.biases));
+  const auto form = code_form(tensor);
+  const bool affine = part.mode == "affine";
+  const bool rounds = keep_scales && affine &&
+                      !(fits_half(part.scales) && fits_half(part.biases));
   if (!form || tensor.cols % kGroup != 0 || rounds) {
     return;
   }
-  const auto format = form->bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
-  const auto bytes = packed_bytes(format, tensor.rows, tensor.cols);
-  const auto memory = packed_memory(bytes);
   const Tensor* const one = &tensor;
-  part.cpu = {
-      pack({&one, 1}, format, {memory.get(), bytes}, ThreadPool::global()),
-      memory,
-      mode};
+  part.cpu = pack_for_cpu({&one, 1}, packed_format(*form), mode);
   part.weight = mx::array({}, mx::uint32);
   part.scales.reset();
   part.biases.reset();
+}
+
+/// Codes that MLX has no form for but our kernels do, packed straight from the
+/// checkpoint; nullopt for others and when the tensors' forms differ.
+std::optional<GraphMatrixPart> pack_sources(
+    std::span<const Tensor* const> tensors,
+    LinearMode mode) {
+  const auto first = code_form(*tensors[0]);
+  if (!first || tensors[0]->cols % kGroup != 0) {
+    return std::nullopt;
+  }
+  for (const auto* tensor : tensors) {
+    const auto form = code_form(*tensor);
+    if (!form || packed_format(*form) != packed_format(*first) ||
+        form->table != first->table) {
+      return std::nullopt;
+    }
+  }
+  GraphMatrixPart part{mx::array({}, mx::uint32), std::nullopt, std::nullopt};
+  part.cpu = pack_for_cpu(tensors, packed_format(*first), mode);
+  return part;
 }
 
 mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
@@ -529,8 +566,18 @@ std::vector<GraphMatrixPart> GraphWeights::parts(
            bits_of(names[end]) == bits) {
       ++end;
     }
+    const auto sources = tensors.subspan(begin, end - begin);
+    const bool no_form = form.kind == Form::Kind::decoded ||
+                         form.kind == Form::Kind::requantized;
+    if (no_form && bits == 0 && options_.cpu_kernels && !options_.keep_scales) {
+      if (auto part = pack_sources(sources, *options_.cpu_kernels)) {
+        out.push_back(std::move(*part));
+        begin = end;
+        continue;
+      }
+    }
     out.push_back(prepared(
-        read_part(tensors.subspan(begin, end - begin), form),
+        read_part(sources, form),
         static_cast<int>(tensors[begin]->cols),
         bits));
     begin = end;
