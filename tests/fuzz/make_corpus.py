@@ -139,6 +139,12 @@ def write_safetensors():
         ("m.scales", "F16", [2, 1], b"\1" * 4),
         ("m.biases", "F16", [2, 1], b"\2" * 4),
     ]))
+    save("safetensors", "small_floats.safetensors", safetensors([
+        ("m.weight", "U32", [2, 4], b"\x93" * 32),
+        ("m.scales", "U8", [2, 2], b"\x38" * 4),
+        ("n.weight", "U32", [2, 8], b"\x93" * 64),
+        ("n.scales", "U8", [2, 1], b"\x80" * 2),
+    ]))
     raw = b'{"__metadata__":{"format":"pt"}}'
     save("safetensors", "empty.safetensors", struct.pack("<Q", len(raw)) + raw)
     huge = struct.pack("<Q", 2**63) + raw

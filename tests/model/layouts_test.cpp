@@ -116,8 +116,10 @@ TEST_P(Layouts, TheFastStepStaysNear) {
     force_isa(isa);
     SCOPED_TRACE(isa_name(isa));
     const auto decoder = load_cpu_decoder(*checkpoint_, options(false));
-    // What is quantized again loses a little; so do 16-bit keys and values.
-    EXPECT_LT(max_error(chunked_logits(*decoder, ids_, 16), logits_), 0.08);
+    // What is quantized again loses half a percent of each weight.
+    const Tensor& down = checkpoint_->at("layers.0.feed_forward.down");
+    const double most = held_form(down, false).quantize ? 0.15 : 0.03;
+    EXPECT_LT(max_error(chunked_logits(*decoder, ids_, 16), logits_), most);
   }
 }
 
