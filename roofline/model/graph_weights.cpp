@@ -233,6 +233,7 @@ GraphMatrixPart copy_small_floats(
       std::nullopt,
       form.bits,
       form.group_size,
+      std::nullopt,
       form.mode};
 }
 

@@ -39,10 +39,10 @@ struct GraphMatrixPart {
   std::optional<mx::array> biases;
   int bits = 0;
   int group_size = 0;
-  /// MLX's: modes but "affine" have no biases.
-  std::string mode = "affine";
   /// Present when products run on our own kernels.
   std::optional<CpuMatrixPart> cpu = {};
+  /// MLX's: modes but "affine" have no biases.
+  std::string mode = "affine";
 
   std::size_t bytes() const;
 };
