@@ -132,6 +132,9 @@ StoredQuantization read_foreign(const Json& object, const std::string& name) {
   if (method == "bitnet") {
     return {2, 0, method};
   }
+  if (method == "mxfp4") {
+    return {4, 32, method};
+  }
   if (method == "gptq" || method == "awq") {
     StoredQuantization out{4, 128, method};
     out.bits = static_cast<int>(fields.integer("bits", {2, 8}).value_or(4));
@@ -143,7 +146,7 @@ StoredQuantization read_foreign(const Json& object, const std::string& name) {
   fail<UnsupportedError>(
       fmt::format("The weights are quantized with {}", shown(Json(method))),
       "Roofline reads MLX's and GGUF's quantization, GPTQ, AWQ, "
-      "compressed-tensors, fp8 and bitnet",
+      "compressed-tensors, fp8, bitnet and mxfp4",
       "Use a checkpoint in one of these, or the unquantized one");
 }
 

@@ -17,6 +17,8 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kBlocks = "_blocks";
+constexpr std::string_view kScales = "_scales";
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -85,6 +87,8 @@ ForeignTensors::ForeignTensors(
     }
   } else if (method == "bitnet") {
     read_bitnet(*found);
+  } else if (method == "mxfp4") {
+    method_ = Method::mxfp4;
   }
 }
 
@@ -155,8 +159,8 @@ void ForeignTensors::read_bitnet(const json& config) {
 }
 
 std::string_view ForeignTensors::name() const {
-  constexpr std::array<std::string_view, 6> kNames =
-      {"", "GPTQ", "AWQ", "compressed-tensors", "fp8", "bitnet"};
+  constexpr std::array<std::string_view, 7> kNames =
+      {"", "GPTQ", "AWQ", "compressed-tensors", "fp8", "bitnet", "mxfp4"};
   return kNames[static_cast<std::size_t>(method_)];
 }
 
@@ -189,6 +193,11 @@ const SafetensorsEntry& ForeignTensors::needed(
 }
 
 bool ForeignTensors::is_side(const SafetensorsEntry& entry) const {
+  if (method_ == Method::mxfp4 && ends_with(entry.name, kScales)) {
+    const std::string module =
+        entry.name.substr(0, entry.name.size() - kScales.size());
+    return shards_.find(module + std::string(kBlocks)) != nullptr;
+  }
   struct Side {
     std::string_view end;
     std::string_view codes;
@@ -258,10 +267,50 @@ std::optional<Tensor> ForeignTensors::read(
         return bitnet(entry);
       }
       return std::nullopt;
+    case Method::mxfp4:
+      if (entry.dtype == "U8" && ends_with(entry.name, kBlocks)) {
+        return mxfp4(entry);
+      }
+      return std::nullopt;
     case Method::none:
       break;
   }
   return std::nullopt;
+}
+
+/// Blocks [..., rows, groups, 16] of two codes a byte, the first in the low
+/// bits, and scales [..., rows, groups]: the bytes are those of MLX's mxfp4.
+Tensor ForeignTensors::mxfp4(const SafetensorsEntry& blocks) const {
+  constexpr std::int64_t kGroup = 32;
+  const std::string module =
+      blocks.name.substr(0, blocks.name.size() - kBlocks.size());
+  const SafetensorsEntry& scales =
+      needed(module + std::string(kScales), blocks);
+  const std::size_t axes = blocks.shape.size();
+  if (axes < 3 || blocks.shape[axes - 1] != kGroup / 2 ||
+      scales.dtype != "U8" ||
+      !std::equal(
+          scales.shape.begin(),
+          scales.shape.end(),
+          blocks.shape.begin(),
+          blocks.shape.end() - 1)) {
+    fail_tensor(
+        blocks.name,
+        "Each group of 16 bytes must have a byte of scale in " + scales.name);
+  }
+  Tensor out;
+  out.name = blocks.name;
+  out.encoding = Encoding::mlx_mxfp4;
+  out.cols = blocks.shape[axes - 2] * kGroup;
+  out.rows = 1;
+  for (std::size_t i = 0; i + 2 < axes; ++i) {
+    out.rows *= blocks.shape[i];
+  }
+  out.bytes = blocks.bytes;
+  out.affine.bits = 4;
+  out.affine.group_size = static_cast<int>(kGroup);
+  out.affine.scales = scales.bytes;
+  return out;
 }
 
 void ForeignTensors::set_scales(Tensor& tensor, const SafetensorsEntry& scales)

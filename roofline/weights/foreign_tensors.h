@@ -1,8 +1,8 @@
 // Finds the quantized matrices of checkpoints that other programs wrote, by
-// config.json's "quantization_config": GPTQ, AWQ, compressed-tensors, fp8 and
-// bitnet. What a matrix is follows from its own entries; the config only says
-// what these don't. Activations stay floats, also where the config would
-// quantize them.
+// config.json's "quantization_config": GPTQ, AWQ, compressed-tensors, fp8,
+// bitnet and mxfp4. What a matrix is follows from its own entries; the config
+// only says what these don't. Activations stay floats, also where the config
+// would quantize them.
 #pragma once
 
 #include <optional>
@@ -28,7 +28,8 @@ class ForeignTensors {
 
   /// Whether config.json names one of the methods.
   bool any() const { return method_ != Method::none; }
-  /// The matrix whose codes the entry holds, under its own name with ".weight";
+  /// The matrix whose codes the entry holds, under its own name with ".weight"
+  /// (mxfp4: the entry's);
   /// nullopt for an entry that is none. Throws CheckpointError when its sides
   /// don't fit.
   std::optional<Tensor> read(const SafetensorsEntry& entry) const;
@@ -40,7 +41,7 @@ class ForeignTensors {
   std::string_view name() const;
 
  private:
-  enum class Method { none, gptq, awq, compressed, fp8, bitnet };
+  enum class Method { none, gptq, awq, compressed, fp8, bitnet, mxfp4 };
 
   void read_gptq(const nlohmann::json& config);
   void read_awq(const nlohmann::json& config);
@@ -51,6 +52,7 @@ class ForeignTensors {
   Tensor packed_int(const SafetensorsEntry& codes) const;
   Tensor plain(const SafetensorsEntry& codes) const;
   Tensor bitnet(const SafetensorsEntry& codes) const;
+  Tensor mxfp4(const SafetensorsEntry& blocks) const;
   /// Sets the scales of `tensor` and the block that one of them serves.
   void set_scales(Tensor& tensor, const SafetensorsEntry& scales) const;
   void set_order(Tensor& tensor, const SafetensorsEntry* groups) const;
