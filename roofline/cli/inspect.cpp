@@ -8,6 +8,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/model/held_form.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/encodings.h"
@@ -52,14 +53,19 @@ struct Memory {
   std::int64_t kv_bytes = 0;  ///< for kTokens
 };
 
-std::string encoding_text(const Tensor& tensor) {
-  if (tensor.encoding != Encoding::mlx_affine) {
-    return std::string(encoding_name(tensor.encoding));
+/// How the CPU kernels hold a matrix; "" for vectors, which become float32.
+std::string held_text(const Tensor& tensor) {
+  if (tensor.rows == 1) {
+    return "";
+  }
+  const HeldForm form = held_form(tensor, false);
+  if (!form.quantize) {
+    return held_name(form);
   }
   return fmt::format(
-      "affine {}-bit/{}",
-      tensor.affine.bits,
-      tensor.affine.group_size);
+      "{} again, error {:.2g} %",
+      held_name(form),
+      100 * requantization_error(tensor, *form.quantize));
 }
 
 /// Weights of a tensor; packed codes count as what they stand for.
@@ -98,6 +104,7 @@ nlohmann::ordered_json tensor_json(const Tensor& tensor) {
   return {
       {"name", tensor.name},
       {"encoding", encoding_text(tensor)},
+      {"held_as", held_text(tensor)},
       {"rows", tensor.rows},
       {"cols", tensor.cols},
       {"bytes", tensor.total_bytes()}};
@@ -171,15 +178,16 @@ std::string memory_text(const Checkpoint& checkpoint) {
 }
 
 std::string tensor_table(const Checkpoint& checkpoint) {
-  std::string text = "Tensors\n";
+  std::string text = "Tensors (stored as, and held by the CPU kernels as)\n";
   for (const Tensor& tensor : checkpoint.tensors()) {
     const std::string shape = fmt::format("{} x {}", tensor.rows, tensor.cols);
     text += fmt::format(
-        "  {:<42} {:>16}  {:<16} {:>10}\n",
+        "  {:<42} {:>16}  {:<16} {:>10}  {}\n",
         tensor.name,
         shape,
         encoding_text(tensor),
-        format_bytes(static_cast<double>(tensor.total_bytes())));
+        format_bytes(static_cast<double>(tensor.total_bytes())),
+        held_text(tensor));
   }
   return text;
 }
@@ -191,8 +199,9 @@ class Inspect : public Command {
         ->type_name("[MODEL]");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     app.footer(
-        "Reads headers only: it is as fast for a large model as for a small "
-        "one.\n"
+        "Reads headers only, and a few rows of matrices that the CPU kernels "
+        "can't hold\n"
+        "without loss: it is as fast for a large model as for a small one.\n"
         "\n"
         "Examples\n"
         "    roofline inspect model.gguf\n"

@@ -20,10 +20,6 @@ std::size_t dense_size(PackedFormat format) {
   return format == PackedFormat::f32 ? 4 : 2;
 }
 
-bool is_quantized(PackedFormat format) {
-  return format == PackedFormat::q4 || format == PackedFormat::q8;
-}
-
 std::uint32_t load_word(const std::uint8_t* from) {
   std::uint32_t word = 0;
   std::memcpy(&word, from, sizeof(word));
@@ -39,19 +35,18 @@ void place_codes(
     std::byte* block) {
   for (int group = 0; group < groups; ++group, codes += kGroup) {
     std::byte* line = block + 4 * row_in_block;
-    if (format == PackedFormat::q4) {
+    if (has_nibbles(format)) {
       for (int j = 0; j < kGroup; j += 8, line += 64) {
         const std::uint32_t word =
             load_word(codes + j) | (load_word(codes + j + 4) << 4);
         std::memcpy(line, &word, sizeof(word));
       }
-      block += kQ4Group;
     } else {
       for (int j = 0; j < kGroup; j += 4, line += 64) {
         std::memcpy(line, codes + j, 4);
       }
-      block += kQ8Group;
     }
+    block += group_bytes(format);
   }
 }
 
@@ -70,6 +65,16 @@ float unit_for(float most) {
   return std::max(unit, std::numeric_limits<float>::min());
 }
 
+CodeTable table_of(const CodeForm& form) {
+  return form.table != nullptr ? *form.table : kOwnValues;
+}
+
+bool fits(const CodeForm& form, PackedFormat format) {
+  const PackedFormat own = packed_format(form);
+  return own == format ||
+         (own == PackedFormat::q4 && format == PackedFormat::q8);
+}
+
 struct Source {
   const Tensor* tensor;
   int group_size;
@@ -78,14 +83,15 @@ struct Source {
 
 /// A thread's buffers for one row block.
 struct Scratch {
-  explicit Scratch(int cols)
+  /// own_groups: of a source's row, at most so many.
+  Scratch(int cols, int sets, int own_groups)
       : codes(static_cast<std::size_t>(cols)),
-        scales(static_cast<std::size_t>(kRowBlock * cols / kGroup)),
+        scales(static_cast<std::size_t>(kRowBlock * sets)),
         biases(scales.size()),
-        row_scales(static_cast<std::size_t>(cols / kGroup)),
+        row_scales(static_cast<std::size_t>(own_groups)),
         row_biases(row_scales.size()) {}
   std::vector<std::uint8_t> codes;
-  std::vector<float> scales;  ///< [groups, 16]
+  std::vector<float> scales;  ///< [sets, 16]
   std::vector<float> biases;
   std::vector<float> row_scales;
   std::vector<float> row_biases;
@@ -102,11 +108,23 @@ class Packer {
   void pack_block(int block, Scratch& scratch);
   /// Brings all blocks to one unit.
   PackedMatrix finish(ThreadPool& pool);
-  int cols() const { return matrix_.cols; }
+  Scratch scratch() const {
+    return {matrix_.cols, sets(), matrix_.cols / kLeastGroup};
+  }
 
  private:
+  static constexpr int kLeastGroup = 16;
+
+  /// Scales a row.
+  int sets() const { return matrix_.groups() * scale_sets(matrix_.format); }
   void pack_row(std::int64_t row, int row_in_block, std::byte* out, Scratch& s)
       const;
+  /// Where in a block's stream the scales of a set are.
+  int scales_at(int set) const {
+    const int each = scale_sets(matrix_.format);
+    return set / each * matrix_.group_bytes() + matrix_.code_bytes() +
+           set % each * kGroupScales;
+  }
   std::byte* block_at(int block) const {
     return out_ + (matrix_.block(block) - matrix_.data);
   }
@@ -123,15 +141,18 @@ Packer::Packer(
     std::span<std::byte> out)
     : out_(out.data()) {
   std::int64_t rows = 0;
-  const int bits = format == PackedFormat::q4 ? 4 : 8;
   for (const Tensor* tensor : tensors) {
-    const auto form = affine_form(*tensor);
-    if (!form || form->bits > bits || tensor->cols != tensors[0]->cols) {
+    const auto form = code_form(*tensor);
+    const bool table_fits =
+        form && (sources_.empty() || table_of(*form) == matrix_.table);
+    if (!table_fits || !fits(*form, format) ||
+        tensor->cols != tensors[0]->cols) {
       fail<BugError>(
           "Can't pack " + tensor->name,
           "Its encoding or width doesn't fit the packed format",
-          "Ask affine_form() first");
+          "Ask packed_format() first");
     }
+    matrix_.table = table_of(*form);
     sources_.push_back({tensor, form->group_size, rows});
     rows += tensor->rows;
   }
@@ -160,20 +181,24 @@ void Packer::pack_row(
   while (source->first_row > row) {
     --source;
   }
-  const int groups = matrix_.groups();
   const auto own_groups =
       static_cast<std::size_t>(matrix_.cols / source->group_size);
-  const int repeat = source->group_size / kGroup;
-  read_affine_row(
+  const int repeat = source->group_size * scale_sets(matrix_.format) / kGroup;
+  read_code_row(
       *source->tensor,
       row - source->first_row,
       {s.codes,
        std::span(s.row_scales).first(own_groups),
        std::span(s.row_biases).first(own_groups)});
-  place_codes(s.codes.data(), matrix_.format, groups, row_in_block, out);
-  for (int group = 0; group < groups; ++group) {
-    const auto from = static_cast<std::size_t>(group / repeat);
-    const auto to = static_cast<std::size_t>(group * kRowBlock + row_in_block);
+  place_codes(
+      s.codes.data(),
+      matrix_.format,
+      matrix_.groups(),
+      row_in_block,
+      out);
+  for (int set = 0; set < sets(); ++set) {
+    const auto from = static_cast<std::size_t>(set / repeat);
+    const auto to = static_cast<std::size_t>(set * kRowBlock + row_in_block);
     s.scales[to] = s.row_scales[from];
     s.biases[to] = s.row_biases[from];
   }
@@ -209,18 +234,14 @@ void Packer::pack_block(int block, Scratch& scratch) {
       unit_for(std::max(largest(scratch.scales), largest(scratch.biases)));
   units_[static_cast<std::size_t>(block)] = unit;
   const float inverse = unit > 0 ? 1 / unit : 1;
-  const int codes = matrix_.group_bytes() - kGroupScales;
-  for (int group = 0; group < matrix_.groups(); ++group) {
+  for (int set = 0; set < sets(); ++set) {
     std::array<std::uint16_t, 2 * kRowBlock> halves;
-    const auto from = static_cast<std::size_t>(group * kRowBlock);
+    const auto from = static_cast<std::size_t>(set * kRowBlock);
     for (std::size_t i = 0; i < kRowBlock; ++i) {
       halves[i] = f32_to_f16(scratch.scales[from + i] * inverse);
       halves[kRowBlock + i] = f32_to_f16(scratch.biases[from + i] * inverse);
     }
-    std::memcpy(
-        out + group * matrix_.group_bytes() + codes,
-        halves.data(),
-        sizeof(halves));
+    std::memcpy(out + scales_at(set), halves.data(), sizeof(halves));
   }
 }
 
@@ -236,15 +257,14 @@ PackedMatrix Packer::finish(ThreadPool& pool) {
       return;
     }
     const float factor = own / matrix_.unit;  // a power of two below 1
-    std::byte* at = block_at(block) + matrix_.group_bytes() - kGroupScales;
-    for (int group = 0; group < matrix_.groups(); ++group) {
+    for (int set = 0; set < sets(); ++set) {
+      std::byte* at = block_at(block) + scales_at(set);
       std::array<std::uint16_t, 2 * kRowBlock> halves;
       std::memcpy(halves.data(), at, sizeof(halves));
       for (std::uint16_t& half : halves) {
         half = f32_to_f16(f16_to_f32(half) * factor);
       }
       std::memcpy(at, halves.data(), sizeof(halves));
-      at += matrix_.group_bytes();
     }
   };
   pool.run(blocks(), rescale);
@@ -255,23 +275,32 @@ void read_quantized_row(
     const PackedMatrix& matrix,
     int row,
     std::span<float> out) {
-  const bool q4 = matrix.format == PackedFormat::q4;
+  const bool nibbles = has_nibbles(matrix.format);
   const int in_block = row % kRowBlock;
+  const int set_cols = kGroup / scale_sets(matrix.format);
   const std::byte* group = matrix.block(row / kRowBlock);
-  const int codes = matrix.group_bytes() - kGroupScales;
   for (int g = 0; g < matrix.groups(); ++g, group += matrix.group_bytes()) {
-    std::array<std::uint16_t, 2 * kRowBlock> halves;
-    std::memcpy(halves.data(), group + codes, sizeof(halves));
-    const auto r = static_cast<std::size_t>(in_block);
-    const float scale = matrix.unit * f16_to_f32(halves[r]);
-    const float bias = matrix.unit * f16_to_f32(halves[kRowBlock + r]);
-    for (int c = 0; c < kGroup; ++c) {
-      const int line = q4 ? c / 8 : c / 4;
-      const auto byte =
-          static_cast<unsigned>(group[64 * line + 4 * in_block + c % 4]);
-      const unsigned code = !q4 ? byte : c % 8 < 4 ? byte & 15u : byte >> 4;
-      out[static_cast<std::size_t>(g * kGroup + c)] =
-          scale * static_cast<float>(code) + bias;
+    for (int first = 0; first < kGroup; first += set_cols) {
+      std::array<std::uint16_t, 2 * kRowBlock> halves;
+      std::memcpy(
+          halves.data(),
+          group + matrix.code_bytes() + first / set_cols * kGroupScales,
+          sizeof(halves));
+      const auto r = static_cast<std::size_t>(in_block);
+      const float scale = matrix.unit * f16_to_f32(halves[r]);
+      const float bias = matrix.unit * f16_to_f32(halves[kRowBlock + r]);
+      for (int c = first; c < first + set_cols; ++c) {
+        const int line = nibbles ? c / 8 : c / 4;
+        const auto byte =
+            static_cast<unsigned>(group[64 * line + 4 * in_block + c % 4]);
+        const unsigned code = !nibbles    ? byte
+                              : c % 8 < 4 ? byte & 15u
+                                          : byte >> 4;
+        const unsigned value =
+            has_table(matrix.format) ? matrix.table[code] : code;
+        out[static_cast<std::size_t>(g * kGroup + c)] =
+            scale * static_cast<float>(value) + bias;
+      }
     }
   }
 }
@@ -296,8 +325,41 @@ std::size_t packed_bytes(
         "Use a checkpoint that isn't quantized");
   }
   const std::int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-  const int group = format == PackedFormat::q4 ? kQ4Group : kQ8Group;
-  return static_cast<std::size_t>(blocks * (cols / kGroup) * group);
+  return static_cast<std::size_t>(
+      blocks * (cols / kGroup) * group_bytes(format));
+}
+
+std::string_view format_name(PackedFormat format) {
+  switch (format) {
+    case PackedFormat::f32:
+      return "f32";
+    case PackedFormat::f16:
+      return "f16";
+    case PackedFormat::bf16:
+      return "bf16";
+    case PackedFormat::q4:
+      return "q4";
+    case PackedFormat::q8:
+      return "q8";
+    case PackedFormat::q4_table:
+      return "q4 by table";
+    case PackedFormat::q4_16:
+      return "q4/16";
+    case PackedFormat::q8_16:
+      return "q8/16";
+  }
+  return "";
+}
+
+PackedFormat packed_format(const CodeForm& form) {
+  const bool sixteen = form.group_size < kGroup;
+  if (form.bits > 4) {
+    return sixteen ? PackedFormat::q8_16 : PackedFormat::q8;
+  }
+  if (sixteen) {
+    return PackedFormat::q4_16;
+  }
+  return form.table != nullptr ? PackedFormat::q4_table : PackedFormat::q4;
 }
 
 PackedMatrix pack(
@@ -314,7 +376,7 @@ PackedMatrix pack(
   Packer packer(tensors, format, out);
   std::vector<Scratch> scratch;
   for (int worker = 0; worker < pool.threads(); ++worker) {
-    scratch.emplace_back(packer.cols());
+    scratch.push_back(packer.scratch());
   }
   // A few blocks a piece: taking one costs less than a thousandth of its work.
   constexpr int kBlocks = 4;

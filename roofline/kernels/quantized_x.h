@@ -15,13 +15,14 @@ struct QuantizedX {
   /// x: [tokens, cols]; read before this returns.
   QuantizedX(const float* x, int tokens, int cols, ThreadPool& pool)
       : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + kAlign),
-        factors(2 * (static_cast<std::size_t>(tokens) * cols / kGroup)) {
+        factors(4 * (static_cast<std::size_t>(tokens) * cols / kGroup)) {
     const auto at = reinterpret_cast<std::uintptr_t>(codes.data());
     rows.tokens = tokens;
     rows.cols = cols;
     rows.codes = codes.data() + (kAlign - at % kAlign) % kAlign;
     rows.scales = factors.data();
-    rows.sums = factors.data() + factors.size() / 2;
+    rows.sums = factors.data() + factors.size() / 4;
+    rows.half_sums = factors.data() + factors.size() / 2;
     constexpr int kTokens = 16;  // a piece: a few microseconds
     const QmmKernels& kernels = qmm_kernels();
     auto quantize = [&](int piece, int) {

@@ -48,7 +48,8 @@ std::vector<GraphMatrixPart> read_expert(
 bool alike(const GraphMatrixPart& a, const GraphMatrixPart& b) {
   return a.cpu.has_value() == b.cpu.has_value() &&
          a.scales.has_value() == b.scales.has_value() && a.bits == b.bits &&
-         a.group_size == b.group_size && a.weight.dtype() == b.weight.dtype();
+         a.group_size == b.group_size && a.mode == b.mode &&
+         a.weight.dtype() == b.weight.dtype();
 }
 
 /// [rows, …] of each expert → [experts, rows, …]; floats in the given type,
@@ -67,17 +68,23 @@ GraphMatrixPart stacked(
         codes ? part.weight : mx::astype(dense_weight(part), activations));
     if (codes) {
       scales.push_back(*part.scales);
-      biases.push_back(*part.biases);
+      if (part.biases) {
+        biases.push_back(*part.biases);
+      }
     }
   }
   GraphMatrixPart
       out{mx::stack(weight), std::nullopt, std::nullopt, 0, 0, std::nullopt};
   if (codes) {
     out.scales = mx::stack(scales);
-    out.biases = mx::stack(biases);
+    if (!biases.empty()) {
+      out.biases = mx::stack(biases);
+      mx::eval(*out.biases);
+    }
     out.bits = parts[0].bits;
     out.group_size = parts[0].group_size;
-    mx::eval(out.weight, *out.scales, *out.biases);
+    out.mode = parts[0].mode;
+    mx::eval(*out.scales);
   }
   mx::eval(out.weight);
   return out;
@@ -194,7 +201,7 @@ mx::array multiply_part(
                                    /* transpose = */ true,
                                    part.group_size,
                                    part.bits,
-                                   "affine",
+                                   part.mode,
                                    std::nullopt,
                                    sorted)
                              : mx::gather_mm(

@@ -36,11 +36,6 @@ mx::Dtype dtype_of(Encoding encoding) {
   }
 }
 
-bool is_float(Encoding encoding) {
-  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
-         encoding == Encoding::bf16;
-}
-
 /// Memory of MLX's own, to be filled by the host.
 struct Fresh {
   mx::array array;
@@ -76,18 +71,47 @@ void append(std::byte*& at, std::span<const std::byte> bytes) {
 
 /// How a tensor will be stored; equal ones can be stacked.
 struct Form {
-  enum class Kind { dense, words, codes, decoded } kind = Kind::dense;
+  enum class Kind {
+    dense,
+    words,
+    codes,
+    requantized,
+    small_floats,
+    decoded,
+  } kind = Kind::dense;
   mx::Dtype dtype = mx::float16;  ///< of floats, or of scales and biases
   int bits = 0;
   int group_size = 0;
+  std::string mode = "affine";
 
   friend bool operator==(const Form&, const Form&) = default;
 };
+
+/// MLX's mode for an encoding of small floats; "" for others.
+std::string small_float_mode(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::mlx_mxfp4:
+    case Encoding::mxfp4:
+      return "mxfp4";
+    case Encoding::mlx_nvfp4:
+    case Encoding::nvfp4:
+      return "nvfp4";
+    case Encoding::mlx_mxfp8:
+      return "mxfp8";
+    default:
+      return "";
+  }
+}
 
 /// decoded: the type of floats that are made here.
 Form form_of(const Tensor& tensor, mx::Dtype decoded) {
   if (is_float(tensor.encoding)) {
     return {Form::Kind::dense, dtype_of(tensor.encoding), 0, 0};
+  }
+  if (const auto mode = small_float_mode(tensor.encoding); !mode.empty()) {
+    const bool eight = mode == "mxfp8";
+    const int group = mode == "nvfp4" ? 16 : 32;
+    return {Form::Kind::small_floats, decoded, eight ? 8 : 4, group, mode};
   }
   if (tensor.encoding == Encoding::mlx_affine) {
     return {
@@ -98,6 +122,10 @@ Form form_of(const Tensor& tensor, mx::Dtype decoded) {
   }
   if (const auto affine = affine_form(tensor)) {
     return {Form::Kind::codes, decoded, affine->bits, affine->group_size};
+  }
+  constexpr AffineForm kEight{8, 32};
+  if (decoded != mx::float32 && tensor.cols % kEight.group_size == 0) {
+    return {Form::Kind::requantized, decoded, kEight.bits, kEight.group_size};
   }
   return {Form::Kind::decoded, decoded, 0, 0};
 }
@@ -174,7 +202,43 @@ void for_rows(std::span<const Tensor* const> tensors, Fn fn) {
   }
 }
 
-/// Block types become codes with float32 scales and biases.
+/// MLX's modes of small floats: words and a byte of scale a group.
+GraphMatrixPart copy_small_floats(
+    std::span<const Tensor* const> tensors,
+    const Form& form) {
+  const auto rows = rows_of(tensors);
+  const auto cols = tensors[0]->cols;
+  const auto groups = cols / form.group_size;
+  Fresh weight(shape_of(rows, cols * form.bits / 32), mx::uint32);
+  Fresh scales(shape_of(rows, groups), mx::uint8);
+  std::vector<std::uint8_t> codes(static_cast<std::size_t>(cols));
+  std::array<std::byte*, 2> at = {weight.bytes, scales.bytes};
+  for (const auto* tensor : tensors) {
+    if (!tensor->affine.scales.empty()) {
+      append(at[0], tensor->bytes);
+      append(at[1], tensor->affine.scales);
+      continue;
+    }
+    for (std::int64_t row = 0; row < tensor->rows; ++row) {
+      const std::span<std::byte> row_scales(at[1], groups);
+      read_small_float_row(*tensor, row, codes, row_scales);
+      pack_codes(codes, form.bits, at[0]);
+      at[0] += cols * form.bits / 8;
+      at[1] += groups;
+    }
+  }
+  return {
+      weight.array,
+      scales.array,
+      std::nullopt,
+      form.bits,
+      form.group_size,
+      std::nullopt,
+      form.mode};
+}
+
+/// Block types become codes with float32 scales and biases; what has no form
+/// of codes is quantized.
 GraphMatrixPart copy_codes(
     std::span<const Tensor* const> tensors,
     const Form& form) {
@@ -199,10 +263,14 @@ GraphMatrixPart copy_codes(
           auto* begin = reinterpret_cast<float*>(values.bytes) + row * groups;
           return std::span<float>(begin, groups);
         };
-        read_affine_row(
-            tensor,
-            tensor_row,
-            {row_codes, row_groups(scales), row_groups(biases)});
+        const AffineRow out{row_codes, row_groups(scales), row_groups(biases)};
+        if (form.kind == Form::Kind::codes) {
+          read_affine_row(tensor, tensor_row, out);
+        } else {
+          std::vector<float> values(cols);
+          decode_row(tensor, tensor_row, values);
+          quantize_row(values, {form.bits, form.group_size}, out);
+        }
         pack_codes(
             row_codes,
             form.bits,
@@ -241,7 +309,10 @@ GraphMatrixPart read_part(
       return copy_dense(tensors, form);
     case Form::Kind::words:
       return copy_words(tensors, form);
-    case Form::Kind::codes: {
+    case Form::Kind::small_floats:
+      return copy_small_floats(tensors, form);
+    case Form::Kind::codes:
+    case Form::Kind::requantized: {
       auto part = copy_codes(tensors, form);
       part.scales = cast_now(*part.scales, form.dtype);
       part.biases = cast_now(*part.biases, form.dtype);
@@ -261,7 +332,8 @@ mx::array decoded(const GraphMatrixPart& part) {
       *part.scales,
       part.biases,
       part.group_size,
-      part.bits);
+      part.bits,
+      part.mode);
 }
 
 std::span<const std::byte> bytes_of(const mx::array& array) {
@@ -292,7 +364,12 @@ Tensor tensor_of(const GraphMatrixPart& part) {
         part.group_size,
         encoding(part.scales->dtype()),
         bytes_of(*part.scales),
-        bytes_of(*part.biases)};
+        part.biases ? bytes_of(*part.biases) : std::span<const std::byte>{}};
+  }
+  if (codes && part.mode != "affine") {
+    tensor.encoding = part.mode == "mxfp4"   ? Encoding::mlx_mxfp4
+                      : part.mode == "nvfp4" ? Encoding::mlx_nvfp4
+                                             : Encoding::mlx_mxfp8;
   }
   return tensor;
 }
@@ -305,10 +382,26 @@ std::shared_ptr<std::byte> packed_memory(std::size_t bytes) {
       [](std::byte* at) { ::operator delete(at, kLine); }};
 }
 
+/// Absent values fit too.
 bool fits_half(const std::optional<mx::array>& values) {
+  if (!values) {
+    return true;
+  }
   const auto half =
       mx::astype(mx::astype(*values, mx::float16), values->dtype());
   return mx::array_equal(half, *values).item<bool>();
+}
+
+CpuMatrixPart pack_for_cpu(
+    std::span<const Tensor* const> tensors,
+    PackedFormat format,
+    LinearMode mode) {
+  const auto bytes = packed_bytes(format, rows_of(tensors), tensors[0]->cols);
+  const auto memory = packed_memory(bytes);
+  return {
+      pack(tensors, format, {memory.get(), bytes}, ThreadPool::global()),
+      memory,
+      mode};
 }
 
 /// Floats are read where they lie; codes are packed, and MLX's copy goes.
@@ -321,23 +414,39 @@ void prepare_for_cpu(GraphMatrixPart& part, LinearMode mode, bool keep_scales) {
         mode};
     return;
   }
-  const auto form = affine_form(tensor);
-  const bool rounds =
-      keep_scales && !(fits_half(part.scales) && fits_half(part.biases));
+  const auto form = code_form(tensor);
+  const bool affine = part.mode == "affine";
+  const bool rounds = keep_scales && affine &&
+                      !(fits_half(part.scales) && fits_half(part.biases));
   if (!form || tensor.cols % kGroup != 0 || rounds) {
     return;
   }
-  const auto format = form->bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
-  const auto bytes = packed_bytes(format, tensor.rows, tensor.cols);
-  const auto memory = packed_memory(bytes);
   const Tensor* const one = &tensor;
-  part.cpu = {
-      pack({&one, 1}, format, {memory.get(), bytes}, ThreadPool::global()),
-      memory,
-      mode};
+  part.cpu = pack_for_cpu({&one, 1}, packed_format(*form), mode);
   part.weight = mx::array({}, mx::uint32);
   part.scales.reset();
   part.biases.reset();
+}
+
+/// Codes that MLX has no form for but our kernels do, packed straight from the
+/// checkpoint; nullopt for others and when the tensors' forms differ.
+std::optional<GraphMatrixPart> pack_sources(
+    std::span<const Tensor* const> tensors,
+    LinearMode mode) {
+  const auto first = code_form(*tensors[0]);
+  if (!first || tensors[0]->cols % kGroup != 0) {
+    return std::nullopt;
+  }
+  for (const auto* tensor : tensors) {
+    const auto form = code_form(*tensor);
+    if (!form || packed_format(*form) != packed_format(*first) ||
+        form->table != first->table) {
+      return std::nullopt;
+    }
+  }
+  GraphMatrixPart part{mx::array({}, mx::uint32), std::nullopt, std::nullopt};
+  part.cpu = pack_for_cpu(tensors, packed_format(*first), mode);
+  return part;
 }
 
 mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
@@ -357,7 +466,8 @@ mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
       part.biases,
       /* transpose = */ true,
       part.group_size,
-      part.bits);
+      part.bits,
+      part.mode);
 }
 
 }  // namespace
@@ -457,8 +567,18 @@ std::vector<GraphMatrixPart> GraphWeights::parts(
            bits_of(names[end]) == bits) {
       ++end;
     }
+    const auto sources = tensors.subspan(begin, end - begin);
+    const bool no_form = form.kind == Form::Kind::decoded ||
+                         form.kind == Form::Kind::requantized;
+    if (no_form && bits == 0 && options_.cpu_kernels && !options_.keep_scales) {
+      if (auto part = pack_sources(sources, *options_.cpu_kernels)) {
+        out.push_back(std::move(*part));
+        begin = end;
+        continue;
+      }
+    }
     out.push_back(prepared(
-        read_part(tensors.subspan(begin, end - begin), form),
+        read_part(sources, form),
         static_cast<int>(tensors[begin]->cols),
         bits));
     begin = end;
@@ -552,7 +672,17 @@ mx::array take_rows(
         dtype);
   }
   auto rows = mx::take(part.weight, ids, 0);
-  if (part.scales) {
+  if (part.scales && !part.biases) {
+    rows = mx::dequantize(
+        rows,
+        mx::take(*part.scales, ids, 0),
+        std::nullopt,
+        part.group_size,
+        part.bits,
+        part.mode,
+        std::nullopt,
+        dtype);
+  } else if (part.scales) {
     rows = mx::dequantize(
         rows,
         mx::astype(mx::take(*part.scales, ids, 0), dtype),

@@ -1,7 +1,9 @@
 // A checkpoint's tensors as MLX arrays, for the graph of MLX ops. Matrices that
 // read the same input are stacked by rows (q, k, v; gate, up), so that a layer
 // is a few large products. Codes stay codes: 4 and 8 bit encodings become MLX's
-// affine layout; floats keep their type; what has no such form becomes floats.
+// affine layout, small floats its modes; floats keep their type. What has no
+// such form is quantized again to 8 bits, or becomes floats if the activations
+// are float32.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +41,8 @@ struct GraphMatrixPart {
   int group_size = 0;
   /// Present when products run on our own kernels.
   std::optional<CpuMatrixPart> cpu = {};
+  /// MLX's: modes but "affine" have no biases.
+  std::string mode = "affine";
 
   std::size_t bytes() const;
 };

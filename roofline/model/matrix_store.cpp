@@ -13,16 +13,11 @@ namespace roofline {
 namespace {
 
 /// Raised whenever packing the same tensors gives other bytes.
-constexpr int kLayoutVersion = 1;
+constexpr int kLayoutVersion = 2;
 /// The blob with each packed matrix's unit, in the order of names.
 constexpr std::string_view kUnits = "units";
 /// Rows that one piece of work decodes or quantizes.
 constexpr std::int64_t kPieceRows = 32;
-
-bool is_float(Encoding encoding) {
-  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
-         encoding == Encoding::bf16;
-}
 
 template <class F>
 void each_row(std::int64_t rows, ThreadPool& pool, F fn) {
@@ -50,18 +45,24 @@ class RowBuffers {
   std::vector<float> values_;
 };
 
-/// Encodings whose groups our kernels don't have become half floats.
-void decode_to_half(
+/// Rows as floats of the format, which isn't f16.
+void decode_all(
     const Tensor& tensor,
+    PackedFormat format,
     std::span<std::byte> out,
     ThreadPool& pool) {
   RowBuffers buffers(pool, tensor.cols);
+  const std::size_t row_bytes = packed_bytes(format, 1, tensor.cols);
   each_row(tensor.rows, pool, [&](std::int64_t row, int worker) {
     const std::span<float> values = buffers.of(worker);
     decode_row(tensor, row, values);
-    std::byte* to = out.data() + row * tensor.cols * 2;
+    std::byte* to = out.data() + static_cast<std::size_t>(row) * row_bytes;
+    if (format == PackedFormat::f32) {
+      std::memcpy(to, values.data(), row_bytes);
+      return;
+    }
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const std::uint16_t half = f32_to_f16(values[i]);
+      const std::uint16_t half = f32_to_bf16(values[i]);
       std::memcpy(to + 2 * i, &half, sizeof(half));
     }
   });
@@ -147,8 +148,8 @@ MatrixStore::MatrixStore(
   for (const std::string& name : names) {
     const Plan plan = plan_for(name, checkpoint.at(name));
     plans_.emplace(name, plan);
-    any_packed = any_packed || !plan.in_place;
-    if (plan.in_place) {
+    any_packed = any_packed || !plan.form.in_place;
+    if (plan.form.in_place) {
       matrices_.emplace(name, dense_view(*plan.tensor));
     }
   }
@@ -175,24 +176,26 @@ const PackedMatrix& MatrixStore::at(std::string_view name) const {
 MatrixStore::Plan MatrixStore::plan_for(
     std::string_view name,
     const Tensor& tensor) const {
-  if (const auto form = affine_form(tensor)) {
-    return {&tensor, format_of(*form), false, std::nullopt};
-  }
-  if (!is_float(tensor.encoding)) {
-    return {&tensor, PackedFormat::f16, false, std::nullopt};
-  }
   const auto& choice = options_.quantize;
-  if (choice && tensor.cols % choice->group_size == 0) {
+  if (choice && is_float(tensor.encoding) &&
+      tensor.cols % choice->group_size == 0) {
     const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
     const AffineForm form{choice->bits_of(name, layers), choice->group_size};
-    return {&tensor, format_of(form), false, form};
+    return {&tensor, {format_of(form), false, form}};
   }
-  return {&tensor, PackedFormat::f32, true, std::nullopt};
+  return {&tensor, held_form(tensor, options_.exact)};
 }
 
 std::string MatrixStore::cache_key() const {
   std::string key =
       fmt::format("{} layout {}", checkpoint_.fingerprint(), kLayoutVersion);
+  const auto as_floats = [](const auto& entry) {
+    const HeldForm& form = entry.second.form;
+    return !form.in_place && !is_quantized(form.format);
+  };
+  if (std::any_of(plans_.begin(), plans_.end(), as_floats)) {
+    key += " exact";
+  }
   if (options_.quantize) {
     key += fmt::format(
         " quantize {} bits, groups of {}",
@@ -208,10 +211,13 @@ std::string MatrixStore::cache_key() const {
 std::vector<BlobSize> MatrixStore::blob_sizes() const {
   std::vector<BlobSize> sizes;
   for (const auto& [name, plan] : plans_) {
-    if (!plan.in_place) {
+    if (!plan.form.in_place) {
       sizes.push_back(
           {name,
-           packed_bytes(plan.format, plan.tensor->rows, plan.tensor->cols)});
+           packed_bytes(
+               plan.form.format,
+               plan.tensor->rows,
+               plan.tensor->cols)});
     }
   }
   sizes.push_back({std::string(kUnits), sizes.size() * sizeof(float)});
@@ -234,14 +240,10 @@ bool MatrixStore::map_cached(const std::string& key) {
   }
   const std::byte* units = blobs[std::string(kUnits)].data();
   for (const auto& [name, plan] : plans_) {
-    if (plan.in_place) {
+    if (plan.form.in_place) {
       continue;
     }
-    PackedMatrix matrix;
-    matrix.format = plan.format;
-    matrix.rows = static_cast<int>(plan.tensor->rows);
-    matrix.cols = static_cast<int>(plan.tensor->cols);
-    matrix.data = blobs[name].data();
+    PackedMatrix matrix = shaped(plan, blobs[name].data());
     std::memcpy(&matrix.unit, units, sizeof(float));
     units += sizeof(float);
     matrices_.insert_or_assign(name, matrix);
@@ -257,7 +259,7 @@ void MatrixStore::pack_all(const std::string& key) {
           : std::make_unique<BlobFileWriter>(sizes);
   std::byte* units = writer_->blob(kUnits).data();
   for (const auto& [name, plan] : plans_) {
-    if (plan.in_place) {
+    if (plan.form.in_place) {
       continue;
     }
     const PackedMatrix matrix = pack_one(plan, writer_->blob(name));
@@ -272,24 +274,32 @@ void MatrixStore::pack_all(const std::string& key) {
   }
 }
 
+PackedMatrix MatrixStore::shaped(const Plan& plan, const std::byte* data) {
+  PackedMatrix matrix;
+  matrix.format = plan.form.format;
+  matrix.rows = static_cast<int>(plan.tensor->rows);
+  matrix.cols = static_cast<int>(plan.tensor->cols);
+  matrix.data = data;
+  const auto form = code_form(*plan.tensor);
+  if (has_table(matrix.format) && form && form->table) {
+    matrix.table = *form->table;
+  }
+  return matrix;
+}
+
 PackedMatrix MatrixStore::pack_one(const Plan& plan, std::span<std::byte> out)
     const {
   const Tensor* tensor = plan.tensor;
-  if (plan.format == PackedFormat::f16) {
-    decode_to_half(*tensor, out, pool_);
-    PackedMatrix matrix;
-    matrix.format = PackedFormat::f16;
-    matrix.rows = static_cast<int>(tensor->rows);
-    matrix.cols = static_cast<int>(tensor->cols);
-    matrix.data = out.data();
-    return matrix;
+  if (!is_quantized(plan.form.format)) {
+    decode_all(*tensor, plan.form.format, out, pool_);
+    return shaped(plan, out.data());
   }
   QuantizedCopy copy;
-  if (plan.quantize) {
-    quantize_tensor(*tensor, *plan.quantize, copy, pool_);
+  if (plan.form.quantize) {
+    quantize_tensor(*tensor, *plan.form.quantize, copy, pool_);
     tensor = &copy.tensor;
   }
-  return pack({&tensor, 1}, plan.format, out, pool_);
+  return pack({&tensor, 1}, plan.form.format, out, pool_);
 }
 
 }  // namespace roofline

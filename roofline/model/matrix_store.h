@@ -14,6 +14,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/model/decoder.h"
+#include "roofline/model/held_form.h"
 #include "roofline/weights/blob_file.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/encodings.h"
@@ -39,10 +40,7 @@ class MatrixStore {
   /// How one matrix comes into its packed form.
   struct Plan {
     const Tensor* tensor = nullptr;
-    PackedFormat format = PackedFormat::f32;
-    bool in_place = false;
-    /// Quantize floats to this first.
-    std::optional<AffineForm> quantize;
+    HeldForm form;
   };
 
   Plan plan_for(std::string_view name, const Tensor& tensor) const;
@@ -50,6 +48,8 @@ class MatrixStore {
   std::vector<BlobSize> blob_sizes() const;
   bool map_cached(const std::string& key);
   void pack_all(const std::string& key);
+  /// The matrix of a plan whose bytes are at data; its unit is still to be set.
+  static PackedMatrix shaped(const Plan& plan, const std::byte* data);
   PackedMatrix pack_one(const Plan& plan, std::span<std::byte> out) const;
 
   const Checkpoint& checkpoint_;

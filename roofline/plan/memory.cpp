@@ -68,8 +68,8 @@ Held held_on_cpu(const PlannedTensor& tensor) {
   if (!tensor.quantized || !matrix) {
     return {format, tensor.bytes};
   }
-  if (any_of(format, {"q2_k", "q3_k", "q6_k"})) {
-    return {"f16", static_cast<Bytes>(tensor.count()) * 2};
+  if (!tensor.held.empty()) {
+    return {tensor.held, tensor.held_bytes};
   }
   const bool narrow =
       any_of(format, {"q4", "affine 2-", "affine 3-", "affine 4-"});

@@ -8,6 +8,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/model/held_form.h"
 #include "roofline/spec/catalogue.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/tensor_names.h"
@@ -37,19 +38,20 @@ std::string format_name(const WeightFormat& format) {
   return format.bits == 16 ? "bf16" : "f32";
 }
 
-std::string encoding_text(const Tensor& tensor) {
-  if (tensor.encoding != Encoding::mlx_affine) {
-    return std::string(encoding_name(tensor.encoding));
+PlannedTensor planned(const Tensor& tensor) {
+  PlannedTensor out;
+  out.name = tensor.name;
+  out.rows = tensor.rows;
+  out.cols = tensor.cols;
+  out.format = encoding_text(tensor);
+  out.bytes = tensor.total_bytes();
+  out.quantized = !is_float(tensor.encoding);
+  if (out.quantized && tensor.rows > 1) {
+    const HeldForm form = held_form(tensor, false);
+    out.held = fmt::format("packed {}", held_name(form));
+    out.held_bytes = packed_bytes(form.format, tensor.rows, tensor.cols);
   }
-  return fmt::format(
-      "affine {}-bit/{}",
-      tensor.affine.bits,
-      tensor.affine.group_size);
-}
-
-bool is_float(Encoding encoding) {
-  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
-         encoding == Encoding::bf16;
+  return out;
 }
 
 PlannedModel from_checkpoint(const fs::path& path, std::string name) {
@@ -60,13 +62,7 @@ PlannedModel from_checkpoint(const fs::path& path, std::string name) {
   model.path = path;
   model.exact = true;
   for (const Tensor& tensor : checkpoint->tensors()) {
-    model.tensors.push_back(
-        {tensor.name,
-         tensor.rows,
-         tensor.cols,
-         encoding_text(tensor),
-         tensor.total_bytes(),
-         !is_float(tensor.encoding)});
+    model.tensors.push_back(planned(tensor));
   }
   return model;
 }

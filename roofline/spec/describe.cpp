@@ -238,10 +238,13 @@ std::string describe(const ModelSpec& spec) {
   add_fact(out, "positions", spec, positions_in_words);
   add_fact(out, "feed-forward", spec, feed_forward_in_words);
   if (spec.quantization) {
-    out += fmt::format(
-        "quantized: {} bits in groups of {}\n",
-        spec.quantization->bits,
-        spec.quantization->group_size);
+    const StoredQuantization& stored = *spec.quantization;
+    out += fmt::format("quantized: {} bits", stored.bits);
+    if (stored.group_size > 0) {
+      out += fmt::format(" in groups of {}", stored.group_size);
+    }
+    out +=
+        stored.scheme == "affine" ? "\n" : fmt::format(", {}\n", stored.scheme);
   }
   return out;
 }

@@ -324,10 +324,14 @@ struct AlternatingStreams {
   bool scale_corrected = true;
 };
 
-/// How an MLX checkpoint says it was quantized (config.json's "quantization").
+/// How config.json says that the weights were quantized ("quantization" of MLX,
+/// "quantization_config" of others).
 struct StoredQuantization {
   int bits = 4;
-  int group_size = 64;
+  int group_size = 64;  ///< 0: not in groups along a row
+  /// MLX's mode ("affine", "mxfp4", "nvfp4", "mxfp8"), or the method of others
+  /// ("gptq", "awq", "compressed-tensors", "fp8", "bitnet").
+  std::string scheme = "affine";
 };
 
 struct ModelSpec {

@@ -1,5 +1,5 @@
-// Reads how a config.json says its weights were quantized: MLX's affine form.
-// Others are refused by name.
+// Reads how a config.json says its weights were quantized: MLX's modes, and the
+// methods of others whose layouts weights/ reads. The rest is refused by name.
 #pragma once
 
 #include <optional>

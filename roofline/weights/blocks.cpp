@@ -1,9 +1,14 @@
 #include "roofline/weights/blocks.h"
 
-#include "roofline/base/errors.h"
+#include <bit>
+#include <cmath>
+#include <cstring>
+
 #include "roofline/weights/float16.h"
 
 namespace roofline {
+
+using namespace blocks;
 
 namespace {
 
@@ -14,18 +19,6 @@ float half_at(const std::byte* bytes) {
   return f16_to_float(load_u16(bytes));
 }
 
-const std::uint8_t* unsigned_bytes(const std::byte* bytes) {
-  return reinterpret_cast<const std::uint8_t*>(bytes);
-}
-
-/// 16 bytes: values 0…15 in the low nibbles, 16…31 in the high ones.
-void split_nibbles(const std::uint8_t* packed, std::uint8_t* codes) {
-  for (int i = 0; i < 16; ++i) {
-    codes[i] = packed[i] & 15;
-    codes[i + 16] = packed[i] >> 4;
-  }
-}
-
 /// Bit i of the four bytes is the fifth bit of code i.
 void add_fifth_bits(const std::uint8_t* bits, std::uint8_t* codes) {
   for (int i = 0; i < 32; ++i) {
@@ -33,13 +26,27 @@ void add_fifth_bits(const std::uint8_t* bits, std::uint8_t* codes) {
   }
 }
 
+/// 128 signs: 1 is +scale, 0 is −scale.
+void unpack_q1_0(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  const std::uint8_t* bits = unsigned_bytes(block + 2);
+  for (int i = 0; i < 128; ++i) {
+    codes[i] = bits[i / 8] >> (i % 8) & 1 ? 2 : 0;
+  }
+  for (int group = 0; group < 4; ++group) {
+    scales[group] = half_at(block);
+  }
+}
+
 void unpack_q4_0(
     const std::byte* block,
     std::uint8_t* codes,
     float* scales,
-    float* biases) {
+    float*) {
   scales[0] = half_at(block);
-  biases[0] = -8 * scales[0];
   split_nibbles(unsigned_bytes(block + 2), codes);
 }
 
@@ -57,9 +64,8 @@ void unpack_q5_0(
     const std::byte* block,
     std::uint8_t* codes,
     float* scales,
-    float* biases) {
+    float*) {
   scales[0] = half_at(block);
-  biases[0] = -16 * scales[0];
   split_nibbles(unsigned_bytes(block + 6), codes);
   add_fifth_bits(unsigned_bytes(block + 2), codes);
 }
@@ -79,176 +85,208 @@ void unpack_q8_0(
     const std::byte* block,
     std::uint8_t* codes,
     float* scales,
-    float* biases) {
+    float*) {
   scales[0] = half_at(block);
-  biases[0] = -128 * scales[0];
   const std::uint8_t* values = unsigned_bytes(block + 2);
   for (int i = 0; i < kSmallBlock; ++i) {
     codes[i] = values[i] ^ 0x80;  // int8 + 128
   }
 }
 
-/// Scales and minima of the 8 groups of a q4_k or q5_k block, 6 bits each.
-void unpack_k_scales(const std::byte* block, float* scales, float* biases) {
-  const float scale = half_at(block);
-  const float minimum = half_at(block + 2);
-  const std::uint8_t* q = unsigned_bytes(block + 4);
-  for (int i = 0; i < 8; ++i) {
-    const int s = i < 4 ? q[i] & 63 : (q[i + 4] & 15) | (q[i - 4] >> 6 << 4);
-    const int m = i < 4 ? q[i + 4] & 63 : (q[i + 4] >> 4) | (q[i] >> 6 << 4);
-    scales[i] = scale * static_cast<float>(s);
-    biases[i] = -minimum * static_cast<float>(m);
-  }
+/// A digit of a number in base 3 that was scaled to 256/243: the byte times a
+/// power of 3, whose upper part is the digit.
+std::uint8_t ternary_digit(std::uint8_t packed, int power) {
+  const auto shifted = static_cast<std::uint8_t>(packed * power);
+  return static_cast<std::uint8_t>(shifted * 3 >> 8);
 }
 
-/// Each 32 bytes: one group in the low nibbles, the next in the high ones.
-void split_group_nibbles(const std::uint8_t* packed, std::uint8_t* codes) {
-  for (int pair = 0; pair < 4; ++pair) {
-    for (int i = 0; i < 32; ++i) {
-      codes[64 * pair + i] = packed[32 * pair + i] & 15;
-      codes[64 * pair + 32 + i] = packed[32 * pair + i] >> 4;
+/// Five digits a byte for 240 values, four for the last 16.
+void unpack_tq1_0(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  const std::uint8_t* packed = unsigned_bytes(block);
+  struct Part {
+    int bytes;
+    int digits;
+  };
+  for (const Part part : {Part{32, 5}, Part{16, 5}, Part{4, 4}}) {
+    int power = 1;
+    for (int digit = 0; digit < part.digits; ++digit, power *= 3) {
+      for (int i = 0; i < part.bytes; ++i) {
+        *codes++ = ternary_digit(packed[i], power);
+      }
     }
+    packed += part.bytes;
   }
-}
-
-void unpack_q4_k(
-    const std::byte* block,
-    std::uint8_t* codes,
-    float* scales,
-    float* biases) {
-  unpack_k_scales(block, scales, biases);
-  split_group_nibbles(unsigned_bytes(block + 16), codes);
-}
-
-void unpack_q5_k(
-    const std::byte* block,
-    std::uint8_t* codes,
-    float* scales,
-    float* biases) {
-  unpack_k_scales(block, scales, biases);
-  split_group_nibbles(unsigned_bytes(block + 48), codes);
-  const std::uint8_t* fifth = unsigned_bytes(block + 16);
   for (int group = 0; group < 8; ++group) {
-    for (int i = 0; i < 32; ++i) {
-      codes[32 * group + i] |=
-          static_cast<std::uint8_t>((fifth[i] >> group & 1) << 4);
+    scales[group] = half_at(block + 52);
+  }
+}
+
+void unpack_tq2_0(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  const std::uint8_t* packed = unsigned_bytes(block);
+  for (int i = 0; i < kSuperBlock; ++i) {
+    codes[i] = packed[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+  }
+  for (int group = 0; group < 8; ++group) {
+    scales[group] = half_at(block + 64);
+  }
+}
+
+void unpack_mxfp4(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  scales[0] = e8m0_half(unsigned_bytes(block)[0]);
+  split_nibbles(unsigned_bytes(block + 1), codes);
+}
+
+/// Four groups of 16: their scales, then eight bytes each.
+void unpack_nvfp4(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  const std::uint8_t* bytes = unsigned_bytes(block);
+  for (int group = 0; group < 4; ++group) {
+    scales[group] = ue4m3_half(bytes[group]);
+    const std::uint8_t* packed = bytes + 4 + 8 * group;
+    for (int i = 0; i < 8; ++i) {
+      codes[16 * group + i] = packed[i] & 15;
+      codes[16 * group + 8 + i] = packed[i] >> 4;
     }
   }
+}
+
+constexpr BlockFormat plain(std::string_view name, int bytes) {
+  return {name, 1, bytes, 0, 0, 0, nullptr, nullptr};
 }
 
 }  // namespace
 
-BlockShape block_shape(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::f32:
-      return {1, 4};
-    case Encoding::f16:
-    case Encoding::bf16:
-      return {1, 2};
-    case Encoding::q4_0:
-      return {kSmallBlock, 18};
-    case Encoding::q4_1:
-      return {kSmallBlock, 20};
-    case Encoding::q5_0:
-      return {kSmallBlock, 22};
-    case Encoding::q5_1:
-      return {kSmallBlock, 24};
-    case Encoding::q8_0:
-      return {kSmallBlock, 34};
-    case Encoding::q2_k:
-      return {kSuperBlock, 84};
-    case Encoding::q3_k:
-      return {kSuperBlock, 110};
-    case Encoding::q4_k:
-      return {kSuperBlock, 144};
-    case Encoding::q5_k:
-      return {kSuperBlock, 176};
-    case Encoding::q6_k:
-      return {kSuperBlock, 210};
-    case Encoding::mlx_affine:
-      break;
+const CodeTable kFp4Table =
+    {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
+
+float e8m0_half(std::uint8_t bits) {
+  if (bits < 2) {
+    return std::bit_cast<float>(std::uint32_t{0x00200000} << bits);
   }
-  fail<BugError>("block_shape: mlx_affine has no blocks", "", "");
+  return std::bit_cast<float>(std::uint32_t{bits - 1u} << 23);
 }
 
-UnpackBlock block_unpacker(Encoding encoding) {
-  switch (encoding) {
-    case Encoding::q4_0:
-      return unpack_q4_0;
-    case Encoding::q4_1:
-      return unpack_q4_1;
-    case Encoding::q5_0:
-      return unpack_q5_0;
-    case Encoding::q5_1:
-      return unpack_q5_1;
-    case Encoding::q8_0:
-      return unpack_q8_0;
-    case Encoding::q4_k:
-      return unpack_q4_k;
-    case Encoding::q5_k:
-      return unpack_q5_k;
-    default:
-      return nullptr;
+float ue4m3_half(std::uint8_t bits) {
+  const int exponent = bits >> 3 & 15;
+  const auto mantissa = static_cast<float>(bits & 7);
+  if (bits == 0x7f) {
+    return 0;
   }
+  return exponent == 0 ? std::ldexp(mantissa, -10)
+                       : std::ldexp(8 + mantissa, exponent - 11);
 }
 
-void decode_q2_k(const std::byte* block, float* out) {
-  const std::uint8_t* scales = unsigned_bytes(block);
-  const std::uint8_t* packed = unsigned_bytes(block + 16);
-  const float scale = half_at(block + 80);
-  const float minimum = half_at(block + 82);
-  for (int group = 0; group < 16; ++group) {
-    const float s = scale * static_cast<float>(scales[group] & 15);
-    const float m = minimum * static_cast<float>(scales[group] >> 4);
-    // 128 values share 32 bytes, two bits each; a group is 16 of the bytes.
-    const std::uint8_t* q = packed + group / 8 * 32 + group % 2 * 16;
-    const int shift = group % 8 / 2 * 2;
-    for (int i = 0; i < 16; ++i) {
-      *out++ = s * static_cast<float>(q[i] >> shift & 3) - m;
-    }
-  }
-}
-
-void decode_q3_k(const std::byte* block, float* out) {
-  const std::uint8_t* high = unsigned_bytes(block);
-  const std::uint8_t* packed = unsigned_bytes(block + 32);
-  const std::uint8_t* scales = unsigned_bytes(block + 96);
-  const float scale = half_at(block + 108);
-  for (int group = 0; group < 16; ++group) {
-    const int low4 = group < 8 ? scales[group] & 15 : scales[group - 8] >> 4;
-    const int high2 = scales[8 + group % 4] >> (group / 4 * 2) & 3;
-    const float s = scale * static_cast<float>((low4 | high2 << 4) - 32);
-    const std::uint8_t* q = packed + group / 8 * 32 + group % 2 * 16;
-    const std::uint8_t* h = high + group % 2 * 16;
-    const int shift = group % 8 / 2 * 2;
-    for (int i = 0; i < 16; ++i) {
-      const int third = h[i] >> (group / 2) & 1;
-      *out++ = s * static_cast<float>((q[i] >> shift & 3) - (third ? 0 : 4));
-    }
-  }
-}
-
-void decode_q6_k(const std::byte* block, float* out) {
-  const std::uint8_t* low = unsigned_bytes(block);
-  const std::uint8_t* high = unsigned_bytes(block + 128);
-  const std::uint8_t* scales = unsigned_bytes(block + 192);
-  const float scale = half_at(block + 208);
-  for (int group = 0; group < 16; ++group) {
-    const float s =
-        scale * static_cast<float>(static_cast<std::int8_t>(scales[group]));
-    // Of 128 values the first 64 lie in the low nibbles of 64 bytes, the
-    // others in the high ones; two more bits each lie in 32 bytes.
-    const int half = group / 8;
-    const int quarter = group % 8 / 2;
-    const int at = group % 2 * 16;
-    const std::uint8_t* l = low + half * 64 + quarter % 2 * 32 + at;
-    const std::uint8_t* h = high + half * 32 + at;
-    for (int i = 0; i < 16; ++i) {
-      const int low4 = quarter < 2 ? l[i] & 15 : l[i] >> 4;
-      const int high2 = h[i] >> (quarter * 2) & 3;
-      *out++ = s * static_cast<float>((low4 | high2 << 4) - 32);
-    }
-  }
+const BlockFormat& block_format(Encoding encoding) {
+  // In the order of Encoding.
+  static const std::array kFormats = {
+      plain("f32", 4),
+      plain("f16", 2),
+      plain("bf16", 2),
+      plain("f64", 8),
+      plain("i8", 1),
+      plain("i16", 2),
+      plain("i32", 4),
+      plain("i64", 8),
+      BlockFormat{"q1_0", 128, 18, 4, 32, 1, nullptr, unpack_q1_0},
+      BlockFormat{"q4_0", 32, 18, 4, 32, 8, nullptr, unpack_q4_0},
+      BlockFormat{"q4_1", 32, 20, 4, 32, 0, nullptr, unpack_q4_1},
+      BlockFormat{"q5_0", 32, 22, 8, 32, 16, nullptr, unpack_q5_0},
+      BlockFormat{"q5_1", 32, 24, 8, 32, 0, nullptr, unpack_q5_1},
+      BlockFormat{"q8_0", 32, 34, 8, 32, 128, nullptr, unpack_q8_0},
+      BlockFormat{"q2_k", 256, 84, 4, 16, 0, nullptr, unpack_q2_k},
+      BlockFormat{"q3_k", 256, 110, 4, 16, 4, nullptr, unpack_q3_k},
+      BlockFormat{"q4_k", 256, 144, 4, 32, 0, nullptr, unpack_q4_k},
+      BlockFormat{"q5_k", 256, 176, 8, 32, 0, nullptr, unpack_q5_k},
+      BlockFormat{"q6_k", 256, 210, 8, 16, 32, nullptr, unpack_q6_k},
+      BlockFormat{"q8_k", 256, 292, 8, 32, 128, nullptr, unpack_q8_k},
+      BlockFormat{"iq1_s", 256, 50, 4, 32, 0, nullptr, unpack_iq1_s},
+      BlockFormat{
+          "iq1_m",
+          256,
+          56,
+          4,
+          16,
+          kIq1MOffset,
+          &kIq1MTable,
+          unpack_iq1_m},
+      BlockFormat{
+          "iq2_xxs",
+          256,
+          66,
+          4,
+          32,
+          kIq2Offset,
+          &kIq2Table,
+          unpack_iq2_xxs},
+      BlockFormat{
+          "iq2_xs",
+          256,
+          74,
+          4,
+          16,
+          kIq2Offset,
+          &kIq2Table,
+          unpack_iq2_xs},
+      BlockFormat{
+          "iq2_s",
+          256,
+          82,
+          4,
+          16,
+          kIq2Offset,
+          &kIq2Table,
+          unpack_iq2_s},
+      BlockFormat{
+          "iq3_xxs",
+          256,
+          98,
+          4,
+          32,
+          kIq3XxsOffset,
+          &kIq3XxsTable,
+          unpack_iq3_xxs},
+      BlockFormat{"iq3_s", 256, 110, 4, 32, 0, nullptr, unpack_iq3_s},
+      BlockFormat{
+          "iq4_nl",
+          32,
+          18,
+          4,
+          32,
+          kIq4Offset,
+          &kIq4Table,
+          unpack_iq4_nl},
+      BlockFormat{
+          "iq4_xs",
+          256,
+          136,
+          4,
+          32,
+          kIq4Offset,
+          &kIq4Table,
+          unpack_iq4_xs},
+      BlockFormat{"tq1_0", 256, 54, 4, 32, 1, nullptr, unpack_tq1_0},
+      BlockFormat{"tq2_0", 256, 66, 4, 32, 1, nullptr, unpack_tq2_0},
+      BlockFormat{"mxfp4", 32, 17, 4, 32, kFp4Offset, &kFp4Table, unpack_mxfp4},
+      BlockFormat{"nvfp4", 64, 36, 4, 16, kFp4Offset, &kFp4Table, unpack_nvfp4},
+  };
+  static constexpr BlockFormat kNone{};
+  const auto index = static_cast<std::size_t>(encoding);
+  return index < kFormats.size() ? kFormats[index] : kNone;
 }
 
 }  // namespace roofline

@@ -22,6 +22,10 @@ std::span<const std::byte> slice(
 Tensor row_slice(const Tensor& tensor, std::int64_t begin, std::int64_t rows) {
   Tensor out = tensor;
   out.rows = rows;
+  if (tensor.foreign.stored_rows > 0) {
+    out.foreign.first_row += begin;
+    return out;
+  }
   out.bytes = slice(tensor.bytes, tensor.rows, begin, rows);
   out.affine.scales = slice(tensor.affine.scales, tensor.rows, begin, rows);
   out.affine.biases = slice(tensor.affine.biases, tensor.rows, begin, rows);

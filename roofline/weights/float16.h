@@ -1,4 +1,4 @@
-// 16-bit floats to float32, without instruction-set extensions.
+// 16-bit and 8-bit floats to float32, without instruction-set extensions.
 #pragma once
 
 #include <bit>
@@ -20,6 +20,20 @@ inline float f16_to_float(std::uint16_t bits) {
   }
   // Moves the exponent's bias from 15 to 127; this makes subnormals normal.
   constexpr float kRebias = 0x1p112f;
+  return std::bit_cast<float>(
+      sign |
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(rest) * kRebias));
+}
+
+/// e4m3 (OCP's 8-bit float without infinities): bias 7, NaN at all ones.
+inline float e4m3_to_float(std::uint8_t bits) {
+  const std::uint32_t sign = std::uint32_t{bits & 0x80u} << 24;
+  const std::uint32_t rest = std::uint32_t{bits & 0x7fu} << 20;
+  if (rest == 0x7fu << 20) {
+    return std::bit_cast<float>(sign | 0x7fc00000u);
+  }
+  // Moves the exponent's bias from 7 to 127; this makes subnormals normal.
+  constexpr float kRebias = 0x1p120f;
   return std::bit_cast<float>(
       sign |
       std::bit_cast<std::uint32_t>(std::bit_cast<float>(rest) * kRebias));

@@ -4,6 +4,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/read_config.h"
+#include "roofline/weights/foreign_tensors.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/mlx_packed.h"
 #include "roofline/weights/name_tensors.h"
@@ -34,7 +35,9 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   explicit FolderCheckpoint(const fs::path& folder)
       : OpenedCheckpoint(folder),
         config_(read_json_file(folder / "config.json")),
-        shards_(folder) {
+        label_(folder.string()),
+        shards_(folder),
+        foreign_(config_, shards_, label_) {
     spec_ = read_config(config_);
     tensors_ = name_tensors(
         read_sources(),
@@ -57,6 +60,8 @@ class FolderCheckpoint final : public OpenedCheckpoint {
       file.release(tensor.bytes);
       file.release(tensor.affine.scales);
       file.release(tensor.affine.biases);
+      file.release(tensor.foreign.scales);
+      file.release(tensor.foreign.zeros);
     }
   }
 
@@ -64,6 +69,9 @@ class FolderCheckpoint final : public OpenedCheckpoint {
     std::string out = "safetensors";
     if (shards_.files().size() > 1) {
       out += fmt::format(", {} shards", shards_.files().size());
+    }
+    if (foreign_.any()) {
+      return out + fmt::format(" ({})", foreign_.name());
     }
     return packed_ ? out + " (MLX)" : out;
   }
@@ -87,7 +95,15 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   std::vector<Tensor> read_sources() {
     std::vector<Tensor> out;
     for (const SafetensorsEntry* entry : shards_.entries()) {
-      if (is_side_tensor(entry->name)) {
+      if (is_side_tensor(entry->name) ||
+          (foreign_.any() && foreign_.is_side(*entry))) {
+        continue;
+      }
+      if (foreign_.is_empty_bias(*entry) && !expects(entry->name)) {
+        continue;
+      }
+      if (auto tensor = foreign_.read(*entry)) {
+        out.push_back(std::move(*tensor));
         continue;
       }
       if (entry->dtype == "U32" && ends_with(entry->name, ".weight")) {
@@ -106,6 +122,20 @@ class FolderCheckpoint final : public OpenedCheckpoint {
           "Take it out of config.json, or take the quantized weights");
     }
     return out;
+  }
+
+  /// Whether the spec asks for this tensor.
+  bool expects(const std::string& name) const {
+    const auto expected = expected_tensors(spec_);
+    for (const NamedRows& part :
+         map_tensor_name(name, NameStyle::hugging_face, spec_)) {
+      for (const ExpectedTensor& tensor : expected) {
+        if (tensor.name == part.name) {
+          return true;
+        }
+      }
+    }
+    return false;
   }
 
   /// Scales and biases belong to the packed tensor beside them.
@@ -189,7 +219,9 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   }
 
   json config_;
+  std::string label_;
   Shards shards_;
+  ForeignTensors foreign_;
   bool packed_ = false;
 };
 

@@ -1,5 +1,8 @@
 #include "roofline/weights/mlx_packed.h"
 
+#include <array>
+#include <string_view>
+
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
@@ -20,6 +23,29 @@ bool known_bits(const json& bits) {
 
 bool known_group(const json& group) {
   return group == 32 || group == 64 || group == 128;
+}
+
+/// A mode of small floats, whose sizes are given.
+struct FloatMode {
+  std::string_view name;
+  Encoding encoding;
+  int bits;
+  int group_size;
+};
+
+constexpr std::array kFloatModes = {
+    FloatMode{"mxfp4", Encoding::mlx_mxfp4, 4, 32},
+    FloatMode{"nvfp4", Encoding::mlx_nvfp4, 4, 16},
+    FloatMode{"mxfp8", Encoding::mlx_mxfp8, 8, 32},
+};
+
+const FloatMode* find_float_mode(const json& name) {
+  for (const FloatMode& mode : kFloatModes) {
+    if (name == mode.name) {
+      return &mode;
+    }
+  }
+  return nullptr;
 }
 
 [[noreturn]] void fail_packed(
@@ -64,14 +90,16 @@ Tensor side_tensor(
   if (entry == nullptr) {
     fail_packed(label, packed.name, fmt::format("Its {} are missing", kind));
   }
-  if (!entry->encoding()) {
+  const bool affine = packed.encoding == Encoding::mlx_affine;
+  if (affine ? !entry->encoding() : entry->dtype != "U8") {
     fail_packed(
         label,
         packed.name,
         fmt::format(
-            "Its {} are {}; they must be F32, F16 or BF16",
+            "Its {} are {}; they must be {}",
             kind,
-            entry->dtype));
+            entry->dtype,
+            affine ? "F32, F16 or BF16" : "U8"));
   }
   const Tensor out = shaped_tensor(*entry);
   const std::int64_t groups = packed.cols / packed.affine.group_size;
@@ -117,12 +145,18 @@ std::optional<StoredQuantization> packing_of(
     rule = &*own;
   }
   const json mode = rule->value("mode", json("affine"));
+  if (const FloatMode* known = find_float_mode(mode)) {
+    return StoredQuantization{
+        known->bits,
+        known->group_size,
+        std::string(known->name)};
+  }
   if (mode != "affine") {
     fail<UnsupportedError>(
         fmt::format("{}: can't read {}", label, printable(module)),
         "It is quantized in the mode " + printable(mode.dump()) +
-            "; only affine can be read",
-        "Take a checkpoint of affine quantization or an unquantized one");
+            "; affine, mxfp4, nvfp4 and mxfp8 can be read",
+        "Take a checkpoint of one of these or an unquantized one");
   }
   const json bits = rule->value("bits", json());
   const json group = rule->value("group_size", json());
@@ -139,7 +173,7 @@ std::optional<StoredQuantization> packing_of(
             printable(group.dump())),
         "Check that config.json belongs to these weights");
   }
-  return StoredQuantization{bits.get<int>(), group.get<int>()};
+  return StoredQuantization{bits.get<int>(), group.get<int>(), "affine"};
 }
 
 Tensor mlx_tensor(
@@ -149,11 +183,22 @@ Tensor mlx_tensor(
     StoredQuantization packing,
     const std::string& label) {
   Tensor out = shaped_tensor(weight);
-  out.encoding = Encoding::mlx_affine;
+  const FloatMode* mode = find_float_mode(packing.scheme);
+  out.encoding = mode ? mode->encoding : Encoding::mlx_affine;
   out.cols = unpacked_cols(out, packing, label);
   out.affine.bits = packing.bits;
   out.affine.group_size = packing.group_size;
   const Tensor scale = side_tensor(scales, "scales", out, label);
+  out.affine.scales = scale.bytes;
+  if (mode) {
+    if (biases != nullptr) {
+      fail_packed(
+          label,
+          weight.name,
+          fmt::format("It has biases, which {} doesn't have", mode->name));
+    }
+    return out;
+  }
   const Tensor bias = side_tensor(biases, "biases", out, label);
   if (scale.encoding != bias.encoding) {
     fail_packed(
@@ -165,7 +210,6 @@ Tensor mlx_tensor(
             biases->dtype));
   }
   out.affine.dtype = scale.encoding;
-  out.affine.scales = scale.bytes;
   out.affine.biases = bias.bytes;
   return out;
 }

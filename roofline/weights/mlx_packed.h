@@ -1,5 +1,6 @@
-// MLX's quantized layout inside safetensors: X.weight (u32 codes), X.scales and
-// X.biases, with bits and group size in config.json's "quantization".
+// MLX's quantized layouts inside safetensors: X.weight (u32 codes), X.scales
+// and X.biases (mode affine only), with mode, bits and group size in
+// config.json's "quantization".
 #pragma once
 
 #include <optional>
@@ -16,13 +17,13 @@ namespace roofline {
 /// How config.json says that one tensor is packed: the entry of its own, else
 /// the one for all. module: the tensor's name without ".weight".
 /// nullopt: it isn't. Throws CheckpointError for impossible values and
-/// UnsupportedError for another mode than affine.
+/// UnsupportedError for an unknown mode.
 std::optional<StoredQuantization> packing_of(
     const std::string& module,
     const nlohmann::json& config,
     const std::string& label);
 
-/// The three entries as one tensor named like `weight`. Throws CheckpointError
+/// The entries as one tensor named like `weight`. Throws CheckpointError
 /// when their shapes and dtypes don't fit together and to `packing`.
 Tensor mlx_tensor(
     const SafetensorsEntry& weight,

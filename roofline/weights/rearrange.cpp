@@ -84,6 +84,15 @@ std::span<const std::byte> gather(
   return keep(made, std::move(out));
 }
 
+[[noreturn]] void refuse_foreign(
+    const Tensor& tensor,
+    const std::string& label) {
+  fail<UnsupportedError>(
+      fmt::format("{}: can't read {}", label, printable(tensor.name)),
+      "Its rows must be gathered or joined, which their packing doesn't allow",
+      "Take a checkpoint of another layout or an unquantized one");
+}
+
 void check_rows(
     const Tensor& whole,
     const NamedRows& wanted,
@@ -133,6 +142,13 @@ Tensor take_rows(
   const std::int64_t rows = wanted.rows * wanted.runs;
   out.rows = vector ? 1 : rows;
   out.cols = vector ? rows : whole.cols;
+  if (source.foreign.stored_rows > 0) {
+    if (wanted.runs != 1) {
+      refuse_foreign(source, label);
+    }
+    out.foreign.first_row += wanted.row_begin;
+    return out;
+  }
   out.bytes = gather(whole.bytes, whole.rows, wanted, made);
   out.affine.scales = gather(whole.affine.scales, whole.rows, wanted, made);
   out.affine.biases = gather(whole.affine.biases, whole.rows, wanted, made);
@@ -147,6 +163,9 @@ Tensor stack_rows(
   Tensor out = *pieces.front();
   std::vector<std::byte> bytes;
   for (const Tensor* piece : pieces) {
+    if (piece->foreign.stored_rows > 0) {
+      refuse_foreign(*piece, label);
+    }
     if (piece->encoding != out.encoding || piece->rows != out.rows ||
         piece->cols != out.cols || !piece->affine.scales.empty()) {
       fail<CheckpointError>(

@@ -15,6 +15,12 @@ enum class Encoding {
   f32,
   f16,
   bf16,
+  f64,
+  i8,
+  i16,
+  i32,
+  i64,
+  q1_0,
   q4_0,
   q4_1,
   q5_0,
@@ -25,8 +31,34 @@ enum class Encoding {
   q4_k,
   q5_k,
   q6_k,
+  q8_k,
+  iq1_s,
+  iq1_m,
+  iq2_xxs,
+  iq2_xs,
+  iq2_s,
+  iq3_xxs,
+  iq3_s,
+  iq4_nl,
+  iq4_xs,
+  tq1_0,
+  tq2_0,
+  mxfp4,
+  nvfp4,
   /// MLX's packed codes with scales and biases beside them (see `affine`).
   mlx_affine,
+  /// MLX's packed small floats: e2m1 with a power of two for each 32 (mxfp4) or
+  /// an e4m3 for each 16 (nvfp4); e4m3 with a power of two for each 32 (mxfp8).
+  mlx_mxfp4,
+  mlx_nvfp4,
+  mlx_mxfp8,
+  /// Layouts of other programs (see `foreign` and foreign_rows.h).
+  gptq,
+  awq,
+  packed_int,  ///< compressed-tensors' pack-quantized
+  plain_int8,  ///< compressed-tensors' int-quantized
+  fp8,         ///< e4m3 with scales for blocks
+  bitnet,      ///< four ternary rows a byte
 };
 
 /// Rows × cols, row-major, cols contiguous. 1-D tensors have rows == 1.
@@ -37,9 +69,10 @@ struct Tensor {
   Encoding encoding = Encoding::f32;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
-  /// mlx_affine: u32 words, cols·bits/32 a row.
+  /// MLX's encodings: u32 words, cols·bits/32 a row.
   std::span<const std::byte> bytes;
-  /// Only for mlx_affine: w = scale·code + bias, one pair per group of cols.
+  /// Only for MLX's encodings. mlx_affine: w = scale·code + bias, one pair per
+  /// group of cols. The others have scales of one byte and no biases.
   struct Affine {
     int bits = 0;
     int group_size = 0;
@@ -47,10 +80,36 @@ struct Tensor {
     std::span<const std::byte> scales;  ///< [rows, cols / group_size]
     std::span<const std::byte> biases;  ///< [rows, cols / group_size]
   } affine;
+  /// Only for other programs' layouts, whose rows needn't be contiguous: the
+  /// spans (`bytes` too) are those of the stored matrix, of which this tensor
+  /// is the rows from first_row on.
+  struct Foreign {
+    int bits = 0;
+    std::int64_t stored_rows = 0;
+    std::int64_t first_row = 0;
+    /// One scale serves a block of so many rows and cols.
+    std::int64_t block_rows = 1;
+    std::int64_t block_cols = 0;
+    Encoding dtype = Encoding::f16;  ///< of the scales
+    std::span<const std::byte> scales;
+    bool inverse_scales = false;       ///< they divide
+    std::span<const std::byte> zeros;  ///< empty: the middle of the range
+    int zero_shift = 0;                ///< to be added to a stored zero
+    /// The group of each col, int32; empty: col / block_cols.
+    std::span<const std::byte> groups;
+  } foreign;
 
   /// Bytes a reader of the whole tensor must move, scales and biases included.
   std::size_t total_bytes() const {
-    return bytes.size() + affine.scales.size() + affine.biases.size();
+    const std::size_t own =
+        bytes.size() + affine.scales.size() + affine.biases.size();
+    if (foreign.stored_rows == 0) {
+      return own;
+    }
+    const std::size_t stored =
+        own + foreign.scales.size() + foreign.zeros.size();
+    return stored * static_cast<std::size_t>(rows) /
+           static_cast<std::size_t>(foreign.stored_rows);
   }
 };
 

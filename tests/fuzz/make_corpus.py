@@ -92,12 +92,20 @@ def write_gguf():
     save("gguf", "llama.gguf", gguf(llama + words, tensors))
     save("gguf", "version2.gguf", gguf(llama, tensors[:2], version=2))
     save("gguf", "vocabulary.gguf", gguf(words, []))
-    sizes = [0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 30]
-    blocks = [4, 2, 18, 20, 22, 24, 34, 84, 110, 144, 176, 210, 2]
-    values = [1, 1, 32, 32, 32, 32, 32] + [256] * 5 + [1]
+    # Type, values and bytes of a block.
+    types = [
+        (0, 1, 4), (1, 1, 2), (2, 32, 18), (3, 32, 20), (6, 32, 22),
+        (7, 32, 24), (8, 32, 34), (10, 256, 84), (11, 256, 110),
+        (12, 256, 144), (13, 256, 176), (14, 256, 210), (15, 256, 292),
+        (16, 256, 66), (17, 256, 74), (18, 256, 98), (19, 256, 50),
+        (20, 32, 18), (21, 256, 110), (22, 256, 82), (23, 256, 136),
+        (24, 1, 1), (25, 1, 2), (26, 1, 4), (27, 1, 8), (28, 1, 8),
+        (29, 256, 56), (30, 1, 2), (34, 256, 54), (35, 256, 66),
+        (39, 32, 17), (40, 64, 36), (41, 128, 18),
+    ]
     kinds = [
         (f"t{kind}", [count], kind, b"\2" * size)
-        for kind, size, count in zip(sizes, blocks, values)
+        for kind, count, size in types
     ]
     save("gguf", "every_type.gguf", gguf([], kinds))
     nested = text("n") + struct.pack("<IIQ", ARRAY, ARRAY, 2)
@@ -130,6 +138,12 @@ def write_safetensors():
         ("m.weight", "U32", [2, 4], b"\x12" * 32),
         ("m.scales", "F16", [2, 1], b"\1" * 4),
         ("m.biases", "F16", [2, 1], b"\2" * 4),
+    ]))
+    save("safetensors", "small_floats.safetensors", safetensors([
+        ("m.weight", "U32", [2, 4], b"\x93" * 32),
+        ("m.scales", "U8", [2, 2], b"\x38" * 4),
+        ("n.weight", "U32", [2, 8], b"\x93" * 64),
+        ("n.scales", "U8", [2, 1], b"\x80" * 2),
     ]))
     raw = b'{"__metadata__":{"format":"pt"}}'
     save("safetensors", "empty.safetensors", struct.pack("<Q", len(raw)) + raw)

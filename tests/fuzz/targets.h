@@ -50,6 +50,13 @@ inline void touch(const Tensor& tensor) {
   std::vector<float> row(static_cast<std::size_t>(tensor.cols));
   decode_row(tensor, 0, row);
   decode_row(tensor, tensor.rows - 1, row);
+  if (const auto form = code_form(tensor)) {
+    const auto groups =
+        static_cast<std::size_t>(tensor.cols / form->group_size);
+    std::vector<std::uint8_t> codes(row.size());
+    std::vector<float> scales(groups), biases(groups);
+    read_code_row(tensor, tensor.rows - 1, {codes, scales, biases});
+  }
 }
 
 inline Tensor as_tensor(const GgufTensor& source) {
@@ -98,16 +105,18 @@ inline void safetensors(Bytes input) {
         touch(shaped_tensor(entry));
         continue;
       }
-      expect_sound([&] {
-        const std::string module =
-            entry.name.substr(0, entry.name.rfind(".weight"));
-        touch(mlx_tensor(
-            entry,
-            file.find(module + ".scales"),
-            file.find(module + ".biases"),
-            {4, 32},
-            "input.safetensors"));
-      });
+      const std::string module =
+          entry.name.substr(0, entry.name.rfind(".weight"));
+      const SafetensorsEntry* scales = file.find(module + ".scales");
+      const SafetensorsEntry* biases = file.find(module + ".biases");
+      for (const StoredQuantization& form :
+           {StoredQuantization{4, 32, "affine"},
+            StoredQuantization{4, 16, "nvfp4"},
+            StoredQuantization{8, 32, "mxfp8"}}) {
+        expect_sound([&] {
+          touch(mlx_tensor(entry, scales, biases, form, "input.safetensors"));
+        });
+      }
     }
   });
 }

@@ -45,7 +45,12 @@ struct RandomMatrix {
     matrix.rows = rows;
     matrix.cols = cols;
     matrix.data = memory.data();
-    const int code_bytes = matrix.group_bytes() - kGroupScales;
+    const int code_bytes = matrix.code_bytes();
+    if (has_table(format)) {
+      for (std::uint8_t& value : matrix.table) {
+        value = static_cast<std::uint8_t>(random());
+      }
+    }
     std::byte* at = memory.data();
     for (int block = 0; block < matrix.row_blocks(); ++block) {
       for (int group = 0; group < matrix.groups(); ++group) {
@@ -54,14 +59,19 @@ struct RandomMatrix {
                   : codes == Codes::all_max ? std::byte{0xff}
                                             : std::byte{0};
         }
-        std::uint16_t halves[2 * kRowBlock];
-        for (int r = 0; r < kRowBlock; ++r) {
-          const bool real = block * kRowBlock + r < rows;
-          halves[r] = f32_to_f16(real ? scale * uniform(random) : 0.0f);
-          halves[kRowBlock + r] =
-              f32_to_f16(real ? 8 * scale * uniform(random) : 0.0f);
+        for (int set = 0; set < scale_sets(format); ++set) {
+          std::uint16_t halves[2 * kRowBlock];
+          for (int r = 0; r < kRowBlock; ++r) {
+            const bool real = block * kRowBlock + r < rows;
+            halves[r] = f32_to_f16(real ? scale * uniform(random) : 0.0f);
+            halves[kRowBlock + r] =
+                f32_to_f16(real ? 8 * scale * uniform(random) : 0.0f);
+          }
+          std::memcpy(
+              at + code_bytes + set * kGroupScales,
+              halves,
+              sizeof(halves));
         }
-        std::memcpy(at + code_bytes, halves, sizeof(halves));
         at += matrix.group_bytes();
       }
     }

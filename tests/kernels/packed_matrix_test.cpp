@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -148,6 +149,87 @@ TEST(PackedMatrix, Q80RowsComeBackExactly) {
 
 TEST(PackedMatrix, FourBitCodesMayGoIntoTheEightBitFormat) {
   expect_packs(ggml_tensor(Encoding::q4_1, 20, 64, 3, 0.01f), PackedFormat::q8);
+}
+
+/// Random blocks of any of GGML's types whose scales are f16 at its start.
+OwnedTensor block_tensor(Encoding encoding, int rows, int blocks) {
+  const BlockFormat& format = block_format(encoding);
+  OwnedTensor t;
+  t.bytes.resize(static_cast<std::size_t>(rows * blocks * format.bytes));
+  std::mt19937 random(7);
+  std::uniform_real_distribution<float> uniform(0.5f, 1.0f);
+  for (std::byte& byte : t.bytes) {
+    byte = static_cast<std::byte>(random());
+  }
+  for (int block = 0; block < rows * blocks; ++block) {
+    std::byte* at = t.bytes.data() + block * format.bytes;
+    if (encoding == Encoding::q6_k) {
+      put_half(at + 208, uniform(random));
+    } else if (encoding == Encoding::q3_k) {
+      put_half(at + 108, uniform(random));
+    } else if (encoding == Encoding::q2_k) {
+      put_half(at + 80, uniform(random));
+      put_half(at + 82, uniform(random));
+    } else if (encoding == Encoding::mxfp4) {
+      *at = std::byte{120};
+    } else {
+      put_half(at, uniform(random));
+    }
+  }
+  t.tensor.name = format.name;
+  t.tensor.encoding = encoding;
+  t.tensor.rows = rows;
+  t.tensor.cols = std::int64_t{blocks} * format.values;
+  t.tensor.bytes = t.bytes;
+  return t;
+}
+
+TEST(PackedMatrix, TablesAndGroupsOfSixteenComeBackUpToTheRoundingOfScales) {
+  struct Case {
+    Encoding encoding;
+    PackedFormat format;
+  };
+  for (const Case c : {
+           Case{Encoding::q6_k, PackedFormat::q8_16},
+           Case{Encoding::q3_k, PackedFormat::q4_16},
+           Case{Encoding::q2_k, PackedFormat::q4_16},
+           Case{Encoding::iq2_xs, PackedFormat::q4_16},
+           Case{Encoding::iq4_xs, PackedFormat::q4_table},
+           Case{Encoding::iq3_xxs, PackedFormat::q4_table},
+           Case{Encoding::iq1_s, PackedFormat::q4},
+           Case{Encoding::mxfp4, PackedFormat::q4_table},
+       }) {
+    const auto t = block_tensor(c.encoding, 19, 2);
+    SCOPED_TRACE(t.tensor.name);
+    ASSERT_EQ(packed_format(*code_form(t.tensor)), c.format);
+    AlignedBytes memory(packed_bytes(c.format, 19, t.tensor.cols));
+    ThreadPool pool(2);
+    const Tensor* const tensors[] = {&t.tensor};
+    const auto matrix = pack(tensors, c.format, memory.span(), pool);
+    for (int row = 0; row < 19; ++row) {
+      const auto got = packed_row(matrix, row);
+      const auto expected = source_row(t.tensor, row);
+      float most = 0;
+      for (const float value : expected) {
+        most = std::max(most, std::fabs(value));
+      }
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        // Scale and bias, of up to 16 times the values, round to 11 bits.
+        ASSERT_NEAR(got[i], expected[i], 0x1p-8f * most) << row << " " << i;
+      }
+    }
+  }
+}
+
+TEST(PackedMatrix, TablesThatDifferDoNotStack) {
+  const auto a = block_tensor(Encoding::iq4_nl, 16, 8);
+  const auto b = block_tensor(Encoding::mxfp4, 16, 8);
+  AlignedBytes memory(packed_bytes(PackedFormat::q4_table, 32, 256));
+  ThreadPool pool(1);
+  const Tensor* const tensors[] = {&a.tensor, &b.tensor};
+  EXPECT_THROW(
+      pack(tensors, PackedFormat::q4_table, memory.span(), pool),
+      BugError);
 }
 
 TEST(PackedMatrix, EveryMlxGroupSizeComesBack) {

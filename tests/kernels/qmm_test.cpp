@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -24,15 +25,18 @@ struct Quantized {
       : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + 1),
         scales(static_cast<std::size_t>(tokens) * cols / kGroup + 1),
         sums(scales.size()),
+        half_sums(2 * scales.size()),
         rows{
             tokens,
             cols,
             reinterpret_cast<std::int8_t*>(codes.data()),
             scales.data(),
-            sums.data()} {}
+            sums.data(),
+            half_sums.data()} {}
   AlignedBytes codes;
   std::vector<float> scales;
   std::vector<float> sums;
+  std::vector<float> half_sums;
   QuantizedRows rows;
 };
 
@@ -95,9 +99,9 @@ struct Case {
 };
 
 std::string describe(const QmmKernels& k, const Case& c) {
-  return std::string(k.name) + " q" +
-         (c.format == PackedFormat::q4 ? "4 " : "8 ") + std::to_string(c.rows) +
-         "x" + std::to_string(c.cols) + " tokens " + std::to_string(c.tokens);
+  return std::string(k.name) + " " + std::string(format_name(c.format)) + " " +
+         std::to_string(c.rows) + "x" + std::to_string(c.cols) + " tokens " +
+         std::to_string(c.tokens);
 }
 
 /// The code of column i of the whole x, both planes together.
@@ -123,16 +127,19 @@ double split_magnitude(
     int row,
     int token) {
   const int most = w.format == PackedFormat::q4 ? 15 : 255;
-  const int codes = w.group_bytes() - kGroupScales;
+  const int set_cols = kGroup / scale_sets(w.format);
   double sum = 0;
   const std::byte* group = w.block(row / kRowBlock);
   for (int g = 0; g < w.groups(); ++g, group += w.group_bytes()) {
-    std::uint16_t halves[2 * kRowBlock];
-    std::memcpy(halves, group + codes, sizeof(halves));
-    const double scale = std::fabs(f16_to_f32(halves[row % kRowBlock]));
-    const double bias =
-        std::fabs(f16_to_f32(halves[kRowBlock + row % kRowBlock]));
     for (int c = 0; c < kGroup; ++c) {
+      std::uint16_t halves[2 * kRowBlock];
+      std::memcpy(
+          halves,
+          group + w.code_bytes() + c / set_cols * kGroupScales,
+          sizeof(halves));
+      const double scale = std::fabs(f16_to_f32(halves[row % kRowBlock]));
+      const double bias =
+          std::fabs(f16_to_f32(halves[kRowBlock + row % kRowBlock]));
       const std::size_t at =
           static_cast<std::size_t>(token) * w.cols + g * kGroup + c;
       sum += (scale * most + bias) * std::fabs(x[at]);
@@ -203,9 +210,20 @@ class Qmm : public ::testing::TestWithParam<PackedFormat> {};
 INSTANTIATE_TEST_SUITE_P(
     Formats,
     Qmm,
-    ::testing::Values(PackedFormat::q4, PackedFormat::q8),
+    ::testing::Values(
+        PackedFormat::q4,
+        PackedFormat::q8,
+        PackedFormat::q4_table,
+        PackedFormat::q4_16,
+        PackedFormat::q8_16),
     [](const auto& info) {
-      return info.param == PackedFormat::q4 ? "q4" : "q8";
+      std::string name(format_name(info.param));
+      std::replace_if(
+          name.begin(),
+          name.end(),
+          [](char c) { return c == ' ' || c == '/'; },
+          '_');
+      return name;
     });
 
 TEST_P(Qmm, EveryTokenCountUpToTwoTilesGivesTheProduct) {
@@ -316,6 +334,9 @@ TEST(QmmQuantize, AllVariantsGiveTheSameCodesScalesAndSums) {
       for (int g = 0; g < 7 * cols / kGroup; ++g) {
         ASSERT_EQ(q.rows.scales[g], expected.rows.scales[g]) << g;
         ASSERT_EQ(q.rows.sums[g], expected.rows.sums[g]) << g;
+        for (int half : {2 * g, 2 * g + 1}) {
+          ASSERT_EQ(q.rows.half_sums[half], expected.rows.half_sums[half]);
+        }
       }
     }
   }
@@ -338,6 +359,10 @@ TEST(QmmQuantize, TheLargestValueIsHitAndTheErrorIsHalfAStep) {
       }
       EXPECT_EQ(most, kMostCode);
       EXPECT_EQ(q.rows.sums[g], q.rows.scales[g] * static_cast<float>(sum));
+      EXPECT_NEAR(
+          q.rows.half_sums[2 * g] + q.rows.half_sums[2 * g + 1],
+          q.rows.sums[g],
+          1e-3f * q.rows.scales[g] * kMostCode);
     }
   }
 }
@@ -355,6 +380,17 @@ TEST(QmmQuantize, ZeroAndDenormalRowsGiveScaleZero) {
         EXPECT_EQ(q.rows.codes[i], 0);
       }
     }
+  }
+}
+
+TEST(QmmQuantize, SumsOfHalvesAreLeftOutWhereNobodyWantsThem) {
+  const auto x = random_floats(64, 16);
+  for (const QmmKernels* k : variants()) {
+    Quantized q(1, 64);
+    q.rows.half_sums = nullptr;
+    k->quantize(x.data(), 0, 1, q.rows);
+    EXPECT_NE(q.rows.sums[0], 0.0f);
+    EXPECT_EQ(q.half_sums[0], 0.0f);
   }
 }
 

@@ -126,7 +126,7 @@ TEST(Mixture, AStepReadsTheChosenExpertsOnly) {
 
 TEST(Mixture, GgufFilesGiveTheReferenceLogits) {
   for (const std::string name :
-       {"deepseek_v3", "glm4_moe", "granitemoe", "mixtral"}) {
+       {"deepseek_v3", "glm4_moe", "gpt_oss_mxfp4", "granitemoe", "mixtral"}) {
     auto golden = open_golden(name);
     golden.checkpoint =
         Checkpoint::open(testing::golden_folder(name) / "model.gguf");

@@ -358,9 +358,48 @@ TEST(ReadConfig, MlxQuantizationIsRead) {
   }
 }
 
+TEST(ReadConfig, MlxModesHaveTheirSizes) {
+  const Json config = golden_config("llama");
+  const auto read = [&](const Json& quantization) {
+    return *read_config(with(config, {{"quantization", quantization}}))
+                .quantization;
+  };
+  EXPECT_EQ(read({{"mode", "nvfp4"}}).group_size, 16);
+  EXPECT_EQ(read({{"mode", "mxfp8"}, {"bits", 8}}).bits, 8);
+  EXPECT_EQ(read({{"mode", "mxfp4"}, {"group_size", 32}}).scheme, "mxfp4");
+  // A mode of its own for one tensor, with that mode's sizes.
+  EXPECT_EQ(
+      read({{"bits", 4}, {"group_size", 64}, {"lm_head", {{"mode", "mxfp8"}}}})
+          .scheme,
+      "affine");
+  EXPECT_THROW(read({{"mode", "mxfp4"}, {"group_size", 64}}), CheckpointError);
+}
+
+TEST(ReadConfig, LayoutsOfOtherProgramsAreRead) {
+  const Json config = golden_config("llama");
+  const auto read = [&](const Json& quantization) {
+    return *read_config(with(config, {{"quantization_config", quantization}}))
+                .quantization;
+  };
+  const auto gptq =
+      read({{"quant_method", "gptq"}, {"bits", 3}, {"group_size", -1}});
+  EXPECT_EQ(gptq.bits, 3);
+  EXPECT_EQ(gptq.group_size, 0);
+  EXPECT_EQ(gptq.scheme, "gptq");
+  EXPECT_EQ(read({{"quant_method", "awq"}}).group_size, 128);
+  EXPECT_EQ(read({{"quant_method", "fp8"}}).bits, 8);
+  EXPECT_EQ(read({{"quant_method", "bitnet"}}).bits, 2);
+  const Json weights = {{"num_bits", 4}, {"group_size", 32}};
+  const auto compressed = read(
+      {{"quant_method", "compressed-tensors"},
+       {"config_groups", {{"group_0", {{"weights", weights}}}}}});
+  EXPECT_EQ(compressed.bits, 4);
+  EXPECT_EQ(compressed.group_size, 32);
+}
+
 TEST(ReadConfig, OtherQuantizationsAreRefusedByName) {
   const Json config = golden_config("llama");
-  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8"}) {
+  for (const char* method : {"bitsandbytes", "quanto", "hqq"}) {
     expect_has(
         config_error<UnsupportedError>(with(
             config,
@@ -372,8 +411,8 @@ TEST(ReadConfig, OtherQuantizationsAreRefusedByName) {
       config_error<UnsupportedError>(with(
           config,
           {{"quantization",
-            {{"bits", 4}, {"group_size", 32}, {"mode", "mxfp4"}}}})),
-      "mxfp4");
+            {{"bits", 4}, {"group_size", 32}, {"mode", "int9"}}}})),
+      "int9");
   for (const Json& bad :
        {Json{{"bits", 7}},
         Json{{"bits", 1e30}},

@@ -48,7 +48,7 @@ std::vector<float> normal_values(std::size_t count, unsigned seed) {
 TEST(Encodings, EveryBlockTypeDecodesToTheReferenceFloats) {
   const GgufFile blocks(kData + "blocks.gguf");
   const SafetensorsFile expected(kData + "expected.safetensors");
-  ASSERT_EQ(blocks.tensors().size(), 13u);
+  ASSERT_EQ(blocks.tensors().size(), 33u);
   for (const GgufTensor& source : blocks.tensors()) {
     const Tensor tensor = tensor_of(source);
     const auto want = floats_of(expected.find(source.name)->bytes);
@@ -64,13 +64,14 @@ TEST(Encodings, EveryBlockTypeDecodesToTheReferenceFloats) {
   }
 }
 
-TEST(Encodings, TheAffineFormHoldsAnEncodingWithoutLoss) {
+TEST(Encodings, TheFormOfCodesHoldsEveryBlockTypeWithoutLoss) {
   const GgufFile blocks(kData + "blocks.gguf");
   int seen = 0;
   for (const GgufTensor& source : blocks.tensors()) {
     const Tensor tensor = tensor_of(source);
-    const auto form = affine_form(tensor);
+    const auto form = code_form(tensor);
     if (!form) {
+      EXPECT_EQ(block_format(tensor.encoding).values, 1) << source.name;
       continue;
     }
     ++seen;
@@ -78,17 +79,20 @@ TEST(Encodings, TheAffineFormHoldsAnEncodingWithoutLoss) {
     std::vector<float> scales(tensor.cols / form->group_size);
     std::vector<float> biases(scales.size()), row(tensor.cols);
     for (std::int64_t r = 0; r < tensor.rows; ++r) {
-      read_affine_row(tensor, r, {codes, scales, biases});
+      read_code_row(tensor, r, {codes, scales, biases});
       decode_row(tensor, r, row);
       for (std::int64_t c = 0; c < tensor.cols; ++c) {
         ASSERT_LT(codes[c], 1 << form->bits);
         const auto group = c / form->group_size;
-        ASSERT_EQ(scales[group] * codes[c] + biases[group], row[c])
+        const int value = form->table ? (*form->table)[codes[c]] : codes[c];
+        // Two float operations; the larger part is the bias.
+        const float rounding = 1e-7f * std::abs(biases[group]);
+        ASSERT_NEAR(scales[group] * value + biases[group], row[c], rounding)
             << source.name;
       }
     }
   }
-  EXPECT_EQ(seen, 7);
+  EXPECT_EQ(seen, 25);
 }
 
 TEST(Encodings, TheAffineFormIsTheNarrowestThatFits) {
@@ -98,8 +102,14 @@ TEST(Encodings, TheAffineFormIsTheNarrowestThatFits) {
   EXPECT_EQ(affine_form(tensor)->group_size, 32);
   tensor.encoding = Encoding::q5_1;
   EXPECT_EQ(affine_form(tensor)->bits, 8);
-  tensor.encoding = Encoding::q6_k;
+  tensor.encoding = Encoding::q6_k;  // groups of 16
   EXPECT_FALSE(affine_form(tensor));
+  EXPECT_EQ(code_form(tensor)->group_size, 16);
+  tensor.encoding = Encoding::iq4_xs;  // a table
+  EXPECT_FALSE(affine_form(tensor));
+  EXPECT_EQ(code_form(tensor)->bits, 4);
+  tensor.encoding = Encoding::iq3_s;
+  EXPECT_EQ(affine_form(tensor)->bits, 4);
   tensor.encoding = Encoding::bf16;
   EXPECT_FALSE(affine_form(tensor));
   tensor.encoding = Encoding::mlx_affine;
@@ -153,6 +163,7 @@ TEST(Encodings, RowsOutsideATensorAreABug) {
   row.resize(5);
   EXPECT_THROW(decode_row(tensor, 0, row), BugError);
   EXPECT_THROW(read_affine_row(tensor, 0, {}), BugError);
+  EXPECT_THROW(read_code_row(tensor, 0, {}), BugError);
 }
 
 /// mx::quantize's codes, scales and biases as a tensor of ours.

@@ -4,6 +4,7 @@
 #include <mlx/mlx.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "roofline/base/errors.h"
 #include "roofline/weights/checkpoint.h"
@@ -186,11 +187,76 @@ TEST(MlxPacked, RulesInConfigAreChecked) {
         json{{"bits", "4"}, {"group_size", 64}}}) {
     expect_error<CheckpointError>([&] { rule(bad); }, {"config.json", "bits"});
   }
+  EXPECT_EQ(rule({{"mode", "nvfp4"}})->group_size, 16);
+  EXPECT_EQ(rule({{"mode", "mxfp8"}, {"bits", 8}})->scheme, "mxfp8");
   expect_error<UnsupportedError>(
       [&] {
-        rule({{"mode", "mxfp4"}, {"bits", 4}, {"group_size", 32}});
+        rule({{"mode", "int9"}, {"bits", 4}, {"group_size", 32}});
       },
-      {"mxfp4", "affine"});
+      {"int9", "affine"});
+}
+
+TEST(MlxPacked, SmallFloatsDecodeAsMlxDecodesThem) {
+  constexpr int kRows = 5, kCols = 128;
+  std::vector<float> values(kRows * kCols);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = 3 * std::sin(static_cast<float>(i * i));
+  }
+  const mx::array floats(values.data(), {kRows, kCols}, mx::float32);
+  for (const char* mode : {"mxfp4", "nvfp4", "mxfp8"}) {
+    SCOPED_TRACE(mode);
+    const auto parts = mx::quantize(
+        floats,
+        std::nullopt,
+        std::nullopt,
+        mode,
+        std::nullopt,
+        mx::Device::cpu);
+    const mx::array want = mx::dequantize(
+        parts[0],
+        parts[1],
+        std::nullopt,
+        std::nullopt,
+        std::nullopt,
+        mode,
+        std::nullopt,
+        mx::float32,
+        mx::Device::cpu);
+    const std::string wanted = bytes_of(want);
+    SafetensorsBuilder builder;
+    builder.add("m.weight", "U32", shape_of(parts[0]), bytes_of(parts[0]))
+        .add("m.scales", "U8", shape_of(parts[1]), bytes_of(parts[1]));
+    const std::string bytes = builder.build();
+    const SafetensorsFile file(std::as_bytes(std::span(bytes)), "x");
+    const auto packing =
+        packing_of("m", {{"quantization", {{"mode", mode}}}}, "x");
+    const Tensor tensor = mlx_tensor(
+        *file.find("m.weight"),
+        file.find("m.scales"),
+        nullptr,
+        *packing,
+        "x");
+    ASSERT_EQ(tensor.cols, kCols);
+    std::vector<float> row(kCols);
+    for (int r = 0; r < kRows; ++r) {
+      decode_row(tensor, r, row);
+      for (int c = 0; c < kCols; ++c) {
+        float expected;
+        std::memcpy(&expected, wanted.data() + 4 * (r * kCols + c), 4);
+        ASSERT_EQ(row[c], expected) << r << " " << c;
+      }
+    }
+    expect_error<CheckpointError>(
+        [&] {
+          mlx_tensor(
+              *file.find("m.weight"),
+              file.find("m.weight"),
+              nullptr,
+              *packing,
+              "x");
+        },
+        {"m.weight", "U8"});
+  }
 }
 
 }  // namespace

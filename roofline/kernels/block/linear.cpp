@@ -114,6 +114,7 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
     rows.quantized.codes += first * cols * kPlanes;
     rows.quantized.scales += first * (cols / kGroup);
     rows.quantized.sums += first * (cols / kGroup);
+    rows.quantized.half_sums += 2 * first * (cols / kGroup);
   }
   return rows;
 }

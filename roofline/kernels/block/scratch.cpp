@@ -9,10 +9,17 @@ void QuantizedBuffer::grow(std::size_t tokens, std::size_t cols) {
   codes.grow(tokens * cols * kPlanes);
   scales.grow(tokens * groups);
   sums.grow(tokens * groups);
+  half_sums.grow(2 * tokens * groups);
 }
 
 QuantizedRows QuantizedBuffer::rows(int tokens, int cols) {
-  return {tokens, cols, codes.data(), scales.data(), sums.data()};
+  return {
+      tokens,
+      cols,
+      codes.data(),
+      scales.data(),
+      sums.data(),
+      half_sums.data()};
 }
 
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {

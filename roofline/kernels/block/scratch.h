@@ -42,6 +42,7 @@ struct QuantizedBuffer {
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<float> scales;
   AlignedBuffer<float> sums;
+  AlignedBuffer<float> half_sums;
 
   void grow(std::size_t tokens, std::size_t cols);
   QuantizedRows rows(int tokens, int cols);

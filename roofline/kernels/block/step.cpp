@@ -122,6 +122,7 @@ void StepRun::hidden_piece(
       codes.codes += kPlanes * (token * hidden + row_begin);
       codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
       codes.sums += token * (hidden / kGroup) + row_begin / kGroup;
+      codes.half_sums += 2 * (token * (hidden / kGroup) + row_begin / kGroup);
       kernels_.qmm->quantize(out, 0, 1, codes);
     }
   }

@@ -1,9 +1,11 @@
-// Quantized matrix product: y = x · wᵀ, w in 4 or 8 bits (PackedMatrix).
+// Quantized matrix product: y = x · wᵀ, w in 4 or 8 bits (PackedMatrix), wc the
+// value of a code.
 //
 // Fast: x is quantized to 15 bits in groups of 32 columns (symmetric), held as
 // two planes of int8: x = xs·xc, xc = 128·high + low. Products are summed as
 // integers within a group, and
 //   y[t,r] = unit · Σ_g xs[t,g]·(ws[r,g]·Σ_c xc·wc + wb[r,g]·Σ_c xc).
+// With two scales a group (q4_16, q8_16) each half of it has its own two terms.
 // One plane would be quicker with many tokens, but small models don't bear it:
 // SmolLM2's answers change (KL 4e-3 nats a token; two planes: 3e-7).
 // Exact: x stays float32 and w is decoded in registers.
@@ -33,7 +35,16 @@ struct QuantizedRows {
   std::int8_t* codes = nullptr;
   float* scales = nullptr;  ///< [tokens, cols / 32]
   float* sums = nullptr;    ///< [tokens, cols / 32]: scale · Σ xc
+  /// [tokens, cols / 32, 2]: the same for each 16 columns, which only q4_16 and
+  /// q8_16 read; nullptr: not wanted.
+  float* half_sums = nullptr;
 };
+
+/// A quantized format's place in a table of variants.
+constexpr std::size_t format_index(PackedFormat format) {
+  return static_cast<std::size_t>(format) -
+         static_cast<std::size_t>(PackedFormat::q4);
+}
 
 /// One instruction set's functions. Ranges are half-open.
 struct QmmKernels {

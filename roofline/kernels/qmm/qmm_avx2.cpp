@@ -1,10 +1,10 @@
 // AVX2 without VNNI: a row block is done in two halves of 8 rows. vpmaddubsw
 // adds two products of codes in 16 bits:
-//   q4  codes up to 15 times 127, so a whole group's eight pairs still fit
-//       (30,480) and are widened once;
-//   q8  codes less 128 become signed; |w| times sign(x, w) gives at most
-//       32,512, so each pair is widened at once, and the bias takes the 128
-//       back.
+//   q4      codes up to 15 times 127, so a whole group's eight pairs still fit
+//           (30,480) and are widened once;
+//   others  values less 128 become signed; |w| times sign(x, w) gives at most
+//           32,512, so each pair is widened at once, and the bias takes the
+//           128 back.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -28,13 +28,14 @@ struct Tile {
   const std::byte* scales;  ///< moved on by 16 bytes
   int groups;
   float unit;
-  __m256i rows;  ///< which of the 8 rows exist
+  __m256i table;  ///< 16 bytes, twice
+  __m256i rows;   ///< which of the 8 rows exist
   float* y;
   std::ptrdiff_t ldy;
 };
 
 template <PackedFormat kFormat>
-constexpr int kStride = kFormat == PackedFormat::q4 ? kQ4Group : kQ8Group;
+constexpr int kStride = group_bytes(kFormat);
 
 inline __m256i load_line(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
@@ -51,53 +52,92 @@ inline __m256i broadcast4(const std::int8_t* from) {
   return _mm256_set1_epi32(four);
 }
 
-/// dots += factor · Σ codes·x of one group for each of 8 rows and kTokens
-/// tokens; x: one plane of the first token's codes.
-template <PackedFormat kFormat, int kTokens>
-inline void add_dots(
+/// dots += factor · Σ (w − 128)·x over four columns; w: values in bytes.
+template <int kTokens>
+inline void add_signed(
+    __m256i values,
+    const std::int8_t* x,
+    std::ptrdiff_t stride,
+    __m256i factor,
+    __m256i* dots) {
+  const __m256i w =
+      _mm256_xor_si256(values, _mm256_set1_epi8(static_cast<char>(0x80)));
+  const __m256i magnitude = _mm256_abs_epi8(w);
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    const __m256i four = broadcast4(x + t * stride);
+    const __m256i pairs =
+        _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
+    dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, factor));
+  }
+}
+
+/// As below for q4, whose sums of a whole group fit in 16 bits.
+template <int kTokens>
+inline void add_nibbles(
     const std::byte* stream,
     const std::int8_t* x,
     std::ptrdiff_t stride,
     __m256i factor,
     __m256i* dots) {
-  if constexpr (kFormat == PackedFormat::q4) {
-    const __m256i nibble = _mm256_set1_epi8(0x0f);
-    __m256i pairs[kTokens];
+  const __m256i nibble = _mm256_set1_epi8(0x0f);
+  __m256i pairs[kTokens];
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      pairs[t] = _mm256_setzero_si256();
-    }
-    // Unrolled, gcc would gather all products first and spill them.
+  for (int t = 0; t < kTokens; ++t) {
+    pairs[t] = _mm256_setzero_si256();
+  }
+  // Unrolled, gcc would gather all products first and spill them.
 #pragma GCC unroll 1
-    for (int i = 0; i < kGroup / 8; ++i) {
-      const __m256i line = load_line(stream + 64 * i);
-      const __m256i low = _mm256_and_si256(line, nibble);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
-#pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        const std::int8_t* at = x + t * stride + 8 * i;
-        const __m256i a = _mm256_maddubs_epi16(low, broadcast4(at));
-        const __m256i b = _mm256_maddubs_epi16(high, broadcast4(at + 4));
-        pairs[t] = _mm256_add_epi16(pairs[t], _mm256_add_epi16(a, b));
-      }
-    }
+  for (int i = 0; i < kGroup / 8; ++i) {
+    const __m256i line = load_line(stream + 64 * i);
+    const __m256i low = _mm256_and_si256(line, nibble);
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs[t], factor));
+      const std::int8_t* at = x + t * stride + 8 * i;
+      const __m256i a = _mm256_maddubs_epi16(low, broadcast4(at));
+      const __m256i b = _mm256_maddubs_epi16(high, broadcast4(at + 4));
+      pairs[t] = _mm256_add_epi16(pairs[t], _mm256_add_epi16(a, b));
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs[t], factor));
+  }
+}
+
+/// dots += factor · Σ values·x over a group's columns, or over those of one set
+/// of scales, for each of 8 rows and kTokens tokens; x: one plane of the first
+/// token's codes of these columns. stream: where they begin.
+template <PackedFormat kFormat, int kTokens>
+inline void add_dots(
+    const std::byte* stream,
+    __m256i table,
+    const std::int8_t* x,
+    std::ptrdiff_t stride,
+    __m256i factor,
+    __m256i* dots) {
+  constexpr int kCols = kGroup / scale_sets(kFormat);
+  if constexpr (kFormat == PackedFormat::q4) {
+    add_nibbles<kTokens>(stream, x, stride, factor, dots);
+  } else if constexpr (has_table(kFormat)) {
+    const __m256i nibble = _mm256_set1_epi8(0x0f);
+#pragma GCC unroll 1
+    for (int i = 0; i < kCols / 8; ++i) {
+      const __m256i line = load_line(stream + 64 * i);
+      const __m256i low =
+          _mm256_shuffle_epi8(table, _mm256_and_si256(line, nibble));
+      const __m256i high = _mm256_shuffle_epi8(
+          table,
+          _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble));
+      add_signed<kTokens>(low, x + 8 * i, stride, factor, dots);
+      add_signed<kTokens>(high, x + 8 * i + 4, stride, factor, dots);
     }
   } else {
-    const __m256i offset = _mm256_set1_epi8(static_cast<char>(0x80));
 #pragma GCC unroll 1
-    for (int i = 0; i < kGroup / 4; ++i) {
-      const __m256i w = _mm256_xor_si256(load_line(stream + 64 * i), offset);
-      const __m256i magnitude = _mm256_abs_epi8(w);
-#pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        const __m256i four = broadcast4(x + t * stride + 4 * i);
-        const __m256i pairs =
-            _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
-        dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, factor));
-      }
+    for (int i = 0; i < kCols / 4; ++i) {
+      const __m256i line = load_line(stream + 64 * i);
+      add_signed<kTokens>(line, x + 4 * i, stride, factor, dots);
     }
   }
 }
@@ -110,7 +150,10 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const std::ptrdiff_t groups = tile.groups;
   const std::int8_t* codes = x.codes + token * stride;
   const float* scales = x.scales + token * groups;
-  const float* sums = x.sums + token * groups;
+  constexpr int kSets = scale_sets(kFormat);
+  constexpr int kSetCols = kGroup / kSets;
+  const float* sums =
+      (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const std::byte* stream = tile.stream;
   const std::byte* halves = tile.scales;
   __m256 y[kTokens];
@@ -119,30 +162,51 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     y[t] = _mm256_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
-    __m256i dots[kTokens];
+#pragma GCC unroll 2
+    for (int set = 0; set < kSets; ++set) {
+      __m256i dots[kTokens];
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      dots[t] = _mm256_setzero_si256();
-    }
-    add_dots<kFormat, kTokens>(stream, codes, stride, high_unit, dots);
-    add_dots<kFormat, kTokens>(stream, codes + kGroup, stride, one, dots);
-    const __m256 scale = load_halves(halves);
-    __m256 bias = load_halves(halves + kGroupScales / 2);
-    if constexpr (kFormat == PackedFormat::q8) {
-      bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0f), bias);
-    }
+      for (int t = 0; t < kTokens; ++t) {
+        dots[t] = _mm256_setzero_si256();
+      }
+      const std::byte* lines = stream + set * (code_bytes(kFormat) / kSets);
+      const std::int8_t* plane = codes + set * kSetCols;
+      add_dots<kFormat, kTokens>(
+          lines,
+          tile.table,
+          plane,
+          stride,
+          high_unit,
+          dots);
+      add_dots<kFormat, kTokens>(
+          lines,
+          tile.table,
+          plane + kGroup,
+          stride,
+          one,
+          dots);
+      const std::byte* own = halves + set * kGroupScales;
+      const __m256 scale = load_halves(own);
+      __m256 bias = load_halves(own + kGroupScales / 2);
+      if constexpr (kFormat != PackedFormat::q4) {
+        bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0f), bias);
+      }
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      const __m256 factor =
-          _mm256_mul_ps(scale, _mm256_set1_ps(scales[t * groups]));
-      y[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, y[t]);
-      y[t] = _mm256_fmadd_ps(bias, _mm256_set1_ps(sums[t * groups]), y[t]);
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256 factor =
+            _mm256_mul_ps(scale, _mm256_set1_ps(scales[t * groups]));
+        y[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), factor, y[t]);
+        y[t] = _mm256_fmadd_ps(
+            bias,
+            _mm256_set1_ps(sums[t * groups * kSets + set]),
+            y[t]);
+      }
     }
     stream += kStride<kFormat>;
     halves += kStride<kFormat>;
     codes += kPlanes * kGroup;
     ++scales;
-    ++sums;
+    sums += kSets;
   }
   const __m256 unit = _mm256_set1_ps(tile.unit);
 #pragma GCC unroll 4
@@ -154,12 +218,32 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   }
 }
 
+/// A line's values in bytes: of eight columns, or in 8 bits of four.
+template <PackedFormat kFormat>
+struct ExactLine {
+  ExactLine(const std::byte* from, __m256i table)
+      : low(load_line(from)), high(low) {
+    if constexpr (has_nibbles(kFormat)) {
+      const __m256i nibble = _mm256_set1_epi8(0x0f);
+      high = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble);
+      low = _mm256_and_si256(low, nibble);
+    }
+    if constexpr (has_table(kFormat)) {
+      high = _mm256_shuffle_epi8(table, high);
+      low = _mm256_shuffle_epi8(table, low);
+    }
+  }
+  __m256i low;
+  __m256i high;
+};
+
 template <PackedFormat kFormat, int kTokens>
 void exact_tile(const Tile& tile, const float* x, int token) {
-  constexpr bool kQ4 = kFormat == PackedFormat::q4;
-  constexpr int kLineCodes = kQ4 ? 8 : 4;
+  constexpr bool kNibbles = has_nibbles(kFormat);
+  constexpr int kLineCodes = kNibbles ? 8 : 4;
+  constexpr int kSetLines = kGroup / kLineCodes / scale_sets(kFormat);
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
-  const __m256i mask = _mm256_set1_epi32(kQ4 ? 0x0f : 0xff);
+  const __m256i mask = _mm256_set1_epi32(0xff);
   const std::byte* stream = tile.stream;
   const std::byte* halves = tile.scales;
   x += token * cols;
@@ -169,15 +253,16 @@ void exact_tile(const Tile& tile, const float* x, int token) {
     y[t] = _mm256_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
-    const __m256 scale = load_halves(halves);
-    const __m256 bias = load_halves(halves + kGroupScales / 2);
     for (int line = 0; line < kGroup / kLineCodes; ++line) {
-      const __m256i bytes = load_line(stream + 64 * line);
+      const std::byte* own = halves + line / kSetLines * kGroupScales;
+      const __m256 scale = load_halves(own);
+      const __m256 bias = load_halves(own + kGroupScales / 2);
+      const ExactLine<kFormat> bytes(stream + 64 * line, tile.table);
 #pragma GCC unroll 8
       for (int c = 0; c < kLineCodes; ++c) {
-        const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
-        const __m256i code =
-            _mm256_and_si256(_mm256_srli_epi32(bytes, shift), mask);
+        const __m256i code = _mm256_and_si256(
+            _mm256_srli_epi32(c < 4 ? bytes.low : bytes.high, 8 * (c % 4)),
+            mask);
         const __m256 w = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, bias);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
@@ -231,7 +316,7 @@ void product(
     float* y,
     int ldy) {
   const int most = static_cast<int>(tiles.size());
-  const int codes = w.group_bytes() - kGroupScales;
+  const int codes = w.code_bytes();
   for (int block = block_begin; block < block_end; ++block) {
     for (int token = token_begin; token < token_end; token += most) {
       const int tokens = std::min(most, token_end - token);
@@ -245,6 +330,8 @@ void product(
             w.block(block) + codes + 16 * half,
             w.groups(),
             w.unit,
+            _mm256_broadcastsi128_si256(_mm_loadu_si128(
+                reinterpret_cast<const __m128i*>(w.table.data()))),
             first_lanes(w.rows - first),
             y + first,
             ldy};
@@ -264,10 +351,14 @@ void fast(
     float* y,
     int ldy) {
   using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kQ4 = fast_tiles<PackedFormat::q4>(Counts{});
-  static constexpr auto kQ8 = fast_tiles<PackedFormat::q8>(Counts{});
+  static constexpr std::array kTiles = {
+      fast_tiles<PackedFormat::q4>(Counts{}),
+      fast_tiles<PackedFormat::q8>(Counts{}),
+      fast_tiles<PackedFormat::q4_table>(Counts{}),
+      fast_tiles<PackedFormat::q4_16>(Counts{}),
+      fast_tiles<PackedFormat::q8_16>(Counts{})};
   product(
-      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      kTiles[format_index(w.format)],
       w,
       block_begin,
       block_end,
@@ -288,10 +379,14 @@ void exact(
     float* y,
     int ldy) {
   using Counts = std::make_integer_sequence<int, kMostExact>;
-  static constexpr auto kQ4 = exact_tiles<PackedFormat::q4>(Counts{});
-  static constexpr auto kQ8 = exact_tiles<PackedFormat::q8>(Counts{});
+  static constexpr std::array kTiles = {
+      exact_tiles<PackedFormat::q4>(Counts{}),
+      exact_tiles<PackedFormat::q8>(Counts{}),
+      exact_tiles<PackedFormat::q4_table>(Counts{}),
+      exact_tiles<PackedFormat::q4_16>(Counts{}),
+      exact_tiles<PackedFormat::q8_16>(Counts{})};
   product(
-      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      kTiles[format_index(w.format)],
       w,
       block_begin,
       block_end,
@@ -331,11 +426,12 @@ inline void store_bytes(const __m256i* n, std::int8_t* to) {
           _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 
+/// sums: of the codes of each half.
 void quantize_group(
     const float* x,
     std::int8_t* codes,
     float& scale,
-    float& sum) {
+    std::array<std::int32_t, 2>& sums) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256 v[4];
   __m256i most_bits = _mm256_setzero_si256();
@@ -352,11 +448,12 @@ void quantize_group(
   const bool zero = most < kZeroGroup;
   const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : kMostCode / most);
   __m256i n[4];
-  __m256i total = _mm256_setzero_si256();
   for (int i = 0; i < 4; ++i) {
     n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
-    total = _mm256_add_epi32(total, n[i]);
   }
+  sums = {
+      reduce_add(_mm256_add_epi32(n[0], n[1])),
+      reduce_add(_mm256_add_epi32(n[2], n[3]))};
   const __m256i half = _mm256_set1_epi32(kHighUnit / 2);
   __m256i high[4];
   for (int i = 0; i < 4; ++i) {
@@ -366,7 +463,6 @@ void quantize_group(
   store_bytes(high, codes);
   store_bytes(n, codes + kGroup);
   scale = zero ? 0.0f : most / kMostCode;
-  sum = scale * static_cast<float>(reduce_add(total));
 }
 
 void quantize(
@@ -377,11 +473,13 @@ void quantize(
   const auto groups = static_cast<std::size_t>(q.cols / kGroup);
   const std::size_t end = static_cast<std::size_t>(token_end) * groups;
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+    std::array<std::int32_t, 2> sums;
     quantize_group(
         x + g * kGroup,
         q.codes + g * kPlanes * kGroup,
         q.scales[g],
-        q.sums[g]);
+        sums);
+    store_sums(q, g, sums[0], sums[1]);
   }
 }
 

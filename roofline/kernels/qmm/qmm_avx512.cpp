@@ -27,23 +27,32 @@ struct Tile {
   const std::byte* stream;
   int groups;
   float unit;
+  __m512i table;  ///< 16 bytes, four times
   __mmask16 rows;
   float* y;
   std::ptrdiff_t ldy;
 };
 
 template <PackedFormat kFormat>
-constexpr int kStride = kFormat == PackedFormat::q4 ? kQ4Group : kQ8Group;
+constexpr int kStride = group_bytes(kFormat);
+
+/// Nibbles in bytes → their values.
+template <PackedFormat kFormat>
+inline __m512i values_of(__m512i nibbles, __m512i table) {
+  return has_table(kFormat) ? _mm512_shuffle_epi8(table, nibbles) : nibbles;
+}
 
 template <PackedFormat kFormat>
-inline void load_codes(const std::byte* from, __m512i* w) {
-  if constexpr (kFormat == PackedFormat::q4) {
+inline void load_codes(const std::byte* from, __m512i table, __m512i* w) {
+  if constexpr (has_nibbles(kFormat)) {
     const __m512i nibble = _mm512_set1_epi8(0x0f);
 #pragma GCC unroll 4
     for (int i = 0; i < kLines / 2; ++i) {
       const __m512i line = _mm512_loadu_si512(from + 64 * i);
-      w[2 * i] = _mm512_and_si512(line, nibble);
-      w[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble);
+      w[2 * i] = values_of<kFormat>(_mm512_and_si512(line, nibble), table);
+      w[2 * i + 1] = values_of<kFormat>(
+          _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble),
+          table);
     }
   } else {
 #pragma GCC unroll 8
@@ -64,8 +73,9 @@ inline __m512i broadcast4(const std::int8_t* from) {
   return _mm512_set1_epi32(four);
 }
 
-/// Adds one group's part for kCount tokens to their sums.
-template <int kCount>
+/// Adds the part of a group, or of half of it, for kCount tokens to their sums.
+/// bias_sums: Σ xc for the bias, one each kSets·groups.
+template <int kCount, int kSets>
 inline void add_tokens(
     const __m512i* w,
     __m512 scale,
@@ -73,7 +83,7 @@ inline void add_tokens(
     const std::int8_t* codes,
     std::ptrdiff_t stride,
     const float* scales,
-    const float* sums,
+    const float* bias_sums,
     std::ptrdiff_t groups,
     __m512* y) {
   __m512i high[kCount];
@@ -84,7 +94,7 @@ inline void add_tokens(
     low[t] = _mm512_setzero_si512();
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < kLines; ++i) {
+  for (int i = 0; i < kLines / kSets; ++i) {
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
       const std::int8_t* at = codes + t * stride + 4 * i;
@@ -99,7 +109,10 @@ inline void add_tokens(
     const __m512 factor =
         _mm512_mul_ps(scale, _mm512_set1_ps(scales[t * groups]));
     y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), factor, y[t]);
-    y[t] = _mm512_fmadd_ps(bias, _mm512_set1_ps(sums[t * groups]), y[t]);
+    y[t] = _mm512_fmadd_ps(
+        bias,
+        _mm512_set1_ps(bias_sums[t * groups * kSets]),
+        y[t]);
   }
 }
 
@@ -113,7 +126,9 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const std::ptrdiff_t groups = tile.groups;
   const std::int8_t* codes = x.codes + token * stride;
   const float* scales = x.scales + token * groups;
-  const float* sums = x.sums + token * groups;
+  constexpr int kSets = scale_sets(kFormat);
+  const float* sums =
+      (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const std::byte* stream = tile.stream;
   __m512 y[kTokens];
 #pragma GCC unroll 8
@@ -122,48 +137,54 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   }
   for (int g = 0; g < tile.groups; ++g) {
     __m512i w[kLines];
-    load_codes<kFormat>(stream, w);
-    const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
-    const __m512 scale = load_halves(halves);
-    const __m512 bias = load_halves(halves + kGroupScales / 2);
+    load_codes<kFormat>(stream, tile.table, w);
     if constexpr (kTokens <= kFewTokens) {
-#pragma GCC unroll 9
+#pragma GCC unroll 10
       for (int i = 0; i < kStride<kFormat>; i += 64) {
         _mm_prefetch(
             reinterpret_cast<const char*>(stream + kAhead + i),
             _MM_HINT_T1);
       }
     }
+#pragma GCC unroll 2
+    for (int set = 0; set < kSets; ++set) {
+      const std::byte* halves =
+          stream + code_bytes(kFormat) + set * kGroupScales;
+      const __m512 scale = load_halves(halves);
+      const __m512 bias = load_halves(halves + kGroupScales / 2);
+      const __m512i* values = w + set * (kLines / kSets);
+      const std::int8_t* columns = codes + set * (kGroup / kSets);
 #pragma GCC unroll 4
-    for (int t = 0; t + kFour <= kTokens; t += kFour) {
-      add_tokens<kFour>(
-          w,
-          scale,
-          bias,
-          codes + t * stride,
-          stride,
-          scales + t * groups,
-          sums + t * groups,
-          groups,
-          y + t);
-    }
-    if constexpr (kRest > 0) {
-      constexpr int kFirst = kTokens - kRest;
-      add_tokens<kRest>(
-          w,
-          scale,
-          bias,
-          codes + kFirst * stride,
-          stride,
-          scales + kFirst * groups,
-          sums + kFirst * groups,
-          groups,
-          y + kFirst);
+      for (int t = 0; t + kFour <= kTokens; t += kFour) {
+        add_tokens<kFour, kSets>(
+            values,
+            scale,
+            bias,
+            columns + t * stride,
+            stride,
+            scales + t * groups,
+            sums + t * groups * kSets + set,
+            groups,
+            y + t);
+      }
+      if constexpr (kRest > 0) {
+        constexpr int kFirst = kTokens - kRest;
+        add_tokens<kRest, kSets>(
+            values,
+            scale,
+            bias,
+            columns + kFirst * stride,
+            stride,
+            scales + kFirst * groups,
+            sums + kFirst * groups * kSets + set,
+            groups,
+            y + kFirst);
+      }
     }
     stream += kStride<kFormat>;
     codes += kPlanes * kGroup;
     ++scales;
-    ++sums;
+    sums += kSets;
   }
   const __m512 unit = _mm512_set1_ps(tile.unit);
 #pragma GCC unroll 8
@@ -175,16 +196,34 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   }
 }
 
+/// A line's values in bytes: of eight columns, or in 8 bits of four.
+template <PackedFormat kFormat>
+struct ExactLine {
+  ExactLine(const std::byte* from, __m512i table)
+      : low(_mm512_loadu_si512(from)), high(low) {
+    if constexpr (has_nibbles(kFormat)) {
+      const __m512i nibble = _mm512_set1_epi8(0x0f);
+      high = values_of<kFormat>(
+          _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble),
+          table);
+      low = values_of<kFormat>(_mm512_and_si512(low, nibble), table);
+    }
+  }
+  __m512i low;
+  __m512i high;
+};
+
 /// As fast_tile with x in float32: each column's 16 weights are decoded once
 /// for all tokens of the tile.
 template <PackedFormat kFormat, int kTokens>
 void exact_tile(const Tile& tile, const float* x, int token) {
-  constexpr bool kQ4 = kFormat == PackedFormat::q4;
-  constexpr int kLineCodes = kQ4 ? 8 : 4;
+  constexpr bool kNibbles = has_nibbles(kFormat);
+  constexpr int kLineCodes = kNibbles ? 8 : 4;
+  constexpr int kSetLines = kGroup / kLineCodes / scale_sets(kFormat);
   // Columns take turns between sums where a token alone would wait for its own.
   constexpr int kChains = kTokens <= 2 ? 4 / kTokens : 1;
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
-  const __m512i mask = _mm512_set1_epi32(kQ4 ? 0x0f : 0xff);
+  const __m512i mask = _mm512_set1_epi32(0xff);
   const std::byte* stream = tile.stream;
   x += token * cols;
   __m512 y[kTokens * kChains];
@@ -193,16 +232,18 @@ void exact_tile(const Tile& tile, const float* x, int token) {
     sum = _mm512_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
-    const std::byte* halves = stream + kStride<kFormat> - kGroupScales;
-    const __m512 scale = load_halves(halves);
-    const __m512 bias = load_halves(halves + kGroupScales / 2);
     for (int line = 0; line < kGroup / kLineCodes; ++line) {
-      const __m512i bytes = _mm512_loadu_si512(stream + 64 * line);
+      const std::byte* halves =
+          stream + code_bytes(kFormat) + line / kSetLines * kGroupScales;
+      const __m512 scale = load_halves(halves);
+      const __m512 bias = load_halves(halves + kGroupScales / 2);
+      const ExactLine<kFormat> bytes(stream + 64 * line, tile.table);
 #pragma GCC unroll 8
       for (int c = 0; c < kLineCodes; ++c) {
-        const int shift = 8 * (c % 4) + (c < 4 ? 0 : 4);
         const __m512i code = _mm512_and_si512(
-            _mm512_srli_epi32(bytes, static_cast<unsigned>(shift)),
+            _mm512_srli_epi32(
+                c < 4 ? bytes.low : bytes.high,
+                static_cast<unsigned>(8 * (c % 4))),
             mask);
         const __m512 w = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, bias);
 #pragma GCC unroll 8
@@ -274,6 +315,8 @@ void product(
         w.block(block),
         w.groups(),
         w.unit,
+        _mm512_broadcast_i32x4(
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data()))),
         static_cast<__mmask16>((1u << rows) - 1),
         y + first,
         ldy};
@@ -294,10 +337,14 @@ void fast(
     float* y,
     int ldy) {
   using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kQ4 = fast_tiles<PackedFormat::q4>(Counts{});
-  static constexpr auto kQ8 = fast_tiles<PackedFormat::q8>(Counts{});
+  static constexpr std::array kTiles = {
+      fast_tiles<PackedFormat::q4>(Counts{}),
+      fast_tiles<PackedFormat::q8>(Counts{}),
+      fast_tiles<PackedFormat::q4_table>(Counts{}),
+      fast_tiles<PackedFormat::q4_16>(Counts{}),
+      fast_tiles<PackedFormat::q8_16>(Counts{})};
   product(
-      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      kTiles[format_index(w.format)],
       w,
       block_begin,
       block_end,
@@ -318,10 +365,14 @@ void exact(
     float* y,
     int ldy) {
   using Counts = std::make_integer_sequence<int, kMostExact>;
-  static constexpr auto kQ4 = exact_tiles<PackedFormat::q4>(Counts{});
-  static constexpr auto kQ8 = exact_tiles<PackedFormat::q8>(Counts{});
+  static constexpr std::array kTiles = {
+      exact_tiles<PackedFormat::q4>(Counts{}),
+      exact_tiles<PackedFormat::q8>(Counts{}),
+      exact_tiles<PackedFormat::q4_table>(Counts{}),
+      exact_tiles<PackedFormat::q4_16>(Counts{}),
+      exact_tiles<PackedFormat::q8_16>(Counts{})};
   product(
-      w.format == PackedFormat::q4 ? kQ4 : kQ8,
+      kTiles[format_index(w.format)],
       w,
       block_begin,
       block_end,
@@ -343,11 +394,12 @@ inline void store_planes(__m512i codes, std::int8_t* to) {
       _mm512_cvtsepi32_epi8(low));
 }
 
+/// sums: of the codes of each half.
 void quantize_group(
     const float* x,
     std::int8_t* codes,
     float& scale,
-    float& sum) {
+    std::array<std::int32_t, 2>& sums) {
   const __m512 low = _mm512_loadu_ps(x);
   const __m512 high = _mm512_loadu_ps(x + 16);
   // Magnitudes compared as integers: a NaN is the largest and isn't lost.
@@ -364,8 +416,7 @@ void quantize_group(
   store_planes(a, codes);
   store_planes(b, codes + 16);
   scale = zero ? 0.0f : most / kMostCode;
-  sum = scale *
-        static_cast<float>(_mm512_reduce_add_epi32(_mm512_add_epi32(a, b)));
+  sums = {_mm512_reduce_add_epi32(a), _mm512_reduce_add_epi32(b)};
 }
 
 void quantize(
@@ -376,11 +427,13 @@ void quantize(
   const auto groups = static_cast<std::size_t>(q.cols / kGroup);
   const std::size_t end = static_cast<std::size_t>(token_end) * groups;
   for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+    std::array<std::int32_t, 2> sums;
     quantize_group(
         x + g * kGroup,
         q.codes + g * kPlanes * kGroup,
         q.scales[g],
-        q.sums[g]);
+        sums);
+    store_sums(q, g, sums[0], sums[1]);
   }
 }
 

@@ -15,30 +15,40 @@ namespace {
 using RowFloats = std::array<float, kRowBlock>;
 using RowInts = std::array<std::int32_t, kRowBlock>;
 
-/// One group of one row block, unpacked: codes[c][r].
+/// One group of one row block, unpacked: values[c][r]. A group with one set of
+/// scales has it twice.
 struct Group {
-  std::array<std::array<std::uint8_t, kRowBlock>, kGroup> codes;
-  RowFloats scales;
-  RowFloats biases;
+  std::array<std::array<std::uint8_t, kRowBlock>, kGroup> values;
+  std::array<RowFloats, 2> scales;
+  std::array<RowFloats, 2> biases;
 };
 
-Group unpack(const std::byte* from, PackedFormat format) {
-  const bool q4 = format == PackedFormat::q4;
+constexpr std::size_t kHalfGroup = kGroup / 2;
+
+Group unpack(const std::byte* from, const PackedMatrix& w) {
+  const bool nibbles = has_nibbles(w.format);
   Group group;
   for (int c = 0; c < kGroup; ++c) {
-    const std::byte* line = from + 64 * (q4 ? c / 8 : c / 4) + c % 4;
-    auto& codes = group.codes[static_cast<std::size_t>(c)];
+    const std::byte* line = from + 64 * (nibbles ? c / 8 : c / 4) + c % 4;
+    auto& values = group.values[static_cast<std::size_t>(c)];
     for (int r = 0; r < kRowBlock; ++r) {
       const auto byte = static_cast<unsigned>(line[4 * r]);
-      const unsigned code = !q4 ? byte : c % 8 < 4 ? byte & 15u : byte >> 4;
-      codes[static_cast<std::size_t>(r)] = static_cast<std::uint8_t>(code);
+      const unsigned code = !nibbles    ? byte
+                            : c % 8 < 4 ? byte & 15u
+                                        : byte >> 4;
+      values[static_cast<std::size_t>(r)] =
+          has_table(w.format) ? w.table[code] : static_cast<std::uint8_t>(code);
     }
   }
-  std::array<std::uint16_t, 2 * kRowBlock> halves;
-  std::memcpy(halves.data(), from + (q4 ? kQ4Codes : kQ8Codes), sizeof(halves));
-  for (std::size_t r = 0; r < kRowBlock; ++r) {
-    group.scales[r] = f16_to_f32(halves[r]);
-    group.biases[r] = f16_to_f32(halves[kRowBlock + r]);
+  const std::byte* at = from + w.code_bytes();
+  for (std::size_t half = 0; half < 2; ++half) {
+    std::array<std::uint16_t, 2 * kRowBlock> halves;
+    std::memcpy(halves.data(), at, sizeof(halves));
+    for (std::size_t r = 0; r < kRowBlock; ++r) {
+      group.scales[half][r] = f16_to_f32(halves[r]);
+      group.biases[half][r] = f16_to_f32(halves[kRowBlock + r]);
+    }
+    at += (scale_sets(w.format) - 1) * kGroupScales;
   }
   return group;
 }
@@ -52,22 +62,22 @@ float largest_magnitude(const float* x) {
   return std::bit_cast<float>(most);
 }
 
+/// sums: of the first and the second half, before scaling.
 void quantize_group(
     const float* x,
     std::int8_t* codes,
     float& scale,
-    float& sum) {
+    std::array<std::int32_t, 2>& sums) {
+  sums = {0, 0};
   const float most = largest_magnitude(x);
   if (most < kZeroGroup) {
     std::memset(codes, 0, kPlanes * kGroup);
     scale = 0;
-    sum = 0;
     return;
   }
   // Adding and taking away 1.5·2²³ rounds to the nearest integer, ties to even.
   constexpr float kRound = 12582912.0f;
   const float inverse = kMostCode / most;
-  std::int32_t total = 0;
   for (int c = 0; c < kGroup; ++c) {
     const float rounded = (x[c] * inverse + kRound) - kRound;
     // Also false for NaN, which has no integer; the scale carries it on.
@@ -76,10 +86,9 @@ void quantize_group(
     const int high = (code + kHighUnit / 2) >> 7;
     codes[c] = static_cast<std::int8_t>(high);
     codes[kGroup + c] = static_cast<std::int8_t>(code - kHighUnit * high);
-    total += code;
+    sums[c < kGroup / 2 ? 0 : 1] += code;
   }
   scale = most / kMostCode;
-  sum = scale * static_cast<float>(total);
 }
 
 void quantize(
@@ -91,11 +100,13 @@ void quantize(
   const auto begin = static_cast<std::size_t>(token_begin) * groups;
   const auto end = static_cast<std::size_t>(token_end) * groups;
   for (std::size_t g = begin; g < end; ++g) {
+    std::array<std::int32_t, 2> sums;
     quantize_group(
         x + g * kGroup,
         q.codes + g * kPlanes * kGroup,
         q.scales[g],
-        q.sums[g]);
+        sums);
+    store_sums(q, g, sums[0], sums[1]);
   }
 }
 
@@ -111,26 +122,30 @@ void add_fast(
     const Group& group,
     const std::int8_t* x,
     float scale,
-    float sum,
+    std::array<float, 2> sums,
     RowFloats& y) {
-  RowInts dots{};
-  for (std::size_t c = 0; c < kGroup; ++c) {
-    const std::int32_t code = kHighUnit * x[c] + x[kGroup + c];
-    for (std::size_t r = 0; r < kRowBlock; ++r) {
-      dots[r] += code * std::int32_t{group.codes[c][r]};
+  for (std::size_t half = 0; half < 2; ++half) {
+    RowInts dots{};
+    const std::size_t first = half * kHalfGroup;
+    for (std::size_t c = first; c < first + kHalfGroup; ++c) {
+      const std::int32_t code = kHighUnit * x[c] + x[kGroup + c];
+      for (std::size_t r = 0; r < kRowBlock; ++r) {
+        dots[r] += code * std::int32_t{group.values[c][r]};
+      }
     }
-  }
-  for (std::size_t r = 0; r < kRowBlock; ++r) {
-    y[r] += group.scales[r] * scale * static_cast<float>(dots[r]) +
-            group.biases[r] * sum;
+    for (std::size_t r = 0; r < kRowBlock; ++r) {
+      y[r] += group.scales[half][r] * scale * static_cast<float>(dots[r]) +
+              group.biases[half][r] * sums[half];
+    }
   }
 }
 
 void add_exact(const Group& group, const float* x, RowFloats& y) {
   for (std::size_t c = 0; c < kGroup; ++c) {
+    const std::size_t half = c / kHalfGroup;
     for (std::size_t r = 0; r < kRowBlock; ++r) {
-      const auto code = static_cast<float>(group.codes[c][r]);
-      y[r] += (group.scales[r] * code + group.biases[r]) * x[c];
+      const auto value = static_cast<float>(group.values[c][r]);
+      y[r] += (group.scales[half][r] * value + group.biases[half][r]) * x[c];
     }
   }
 }
@@ -155,7 +170,7 @@ void product(
       std::array<RowFloats, kTokens> sums{};
       const std::byte* stream = w.block(block);
       for (int g = 0; g < groups; ++g, stream += w.group_bytes()) {
-        const Group group = unpack(stream, w.format);
+        const Group group = unpack(stream, w);
         for (int t = 0; t < tokens; ++t) {
           const auto at = static_cast<std::size_t>(first + t) *
                               static_cast<std::size_t>(groups) +
@@ -185,7 +200,12 @@ void fast(
     int ldy) {
   const auto add = [&](const Group& group, std::size_t at, RowFloats& sums) {
     const std::int8_t* codes = x.codes + at * kPlanes * kGroup;
-    add_fast(group, codes, x.scales[at], x.sums[at], sums);
+    // One bias for the whole group: its sum counts once.
+    const std::array<float, 2> own =
+        scale_sets(w.format) == 1
+            ? std::array{x.sums[at], 0.0f}
+            : std::array{x.half_sums[2 * at], x.half_sums[2 * at + 1]};
+    add_fast(group, codes, x.scales[at], own, sums);
   };
   product(w, block_begin, block_end, token_begin, token_end, y, ldy, add);
 }

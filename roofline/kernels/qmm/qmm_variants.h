@@ -1,6 +1,9 @@
 // The instruction sets' own tables, for qmm.cpp only.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+
 #include "roofline/kernels/qmm/qmm.h"
 
 namespace roofline {
@@ -14,5 +17,20 @@ const QmmKernels& qmm_avx512();
 /// Groups below this magnitude are taken for zero: kMostCode / absmax would
 /// overflow.
 constexpr float kZeroGroup = 1e-30f;
+
+/// Keeps the sums of a group's two halves, in codes, where q asks for them.
+/// Static: each instruction set has its own.
+[[maybe_unused]] static inline void store_sums(
+    const QuantizedRows& q,
+    std::size_t group,
+    std::int32_t first,
+    std::int32_t second) {
+  const float scale = q.scales[group];
+  q.sums[group] = scale * static_cast<float>(first + second);
+  if (q.half_sums != nullptr) {
+    q.half_sums[2 * group] = scale * static_cast<float>(first);
+    q.half_sums[2 * group + 1] = scale * static_cast<float>(second);
+  }
+}
 
 }  // namespace roofline

@@ -1,0 +1,65 @@
+#include "roofline/model/held_form.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace roofline {
+
+namespace {
+
+/// What small floats and other layouts that have no form of codes become: the
+/// narrowest that leaves the answers as they are (docs/formats.md has the
+/// figures).
+constexpr AffineForm kRequantized{8, kGroup};
+/// Rows that stand for a tensor when its error is measured.
+constexpr std::int64_t kSampledRows = 32;
+
+}  // namespace
+
+HeldForm held_form(const Tensor& tensor, bool exact) {
+  if (is_float(tensor.encoding)) {
+    return {dense_view(tensor).format, true, std::nullopt};
+  }
+  const bool whole_groups = tensor.cols % kGroup == 0;
+  if (const auto form = code_form(tensor); form && whole_groups) {
+    return {packed_format(*form), false, std::nullopt};
+  }
+  if (!exact && whole_groups) {
+    return {PackedFormat::q8, false, kRequantized};
+  }
+  // Four significant bits times a power of two fit in bf16.
+  return {
+      tensor.encoding == Encoding::mlx_mxfp8 ? PackedFormat::bf16
+                                             : PackedFormat::f32,
+      false,
+      std::nullopt};
+}
+
+std::string held_name(const HeldForm& form) {
+  return form.in_place ? "in place" : std::string(format_name(form.format));
+}
+
+double requantization_error(const Tensor& tensor, AffineForm form) {
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  const auto group = static_cast<std::size_t>(form.group_size);
+  std::vector<float> row(cols);
+  std::vector<std::uint8_t> codes(cols);
+  std::vector<float> scales(cols / group);
+  std::vector<float> biases(scales.size());
+  double squares = 0;
+  double errors = 0;
+  const std::int64_t count = std::min(kSampledRows, tensor.rows);
+  for (std::int64_t i = 0; i < count; ++i) {
+    decode_row(tensor, i * tensor.rows / count, row);
+    quantize_row(row, form, {codes, scales, biases});
+    for (std::size_t c = 0; c < cols; ++c) {
+      const float back = scales[c / group] * codes[c] + biases[c / group];
+      errors += (back - row[c]) * (back - row[c]);
+      squares += row[c] * row[c];
+    }
+  }
+  return squares > 0 ? std::sqrt(errors / squares) : 0;
+}
+
+}  // namespace roofline
