@@ -15,7 +15,7 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 16> kCommands = {{
+constexpr std::array<CommandEntry, 17> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
     {"inspect",
@@ -33,6 +33,9 @@ constexpr std::array<CommandEntry, 16> kCommands = {{
     {"evaluate",
      "Measure perplexity, divergence and task accuracy",
      make_evaluate},
+    {"quantize",
+     "Write a model in fewer bits and say what it loses",
+     make_quantize},
     {"tokenize", "Turn text into token ids", make_tokenize},
     {"template", "Render a chat template", make_template},
     {"logits", "Compute the logits of token ids", make_logits},

@@ -50,7 +50,7 @@ double operations_for(
     const MachineProfile& machine,
     const PlannedModel& model) {
   std::uint64_t coded = 0;
-  for (const PlannedTensor& tensor : model.tensors) {
+  for (const ModelTensor& tensor : model.tensors) {
     coded += tensor.quantized ? tensor.bytes : 0;
   }
   return 2 * coded > model.weight_bytes() ? machine.code_operations

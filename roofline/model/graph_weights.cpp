@@ -600,9 +600,15 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
     const auto rows = static_cast<int>(tensors.back()->rows);
     biases.push_back(bias ? *bias : mx::zeros({rows}, mx::float32));
   }
-  GraphMatrix matrix{parts(tensors, names), std::nullopt};
+  GraphMatrix matrix{parts(tensors, names), std::nullopt, {}};
   if (any_bias) {
     matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
+  }
+  if (options_.observe) {
+    matrix.observe = [observe = options_.observe,
+                      all =
+                          std::vector<std::string>(names.begin(), names.end())](
+                         const mx::array& x) { observe(all, x); };
   }
   return matrix;
 }
@@ -643,6 +649,9 @@ mx::array dense_weight(const GraphMatrixPart& part) {
 }
 
 mx::array linear(const mx::array& x, const GraphMatrix& matrix) {
+  if (matrix.observe) {
+    matrix.observe(x);
+  }
   std::vector<mx::array> outputs;
   for (const auto& part : matrix.parts) {
     outputs.push_back(multiply_part(x, part));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,9 +52,16 @@ struct GraphMatrixPart {
 struct GraphMatrix {
   std::vector<GraphMatrixPart> parts;
   std::optional<mx::array> bias;  ///< [out], in the activations' type
+  /// Called by linear() with x, before the product.
+  std::function<void(const mx::array& x)> observe = {};
 
   std::size_t bytes() const;
 };
+
+/// Told of each product: the names of the matrices, stacked by rows, and what
+/// they are multiplied with, [tokens, in]. For calibration.
+using LinearObserver =
+    std::function<void(std::span<const std::string> names, const mx::array& x)>;
 
 /// What reading the tensors depends on.
 struct GraphWeightOptions {
@@ -67,6 +75,7 @@ struct GraphWeightOptions {
   /// With cpu_kernels: leave those to MLX whose scales the packed form, which
   /// has half floats, would round.
   bool keep_scales = false;
+  LinearObserver observe = {};
 };
 
 /// The type that a graph on a GPU should calculate in: the one that most bytes

@@ -56,7 +56,7 @@ std::vector<std::string> mixed_units(const PlannedModel& model) {
     const bool any = std::any_of(
         model.tensors.begin(),
         model.tensors.end(),
-        [&](const PlannedTensor& tensor) {
+        [&](const ModelTensor& tensor) {
           return tensor.rows > 1 &&
                  belongs_to_parts(tensor.name, layers, parts);
         });

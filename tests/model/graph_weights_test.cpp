@@ -273,5 +273,26 @@ TEST_F(GraphWeightsMlx, TheActivationsTypeIsTheOneMostBytesAreStoredIn) {
   }
 }
 
+TEST(GraphWeights, TellAnObserverWhatAProductIsMadeOf) {
+  const auto checkpoint = Checkpoint::open(golden_folder("llama"));
+  std::vector<std::string> seen;
+  int tokens = 0;
+  GraphWeightOptions options;
+  options.observe = [&](std::span<const std::string> names,
+                        const mx::array& x) {
+    seen.assign(names.begin(), names.end());
+    tokens = x.shape(0);
+  };
+  const GraphWeights weights(*checkpoint, options);
+  const std::vector<std::string> names = {
+      "layers.0.attention.q",
+      "layers.0.attention.k"};
+  const auto matrix = weights.matrix(names);
+  EXPECT_TRUE(seen.empty()) << "reading is no product";
+  linear(mx::ones({3, checkpoint->spec().dim}), matrix);
+  EXPECT_EQ(seen, names);
+  EXPECT_EQ(tokens, 3);
+}
+
 }  // namespace
 }  // namespace roofline

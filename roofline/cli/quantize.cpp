@@ -1,0 +1,281 @@
+#include <unistd.h>
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
+#include <mlx/device.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/cli/command.h"
+#include "roofline/cli/output.h"
+#include "roofline/cli/quantize_flags.h"
+#include "roofline/cli/quantize_report.h"
+#include "roofline/cli/signals.h"
+#include "roofline/decode/chat.h"
+#include "roofline/evaluate/texts.h"
+#include "roofline/plan/roof.h"
+#include "roofline/quantize/layered_quality.h"
+#include "roofline/quantize/mlx_writer.h"
+#include "roofline/quantize/predict_memory.h"
+#include "roofline/quantize/quantize.h"
+#include "roofline/quantize/sensitivity.h"
+#include "roofline/report/progress.h"
+#include "roofline/text/utf8.h"
+
+namespace roofline::cli {
+
+namespace {
+
+constexpr int kEvaluationContext = 512;
+
+double seconds_now() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+class Quantize : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("model", model_, "The model: a folder of float safetensors.")
+        ->type_name("MODEL");
+    app.add_option("--out", out_, "The folder to write. Required.")
+        ->type_name("DIR")
+        ->group("Output");
+    app.add_flag("--force", force_, "Replace --out if it is a checkpoint.")
+        ->group("Output");
+    app.add_flag("--json", json_, "Print JSON.")->group("Output");
+    flags_.declare(app);
+    app.add_option("--threads", threads_, "Threads. Default: all cores.")
+        ->type_name("N")
+        ->group("Device");
+    app.footer(
+        "Recipes: " + recipe_lines() +
+        "\n"
+        "Examples\n"
+        "    roofline quantize path/to/model --out model-4bit\n"
+        "    roofline quantize path/to/model --out model-4bit --method gptq\n"
+        "    roofline quantize path/to/model --out small --bits 3 \\\n"
+        "        --rule 'layers.*.down=4' --rule embed=6/32");
+  }
+
+  int run() override {
+    for (const auto& [value, name] :
+         {std::pair{&model_, "MODEL"}, std::pair{&out_, "--out"}}) {
+      if (value->empty()) {
+        fail<UserError>(
+            std::string(name) + " is missing",
+            "",
+            "See `roofline quantize --help`");
+      }
+    }
+    flags_.check();
+    require_replaceable(out_, force_);
+    const double start = seconds_now();
+    if (threads_) {
+      ThreadPool::set_global_threads(*threads_);
+    }
+    // The layers run as a graph of float32 products on our own kernels.
+    mlx::core::set_default_device(mlx::core::Device::cpu);
+    const auto checkpoint = Checkpoint::open(resolve_model(model_));
+    FormatPlan plan = flags_.make_plan(*checkpoint);
+    QuantizeOptions options;
+    options.method = flags_.quantize_method();
+    options.scale_type = flags_.scale_type(*checkpoint);
+    read_texts(*checkpoint, options);
+    InterruptGuard interrupt;
+    options.stop = [&] { return interrupt.flag().load(); };
+    QuantizeResult result;
+    try {
+      if (flags_.target_bpw) {
+        choose(*checkpoint, plan, options);
+      }
+    } catch (const QuantizeCancelled&) {
+      return exit_code_of(interrupt.signal());
+    }
+    result.predicted_bytes = predict_quantize_memory(
+        *checkpoint,
+        plan,
+        options,
+        flags_.quality_tokens > 0 ? static_cast<int>(test_.size()) : 0);
+    Progress progress("Quantizing", progress_door());
+    options.progress = [&](double share, const std::string& what) {
+      progress.update(share, what);
+    };
+    try {
+      write(*checkpoint, plan, options);
+    } catch (const QuantizeCancelled&) {
+      return exit_code_of(interrupt.signal());
+    }
+    result.quantize_seconds = seconds_now() - start;
+    result.method = flags_.method;
+    result.plan = std::move(plan);
+    measure(*checkpoint, result, [&] { return interrupt.flag().load(); });
+    result.peak_bytes = peak_memory_bytes();
+    result.seconds = seconds_now() - start;
+    if (json_) {
+      write_json(result.json());
+    } else {
+      write_output(result.text());
+    }
+    return interrupt.signal() != 0 ? exit_code_of(interrupt.signal())
+                                   : kSuccess;
+  }
+
+ private:
+  static Progress::Write progress_door() {
+    return isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
+                                      : Progress::Write();
+  }
+
+  /// The windows to calibrate with, and the text to test with.
+  void read_texts(const Checkpoint& checkpoint, QuantizeOptions& options) {
+    const bool calibrates = options.method != QuantizeMethod::plain;
+    if (!calibrates && flags_.quality_tokens == 0) {
+      return;
+    }
+    const auto tokenizer = checkpoint.load_tokenizer();
+    if (calibrates) {
+      const auto tokens = encode_prompt(*tokenizer, calibration_source());
+      options.windows = spread_windows(
+          tokens,
+          flags_.window,
+          flags_.calibration_tokens,
+          begin_token(*tokenizer, tokens));
+    }
+    test_ = encode_prompt(
+        *tokenizer,
+        text_of(flags_.quality_text, evaluation_text()));
+    test_.resize(std::min(
+        test_.size(),
+        static_cast<std::size_t>(flags_.quality_tokens)));
+    windows_.context_tokens = kEvaluationContext;
+    windows_.stride_tokens = kEvaluationContext;
+    windows_.first_token = begin_token(*tokenizer, test_);
+  }
+
+  /// Formats by measured sensitivity. Matrices that a rule names keep theirs.
+  void choose(
+      const Checkpoint& checkpoint,
+      FormatPlan& plan,
+      const QuantizeOptions& options) {
+    const MatrixFormat usual = flags_.fallback();
+    if (usual.mode != QuantMode::affine || !flags_.recipe_name.empty()) {
+      fail<UserError>(
+          "--target-bpw with --mode or --recipe",
+          "It chooses among numbers of bits of affine codes",
+          "Leave --mode and --recipe out");
+    }
+    FormatPlan free = plan;
+    std::erase_if(free.formats, [&](const auto& each) {
+      return each.second != usual;
+    });
+    SensitivityOptions sensitivity;
+    sensitivity.probe = usual;
+    for (const int bits : {2, 3, 4, 5, 6, 8}) {
+      sensitivity.candidates.push_back(
+          {QuantMode::affine, bits, usual.group_size});
+    }
+    sensitivity.scale_type = options.scale_type;
+    sensitivity.stop = options.stop;
+    Progress progress("Measuring", progress_door());
+    sensitivity.progress = [&](double share, const std::string& what) {
+      progress.update(share, what);
+    };
+    const auto tokenizer = checkpoint.load_tokenizer();
+    const auto tokens = encode_prompt(*tokenizer, calibration_source());
+    sensitivity.windows = spread_windows(
+        tokens,
+        std::min(flags_.window, flags_.sensitivity_tokens / 2),
+        flags_.sensitivity_tokens,
+        begin_token(*tokenizer, tokens));
+    choose_formats(
+        checkpoint,
+        measure_sensitivity(checkpoint, free, sensitivity),
+        sensitivity.candidates,
+        *flags_.target_bpw,
+        stored_together(checkpoint),
+        plan);
+  }
+
+  static std::string text_of(const std::string& file, std::string_view other) {
+    const std::string text =
+        file.empty() ? std::string(other) : read_file(file);
+    require_utf8(text, "quantize: the text");
+    return text;
+  }
+
+  std::string calibration_source() const {
+    return text_of(flags_.calibration, calibration_text());
+  }
+
+  static std::optional<std::int32_t> begin_token(
+      const Tokenizer& tokenizer,
+      const std::vector<std::int32_t>& tokens) {
+    const bool there =
+        tokenizer.bos && !tokens.empty() && tokens[0] == *tokenizer.bos;
+    return there ? tokenizer.bos : std::nullopt;
+  }
+
+  void write(
+      const Checkpoint& checkpoint,
+      FormatPlan& plan,
+      const QuantizeOptions& options) {
+    MlxWriter writer(checkpoint, plan, options.scale_type, out_, force_);
+    quantize_model(checkpoint, plan, options, writer);
+    writer.publish(fmt::format(
+        "Quantized by Roofline, method {}, {:.3f} bits per weight.",
+        flags_.method,
+        plan.bits_per_weight(checkpoint)));
+  }
+
+  /// Reads what was written, as anyone would.
+  void measure(
+      const Checkpoint& source,
+      QuantizeResult& result,
+      const std::function<bool()>& stop) {
+    result.source = source.path().string();
+    result.target = out_;
+    result.source_size = size_of(source);
+    result.size = {
+        static_cast<std::uint64_t>(result.plan.bytes(source)),
+        result.source_size.weights};
+    std::unique_ptr<Checkpoint> written;
+    try {
+      written = Checkpoint::open(out_);
+    } catch (const UnsupportedError& error) {
+      // A mode that this version writes and doesn't read.
+      result.unmeasured = error.what();
+      return;
+    }
+    result.size = size_of(*written);
+    if (test_.size() < 2) {
+      return;
+    }
+    Progress progress("Comparing", progress_door());
+    QualityOptions quality;
+    quality.windows = windows_;
+    quality.stop = stop;
+    quality.progress = [&](double share) { progress.update(share); };
+    result.quality = measure_layered(source, *written, test_, quality);
+  }
+
+  std::string model_, out_;
+  std::optional<int> threads_;
+  QuantizeFlags flags_;
+  bool force_ = false;
+  bool json_ = false;
+  std::vector<std::int32_t> test_;
+  WindowOptions windows_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_quantize() {
+  return std::make_unique<Quantize>();
+}
+
+}  // namespace roofline::cli

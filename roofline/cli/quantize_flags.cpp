@@ -1,0 +1,233 @@
+#include "roofline/cli/quantize_flags.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/errors.h"
+#include "roofline/quantize/mlx_writer.h"
+
+namespace roofline::cli {
+
+namespace {
+
+Encoding parse_dtype(const std::string& text) {
+  if (text == "float16" || text == "f16") {
+    return Encoding::f16;
+  }
+  if (text == "bfloat16" || text == "bf16") {
+    return Encoding::bf16;
+  }
+  if (text == "float32" || text == "f32") {
+    return Encoding::f32;
+  }
+  fail<UserError>(
+      "--dtype " + text,
+      "It can be float16, bfloat16 or float32",
+      "See `roofline quantize --help`");
+}
+
+bool fits_any(const Checkpoint& checkpoint, std::string_view pattern) {
+  const auto layers = static_cast<int>(checkpoint.spec().layers.size());
+  return std::any_of(
+      checkpoint.tensors().begin(),
+      checkpoint.tensors().end(),
+      [&](const Tensor& tensor) {
+        return is_quantizable(tensor) && matches(pattern, tensor.name, layers);
+      });
+}
+
+}  // namespace
+
+void QuantizeFlags::declare(CLI::App& app) {
+  declare_formats(app);
+  declare_calibration(app);
+}
+
+QuantizeMethod QuantizeFlags::quantize_method() const {
+  return method == "gptq"  ? QuantizeMethod::gptq
+         : method == "awq" ? QuantizeMethod::awq
+                           : QuantizeMethod::plain;
+}
+
+Encoding QuantizeFlags::scale_type(const Checkpoint& checkpoint) const {
+  return dtype ? parse_dtype(*dtype) : default_dtype(checkpoint);
+}
+
+void QuantizeFlags::declare_formats(CLI::App& app) {
+  const char* group = "Formats";
+  app.add_option("--bits", bits, "2, 3, 4, 5, 6 or 8. Default: 4.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--group-size",
+         group_size,
+         "Weights that share a scale and a bias: 32, 64 or 128. Default: 64.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--mode",
+         mode,
+         "affine, or small floats, whose bits and groups are fixed: mxfp4, "
+         "nvfp4, mxfp8. Default: affine.")
+      ->type_name("MODE")
+      ->group(group);
+  app.add_option(
+         "--rule",
+         rules,
+         "A format for the matrices whose names fit: 6, 4/32 (bits/group), "
+         "mxfp4, nvfp4, mxfp8 or keep. `*` stands for anything between dots; "
+         "layers can be a range (0-3) or ends. The last rule that fits "
+         "decides. Can be given again.")
+      ->type_name("PATTERN=FORMAT")
+      ->group(group);
+  app.add_option("--recipe", recipe_name, "A named list of rules, see below.")
+      ->type_name("NAME")
+      ->group(group);
+  app.add_option(
+         "--target-bpw",
+         target_bpw,
+         "Bits per weight of the whole model: every matrix that no --rule "
+         "names gets 2 to 8 bits by measured sensitivity, so that the sum of "
+         "expected divergences is least.")
+      ->type_name("BITS")
+      ->group(group);
+  app.add_option(
+         "--sensitivity-tokens",
+         sensitivity_tokens,
+         "Tokens of the calibration text on which --target-bpw measures. "
+         "Default: 512.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--dtype",
+         dtype,
+         "Of scales, biases and what stays floats: float16, bfloat16 or "
+         "float32. Default: the source's.")
+      ->type_name("TYPE")
+      ->group(group);
+}
+
+void QuantizeFlags::declare_calibration(CLI::App& app) {
+  const char* group = "Method";
+  app.add_option(
+         "--method",
+         method,
+         "plain: each value to the nearest. Calibrated by a text, each layer "
+         "for what the quantized ones before it give: awq (loud columns "
+         "scaled up before rounding) and gptq (errors spread over other "
+         "columns, then refined). Default: plain.")
+      ->type_name("plain|awq|gptq")
+      ->group(group);
+  app.add_option(
+         "--calibration",
+         calibration,
+         "The text to calibrate with. Default: a bundled one.")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option(
+         "--calibration-tokens",
+         calibration_tokens,
+         "Tokens of it, in windows from all over. Default: 8192.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--window",
+         window,
+         "Tokens of a calibration window. Default: 512.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--quality-text",
+         quality_text,
+         "The text on which the result is compared with the source. "
+         "Default: a bundled one, not the one to calibrate with.")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option(
+         "--quality-tokens",
+         quality_tokens,
+         "Tokens of it; 0 leaves the comparison out. Default: 4096.")
+      ->type_name("N")
+      ->group(group);
+}
+
+void QuantizeFlags::check() const {
+  if (method != "plain" && method != "awq" && method != "gptq") {
+    fail<UserError>(
+        "--method " + method,
+        "It can be plain, awq or gptq",
+        "See `roofline quantize --help`");
+  }
+  if (calibration_tokens < 1 || window < 2 || quality_tokens < 0 ||
+      sensitivity_tokens < 4) {
+    fail<UserError>(
+        "A number of tokens is too small",
+        "Windows need two tokens, calibration one",
+        "See `roofline quantize --help`");
+  }
+}
+
+MatrixFormat QuantizeFlags::fallback() const {
+  if (mode != "affine") {
+    if (bits || group_size) {
+      fail<UserError>(
+          "--mode " + mode + " with --bits or --group-size",
+          "The bits and groups of small floats are fixed",
+          "Leave --bits and --group-size out");
+    }
+    const auto format = parse_format(mode, 64, "--mode");
+    if (format.mode == QuantMode::affine || format.mode == QuantMode::keep) {
+      fail<UserError>(
+          "--mode " + mode,
+          "It can be affine, mxfp4, nvfp4 or mxfp8",
+          "See `roofline quantize --help`");
+    }
+    return format;
+  }
+  const MatrixFormat format{
+      QuantMode::affine,
+      bits.value_or(4),
+      group_size.value_or(64)};
+  require_affine_format(format.bits, format.group_size);
+  return format;
+}
+
+FormatPlan QuantizeFlags::make_plan(const Checkpoint& checkpoint) const {
+  MatrixFormat format = fallback();
+  const int group = format.mode == QuantMode::affine ? format.group_size : 64;
+  std::vector<FormatRule> parsed_rules;
+  if (!recipe_name.empty()) {
+    const Recipe& named = recipe(recipe_name);
+    if (bits || mode != "affine") {
+      fail<UserError>(
+          "--recipe with --bits or --mode",
+          "The recipe sets the formats",
+          "Leave one of them out");
+    }
+    format = parse_format(named.fallback, group, "--recipe");
+    for (const auto rule : named.rules) {
+      // A recipe also serves models that lack one of its matrices.
+      auto parsed = parse_rule(rule, group);
+      if (fits_any(checkpoint, parsed.pattern)) {
+        parsed_rules.push_back(std::move(parsed));
+      }
+    }
+  }
+  for (const std::string& rule : rules) {
+    parsed_rules.push_back(parse_rule(rule, group));
+  }
+  return plan_formats(checkpoint, format, parsed_rules);
+}
+
+std::string recipe_lines() {
+  std::string text;
+  for (const Recipe& each : recipes()) {
+    text += fmt::format("{} ({}); ", each.name, each.what);
+  }
+  text.resize(text.size() - 2);
+  return text + ".";
+}
+
+}  // namespace roofline::cli

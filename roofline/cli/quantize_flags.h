@@ -1,0 +1,50 @@
+// The options of `roofline quantize` that say which formats and which method,
+// as values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "roofline/quantize/plan_formats.h"
+#include "roofline/quantize/quantize.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace CLI {
+class App;
+}  // namespace CLI
+
+namespace roofline::cli {
+
+struct QuantizeFlags {
+  std::string mode = "affine", recipe_name, method = "plain";
+  std::string calibration, quality_text;  ///< files; empty: the bundled texts
+  std::optional<int> bits, group_size;
+  std::optional<std::string> dtype;
+  std::optional<double> target_bpw;
+  std::vector<std::string> rules;
+  int sensitivity_tokens = 512;
+  int calibration_tokens = 8192;
+  int window = 512;
+  int quality_tokens = 4096;
+
+  void declare(CLI::App& app);
+  /// Throws UserError for values that can't be.
+  void check() const;
+  QuantizeMethod quantize_method() const;
+  /// The source's type where --dtype names none. Throws UserError.
+  Encoding scale_type(const Checkpoint& checkpoint) const;
+  /// The format of what no rule names. Throws UserError.
+  MatrixFormat fallback() const;
+  /// From the fallback, the recipe and the rules. Throws UserError.
+  FormatPlan make_plan(const Checkpoint& checkpoint) const;
+
+ private:
+  void declare_formats(CLI::App& app);
+  void declare_calibration(CLI::App& app);
+};
+
+/// "name (what); …": for the help.
+std::string recipe_lines();
+
+}  // namespace roofline::cli

@@ -1,0 +1,388 @@
+#include "roofline/quantize/codes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/half.h"
+#include "roofline/quantize/small_floats.h"
+#include "roofline/weights/encodings.h"
+
+namespace roofline {
+
+namespace {
+
+/// Keeps a group of equal values from dividing by zero; MLX's figure.
+constexpr float kLeastScale = 1e-7f;
+/// Narrower ranges that are tried: down to half in 20 steps.
+constexpr int kRangeSteps = 20;
+constexpr float kRangeStep = 0.025f;
+
+bool is_affine(const MatrixFormat& format) {
+  return format.mode == QuantMode::affine;
+}
+
+std::span<const float> table_of(QuantMode mode) {
+  return mode == QuantMode::mxfp8 ? e4m3_values() : e2m1_values();
+}
+
+struct Range {
+  float low = 0;
+  float high = 0;
+};
+
+Range range_of(std::span<const float> values) {
+  Range range{
+      std::numeric_limits<float>::infinity(),
+      -std::numeric_limits<float>::infinity()};
+  for (const float value : values) {
+    range.low = std::min(range.low, value);
+    range.high = std::max(range.high, value);
+  }
+  return range;
+}
+
+/// MLX's rule: the end that is larger in magnitude is a value of the grid, and
+/// so is zero.
+void affine_from_range(
+    const Range& range,
+    int bits,
+    Encoding type,
+    float& scale,
+    float& bias) {
+  const auto most = static_cast<float>((1 << bits) - 1);
+  const bool low_is_larger = std::abs(range.low) > std::abs(range.high);
+  scale = std::max((range.high - range.low) / most, kLeastScale);
+  scale = low_is_larger ? scale : -scale;
+  const float edge = low_is_larger ? range.low : range.high;
+  const float zero = std::rint(edge / scale);
+  bias = 0;
+  if (zero != 0) {
+    scale = edge / zero;
+    bias = edge;
+  }
+  scale = rounded(scale, type);
+  bias = rounded(bias, type);
+}
+
+double squared_error(
+    std::span<const float> values,
+    std::span<const float> importance,
+    const GroupGrid& grid) {
+  double sum = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float error = grid.value(grid.nearest(values[i])) - values[i];
+    sum += (importance.empty() ? 1.0f : importance[i]) * error * error;
+  }
+  return sum;
+}
+
+/// Tries `candidate(step)` for all steps and keeps the least error's.
+template <class Candidate>
+void search_scale(
+    std::span<const float> values,
+    std::span<const float> importance,
+    const MatrixFormat& format,
+    int steps,
+    Candidate candidate,
+    float& scale,
+    float& bias) {
+  double best = std::numeric_limits<double>::infinity();
+  for (int step = 0; step <= steps; ++step) {
+    float s = 0;
+    float b = 0;
+    candidate(step, s, b);
+    const double error =
+        squared_error(values, importance, GroupGrid(format, s, b));
+    if (error < best) {
+      best = error;
+      scale = s;
+      bias = b;
+    }
+  }
+}
+
+void fit_affine(
+    std::span<const float> values,
+    std::span<const float> importance,
+    const MatrixFormat& format,
+    Encoding type,
+    RangeSearch search,
+    float& scale,
+    float& bias) {
+  const Range range = range_of(values);
+  const auto narrowed = [&](int step, float& s, float& b) {
+    const float keep = 1.0f - kRangeStep * static_cast<float>(step);
+    affine_from_range(
+        {range.low * keep, range.high * keep},
+        format.bits,
+        type,
+        s,
+        b);
+  };
+  if (search == RangeSearch::none) {
+    narrowed(0, scale, bias);
+    return;
+  }
+  search_scale(values, importance, format, kRangeSteps, narrowed, scale, bias);
+}
+
+void fit_small_floats(
+    std::span<const float> values,
+    std::span<const float> importance,
+    const MatrixFormat& format,
+    RangeSearch search,
+    float& scale,
+    float& bias) {
+  const Range range = range_of(values);
+  const float largest = std::max(std::abs(range.low), std::abs(range.high));
+  const float wanted = largest / table_of(format.mode).back();
+  const bool power_of_two = format.mode != QuantMode::nvfp4;
+  const int first =
+      power_of_two ? e8m0_above(wanted) : nearest_index(e4m3_values(), wanted);
+  const auto lower = [&](int step, float& s, float& b) {
+    const auto code = static_cast<std::uint8_t>(std::max(first - step, 0));
+    s = power_of_two ? e8m0_value(code) : e4m3_values()[code];
+    b = 0;
+  };
+  if (search == RangeSearch::none) {
+    lower(0, scale, bias);
+    return;
+  }
+  const int steps = power_of_two ? 1 : 4;
+  search_scale(values, importance, format, steps, lower, scale, bias);
+}
+
+void write_float(float value, Encoding type, std::byte* out) {
+  if (type == Encoding::f32) {
+    std::memcpy(out, &value, sizeof(value));
+    return;
+  }
+  const std::uint16_t half =
+      type == Encoding::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
+  std::memcpy(out, &half, sizeof(half));
+}
+
+std::byte scale_byte(float scale, QuantMode mode) {
+  return static_cast<std::byte>(
+      mode == QuantMode::nvfp4 ? nearest_index(e4m3_values(), scale)
+                               : e8m0_above(scale));
+}
+
+/// One stream of bits, lowest first: eight codes of b bits are b bytes.
+void pack_row(std::span<const std::uint8_t> codes, int bits, std::byte* out) {
+  for (std::size_t i = 0; i < codes.size(); i += 8) {
+    std::uint64_t word = 0;
+    for (std::size_t j = 8; j-- > 0;) {
+      word = word << bits | codes[i + j];
+    }
+    std::memcpy(out, &word, static_cast<std::size_t>(bits));
+    out += bits;
+  }
+}
+
+}  // namespace
+
+FloatMatrix read_matrix(const Tensor& tensor, ThreadPool& pool) {
+  FloatMatrix matrix{
+      static_cast<int>(tensor.rows),
+      static_cast<int>(tensor.cols),
+      {}};
+  matrix.values.resize(
+      static_cast<std::size_t>(tensor.rows) *
+      static_cast<std::size_t>(tensor.cols));
+  for_each_row(matrix.rows, pool, [&](int row) {
+    decode_row(tensor, row, matrix.row(row));
+  });
+  return matrix;
+}
+
+CodeMatrix empty_codes(
+    int rows,
+    int cols,
+    const MatrixFormat& format,
+    Encoding scale_type) {
+  if (!format.fits(cols) || format.mode == QuantMode::keep) {
+    fail<BugError>(
+        "quantize: a format that doesn't fit",
+        "The columns are no whole number of groups",
+        "Look at fits() first");
+  }
+  CodeMatrix matrix{format, scale_type, rows, cols, {}, {}, {}};
+  const auto r = static_cast<std::size_t>(rows);
+  matrix.codes.resize(r * static_cast<std::size_t>(cols));
+  matrix.scales.resize(r * static_cast<std::size_t>(matrix.groups()));
+  matrix.biases.resize(matrix.scales.size());
+  return matrix;
+}
+
+float rounded(float value, Encoding type) {
+  switch (type) {
+    case Encoding::f16:
+      return f16_to_f32(f32_to_f16(value));
+    case Encoding::bf16:
+      return bf16_to_f32(f32_to_bf16(value));
+    default:
+      return value;
+  }
+}
+
+GroupGrid::GroupGrid(const MatrixFormat& format, float scale, float bias)
+    : scale_(scale), bias_(bias), inverse_(scale == 0 ? 0 : 1 / scale) {
+  if (is_affine(format)) {
+    most_ = static_cast<float>((1 << format.bits) - 1);
+  } else {
+    table_ = table_of(format.mode);
+    sign_bit_ = format.bits - 1;
+  }
+}
+
+float GroupGrid::value(std::uint8_t code) const {
+  if (table_.empty()) {
+    return scale_ * static_cast<float>(code) + bias_;
+  }
+  const float size = table_[code & ((1u << sign_bit_) - 1)];
+  return scale_ * (code >> sign_bit_ ? -size : size);
+}
+
+std::uint8_t GroupGrid::nearest(float wanted) const {
+  if (table_.empty()) {
+    const float code = (wanted - bias_) * inverse_;
+    // Written so that NaN becomes a code as well.
+    const float inside = code > 0 ? (code < most_ ? code : most_) : 0;
+    // Added and taken away again it rounds small positive floats.
+    constexpr float kRound = 0x1p23f;
+    return static_cast<std::uint8_t>((inside + kRound) - kRound);
+  }
+  const float size = std::abs(wanted) * inverse_;
+  const std::uint8_t index = size > 0 ? nearest_index(table_, size) : 0;
+  return static_cast<std::uint8_t>(
+      index | (wanted < 0 && index > 0 ? 1u << sign_bit_ : 0u));
+}
+
+GroupGrid grid_of(const CodeMatrix& matrix, int row, int group) {
+  const auto at = static_cast<std::size_t>(row) *
+                      static_cast<std::size_t>(matrix.groups()) +
+                  static_cast<std::size_t>(group);
+  return {matrix.format, matrix.scales[at], matrix.biases[at]};
+}
+
+void fit_group(
+    std::span<const float> values,
+    std::span<const float> importance,
+    const MatrixFormat& format,
+    Encoding scale_type,
+    RangeSearch search,
+    float& scale,
+    float& bias) {
+  if (is_affine(format)) {
+    fit_affine(values, importance, format, scale_type, search, scale, bias);
+  } else {
+    fit_small_floats(values, importance, format, search, scale, bias);
+  }
+}
+
+CodeMatrix round_plain(
+    const FloatMatrix& weights,
+    const MatrixFormat& format,
+    Encoding scale_type,
+    ThreadPool& pool,
+    RangeSearch search,
+    std::span<const float> importance) {
+  CodeMatrix out = empty_codes(weights.rows, weights.cols, format, scale_type);
+  const auto group = static_cast<std::size_t>(format.group_size);
+  const auto groups = static_cast<std::size_t>(out.groups());
+  for_each_row(weights.rows, pool, [&](int row) {
+    const auto values = weights.row(row);
+    auto* codes =
+        out.codes.data() + static_cast<std::size_t>(row) * values.size();
+    for (std::size_t g = 0; g < groups; ++g) {
+      const auto part = values.subspan(g * group, group);
+      const auto weight = importance.empty()
+                              ? importance
+                              : importance.subspan(g * group, group);
+      const std::size_t at = static_cast<std::size_t>(row) * groups + g;
+      fit_group(
+          part,
+          weight,
+          format,
+          scale_type,
+          search,
+          out.scales[at],
+          out.biases[at]);
+      const GroupGrid grid(format, out.scales[at], out.biases[at]);
+      for (std::size_t i = 0; i < group; ++i) {
+        codes[g * group + i] = grid.nearest(part[i]);
+      }
+    }
+  });
+  return out;
+}
+
+FloatMatrix decode(const CodeMatrix& matrix, ThreadPool& pool) {
+  FloatMatrix out{matrix.rows, matrix.cols, {}};
+  out.values.resize(matrix.codes.size());
+  const auto group = static_cast<std::size_t>(matrix.format.group_size);
+  for_each_row(matrix.rows, pool, [&](int row) {
+    const auto values = out.row(row);
+    const auto* codes =
+        matrix.codes.data() + static_cast<std::size_t>(row) * values.size();
+    for (int g = 0; g < matrix.groups(); ++g) {
+      const GroupGrid grid = grid_of(matrix, row, g);
+      const auto first = static_cast<std::size_t>(g) * group;
+      for (std::size_t i = first; i < first + group; ++i) {
+        values[i] = grid.value(codes[i]);
+      }
+    }
+  });
+  return out;
+}
+
+PackedCodes pack_codes(const CodeMatrix& matrix, ThreadPool& pool) {
+  PackedCodes out{
+      matrix.format,
+      matrix.scale_type,
+      matrix.rows,
+      matrix.cols,
+      {},
+      {},
+      {}};
+  const bool affine = is_affine(matrix.format);
+  const std::size_t row_bytes = static_cast<std::size_t>(matrix.cols) *
+                                static_cast<std::size_t>(matrix.format.bits) /
+                                8;
+  const std::size_t item = !affine                              ? 1
+                           : matrix.scale_type == Encoding::f32 ? 4
+                                                                : 2;
+  out.words.resize(static_cast<std::size_t>(matrix.rows) * row_bytes);
+  out.scales.resize(matrix.scales.size() * item);
+  out.biases.resize(affine ? out.scales.size() : 0);
+  const auto cols = static_cast<std::size_t>(matrix.cols);
+  const auto groups = static_cast<std::size_t>(matrix.groups());
+  for_each_row(matrix.rows, pool, [&](int row) {
+    const auto r = static_cast<std::size_t>(row);
+    pack_row(
+        std::span(matrix.codes).subspan(r * cols, cols),
+        matrix.format.bits,
+        out.words.data() + r * row_bytes);
+    for (std::size_t at = r * groups; at < (r + 1) * groups; ++at) {
+      if (affine) {
+        write_float(
+            matrix.scales[at],
+            matrix.scale_type,
+            out.scales.data() + at * item);
+        write_float(
+            matrix.biases[at],
+            matrix.scale_type,
+            out.biases.data() + at * item);
+      } else {
+        out.scales[at] = scale_byte(matrix.scales[at], matrix.format.mode);
+      }
+    }
+  });
+  return out;
+}
+
+}  // namespace roofline

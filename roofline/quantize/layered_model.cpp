@@ -1,0 +1,102 @@
+#include "roofline/quantize/layered_model.h"
+
+#include <algorithm>
+
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+namespace roofline {
+
+namespace {
+
+GraphWeightOptions exact_options(const LinearObserver& observe) {
+  GraphWeightOptions options;
+  if (mx::default_device() == mx::Device::cpu) {
+    options.cpu_kernels = LinearMode::exact;
+    options.keep_scales = true;
+  }
+  options.observe = observe;
+  return options;
+}
+
+}  // namespace
+
+GraphLayer LayeredModel::layer(
+    const Checkpoint& checkpoint,
+    int index,
+    const LinearObserver& observe) const {
+  const GraphWeights weights(checkpoint, exact_options(observe));
+  return GraphLayer(
+      spec_.layers[static_cast<std::size_t>(index)],
+      index,
+      weights,
+      GraphTypes{});
+}
+
+mx::array LayeredModel::embed(
+    const Checkpoint& checkpoint,
+    std::span<const std::int32_t> ids) const {
+  const GraphWeights weights(checkpoint, exact_options({}));
+  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
+  auto x = take_rows(weights.matrix("embed"), tokens, mx::float32);
+  if (spec_.embedding_scale != 1.0f) {
+    x = mx::multiply(x, mx::array(spec_.embedding_scale));
+  }
+  if (spec_.learned_positions) {
+    const auto positions = mx::arange(static_cast<int>(ids.size()));
+    x = mx::add(
+        x,
+        take_rows(weights.matrix("positions"), positions, mx::float32));
+  }
+  mx::eval(x);
+  return x;
+}
+
+mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
+  const int tokens = x.shape(0);
+  if (!cache_ || cache_->options().max_chunk < tokens) {
+    KvOptions options;
+    options.max_chunk = tokens;
+    options.dtype = mx::float32;
+    cache_.emplace(spec_, options);
+  }
+  cache_->clear();
+  cache_->reserve(tokens);
+  std::vector<GraphSequence> sequences;
+  sequences.push_back({&*cache_, 0, tokens, 0, tokens, SlotMasks(0, tokens)});
+  return layer.forward(x, sequences);
+}
+
+LayeredModel::Head::Head(
+    const ModelSpec& spec,
+    const Checkpoint& checkpoint,
+    const LinearObserver& observe)
+    : spec_(spec),
+      norm_(
+          spec.final_norm,
+          GraphWeights(checkpoint, exact_options({})),
+          "final_norm",
+          mx::float32),
+      matrix_(GraphWeights(checkpoint, exact_options(observe))
+                  .matrix(spec.tied_embeddings ? "embed" : "head")) {
+  if (spec.tied_embeddings && spec.head_bias) {
+    bias_ = GraphWeights(checkpoint, {}).vector("head.bias");
+  }
+}
+
+mx::array LayeredModel::Head::logits(const mx::array& x) const {
+  auto y = linear(norm_(x, mx::float32), matrix_);
+  if (bias_) {
+    y = mx::add(y, *bias_);
+  }
+  if (spec_.logit_scale != 1.0f) {
+    y = mx::multiply(y, mx::array(spec_.logit_scale));
+  }
+  if (spec_.logit_softcap) {
+    const mx::array cap(*spec_.logit_softcap);
+    y = mx::multiply(mx::tanh(mx::divide(y, cap)), cap);
+  }
+  return y;
+}
+
+}  // namespace roofline

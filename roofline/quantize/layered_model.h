@@ -1,0 +1,60 @@
+// A model that is run one layer at a time, all windows of a text through one
+// layer before the next is loaded: no more than one layer's weights and the
+// text's residual stream are in memory. Calculates in float32.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <mlx/array.h>
+
+#include "roofline/model/graph_layer.h"
+#include "roofline/model/graph_weights.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline {
+
+class LayeredModel {
+ public:
+  explicit LayeredModel(const ModelSpec& spec) : spec_(spec) {}
+
+  /// Loads one layer. observe: told of its products (graph_weights.h).
+  GraphLayer layer(
+      const Checkpoint& checkpoint,
+      int index,
+      const LinearObserver& observe = {}) const;
+
+  /// The residual stream before the first layer: [tokens, dim], evaluated.
+  mx::array embed(
+      const Checkpoint& checkpoint,
+      std::span<const std::int32_t> ids) const;
+
+  /// One window from its start through a layer; not evaluated.
+  mx::array run(GraphLayer& layer, const mx::array& x);
+
+  /// What turns the last layer's output into logits.
+  class Head {
+   public:
+    Head(
+        const ModelSpec& spec,
+        const Checkpoint& checkpoint,
+        const LinearObserver& observe = {});
+    /// x: [tokens, dim]; float32 [tokens, vocab], not evaluated.
+    mx::array logits(const mx::array& x) const;
+
+   private:
+    const ModelSpec& spec_;
+    GraphNorm norm_;
+    GraphMatrix matrix_;
+    std::optional<mx::array> bias_;  ///< of a tied head; else in matrix_
+  };
+
+ private:
+  const ModelSpec& spec_;
+  std::optional<KvCache> cache_;  ///< of one window, used again
+};
+
+}  // namespace roofline

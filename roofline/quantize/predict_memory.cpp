@@ -1,0 +1,98 @@
+#include "roofline/quantize/predict_memory.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace roofline {
+
+namespace {
+
+/// The program with its libraries, the tokenizer and the thread pool: measured
+/// on Linux with vocabularies of 49,000 and 262,000 tokens.
+constexpr std::uint64_t kProgramBytes = 120u << 20;
+constexpr std::uint64_t kTokenizerPerEntry = 700;
+/// Rows of logits that the comparison holds, twice: logits and their source.
+constexpr std::uint64_t kLogitBytes = 4 * (std::uint64_t{64} << 20);
+/// Float32 copies of a matrix that calibration holds: the weights, what is
+/// left of them, codes with what refining needs, and what they decode to.
+constexpr std::uint64_t kCalibratedCopies = 5;
+/// Activations of a window inside a layer, in rows as wide as its widest
+/// matrix.
+constexpr std::uint64_t kActivationRows = 8;
+
+struct Shape {
+  std::uint64_t largest = 0;  ///< weights of the largest matrix
+  std::uint64_t widest = 0;   ///< most columns of a matrix within a layer
+  std::uint64_t layer = 0;    ///< weights of the largest layer
+  std::uint64_t ends = 0;     ///< weights of the embedding or the head
+  std::uint64_t moments = 0;  ///< squares of columns, each input once
+};
+
+Shape shape_of(const Checkpoint& checkpoint) {
+  Shape shape;
+  std::map<std::string, std::uint64_t> layers;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    const auto weights = static_cast<std::uint64_t>(tensor.rows) *
+                         static_cast<std::uint64_t>(tensor.cols);
+    shape.largest = std::max(shape.largest, weights);
+    if (!tensor.name.starts_with("layers.")) {
+      shape.ends = std::max(shape.ends, weights);
+      continue;
+    }
+    const auto end = tensor.name.find('.', 7);
+    layers[tensor.name.substr(0, end)] += weights;
+    if (tensor.rows > 1) {
+      shape.widest =
+          std::max(shape.widest, static_cast<std::uint64_t>(tensor.cols));
+    }
+  }
+  for (const auto& [name, weights] : layers) {
+    shape.layer = std::max(shape.layer, weights);
+  }
+  // Inputs of q, k, v; of o; of gate, up; of down.
+  shape.moments = 4 * shape.widest * shape.widest;
+  return shape;
+}
+
+}  // namespace
+
+std::uint64_t predict_quantize_memory(
+    const Checkpoint& checkpoint,
+    const FormatPlan&,
+    const QuantizeOptions& options,
+    int quality_tokens) {
+  const Shape shape = shape_of(checkpoint);
+  const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
+  const auto vocab = static_cast<std::uint64_t>(checkpoint.spec().vocab);
+  const std::uint64_t program = kProgramBytes + vocab * kTokenizerPerEntry;
+  // Weights, codes and their packed form; the mapped source.
+  std::uint64_t most = shape.largest * (4 + 1 + 1 + 4);
+  std::uint64_t tokens = 0;
+  std::uint64_t longest = 0;
+  for (const auto& window : options.windows) {
+    tokens += window.size();
+    longest = std::max(longest, std::uint64_t{window.size()});
+  }
+  const auto activations = [&](std::uint64_t rows) {
+    return kActivationRows * rows * std::max(shape.widest, dim) * 4;
+  };
+  if (tokens > 0) {
+    const std::uint64_t work = std::max(
+        4 * shape.largest * kCalibratedCopies,
+        4 * (2 * shape.layer + shape.moments) + activations(longest));
+    most = std::max(most, tokens * dim * 4 + work);
+  }
+  if (quality_tokens > 0) {
+    const auto all = static_cast<std::uint64_t>(quality_tokens);
+    const std::uint64_t work = std::max(
+        2 * 4 * shape.layer + activations(512),
+        3 * 4 * shape.ends + kLogitBytes);
+    most = std::max(most, 2 * all * dim * 4 + work);
+  }
+  return program + most;
+}
+
+}  // namespace roofline

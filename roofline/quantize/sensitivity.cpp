@@ -1,0 +1,321 @@
+#include "roofline/quantize/sensitivity.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/evaluate/quality.h"
+#include "roofline/quantize/calibrate.h"
+#include "roofline/quantize/knapsack.h"
+#include "roofline/quantize/overlay.h"
+#include "roofline/quantize/quantize.h"
+
+namespace roofline {
+
+namespace {
+
+using Streams = std::map<std::string, std::vector<mx::array>, std::less<>>;
+
+class Measuring {
+ public:
+  Measuring(
+      const Checkpoint& checkpoint,
+      const FormatPlan& plan,
+      const SensitivityOptions& options)
+      : checkpoint_(checkpoint),
+        options_(options),
+        pool_(ThreadPool::global()),
+        model_(checkpoint.spec()) {
+    for (const auto& [name, format] : plan.formats) {
+      if (format.mode != QuantMode::keep) {
+        names_.insert(name);
+      }
+    }
+  }
+
+  SensitivityByName run() {
+    source_.emplace(model_, checkpoint_, options_.windows);
+    begin_embedding();
+    const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
+    for (int layer = 0; layer < layers; ++layer) {
+      measure_layer(layer, layers);
+    }
+    measure_head();
+    return std::move(found_);
+  }
+
+ private:
+  void tell(double share, const std::string& what) const {
+    if (options_.stop && options_.stop()) {
+      throw QuantizeCancelled();
+    }
+    if (options_.progress) {
+      options_.progress(share, what);
+    }
+  }
+
+  FloatMatrix rounded_to(const FloatMatrix& weights, const MatrixFormat& format)
+      const {
+    return decode(
+        round_plain(
+            weights,
+            format,
+            options_.scale_type,
+            pool_,
+            RangeSearch::narrower),
+        pool_);
+  }
+
+  /// Errors at the output in every candidate's format over the probe's.
+  /// moments: nullptr: every input alike.
+  std::vector<double> error_ratios(
+      const FloatMatrix& weights,
+      const FloatMatrix& probe,
+      const SquareMatrix* moments) const {
+    const auto error = [&](const FloatMatrix& values) {
+      if (moments != nullptr) {
+        return output_error(weights, values, *moments, pool_);
+      }
+      double sum = 0;
+      for (std::size_t i = 0; i < values.values.size(); ++i) {
+        const double delta = values.values[i] - weights.values[i];
+        sum += delta * delta;
+      }
+      return sum;
+    };
+    const double base = std::max(error(probe), 1e-300);
+    std::vector<double> ratios;
+    for (const MatrixFormat& format : options_.candidates) {
+      ratios.push_back(
+          format == options_.probe ? 1.0
+                                   : error(rounded_to(weights, format)) / base);
+    }
+    return ratios;
+  }
+
+  /// Rounds a matrix: its ratios are kept, its values returned.
+  FloatMatrix probe(const std::string& name, const SquareMatrix* moments) {
+    const FloatMatrix weights = read_matrix(checkpoint_.at(name), pool_);
+    FloatMatrix values = rounded_to(weights, options_.probe);
+    found_[name].losses = error_ratios(weights, values, moments);
+    return values;
+  }
+
+  void begin_embedding() {
+    if (names_.count("embed") == 0) {
+      return;
+    }
+    OverlayCheckpoint overlay(checkpoint_);
+    overlay.replace("embed", probe("embed", nullptr));
+    const TextStream stream(model_, overlay, options_.windows);
+    for (std::size_t w = 0; w < stream.windows(); ++w) {
+      streams_["embed"].push_back(stream.at(w));
+    }
+  }
+
+  void measure_layer(int layer, int layers) {
+    const auto prefix = fmt::format("layers.{}.", layer);
+    const auto statistics = source_->observe(model_, checkpoint_, layer, pool_);
+    // What was rounded in earlier layers goes through this one as it is.
+    GraphLayer loaded = model_.layer(checkpoint_, layer);
+    for (auto& [name, x] : streams_) {
+      tell(static_cast<double>(layer) / layers, name);
+      advance(loaded, x);
+    }
+    for (const std::string& name : names_) {
+      if (!name.starts_with(prefix)) {
+        continue;
+      }
+      tell(static_cast<double>(layer) / layers, name);
+      const auto seen = statistics.find(name);
+      std::optional<SquareMatrix> moments;
+      if (seen != statistics.end()) {
+        moments = seen->second->moments();
+      }
+      OverlayCheckpoint overlay(checkpoint_);
+      overlay.replace(name, probe(name, moments ? &*moments : nullptr));
+      GraphLayer rounded = model_.layer(overlay, layer);
+      auto& x = streams_[name];
+      for (std::size_t w = 0; w < source_->windows(); ++w) {
+        x.push_back(source_->at(w));
+      }
+      advance(rounded, x);
+    }
+    source_->advance(model_, checkpoint_, layer);
+  }
+
+  void advance(GraphLayer& layer, std::vector<mx::array>& windows) {
+    for (auto& x : windows) {
+      x = model_.run(layer, x);
+      mx::eval(x);
+    }
+  }
+
+  void measure_head() {
+    const bool tied = checkpoint_.spec().tied_embeddings;
+    const LayeredModel::Head source(checkpoint_.spec(), checkpoint_);
+    std::vector<mx::array> wanted;
+    for (std::size_t w = 0; w < source_->windows(); ++w) {
+      wanted.push_back(evaluated(source.logits(source_->at(w))));
+    }
+    for (const auto& [name, x] : streams_) {
+      tell(1.0, name);
+      if (name == "embed" && tied) {
+        continue;
+      }
+      take(name, source, x, wanted);
+    }
+    const std::string head = tied ? "embed" : "head";
+    if (names_.count(head) == 0) {
+      return;
+    }
+    OverlayCheckpoint overlay(checkpoint_);
+    std::vector<mx::array> x;
+    if (tied) {
+      overlay.replace(
+          head,
+          rounded_to(read_matrix(checkpoint_.at(head), pool_), options_.probe));
+      x = streams_.at("embed");
+    } else {
+      const auto statistics =
+          source_->observe_head(checkpoint_.spec(), checkpoint_, pool_);
+      const SquareMatrix moments = statistics.at(head)->moments();
+      overlay.replace(head, probe(head, &moments));
+      for (std::size_t w = 0; w < source_->windows(); ++w) {
+        x.push_back(source_->at(w));
+      }
+    }
+    take(head, LayeredModel::Head(checkpoint_.spec(), overlay), x, wanted);
+  }
+
+  static mx::array evaluated(const mx::array& x) {
+    auto whole = mx::contiguous(x);
+    mx::eval(whole);
+    return whole;
+  }
+
+  void take(
+      const std::string& name,
+      const LayeredModel::Head& head,
+      const std::vector<mx::array>& x,
+      const std::vector<mx::array>& wanted) {
+    std::vector<double> kls;
+    for (std::size_t w = 0; w < x.size(); ++w) {
+      const auto got = evaluated(head.logits(x[w]));
+      const auto width = static_cast<std::size_t>(got.shape(1));
+      const std::size_t first = kls.size();
+      kls.resize(first + static_cast<std::size_t>(got.shape(0)));
+      auto compare = [&](int i, int) {
+        const auto row = static_cast<std::size_t>(i);
+        kls[first + row] = compare_logits(
+                               {wanted[w].data<float>() + row * width, width},
+                               {got.data<float>() + row * width, width},
+                               0)
+                               .kl;
+      };
+      pool_.run(got.shape(0), compare);
+    }
+    MatrixSensitivity& found = found_[name];
+    found.kl = estimate_of(kls).mean;
+    for (double& loss : found.losses) {
+      loss *= found.kl;
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  const SensitivityOptions& options_;
+  ThreadPool& pool_;
+  LayeredModel model_;
+  std::set<std::string> names_;
+  std::optional<TextStream> source_;
+  Streams streams_;  ///< by the matrix that is rounded in each
+  SensitivityByName found_;
+};
+
+}  // namespace
+
+SensitivityByName measure_sensitivity(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const SensitivityOptions& options) {
+  if (options.windows.empty()) {
+    fail<UserError>(
+        "There is no text to measure with",
+        "Sensitivity is what rounding does to predictions of a text",
+        "Give a longer --calibration text");
+  }
+  return Measuring(checkpoint, plan, options).run();
+}
+
+void choose_formats(
+    const Checkpoint& checkpoint,
+    const SensitivityByName& sensitivities,
+    std::span<const MatrixFormat> candidates,
+    double target_bits_per_weight,
+    std::span<const std::vector<std::string>> together,
+    FormatPlan& plan) {
+  std::vector<std::vector<std::string>> items;
+  std::set<std::string, std::less<>> grouped;
+  const auto known = [&](const std::string& name) {
+    return sensitivities.find(name) != sensitivities.end();
+  };
+  for (const auto& names : together) {
+    std::vector<std::string> item;
+    std::copy_if(names.begin(), names.end(), std::back_inserter(item), known);
+    if (!item.empty()) {
+      grouped.insert(item.begin(), item.end());
+      items.push_back(std::move(item));
+    }
+  }
+  for (const auto& [name, found] : sensitivities) {
+    if (grouped.count(name) == 0) {
+      items.push_back({name});
+    }
+  }
+  // What isn't chosen here takes its part of the budget first.
+  std::int64_t weights = 0;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    weights += tensor.rows * tensor.cols;
+  }
+  auto budget = static_cast<std::int64_t>(
+      target_bits_per_weight * static_cast<double>(weights) / 8);
+  budget -= plan.bytes(checkpoint);
+  for (const auto& [name, found] : sensitivities) {
+    const Tensor& tensor = checkpoint.at(name);
+    budget += plan.formats.at(name).bytes(tensor.rows, tensor.cols);
+  }
+  std::vector<std::vector<KnapsackOption>> options;
+  std::vector<std::vector<std::size_t>> formats;  // candidates that fit
+  for (const auto& names : items) {
+    options.emplace_back();
+    formats.emplace_back();
+    for (std::size_t c = 0; c < candidates.size(); ++c) {
+      KnapsackOption option;
+      bool fits = true;
+      for (const auto& name : names) {
+        const Tensor& tensor = checkpoint.at(name);
+        fits = fits && candidates[c].fits(tensor.cols);
+        option.size += candidates[c].bytes(tensor.rows, tensor.cols);
+        option.loss += sensitivities.find(name)->second.losses[c];
+      }
+      if (fits) {
+        options.back().push_back(option);
+        formats.back().push_back(c);
+      }
+    }
+  }
+  const auto chosen = solve_knapsack(options, budget);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    for (const auto& name : items[i]) {
+      plan.formats.at(name) = candidates[formats[i][chosen[i]]];
+    }
+  }
+}
+
+}  // namespace roofline

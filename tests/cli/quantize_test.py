@@ -1,0 +1,115 @@
+"""roofline quantize from outside: what it writes, what it says, mistakes."""
+
+import json
+import unittest
+
+from program import TinyModel, read_safetensors
+
+
+class Quantize(TinyModel):
+    def quantize(self, *arguments, out="out"):
+        text = self.succeed(
+            "quantize",
+            self.model,
+            "--out",
+            self.folder / out,
+            "--json",
+            "--quality-tokens",
+            "300",
+            *arguments,
+        )
+        return json.loads(text)
+
+    def tensors(self, out="out"):
+        return read_safetensors(self.folder / out / "model.safetensors")
+
+    def config(self, out="out"):
+        return json.loads((self.folder / out / "config.json").read_text())
+
+    def test_the_result_is_a_model_of_codes_and_says_what_it_lost(self):
+        said = self.quantize()
+        quality = said["quality"]
+        self.assertGreater(quality["kl"]["mean"], 0)
+        self.assertGreater(quality["top1_agreement"], 0.3)
+        self.assertGreater(said["peak_bytes"], 0)
+        self.assertLess(said["bytes"], said["source_bytes"])
+        self.assertEqual(self.config()["quantization"]["bits"], 4)
+        self.assertIn("quantization_config", self.config())
+        tensors = self.tensors()
+        name = "model.layers.0.self_attn.q_proj"
+        dtype, shape, _ = tensors[name + ".weight"]
+        self.assertEqual((dtype, shape[-1] * 8), ("U32", 64))
+        self.assertEqual(tensors[name + ".scales"][1][-1], 1)
+        self.assertIn(name + ".biases", tensors)
+        self.assertNotIn("model.norm.scales", tensors)
+        found = json.loads(
+            self.succeed("evaluate", self.folder / "out", "--json", "--limit", "300",
+                         "--reference", self.model, "--exact")
+        )
+        self.assertAlmostEqual(
+            found["quality"]["kl"]["mean"],
+            quality["kl"]["mean"],
+            delta=0.01 * quality["kl"]["mean"],
+        )
+        self.assertAlmostEqual(
+            found["size"]["bits_per_weight"], said["bits_per_weight"]
+        )
+
+    def test_calibration_loses_less(self):
+        plain = self.quantize("--bits", "3")
+        calibrated = self.quantize(
+            "--bits", "3", "--method", "gptq", "--calibration-tokens", "2048",
+            "--window", "64", out="gptq",
+        )
+        self.assertEqual(plain["bytes"], calibrated["bytes"])
+        self.assertLess(
+            calibrated["quality"]["kl"]["mean"], plain["quality"]["kl"]["mean"]
+        )
+
+    def test_rules_and_recipes_give_matrices_formats_of_their_own(self):
+        self.quantize("--rule", "layers.*.down=6/32", "--rule", "layers.0.*=keep")
+        quantization = self.config()["quantization"]
+        own = quantization["model.layers.1.mlp.down_proj"]
+        self.assertEqual((own["bits"], own["group_size"]), (6, 32))
+        self.assertEqual(
+            self.tensors()["model.layers.0.mlp.down_proj.weight"][0], "BF16"
+        )
+        self.quantize("--recipe", "mixed-4-8", out="recipe")
+        quantization = self.config("recipe")["quantization"]
+        self.assertEqual(quantization["model.embed_tokens"]["bits"], 8)
+
+    def test_a_budget_is_kept(self):
+        said = self.quantize("--target-bpw", "5.5", "--sensitivity-tokens", "64")
+        self.assertLessEqual(said["bits_per_weight"], 5.5)
+        self.assertGreater(said["bits_per_weight"], 5.2)
+        self.assertGreater(len(said["formats"]), 1)
+
+    def test_an_existing_folder_stays_unless_forced(self):
+        self.quantize()
+        self.refuse(
+            "quantize", self.model, "--out", self.folder / "out", saying="--force"
+        )
+        self.quantize("--force")
+
+    def test_mistakes_are_told(self):
+        for arguments, said in [
+            (["--bits", "7"], "7 bits"),
+            (["--group-size", "48"], "groups of 48"),
+            (["--mode", "int4"], "--mode"),
+            (["--mode", "mxfp4", "--bits", "4"], "--mode mxfp4"),
+            (["--rule", "layers.*.dwon=6"], "dwon"),
+            (["--recipe", "mixed"], "mixed"),
+            (["--method", "magic"], "--method magic"),
+            (["--target-bpw", "1"], "target-bpw"),
+            (["--dtype", "int8"], "--dtype int8"),
+        ]:
+            with self.subTest(arguments):
+                self.refuse(
+                    "quantize", self.model, "--out", self.folder / "x", *arguments,
+                    saying=said,
+                )
+                self.assertFalse((self.folder / "x").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

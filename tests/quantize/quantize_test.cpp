@@ -1,0 +1,174 @@
+#include "roofline/quantize/quantize.h"
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <mlx/device.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/model/decoder.h"
+#include "roofline/quantize/layered_quality.h"
+#include "roofline/quantize/overlay.h"
+
+namespace roofline {
+namespace {
+
+std::filesystem::path golden(const char* name) {
+  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
+}
+
+/// Keeps the values that the codes stand for.
+class Kept : public QuantizeSink {
+ public:
+  explicit Kept(const Checkpoint& checkpoint) : overlay(checkpoint) {}
+  void put_codes(const std::string& name, const PackedCodes& codes) override {
+    Tensor tensor;
+    tensor.name = name;
+    tensor.encoding = Encoding::mlx_affine;
+    tensor.rows = codes.rows;
+    tensor.cols = codes.cols;
+    tensor.bytes = codes.words;
+    tensor.affine.bits = codes.format.bits;
+    tensor.affine.group_size = codes.format.group_size;
+    tensor.affine.dtype = codes.scale_type;
+    tensor.affine.scales = codes.scales;
+    tensor.affine.biases = codes.biases;
+    overlay.replace(name, read_matrix(tensor, ThreadPool::global()));
+    names.push_back(name);
+  }
+  void put_floats(const std::string& name, const FloatMatrix& values) override {
+    overlay.replace(name, values);
+  }
+  OverlayCheckpoint overlay;
+  std::vector<std::string> names;
+};
+
+std::vector<std::int32_t> some_tokens(int count, int vocab) {
+  std::vector<std::int32_t> tokens;
+  unsigned state = 7;
+  for (int i = 0; i < count; ++i) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(static_cast<std::int32_t>((state >> 8) % vocab));
+  }
+  return tokens;
+}
+
+QualityOptions windows_of(int tokens) {
+  QualityOptions options;
+  options.windows.context_tokens = tokens;
+  options.windows.stride_tokens = tokens;
+  return options;
+}
+
+class QuantizeModel : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { mx::set_default_device(mx::Device::cpu); }
+};
+
+TEST_P(QuantizeModel, MeasuredByLayersDiffersInNothingFromTheDecoders) {
+  const auto checkpoint = Checkpoint::open(golden(GetParam()));
+  const MatrixFormat format{QuantMode::affine, 4, 32};
+  Kept kept(*checkpoint);
+  quantize_model(*checkpoint, plan_formats(*checkpoint, format, {}), {}, kept);
+  const auto tokens = some_tokens(60, checkpoint->spec().vocab);
+  const auto options = windows_of(20);
+  ModelOptions exact;
+  exact.exact = true;
+  exact.device = DeviceChoice::cpu;
+  exact.cache_packed = false;
+  const auto first = Decoder::load(*checkpoint, exact);
+  const auto second = Decoder::load(kept.overlay, exact);
+  const auto whole = measure_quality(*first, *second, tokens, options);
+  const auto layered =
+      measure_layered(*checkpoint, kept.overlay, tokens, options);
+  EXPECT_EQ(layered.tokens, whole.tokens);
+  EXPECT_GT(whole.mean_kl, 1e-6);
+  EXPECT_NEAR(layered.mean_kl, whole.mean_kl, 1e-3 * whole.mean_kl + 1e-6);
+  EXPECT_NEAR(layered.perplexity, whole.perplexity, 1e-4 * whole.perplexity);
+}
+
+TEST_P(QuantizeModel, CalibratedLosesLessThanPlain) {
+  const auto checkpoint = Checkpoint::open(golden(GetParam()));
+  const MatrixFormat format{QuantMode::affine, 3, 32};
+  const auto plan = plan_formats(*checkpoint, format, {});
+  Kept plain(*checkpoint), calibrated(*checkpoint);
+  QuantizeOptions options;
+  quantize_model(*checkpoint, plan, options, plain);
+  options.method = QuantizeMethod::gptq;
+  const auto tokens = some_tokens(512, checkpoint->spec().vocab);
+  for (int begin = 0; begin < 512; begin += 32) {
+    options.windows.push_back(
+        {tokens.begin() + begin, tokens.begin() + begin + 32});
+  }
+  quantize_model(*checkpoint, plan, options, calibrated);
+  std::sort(calibrated.names.begin(), calibrated.names.end());
+  EXPECT_EQ(calibrated.names, plain.names) << "every matrix, once";
+  const auto test = windows_of(32);
+  const auto before = measure_layered(*checkpoint, plain.overlay, tokens, test);
+  const auto after =
+      measure_layered(*checkpoint, calibrated.overlay, tokens, test);
+  EXPECT_LT(after.mean_kl, 0.8 * before.mean_kl);
+  Kept scaled(*checkpoint);
+  options.method = QuantizeMethod::awq;
+  quantize_model(*checkpoint, plan, options, scaled);
+  const auto awq = measure_layered(*checkpoint, scaled.overlay, tokens, test);
+  EXPECT_LT(awq.mean_kl, before.mean_kl);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Goldens,
+    QuantizeModel,
+    ::testing::Values("llama", "gemma3_text", "qwen3", "olmo2", "phi3"));
+
+TEST(PlanFormats, LeavesNormsAndWhatDoesNotFit) {
+  const auto checkpoint = Checkpoint::open(golden("llama"));
+  const auto rules = std::vector{parse_rule("layers.1.*=keep", 64)};
+  const auto plan =
+      plan_formats(*checkpoint, {QuantMode::affine, 4, 128}, rules);
+  EXPECT_EQ(plan.formats.count("layers.0.attention_norm"), 0u);
+  // Of 64 columns: no group of 128. Of 128: one.
+  EXPECT_EQ(plan.formats.at("layers.0.attention.q").mode, QuantMode::keep);
+  EXPECT_EQ(plan.formats.at("layers.0.feed_forward.down").bits, 4);
+  EXPECT_EQ(
+      plan.formats.at("layers.1.feed_forward.down").mode,
+      QuantMode::keep);
+  EXPECT_FALSE(plan.unfit.empty());
+  const auto typo = std::vector{parse_rule("layers.*.dwon=6", 64)};
+  EXPECT_THROW(
+      plan_formats(*checkpoint, {QuantMode::affine, 4, 64}, typo),
+      UserError);
+}
+
+TEST(Quantize, WantsAText) {
+  const auto checkpoint = Checkpoint::open(golden("llama"));
+  Kept kept(*checkpoint);
+  QuantizeOptions options;
+  options.method = QuantizeMethod::gptq;
+  EXPECT_THROW(
+      quantize_model(
+          *checkpoint,
+          plan_formats(*checkpoint, {}, {}),
+          options,
+          kept),
+      UserError);
+}
+
+TEST(Quantize, EndsWhenAsked) {
+  const auto checkpoint = Checkpoint::open(golden("llama"));
+  Kept kept(*checkpoint);
+  QuantizeOptions options;
+  int left = 3;
+  options.stop = [&] { return left-- == 0; };
+  EXPECT_THROW(
+      quantize_model(
+          *checkpoint,
+          plan_formats(*checkpoint, {}, {}),
+          options,
+          kept),
+      QuantizeCancelled);
+  EXPECT_EQ(kept.names.size(), 3u);
+}
+
+}  // namespace
+}  // namespace roofline
