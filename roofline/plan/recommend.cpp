@@ -14,7 +14,7 @@ constexpr std::int64_t kContextGrain = 256;
 
 /// The formats to try, best quality first. Codes stay as they are stored.
 std::vector<std::optional<WeightFormat>> formats_of(const PlannedModel& model) {
-  for (const PlannedTensor& tensor : model.tensors) {
+  for (const SizedTensor& tensor : model.tensors) {
     if (tensor.quantized) {
       return {std::nullopt};
     }

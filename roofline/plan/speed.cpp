@@ -25,7 +25,7 @@ bool contains(std::string_view text, std::string_view part) {
 }
 
 /// A table that is looked up: one row of it a token.
-bool is_lookup(const PlannedTensor& tensor, const ModelSpec& spec) {
+bool is_lookup(const SizedTensor& tensor, const ModelSpec& spec) {
   if (tensor.name == "embed") {
     return !spec.tied_embeddings;
   }
@@ -39,13 +39,13 @@ bool is_lookup(const PlannedTensor& tensor, const ModelSpec& spec) {
 }
 
 /// The matrix that makes the logits.
-bool is_head(const PlannedTensor& tensor, const ModelSpec& spec) {
+bool is_head(const SizedTensor& tensor, const ModelSpec& spec) {
   return tensor.name.rfind("head", 0) == 0 ||
          (tensor.name == "embed" && spec.tied_embeddings);
 }
 
 const MixtureSpec* mixture_of(
-    const PlannedTensor& tensor,
+    const SizedTensor& tensor,
     const ModelSpec& spec) {
   constexpr std::string_view kLayers = "layers.";
   if (tensor.name.rfind(kLayers, 0) != 0 ||
@@ -79,7 +79,7 @@ PhaseWork weight_work(
     double tokens,
     double logit_tokens) {
   PhaseWork work;
-  for (const PlannedTensor& tensor : model.tensors) {
+  for (const SizedTensor& tensor : model.tensors) {
     const auto bytes = static_cast<double>(tensor.bytes);
     const auto count = static_cast<double>(tensor.count());
     if (is_lookup(tensor, model.spec)) {

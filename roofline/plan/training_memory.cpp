@@ -60,7 +60,7 @@ Adapters adapters_of(const PlannedModel& model, const TrainingQuestion& q) {
   Adapters sum;
   for (const std::string& target : q.targets) {
     const std::string_view end = tensor_end(target);
-    for (const PlannedTensor& tensor : model.tensors) {
+    for (const SizedTensor& tensor : model.tensors) {
       if (ends_with(tensor.name, end)) {
         sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);
         sum.magnitudes += static_cast<double>(tensor.rows);
@@ -98,7 +98,7 @@ double optimizer_bytes(
   }
   // Row and column sums instead of a value each.
   double sums = 0;
-  for (const PlannedTensor& tensor : model.tensors) {
+  for (const SizedTensor& tensor : model.tensors) {
     sums += static_cast<double>(tensor.rows + tensor.cols);
   }
   return 4 * (q.method == TrainMethod::full ? sums : values);
@@ -206,7 +206,7 @@ MemoryPrediction predict_training(
   const bool stored_codes = std::any_of(
       model.tensors.begin(),
       model.tensors.end(),
-      [](const PlannedTensor& tensor) { return tensor.quantized; });
+      [](const SizedTensor& tensor) { return tensor.quantized; });
   if (q.method == TrainMethod::full) {
     add(out, "weights", "weights", parameters * q.precision_bits / 8);
     add_trained(out, model, q, parameters);

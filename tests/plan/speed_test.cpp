@@ -5,8 +5,8 @@
 namespace roofline {
 namespace {
 
-PlannedTensor tensor(std::string name, std::int64_t rows, std::int64_t cols) {
-  PlannedTensor out;
+SizedTensor tensor(std::string name, std::int64_t rows, std::int64_t cols) {
+  SizedTensor out;
   out.name = std::move(name);
   out.rows = rows;
   out.cols = cols;
