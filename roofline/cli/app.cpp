@@ -15,9 +15,11 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 16> kCommands = {{
+constexpr std::array<CommandEntry, 18> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
+    {"train", "Teach a model from examples", make_train},
+    {"fuse", "Write an adapter into its model", make_fuse},
     {"inspect",
      "Say what a checkpoint is: spec, tensors, memory",
      make_inspect},

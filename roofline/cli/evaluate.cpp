@@ -66,6 +66,7 @@ class Evaluate : public Command {
         ->group("Output");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     quant_.declare(app);
+    adapter_.declare(app);
     device_.declare(app);
     app.footer(
         "Without --text it reads a bundled text, English prose out of "
@@ -89,6 +90,7 @@ class Evaluate : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
+    options.adapters = adapter_.resolve();
     const double start = seconds_now();
     checkpoint_ = Checkpoint::open(resolve_model(model_));
     tokenizer_ = checkpoint_->load_tokenizer();
@@ -241,6 +243,7 @@ class Evaluate : public Command {
       source = Checkpoint::open(resolve_model(reference_));
       ModelOptions plain = options;
       plain.quantize.reset();
+      plain.adapters.clear();
       reference = Decoder::load(*source, plain);
       report.reference = source->path().string();
       report.reference_size = size_of(*source);
@@ -274,6 +277,7 @@ class Evaluate : public Command {
   std::optional<int> context_, stride_, least_context_, limit_;
   bool json_ = false;
   QuantFlags quant_;
+  AdapterFlags adapter_;
   DeviceFlags device_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Tokenizer> tokenizer_;

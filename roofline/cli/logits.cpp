@@ -30,6 +30,7 @@ class Logits : public Command {
         ->type_name("FILE.safetensors")
         ->group("Files");
     quant_.declare(app);
+    adapter_.declare(app);
     device_.declare(app);
     app.footer(
         "Examples\n"
@@ -52,6 +53,7 @@ class Logits : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
+    options.adapters = adapter_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
     const auto decoder = Decoder::load(*checkpoint, options);
@@ -62,6 +64,7 @@ class Logits : public Command {
  private:
   std::string model_, ids_, out_;
   QuantFlags quant_;
+  AdapterFlags adapter_;
   DeviceFlags device_;
 };
 
