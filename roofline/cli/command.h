@@ -60,8 +60,6 @@ std::unique_ptr<Command> make_recommend();
 std::unique_ptr<Command> make_doctor();
 std::unique_ptr<Command> make_optimize();
 std::unique_ptr<Command> make_profile();
-std::unique_ptr<Command> make_train();
-std::unique_ptr<Command> make_fuse();
 std::unique_ptr<Command> make_evaluate();
 
 /// Makes the app of one command: name, options, help flag, examples.

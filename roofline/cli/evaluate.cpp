@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/evaluate_report.h"
 #include "roofline/cli/options.h"
@@ -90,7 +91,6 @@ class Evaluate : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
-    options.adapters = adapter_.resolve();
     const double start = seconds_now();
     checkpoint_ = Checkpoint::open(resolve_model(model_));
     tokenizer_ = checkpoint_->load_tokenizer();
@@ -98,7 +98,7 @@ class Evaluate : public Command {
     if (choices_.empty()) {
       read_text(report);
     }
-    decoder_ = Decoder::load(*checkpoint_, options);
+    decoder_ = load_with_adapters(*checkpoint_, options, adapter_.resolve());
     report.model = checkpoint_->path().string();
     report.size = size_of(*checkpoint_);
     report.quantized_at_load = options.quantize.has_value();
@@ -243,7 +243,6 @@ class Evaluate : public Command {
       source = Checkpoint::open(resolve_model(reference_));
       ModelOptions plain = options;
       plain.quantize.reset();
-      plain.adapters.clear();
       reference = Decoder::load(*source, plain);
       report.reference = source->path().string();
       report.reference_size = size_of(*source);

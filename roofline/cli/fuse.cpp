@@ -2,9 +2,9 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
-#include "roofline/cli/command.h"
-#include "roofline/cli/options.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/train_commands.h"
 #include "roofline/train/fuse.h"
 
 namespace roofline::cli {

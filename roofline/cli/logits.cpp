@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/weights/checkpoint.h"
@@ -53,10 +54,10 @@ class Logits : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
-    options.adapters = adapter_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
-    const auto decoder = Decoder::load(*checkpoint, options);
+    const auto decoder =
+        load_with_adapters(*checkpoint, options, adapter_.resolve());
     write_logits(*decoder, ids, out_);
     return kSuccess;
   }

@@ -43,15 +43,6 @@ struct QuantFlags {
   std::optional<QuantizeChoice> resolve() const;
 };
 
-/// --adapter.
-struct AdapterFlags {
-  std::vector<std::string> adapters;
-
-  void declare(CLI::App& app);
-  /// "FOLDER" or "FOLDER=0.5" each. Throws UserError.
-  std::vector<AdapterChoice> resolve() const;
-};
-
 /// What a choice means to the planner and to random weights.
 WeightFormat weight_format(const QuantizeChoice& choice);
 RandomFormat random_format(const QuantizeChoice& choice);
@@ -112,7 +103,6 @@ struct SettingsFlags {
 struct AnswerFlags {
   DeviceFlags device;
   QuantFlags quant;
-  AdapterFlags adapter;
   SamplingFlags sampling;
   LengthFlags length;
   SettingsFlags settings;

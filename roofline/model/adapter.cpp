@@ -13,6 +13,8 @@
 
 #include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
+#include "roofline/model/device.h"
+#include "roofline/model/graph_decoder.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
@@ -430,6 +432,22 @@ void attach(
     }
     hook.additions.push_back({matrix.a, matrix.b, adapter.scale * weight});
   }
+}
+
+std::unique_ptr<Decoder> load_with_adapters(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    std::span<const AdapterChoice> adapters) {
+  if (adapters.empty()) {
+    return Decoder::load(checkpoint, options);
+  }
+  require_runnable(checkpoint.spec());
+  auto decoder =
+      load_graph_decoder(checkpoint, options, prepare_device(options));
+  for (const auto& choice : adapters) {
+    attach(read_adapter(choice.path, checkpoint), choice.weight, *decoder);
+  }
+  return decoder;
 }
 
 }  // namespace roofline

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,19 @@ void write_adapter(
     const Checkpoint& checkpoint,
     const std::filesystem::path& folder,
     AdapterFormat format);
+
+/// An adapter's folder, and how strongly it counts.
+struct AdapterChoice {
+  std::filesystem::path path;
+  float weight = 1.0f;
+};
+
+/// Decoder::load with adapters added to the weights, all together: on the graph
+/// of MLX ops where there are any. Throws what read_adapter() throws, too.
+std::unique_ptr<Decoder> load_with_adapters(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    std::span<const AdapterChoice> adapters);
 
 /// Adds weight times the adapter to the decoder's hooks. Throws CheckpointError
 /// when a matrix isn't there or has another shape.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "roofline/model/adapter.h"
 #include "roofline/model/cpu_decoder.h"
 #include "roofline/model/device.h"
 #include "roofline/model/graph_decoder.h"
@@ -25,13 +24,6 @@ std::unique_ptr<Decoder> Decoder::load(
         static_cast<int>(checkpoint.spec().layers.size()));
   }
   const auto device = prepare_device(options);
-  if (!options.adapters.empty()) {
-    auto decoder = load_graph_decoder(checkpoint, options, device);
-    for (const auto& choice : options.adapters) {
-      attach(read_adapter(choice.path, checkpoint), choice.weight, *decoder);
-    }
-    return decoder;
-  }
   if (device == mx::Device::cpu && !options.graph_on_cpu &&
       !missing_in_cpu_step(checkpoint.spec())) {
     return load_cpu_decoder(checkpoint, options);

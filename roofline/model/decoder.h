@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,12 +29,6 @@ struct QuantizeChoice {
   int bits_of(std::string_view name, int layers) const;
 };
 
-/// An adapter's folder, and how strongly it counts.
-struct AdapterChoice {
-  std::filesystem::path path;
-  float weight = 1.0f;
-};
-
 struct ModelOptions {
   DeviceChoice device = DeviceChoice::automatic;
   /// float32 activations and cache, no fast approximations.
@@ -47,8 +40,6 @@ struct ModelOptions {
   /// Run the MLX graph on the CPU instead of the fused step (for tests and
   /// comparison).
   bool graph_on_cpu = false;
-  /// Added to the weights, all together; the graph of MLX ops runs then.
-  std::vector<AdapterChoice> adapters = {};
 };
 
 enum class LogitRows { last, all };

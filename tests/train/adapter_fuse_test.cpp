@@ -53,8 +53,7 @@ std::vector<float> logits_with(
   options.device = DeviceChoice::cpu;
   options.exact = true;
   options.cache_packed = false;
-  options.adapters = adapters;
-  const auto decoder = Decoder::load(checkpoint, options);
+  const auto decoder = load_with_adapters(checkpoint, options, adapters);
   return to_host(run_logits(*decoder, ids, 16));
 }
 
@@ -160,8 +159,10 @@ TEST(AdapterErrors, NameWhatIsWrong) {
       AdapterFormat::mlx_lm);
   ModelOptions options;
   options.device = DeviceChoice::cpu;
-  options.adapters = {{folder.path(), 1.0f}};
-  EXPECT_THROW(Decoder::load(*llama.checkpoint, options), CheckpointError);
+  const AdapterChoice choice{folder.path(), 1.0f};
+  EXPECT_THROW(
+      load_with_adapters(*llama.checkpoint, options, {&choice, 1}),
+      CheckpointError);
 }
 
 }  // namespace
