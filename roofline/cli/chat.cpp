@@ -11,6 +11,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/paths.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/conversation.h"
 #include "roofline/cli/line_reader.h"
@@ -66,6 +67,7 @@ class Chat : public Command {
   std::string model_, system_;
   bool quiet_ = false;
   AnswerFlags flags_;
+  AdapterFlags adapter_;
   GenerateOptions options_;
   std::unique_ptr<LoadedModel> loaded_;
   std::unique_ptr<LineReader> reader_;
@@ -82,6 +84,7 @@ void Chat::declare(CLI::App& app) {
       ->type_name("TEXT")
       ->group("Prompt");
   flags_.declare(app);
+  adapter_.declare(app);
   app.add_flag("--quiet", quiet_, "No line of figures after each answer.")
       ->group("Output");
   app.footer(
@@ -102,7 +105,8 @@ int Chat::run() {
   options_ = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   require_utf8(system_, "--system");
-  loaded_ = std::make_unique<LoadedModel>(model_, model_options);
+  loaded_ =
+      std::make_unique<LoadedModel>(model_, model_options, adapter_.resolve());
   conversation_.set_system(system_);
   // Says at once that there is no chat template, or that it takes no system
   // message.

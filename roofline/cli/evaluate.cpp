@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/evaluate_report.h"
 #include "roofline/cli/options.h"
@@ -66,6 +67,7 @@ class Evaluate : public Command {
         ->group("Output");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     quant_.declare(app);
+    adapter_.declare(app);
     device_.declare(app);
     app.footer(
         "Without --text it reads a bundled text, English prose out of "
@@ -96,7 +98,7 @@ class Evaluate : public Command {
     if (choices_.empty()) {
       read_text(report);
     }
-    decoder_ = Decoder::load(*checkpoint_, options);
+    decoder_ = load_with_adapters(*checkpoint_, options, adapter_.resolve());
     report.model = checkpoint_->path().string();
     report.size = size_of(*checkpoint_);
     report.quantized_at_load = options.quantize.has_value();
@@ -274,6 +276,7 @@ class Evaluate : public Command {
   std::optional<int> context_, stride_, least_context_, limit_;
   bool json_ = false;
   QuantFlags quant_;
+  AdapterFlags adapter_;
   DeviceFlags device_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Tokenizer> tokenizer_;

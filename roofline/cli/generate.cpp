@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
@@ -51,6 +52,7 @@ class Generate : public Command {
   bool json_ = false;
   bool quiet_ = false;
   AnswerFlags flags_;
+  AdapterFlags adapter_;
 };
 
 void Generate::declare(CLI::App& app) {
@@ -79,6 +81,7 @@ void Generate::declare(CLI::App& app) {
          "Continue the prompt as it is, without the chat template.")
       ->group(group);
   flags_.declare(app);
+  adapter_.declare(app);
   group = "Output";
   app.add_flag(
          "--json",
@@ -217,7 +220,7 @@ int Generate::run() {
   const GenerateOptions options = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   const std::string text = read_prompt();
-  LoadedModel loaded(model_, model_options);
+  LoadedModel loaded(model_, model_options, adapter_.resolve());
   const std::vector<std::int32_t> prompt = encode(loaded, text);
   const AnswerRun answer = run_answer(
       loaded,

@@ -16,13 +16,16 @@ const Clock::time_point process_start = Clock::now();
 
 }  // namespace
 
-LoadedModel::LoadedModel(const std::string& model, const ModelOptions& options)
+LoadedModel::LoadedModel(
+    const std::string& model,
+    const ModelOptions& options,
+    const std::vector<AdapterChoice>& adapters)
     : options_(options), checkpoint_(Checkpoint::open(resolve_model(model))) {
   // A vocabulary takes longer to read than packed weights take to map.
   std::future<std::unique_ptr<Tokenizer>> tokenizer = std::async(
       std::launch::async,
       [this] { return checkpoint_->load_tokenizer(); });
-  decoder_ = Decoder::load(*checkpoint_, options);
+  decoder_ = load_with_adapters(*checkpoint_, options, adapters);
   if (const auto source = checkpoint_->chat_template()) {
     template_.emplace(*source);
   }

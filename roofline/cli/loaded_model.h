@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/decode/generate.h"
+#include "roofline/model/adapter.h"
 #include "roofline/model/decoder.h"
 #include "roofline/text/chat_template.h"
 #include "roofline/text/tokenizer.h"
@@ -22,7 +23,10 @@ class LoadedModel {
  public:
   /// model: what resolve_model() takes; empty for the bundled one. Throws what
   /// the loaders throw.
-  LoadedModel(const std::string& model, const ModelOptions& options);
+  LoadedModel(
+      const std::string& model,
+      const ModelOptions& options,
+      const std::vector<AdapterChoice>& adapters = {});
 
   const ModelOptions& options() const { return options_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }

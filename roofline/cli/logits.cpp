@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/weights/checkpoint.h"
@@ -30,6 +31,7 @@ class Logits : public Command {
         ->type_name("FILE.safetensors")
         ->group("Files");
     quant_.declare(app);
+    adapter_.declare(app);
     device_.declare(app);
     app.footer(
         "Examples\n"
@@ -54,7 +56,8 @@ class Logits : public Command {
     options.quantize = quant_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
-    const auto decoder = Decoder::load(*checkpoint, options);
+    const auto decoder =
+        load_with_adapters(*checkpoint, options, adapter_.resolve());
     write_logits(*decoder, ids, out_);
     return kSuccess;
   }
@@ -62,6 +65,7 @@ class Logits : public Command {
  private:
   std::string model_, ids_, out_;
   QuantFlags quant_;
+  AdapterFlags adapter_;
   DeviceFlags device_;
 };
 

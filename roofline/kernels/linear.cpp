@@ -34,6 +34,10 @@ constexpr int kPiecesPerThread = 4;
 /// From so many tokens on a matrix is decoded once for all of them.
 constexpr int kGemmTokens = 48;
 
+GemmType type_of(LinearMode mode) {
+  return mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
+}
+
 void multiply(
     const PackedMatrix& w,
     LinearMode mode,
@@ -41,10 +45,18 @@ void multiply(
     int tokens,
     float* y) {
   ThreadPool& pool = ThreadPool::global();
-  const bool decoded_is_exact = !w.quantized() || mode == LinearMode::exact;
-  if (tokens >= kGemmTokens && decoded_is_exact) {
+  const bool whole = !w.quantized() || mode != LinearMode::fast;
+  if (tokens >= kGemmTokens && whole) {
     const GemmRight right{w, true};
-    gemm({x, w.cols, 1}, tokens, right, y, w.rows, GemmResult::replace, pool);
+    gemm(
+        {x, w.cols, 1},
+        tokens,
+        right,
+        y,
+        w.rows,
+        GemmResult::replace,
+        pool,
+        type_of(mode));
     return;
   }
   const int blocks = w.row_blocks();
@@ -70,7 +82,7 @@ void multiply(
           y,
           w.rows);
     });
-  } else if (mode == LinearMode::exact) {
+  } else if (mode != LinearMode::fast) {
     run([&](int begin, int end) {
       qmm_kernels().exact(w, begin, end, x, 0, tokens, y, w.rows);
     });
@@ -84,6 +96,7 @@ void multiply(
 
 void multiply_transposed(
     const PackedMatrix& w,
+    LinearMode mode,
     const float* y,
     int tokens,
     float* x) {
@@ -94,7 +107,8 @@ void multiply_transposed(
       x,
       w.cols,
       GemmResult::replace,
-      ThreadPool::global());
+      ThreadPool::global(),
+      type_of(mode));
 }
 
 [[noreturn]] void refuse_gpu() {
@@ -201,7 +215,12 @@ class Linear : public Product {
     return linear(in, operand_.w, operand_.keep_alive, mode_, stream());
   }
   mx::array opposite(const mx::array& in) override {
-    return linear_transposed(in, operand_.w, operand_.keep_alive, stream());
+    return linear_transposed(
+        in,
+        operand_.w,
+        operand_.keep_alive,
+        stream(),
+        mode_);
   }
 
  private:
@@ -210,12 +229,14 @@ class Linear : public Product {
 
 class LinearTransposed : public Product {
  public:
-  using Product::Product;
+  LinearTransposed(mx::Stream stream, Operand operand, LinearMode mode)
+      : Product(stream, std::move(operand)), mode_(mode) {}
 
   const char* name() const override { return "LinearTransposed"; }
 
   bool is_equivalent(const Primitive& other) const override {
-    return same_operand(static_cast<const LinearTransposed&>(other));
+    const auto& o = static_cast<const LinearTransposed&>(other);
+    return same_operand(o) && mode_ == o.mode_;
   }
 
  protected:
@@ -224,22 +245,30 @@ class LinearTransposed : public Product {
       const float* in,
       int tokens,
       float* out) override {
-    encoder.dispatch([operand = operand_, in, tokens, out] {
-      multiply_transposed(operand.w, in, tokens, out);
+    encoder.dispatch([operand = operand_, mode = mode_, in, tokens, out] {
+      multiply_transposed(operand.w, mode, in, tokens, out);
     });
   }
   int out_width() const override { return operand_.w.cols; }
   mx::array same(const mx::array& in) override {
-    return linear_transposed(in, operand_.w, operand_.keep_alive, stream());
+    return linear_transposed(
+        in,
+        operand_.w,
+        operand_.keep_alive,
+        stream(),
+        mode_);
   }
   mx::array opposite(const mx::array& in) override {
     return linear(
         in,
         operand_.w,
         operand_.keep_alive,
-        LinearMode::exact,
+        mode_ == LinearMode::fast ? LinearMode::exact : mode_,
         stream());
   }
+
+ private:
+  LinearMode mode_;
 };
 
 mx::Stream cpu_stream(const mx::StreamOrDevice& s) {
@@ -308,13 +337,15 @@ mx::array linear_transposed(
     const mx::array& y,
     const PackedMatrix& w,
     std::shared_ptr<const void> keep_alive,
-    mx::StreamOrDevice s) {
+    mx::StreamOrDevice s,
+    LinearMode mode) {
   const mx::Stream stream = cpu_stream(s);
   check_input(y, w.rows, "rows");
   return apply(y, w.cols, stream, [&] {
     return std::make_shared<LinearTransposed>(
         stream,
-        Operand{w, std::move(keep_alive)});
+        Operand{w, std::move(keep_alive)},
+        mode);
   });
 }
 

@@ -17,6 +17,9 @@ namespace mx = mlx::core;
 enum class LinearMode {
   fast,   ///< x in 15 bits where w is quantized (qmm.h)
   exact,  ///< x in float32
+  /// With many rows x and w in bfloat16 where the machine has instructions for
+  /// it, forward and backward; else exact.
+  bf16,
 };
 
 /// y = x · wᵀ. x: [..., cols] float32, float16 or bfloat16; y: [..., rows] of
@@ -30,12 +33,13 @@ mx::array linear(
     LinearMode mode = LinearMode::fast,
     mx::StreamOrDevice s = {});
 
-/// x = y · w, the product with the matrix as it is not transposed, always
-/// exact: the gradient of linear. y: [..., rows]; x: [..., cols].
+/// x = y · w, the product with the matrix as it is not transposed: the gradient
+/// of linear; exact where linear is fast. y: [..., rows]; x: [..., cols].
 mx::array linear_transposed(
     const mx::array& y,
     const PackedMatrix& w,
     std::shared_ptr<const void> keep_alive,
-    mx::StreamOrDevice s = {});
+    mx::StreamOrDevice s = {},
+    LinearMode mode = LinearMode::exact);
 
 }  // namespace roofline

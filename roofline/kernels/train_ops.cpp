@@ -269,37 +269,42 @@ mx::array add_low_rank(
 
 namespace {
 
-/// in: x, dy and, where there is one, the weight; out: dx, d_weight.
+/// in: x, dy and, where there is one, the weight; out: dx, d_weight. The sums
+/// over rows are of fixed pieces, so that they are the same with any threads.
 void rms_norm_grad_on(
     const CpuOpMemory& m,
     std::int64_t rows,
     int n,
     float eps) {
-  const auto& kernels = row_grad_kernels();
+  constexpr std::int64_t kMostPieces = 64;
+  const auto pieces =
+      std::min(kMostPieces, std::max<std::int64_t>(1, rows / 16));
   const float* weight = m.in.size() > 2 ? m.in[2] : nullptr;
   const bool want_weight = m.out.size() > 1;
   const auto width = static_cast<std::size_t>(n);
-  const auto workers = static_cast<std::size_t>(ThreadPool::global().threads());
-  std::vector<float> sums(want_weight ? workers * width : 0, 0.0f);
-  each_row(rows, [&](std::int64_t row, int worker) {
-    const auto at = row * n;
-    kernels.rms_norm_grad(
-        m.in[0] + at,
-        weight,
-        m.in[1] + at,
-        eps,
-        n,
-        m.out[0] + at,
-        want_weight ? &sums[static_cast<std::size_t>(worker) * width]
-                    : nullptr);
-  });
+  std::vector<float> sums(
+      want_weight ? static_cast<std::size_t>(pieces) * width : 0,
+      0.0f);
+  auto piece = [&](int index, int) {
+    const auto end = rows * (index + 1) / pieces;
+    for (auto row = rows * index / pieces; row < end; ++row) {
+      const auto at = row * n;
+      row_grad_kernels().rms_norm_grad(
+          m.in[0] + at,
+          weight,
+          m.in[1] + at,
+          eps,
+          n,
+          m.out[0] + at,
+          want_weight ? &sums[static_cast<std::size_t>(index) * width]
+                      : nullptr);
+    }
+  };
+  ThreadPool::global().run(static_cast<int>(pieces), piece);
   if (want_weight) {
-    for (std::size_t i = 0; i < width; ++i) {
-      float sum = 0;
-      for (std::size_t worker = 0; worker < workers; ++worker) {
-        sum += sums[worker * width + i];
-      }
-      m.out[1][i] = sum;
+    std::fill_n(m.out[1], width, 0.0f);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      m.out[1][i % width] += sums[i];
     }
   }
 }

@@ -1,13 +1,10 @@
 #include "roofline/model/decoder.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 
-#include <mlx/device.h>
-
-#include "roofline/base/errors.h"
 #include "roofline/model/cpu_decoder.h"
+#include "roofline/model/device.h"
 #include "roofline/model/graph_decoder.h"
 #include "roofline/spec/tensor_parts.h"
 
@@ -16,30 +13,6 @@ namespace roofline {
 int QuantizeChoice::bits_of(std::string_view name, int layers) const {
   return belongs_to_parts(name, layers, eight_bit) ? 8 : bits;
 }
-
-namespace {
-
-mx::Device pick_device(const ModelOptions& options) {
-  const bool has_gpu = mx::is_available(mx::Device::gpu);
-  if (options.device == DeviceChoice::gpu && !has_gpu) {
-    fail<UnsupportedError>(
-        "There is no GPU to run on",
-        "The MLX library in use offers only the CPU",
-        "Run with --device cpu, or install MLX with a GPU backend (the extra "
-        "cuda12 or cuda13 on Linux).");
-  }
-  const bool cpu =
-      options.device == DeviceChoice::cpu || options.graph_on_cpu || !has_gpu;
-  return cpu ? mx::Device::cpu : mx::Device::gpu;
-}
-
-/// MLX multiplies float32 matrices with 10-bit mantissas on NVIDIA unless told
-/// otherwise; it reads this once, at its first product.
-void ask_for_whole_floats() {
-  ::setenv("MLX_ENABLE_TF32", "0", 1);
-}
-
-}  // namespace
 
 std::unique_ptr<Decoder> Decoder::load(
     const Checkpoint& checkpoint,
@@ -50,11 +23,7 @@ std::unique_ptr<Decoder> Decoder::load(
         options.quantize->eight_bit,
         static_cast<int>(checkpoint.spec().layers.size()));
   }
-  const auto device = pick_device(options);
-  if (options.exact) {
-    ask_for_whole_floats();
-  }
-  mx::set_default_device(device);
+  const auto device = prepare_device(options);
   if (device == mx::Device::cpu && !options.graph_on_cpu &&
       !missing_in_cpu_step(checkpoint.spec())) {
     return load_cpu_decoder(checkpoint, options);

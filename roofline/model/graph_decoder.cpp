@@ -1,5 +1,6 @@
 #include "roofline/model/graph_decoder.h"
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
 #include <variant>
@@ -11,6 +12,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/device.h"
 #include "roofline/model/graph_attention.h"
 #include "roofline/model/graph_layer.h"
 #include "roofline/model/graph_weights.h"
@@ -30,20 +32,38 @@ std::string name_of(mx::Device device) {
   return fmt::format("GPU, {}", name == nullptr ? "unnamed" : *name);
 }
 
-std::optional<LinearMode> cpu_kernels(
-    const ModelOptions& options,
-    mx::Device device) {
-  if (device == mx::Device::gpu) {
-    return std::nullopt;
+/// All that loading depends on, for answering and for training.
+struct LoadOptions {
+  bool exact = false;
+  GraphWeightOptions weights;
+};
+
+LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
+  LoadOptions load{options.exact, {}};
+  load.weights.quantize = options.quantize;
+  load.weights.keep_scales = options.exact;
+  if (device == mx::Device::cpu) {
+    load.weights.cpu_kernels =
+        options.exact ? LinearMode::exact : LinearMode::fast;
   }
-  return options.exact ? LinearMode::exact : LinearMode::fast;
+  return load;
 }
 
-class GraphDecoder final : public Decoder {
+LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
+  LoadOptions load{device == mx::Device::cpu, {}};
+  load.weights.quantize = options.quantize;
+  load.weights.trained = options.trained;
+  if (device == mx::Device::cpu) {
+    load.weights.cpu_kernels = options.products;
+  }
+  return load;
+}
+
+class GraphDecoder final : public TrainableDecoder {
  public:
   GraphDecoder(
       const Checkpoint& checkpoint,
-      const ModelOptions& options,
+      LoadOptions options,
       mx::Device device);
 
   const ModelSpec& spec() const override { return spec_; }
@@ -52,8 +72,21 @@ class GraphDecoder final : public Decoder {
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
       override;
   std::size_t step_weight_bytes() const override;
+  mx::array hidden(const TrainBatch& batch, KeepLayers keep) override;
+  TokenHead token_head() const override;
+  const GraphHooks& hooks() const override { return weights_.hooks(); }
 
  private:
+  struct Samples;
+  bool can_pack() const;
+  void check_ids(std::span<const std::int32_t> ids) const;
+  Samples open_samples(
+      std::span<const std::int32_t> ids,
+      std::span<const int> first) const;
+  mx::array layer_again(
+      std::size_t index,
+      const mx::array& x,
+      const TrainBatch& batch);
   GraphTypes pick_types(const Checkpoint& checkpoint) const;
   void check(std::span<const Slice> slices) const;
   mx::array embed(
@@ -81,7 +114,7 @@ class GraphDecoder final : public Decoder {
 
 GraphDecoder::GraphDecoder(
     const Checkpoint& checkpoint,
-    const ModelOptions& options,
+    LoadOptions options,
     mx::Device device)
     : spec_(checkpoint.spec()),
       device_(device),
@@ -89,10 +122,10 @@ GraphDecoder::GraphDecoder(
       types_(pick_types(checkpoint)),
       weights_(
           checkpoint,
-          {types_.activations,
-           options.quantize,
-           cpu_kernels(options, device),
-           options.exact}),
+          [&] {
+            options.weights.activations = types_.activations;
+            return options.weights;
+          }()),
       embed_(weights_.matrix("embed")),
       final_norm_(spec_.final_norm, weights_, "final_norm", types_.residual) {
   if (!spec_.tied_embeddings) {
@@ -132,6 +165,17 @@ std::unique_ptr<KvCache> GraphDecoder::make_cache(
   return std::make_unique<KvCache>(spec_, wanted);
 }
 
+void GraphDecoder::check_ids(std::span<const std::int32_t> ids) const {
+  for (const auto id : ids) {
+    if (id < 0 || id >= spec_.vocab) {
+      fail<UserError>(
+          fmt::format("There is no token {}", id),
+          fmt::format("The vocabulary has {} tokens", spec_.vocab),
+          fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
+    }
+  }
+}
+
 void GraphDecoder::check(std::span<const Slice> slices) const {
   for (const auto& slice : slices) {
     if (slice.cache == nullptr || slice.tokens.empty()) {
@@ -140,14 +184,7 @@ void GraphDecoder::check(std::span<const Slice> slices) const {
           "Each slice appends at least one token to its cache",
           "Leave empty slices out.");
     }
-    for (const auto id : slice.tokens) {
-      if (id < 0 || id >= spec_.vocab) {
-        fail<UserError>(
-            fmt::format("There is no token {}", id),
-            fmt::format("The vocabulary has {} tokens", spec_.vocab),
-            fmt::format("Give ids from 0 to {}.", spec_.vocab - 1));
-      }
-    }
+    check_ids(slice.tokens);
     const auto end = slice.cache->position() +
                      static_cast<std::int64_t>(slice.tokens.size());
     if (spec_.learned_positions && end > *spec_.learned_positions) {
@@ -276,6 +313,159 @@ mx::array GraphDecoder::forward(
   return with_states(logits(pick_rows(x, slices)), slices);
 }
 
+/// Whether packed attention does for all layers.
+bool GraphDecoder::can_pack() const {
+  const bool plain = std::all_of(
+      spec_.layers.begin(),
+      spec_.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.attention && !layer.recurrent &&
+               PackedSamples::can(*layer.attention);
+      });
+  return plain && device_ == mx::Device::cpu && !positions_;
+}
+
+/// The samples as one packed sequence, or each with a cache of its own for the
+/// one step: what attention over a cache computes can be differentiated too.
+struct GraphDecoder::Samples {
+  std::vector<std::unique_ptr<KvCache>> caches;
+  std::vector<GraphSequence> sequences;
+  std::vector<Slice> slices;
+};
+
+GraphDecoder::Samples GraphDecoder::open_samples(
+    std::span<const std::int32_t> ids,
+    std::span<const int> first) const {
+  Samples samples;
+  if (can_pack()) {
+    const auto tokens = static_cast<int>(ids.size());
+    samples.slices.push_back({nullptr, ids, LogitRows::all});
+    samples.sequences.push_back(
+        {nullptr,
+         0,
+         tokens,
+         0,
+         tokens,
+         SlotMasks(0, tokens),
+         std::make_shared<const PackedSamples>(first)});
+    return samples;
+  }
+  for (std::size_t i = 0; i + 1 < first.size(); ++i) {
+    const int begin = first[i];
+    const int tokens = first[i + 1] - begin;
+    samples.caches.push_back(make_cache({}));
+    auto* cache = samples.caches.back().get();
+    samples.slices.push_back(
+        {cache,
+         ids.subspan(
+             static_cast<std::size_t>(begin),
+             static_cast<std::size_t>(tokens)),
+         LogitRows::all});
+    cache->reserve(tokens);
+    samples.sequences.push_back(
+        {cache, begin, tokens, 0, tokens, SlotMasks(0, tokens)});
+  }
+  return samples;
+}
+
+mx::array GraphDecoder::hidden(const TrainBatch& batch, KeepLayers keep) {
+  auto samples = open_samples(batch.ids, batch.first);
+  check_ids(batch.ids);
+  auto x = embed(samples.slices, samples.sequences);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x = keep == KeepLayers::all ? layers_[i].forward(x, samples.sequences)
+                                : layer_again(i, x, batch);
+  }
+  return mx::astype(final_norm_(x, types_.activations), mx::float32);
+}
+
+namespace {
+
+/// The arrays in the hooks of one layer, so that they can be swapped.
+std::vector<mx::array*> arrays_of_layer(
+    const GraphHooks& hooks,
+    std::size_t index) {
+  const auto prefix = fmt::format("layers.{}.", index);
+  std::vector<mx::array*> arrays;
+  for (const auto& [name, hook] : hooks) {
+    if (!name.starts_with(prefix)) {
+      continue;
+    }
+    if (hook->trained) {
+      arrays.push_back(&*hook->trained);
+    }
+    for (auto& addition : hook->additions) {
+      arrays.push_back(&addition.a);
+      arrays.push_back(&addition.b);
+    }
+  }
+  return arrays;
+}
+
+}  // namespace
+
+/// A layer that keeps its input alone. What it is differentiated by must be
+/// its arguments: the hooks hold those while its graph is built.
+mx::array GraphDecoder::layer_again(
+    std::size_t index,
+    const mx::array& x,
+    const TrainBatch& batch) {
+  const auto places = arrays_of_layer(weights_.hooks(), index);
+  std::vector<mx::array> inputs{x};
+  for (const auto* place : places) {
+    inputs.push_back(*place);
+  }
+  const auto run = [this,
+                    index,
+                    places,
+                    ids = std::vector(batch.ids.begin(), batch.ids.end()),
+                    first =
+                        std::vector(batch.first.begin(), batch.first.end())](
+                       const std::vector<mx::array>& in) {
+    std::vector<mx::array> before;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      before.push_back(*places[i]);
+      *places[i] = in[i + 1];
+    }
+    auto samples = open_samples(ids, first);
+    const auto y = layers_[index].forward(in[0], samples.sequences);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      *places[i] = before[i];
+    }
+    return std::vector<mx::array>{y};
+  };
+  return mx::checkpoint(run)(inputs)[0];
+}
+
+TokenHead GraphDecoder::token_head() const {
+  const auto& matrix = head_ ? *head_ : embed_;
+  TokenHead head;
+  head.logit_scale = spec_.logit_scale;
+  head.logit_softcap = spec_.logit_softcap;
+  if (is_trained(matrix.hooks)) {
+    head.trained = matrix.hooks[0]->trained;
+    return head;
+  }
+  const auto& part = matrix.parts[0];
+  if (matrix.bias || head_bias_) {
+    fail<UnsupportedError>(
+        "The model's head has a bias",
+        "The loss of training has none",
+        "Train another model");
+  }
+  if (!part.cpu) {
+    fail<UnsupportedError>(
+        "The model's head can't be read by the kernels of training",
+        "It is in a quantized form that they lack",
+        "Train a checkpoint of floats, or one of 4 or 8 bits");
+  }
+  head.products =
+      part.cpu->mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
+  head.matrix = part.cpu->matrix;
+  head.memory = part.cpu->memory;
+  return head;
+}
+
 std::size_t GraphDecoder::step_weight_bytes() const {
   std::size_t sum = (head_ ? *head_ : embed_).bytes() + final_norm_.bytes();
   for (const auto& layer : layers_) {
@@ -300,11 +490,27 @@ void GraphDecoder::warm_up() {
 
 }  // namespace
 
-std::unique_ptr<Decoder> load_graph_decoder(
+std::unique_ptr<TrainableDecoder> load_graph_decoder(
     const Checkpoint& checkpoint,
     const ModelOptions& options,
     mx::Device device) {
-  return std::make_unique<GraphDecoder>(checkpoint, options, device);
+  return std::make_unique<GraphDecoder>(
+      checkpoint,
+      to_answer(options, device),
+      device);
+}
+
+std::unique_ptr<TrainableDecoder> load_trainable(
+    const Checkpoint& checkpoint,
+    const TrainableOptions& options) {
+  ModelOptions model;
+  model.device = options.device;
+  const auto device = prepare_device(model);
+  require_runnable(checkpoint.spec());
+  return std::make_unique<GraphDecoder>(
+      checkpoint,
+      to_train(options, device),
+      device);
 }
 
 }  // namespace roofline

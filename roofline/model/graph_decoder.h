@@ -7,7 +7,7 @@
 
 #include <mlx/device.h>
 
-#include "roofline/model/decoder.h"
+#include "roofline/model/trainable_decoder.h"
 
 namespace roofline {
 
@@ -15,7 +15,7 @@ namespace roofline {
 /// exact mode. On a GPU a tiny run compiles the kernels before this returns.
 /// `checkpoint` must outlive the decoder. Throws CheckpointError when a tensor
 /// is missing.
-std::unique_ptr<Decoder> load_graph_decoder(
+std::unique_ptr<TrainableDecoder> load_graph_decoder(
     const Checkpoint& checkpoint,
     const ModelOptions& options,
     mx::Device device);

@@ -2,6 +2,8 @@
 
 #include <mlx/ops.h>
 
+#include "roofline/kernels/train_ops.h"
+
 namespace roofline {
 
 namespace {
@@ -35,6 +37,7 @@ GraphFeedForward::GraphFeedForward(
     const GraphTypes& types)
     : spec_(spec),
       types_(types),
+      own_kernels_(weights.own_kernels()),
       activate_(make_activate(spec.activation, types.fuse)) {
   std::vector<std::string> up = {prefix + "up"};
   if (spec.gated) {
@@ -56,6 +59,9 @@ mx::array GraphFeedForward::hidden(const mx::array& up) const {
     std::vector<mx::array> in = {up};
     in.insert(in.end(), xielu_.begin(), xielu_.end());
     return activate_(in)[0];
+  }
+  if (own_kernels_) {
+    return activate_rows(up, spec_.activation, spec_.gated);
   }
   if (!spec_.gated) {
     return activate_({up})[0];

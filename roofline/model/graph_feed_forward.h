@@ -33,6 +33,7 @@ class GraphFeedForward {
 
   FeedForwardSpec spec_;
   GraphTypes types_;
+  bool own_kernels_;
   GraphMatrix up_;  ///< gate and up when gated
   GraphMatrix down_;
   std::optional<GraphNorm> hidden_norm_;

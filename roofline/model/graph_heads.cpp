@@ -153,15 +153,47 @@ mx::array GraphHeads::attend_one(
       {sequence.tokens, spec_.heads * spec_.head_dim});
 }
 
+/// Attention without a cache, over the samples of a batch at once.
+mx::array GraphHeads::attend_samples(
+    const mx::array& x,
+    const PackedSamples& samples) const {
+  const auto args = samples.attention(spec_);
+  const bool plain = spec_.qk_norm == QkNorm::none && !v_norm_ &&
+                     !spec_.values_are_keys && !spec_.clip;
+  if (plain) {
+    return packed_attention(linear(x, qkv_), args);
+  }
+  const auto normed = [&](const mx::array& in,
+                          int heads,
+                          const std::optional<GraphNorm>& norm) {
+    const auto rows = mx::reshape(in, {x.shape(0), heads, spec_.head_dim});
+    return mx::reshape((*norm)(rows, types_.activations), in.shape());
+  };
+  auto [q, k, v] = project(x);
+  if (spec_.qk_norm == QkNorm::per_head ||
+      spec_.qk_norm == QkNorm::per_head_own) {
+    q = normed(q, spec_.heads, q_norm_);
+    k = normed(k, spec_.kv_heads, k_norm_);
+  }
+  if (v_norm_) {
+    v = normed(v, spec_.kv_heads, v_norm_);
+  }
+  return packed_attention(mx::concatenate({q, k, v}, 1), args);
+}
+
 mx::array GraphHeads::forward(
     const mx::array& x,
     std::vector<GraphSequence>& sequences) {
-  const auto all = project(x);
-  std::vector<mx::array> outputs;
-  for (auto& sequence : sequences) {
-    outputs.push_back(attend_one(all, sequence));
-  }
-  auto y = outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+  const auto attend_all = [&] {
+    const auto all = project(x);
+    std::vector<mx::array> outputs;
+    for (auto& sequence : sequences) {
+      outputs.push_back(attend_one(all, sequence));
+    }
+    return outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+  };
+  auto y = sequences[0].packed ? attend_samples(x, *sequences[0].packed)
+                               : attend_all();
   if (output_norm_) {
     y = (*output_norm_)(y, types_.activations);
   }

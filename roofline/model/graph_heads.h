@@ -38,6 +38,8 @@ class GraphHeads {
   Projected project(const mx::array& x) const;
   mx::array half_of_heads(const mx::array& x, int half) const;
   mx::array attend_one(const Projected& all, GraphSequence& sequence);
+  mx::array attend_samples(const mx::array& x, const PackedSamples& samples)
+      const;
   mx::array prepared(
       mx::array x,
       const std::optional<GraphNorm>& norm,

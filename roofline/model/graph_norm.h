@@ -31,6 +31,10 @@ class GraphNorm {
   std::optional<mx::array> weight_;
   std::optional<mx::array> bias_;
   std::optional<mx::array> head_weight_;  ///< [heads, head_dim]
+  GraphHookPtr weight_hook_, bias_hook_;
+  bool own_kernels_ = false;
+
+  std::optional<mx::array> weight() const;
 };
 
 /// The bytes of a norm that may be absent.

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include <mlx/array.h>
 
 #include "roofline/model/graph_attention.h"
+#include "roofline/model/packed_samples.h"
 
 namespace roofline {
 
@@ -26,6 +28,8 @@ struct GraphSequence {
   std::int64_t position = 0;         ///< of the first of them
   std::int64_t sequence_tokens = 0;  ///< picks the rope regime
   SlotMasks masks;
+  /// Training: samples without caches; the one sequence has all of them.
+  std::shared_ptr<const PackedSamples> packed = {};
 };
 
 /// Columns [begin, begin + count) of x [tokens, all].

@@ -600,7 +600,14 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
     const auto rows = static_cast<int>(tensors.back()->rows);
     biases.push_back(bias ? *bias : mx::zeros({rows}, mx::float32));
   }
-  GraphMatrix matrix{parts(tensors, names), std::nullopt, {}};
+  GraphMatrix matrix;
+  for (const auto& name : names) {
+    matrix.hooks.push_back(hook(name));
+    matrix.bias_hooks.push_back(hook(name + ".bias"));
+  }
+  if (!is_trained(matrix.hooks)) {
+    matrix.parts = parts(tensors, names);
+  }
   if (any_bias) {
     matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
   }
@@ -611,6 +618,25 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
                          const mx::array& x) { observe(all, x); };
   }
   return matrix;
+}
+
+GraphHookPtr GraphWeights::hook(const std::string& name) const {
+  const auto* tensor = checkpoint_.find(name);
+  if (tensor == nullptr) {
+    return nullptr;
+  }
+  auto& held = hooks_[name];
+  if (held == nullptr) {
+    held = std::make_shared<GraphHook>();
+    held->rows = static_cast<int>(tensor->rows);
+    held->cols = static_cast<int>(tensor->cols);
+    if (options_.trained && options_.trained(name)) {
+      const auto values = copy_decoded(std::span(&tensor, 1)).weight;
+      held->trained =
+          tensor->rows == 1 ? mx::reshape(values, {held->cols}) : values;
+    }
+  }
+  return held;
 }
 
 GraphMatrix GraphWeights::matrix(const std::string& name) const {
@@ -648,18 +674,46 @@ mx::array dense_weight(const GraphMatrixPart& part) {
   return part.scales ? decoded(part) : part.weight;
 }
 
-mx::array linear(const mx::array& x, const GraphMatrix& matrix) {
-  if (matrix.observe) {
-    matrix.observe(x);
+namespace {
+
+mx::array multiply(const mx::array& x, const GraphMatrix& matrix) {
+  if (is_trained(matrix.hooks)) {
+    return multiply_trained(x, matrix.hooks);
   }
   std::vector<mx::array> outputs;
   for (const auto& part : matrix.parts) {
     outputs.push_back(multiply_part(x, part));
   }
-  auto y =
-      outputs.size() == 1 ? outputs[0] : mx::concatenate(std::move(outputs), 1);
+  return outputs.size() == 1 ? outputs[0]
+                             : mx::concatenate(std::move(outputs), 1);
+}
+
+/// The bias with its trained parts in their places.
+mx::array bias_of(const GraphMatrix& matrix) {
+  bool any = false;
+  int begin = 0;
+  std::vector<mx::array> parts;
+  for (std::size_t i = 0; i < matrix.bias_hooks.size(); ++i) {
+    const auto& hook = matrix.bias_hooks[i];
+    const int end = begin + matrix.hooks[i]->rows;
+    const bool trained = hook && hook->trained;
+    any = any || trained;
+    parts.push_back(
+        trained ? *hook->trained : mx::slice(*matrix.bias, {begin}, {end}));
+    begin = end;
+  }
+  return any ? mx::concatenate(parts) : *matrix.bias;
+}
+
+}  // namespace
+
+mx::array linear(const mx::array& x, const GraphMatrix& matrix) {
+  if (matrix.observe) {
+    matrix.observe(x);
+  }
+  auto y = add_additions(x, multiply(x, matrix), matrix.hooks);
   if (matrix.bias) {
-    y = mx::add(y, *matrix.bias);
+    y = mx::add(y, bias_of(matrix));
   }
   return mx::astype(y, x.dtype());
 }
@@ -668,6 +722,9 @@ mx::array take_rows(
     const GraphMatrix& matrix,
     const mx::array& ids,
     mx::Dtype dtype) {
+  if (is_trained(matrix.hooks)) {
+    return mx::astype(mx::take(*matrix.hooks[0]->trained, ids, 0), dtype);
+  }
   if (matrix.parts.size() != 1) {
     fail<BugError>(
         "graph_weights: rows of a stacked matrix",

@@ -19,6 +19,7 @@
 
 #include "roofline/kernels/linear.h"
 #include "roofline/model/decoder.h"
+#include "roofline/model/graph_hooks.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
@@ -51,7 +52,9 @@ struct GraphMatrixPart {
 /// A matrix [out, in], its rows in one or more forms.
 struct GraphMatrix {
   std::vector<GraphMatrixPart> parts;
-  std::optional<mx::array> bias;  ///< [out], in the activations' type
+  std::optional<mx::array> bias;         ///< [out], in the activations' type
+  std::vector<GraphHookPtr> hooks = {};  ///< one a name, in order of rows
+  std::vector<GraphHookPtr> bias_hooks = {};  ///< the same, where there is one
   /// Called by linear() with x, before the product.
   std::function<void(const mx::array& x)> observe = {};
 
@@ -76,6 +79,9 @@ struct GraphWeightOptions {
   /// has half floats, would round.
   bool keep_scales = false;
   LinearObserver observe = {};
+  /// Names of weights that are to be trained: they come as float32, and stand
+  /// in their hooks alone.
+  std::function<bool(std::string_view)> trained = {};
 };
 
 /// The type that a graph on a GPU should calculate in: the one that most bytes
@@ -94,6 +100,12 @@ class GraphWeights {
   std::optional<mx::array> vector(const std::string& name) const;
   /// As vector, of all rows: [rows, cols] where there is more than one.
   std::optional<mx::array> values(const std::string& name) const;
+  /// The hook of a weight that the graph looks into; null when there is no
+  /// weight of that name.
+  GraphHookPtr hook(const std::string& name) const;
+  const GraphHooks& hooks() const { return hooks_; }
+  /// Work between the products runs on our own kernels for the CPU, too.
+  bool own_kernels() const { return options_.cpu_kernels.has_value(); }
   /// All rows of a tensor [rows, cols] as float32.
   mx::array floats(const Tensor& tensor) const;
   /// Tensors stacked by rows, in as few parts as their forms allow, quantized
@@ -120,6 +132,7 @@ class GraphWeights {
 
   const Checkpoint& checkpoint_;
   GraphWeightOptions options_;
+  mutable GraphHooks hooks_;
 };
 
 /// A part's weight as floats [rows, cols].

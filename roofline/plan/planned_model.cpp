@@ -38,8 +38,8 @@ std::string format_name(const WeightFormat& format) {
   return format.bits == 16 ? "bf16" : "f32";
 }
 
-PlannedTensor planned(const Tensor& tensor) {
-  PlannedTensor out;
+ModelTensor planned(const Tensor& tensor) {
+  ModelTensor out;
   out.name = tensor.name;
   out.rows = tensor.rows;
   out.cols = tensor.cols;

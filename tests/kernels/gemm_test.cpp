@@ -189,6 +189,46 @@ TEST_P(GemmTest, ReadsColumnsOfAWiderMatrix) {
   EXPECT_EQ(got, want);
 }
 
+TEST_P(GemmTest, RoundsBothSidesToBfloat16WhereTheMachineCan) {
+  for (const auto& [rows, width, depth] :
+       {std::tuple{2, 3, 5}, {7, 17, 33}, {13, 130, 700}, {200, 64, 40}}) {
+    const auto x = random_floats(static_cast<std::size_t>(rows * depth), 1);
+    const auto w = random_floats(static_cast<std::size_t>(width * depth), 2);
+    for (const bool transposed : {false, true}) {
+      const GemmRight right{
+          transposed ? float_matrix(w.data(), width, depth)
+                     : float_matrix(w.data(), depth, width),
+          transposed};
+      const auto size = static_cast<std::size_t>(rows * width);
+      std::vector<float> exact(size, 0.5f);
+      std::vector<float> rounded(size, 0.5f);
+      const GemmLeft a{x.data(), depth, 1};
+      gemm(a, rows, right, exact.data(), width, GemmResult::add, pool);
+      gemm(
+          a,
+          rows,
+          right,
+          rounded.data(),
+          width,
+          GemmResult::add,
+          pool,
+          GemmType::bf16);
+      double most = 0;
+      for (std::size_t i = 0; i < size; ++i) {
+        const auto m = static_cast<int>(i) / width;
+        const auto n = static_cast<int>(i) % width;
+        const double slack =
+            reference(a, decoded(right.w), right, m, n).magnitude * 0x1p-7;
+        ASSERT_NEAR(rounded[i], exact[i], slack + 1e-6);
+        most = std::max(
+            most,
+            static_cast<double>(std::fabs(rounded[i] - exact[i])));
+      }
+      EXPECT_EQ(most > 1e-5, has_bf16_gemm()) << "it must have rounded";
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Isas,
     GemmTest,

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "roofline/base/half.h"
+#include "roofline/kernels/gemm/gemm_bf16.h"
 #include "roofline/kernels/gemm/gemm_variants.h"
 
 namespace roofline {
@@ -44,6 +45,7 @@ class Scratch {
 
 thread_local Scratch panels_of_thread;
 thread_local Scratch rows_of_thread;
+thread_local Scratch left_of_thread;
 
 /// Columns [begin, begin + count) of a row, decoded.
 void read_part(
@@ -90,6 +92,55 @@ struct Block {
   int width = 0;
 };
 
+/// Quantized rows are decoded a block at a time where blocks lie in panels.
+bool unpacks(const GemmRight& b, const GemmKernels& kernels) {
+  return b.w.quantized() && kernels.panel % kRowBlock == 0;
+}
+
+/// As pack_straight; a block of 16 rows and 32 columns at a time.
+void unpack_straight(
+    const GemmRight& b,
+    const Block& block,
+    const GemmKernels& kernels,
+    float* out,
+    ThreadPool& pool) {
+  const int panel = kernels.panel;
+  const int panels = (block.width + panel - 1) / panel;
+  auto piece = [&](int index, int) {
+    const int k = index * kRowBlock;
+    const int rows = std::min(kRowBlock, block.depth - k);
+    float columns[kGroup * kRowBlock];
+    for (int n = 0; n < panels * panel; n += kGroup) {
+      if (n < block.width) {
+        kernels.unpack(
+            b.w,
+            (block.k + k) / kRowBlock,
+            (block.n + n) / kGroup,
+            columns,
+            kRowBlock);
+      } else {
+        std::fill_n(columns, kGroup * kRowBlock, 0.0f);
+      }
+      for (int c = 0; c < kGroup; c += kRowBlock) {
+        if (n + c >= panels * panel) {
+          break;
+        }
+        const int p = (n + c) / panel;
+        for (int r = 0; r < rows; ++r) {
+          float* to =
+              out +
+              (static_cast<std::ptrdiff_t>(p) * block.depth + k + r) * panel +
+              (n + c) % panel;
+          for (int i = 0; i < kRowBlock; ++i) {
+            to[i] = columns[(c + i) * kRowBlock + r];
+          }
+        }
+      }
+    }
+  };
+  pool.run((block.depth + kRowBlock - 1) / kRowBlock, piece);
+}
+
 /// b's rows follow the depth: each is dealt out to all panels.
 void pack_straight(
     const GemmRight& b,
@@ -135,11 +186,28 @@ void pack_turned(
   const auto depth = static_cast<std::size_t>(block.depth);
   const auto cols = static_cast<std::size_t>(b.w.cols);
   const bool in_place = b.w.format == PackedFormat::f32;
+  const bool by_blocks = unpacks(b, kernels);
   const auto leading = b.leading != 0 ? b.leading : std::ptrdiff_t{b.w.cols};
   auto piece = [&](int p, int) {
     const int first = block.n + p * panel;
     const int count = std::min(panel, block.n + block.width - first);
     float* to = out + static_cast<std::ptrdiff_t>(p) * block.depth * panel;
+    if (by_blocks) {
+      for (int r = 0; r < panel; r += kRowBlock) {
+        const int row_block = (first + r) / kRowBlock;
+        for (int k = 0; k < block.depth; k += kGroup) {
+          float* at = to + std::ptrdiff_t{k} * panel + r;
+          if (row_block < b.w.row_blocks()) {
+            kernels.unpack(b.w, row_block, (block.k + k) / kGroup, at, panel);
+            continue;
+          }
+          for (int i = 0; i < kGroup; ++i) {
+            std::fill_n(at + std::ptrdiff_t{i} * panel, kRowBlock, 0.0f);
+          }
+        }
+      }
+      return;
+    }
     if (in_place) {
       const auto* from = reinterpret_cast<const float*>(b.w.data);
       kernels.turn(
@@ -166,18 +234,9 @@ void pack_turned(
   pool.run((block.width + panel - 1) / panel, piece);
 }
 
-void multiply_block(
-    const GemmLeft& a,
-    int rows,
-    const Block& block,
-    const float* packed,
-    const GemmKernels& kernels,
-    float* c,
-    std::ptrdiff_t ldc,
-    bool accumulate,
-    ThreadPool& pool) {
-  const int panel = kernels.panel;
-  const int panels = (block.width + panel - 1) / panel;
+/// The pieces of one block's product: fn(first row, rows, first panel, last).
+template <class Fn>
+void each_piece(int rows, int panels, ThreadPool& pool, Fn fn) {
   const int row_pieces = (rows + kRows - 1) / kRows;
   // A few panels a piece: few enough pieces to be cheap, enough to balance.
   const int wanted = std::max(1, 8 * pool.threads() / std::max(1, row_pieces));
@@ -185,30 +244,119 @@ void multiply_block(
   const int groups = (panels + group - 1) / group;
   auto piece = [&](int index, int) {
     const int first_row = index / groups * kRows;
-    const int piece_rows = std::min(kRows, rows - first_row);
     const int first = index % groups * group;
-    const int last = std::min(panels, first + group);
-    for (int k = 0; k < block.depth; k += kDepth) {
-      const int depth = std::min(kDepth, block.depth - k);
-      const GemmLeft part{
-          a.data + first_row * a.row_stride + (block.k + k) * a.col_stride,
-          a.row_stride,
-          a.col_stride};
-      for (int p = first; p < last; ++p) {
-        kernels.tile(
-            part,
-            piece_rows,
-            packed + (static_cast<std::ptrdiff_t>(p) * block.depth + k) * panel,
-            panel,
-            depth,
-            std::min(panel, block.width - p * panel),
-            c + first_row * ldc + block.n + p * panel,
-            ldc,
-            accumulate || k > 0);
-      }
-    }
+    fn(first_row,
+       std::min(kRows, rows - first_row),
+       first,
+       std::min(panels, first + group));
   };
   pool.run(row_pieces * groups, piece);
+}
+
+/// Where a block's product goes.
+struct Target {
+  float* c;
+  std::ptrdiff_t ldc;
+  bool accumulate;
+};
+
+void multiply_block(
+    const GemmLeft& a,
+    int rows,
+    const Block& block,
+    const float* packed,
+    const GemmKernels& kernels,
+    const Target& target,
+    ThreadPool& pool) {
+  const int panel = kernels.panel;
+  const int panels = (block.width + panel - 1) / panel;
+  each_piece(
+      rows,
+      panels,
+      pool,
+      [&](int first_row, int piece_rows, int first, int last) {
+        for (int k = 0; k < block.depth; k += kDepth) {
+          const GemmLeft part{
+              a.data + first_row * a.row_stride + (block.k + k) * a.col_stride,
+              a.row_stride,
+              a.col_stride};
+          for (int p = first; p < last; ++p) {
+            kernels.tile(
+                part,
+                piece_rows,
+                packed +
+                    (static_cast<std::ptrdiff_t>(p) * block.depth + k) * panel,
+                panel,
+                std::min(kDepth, block.depth - k),
+                std::min(panel, block.width - p * panel),
+                target.c + first_row * target.ldc + block.n + p * panel,
+                target.ldc,
+                target.accumulate || k > 0);
+          }
+        }
+      });
+}
+
+/// The same in bfloat16: panels become pairs in place of floats, a's part of
+/// the depth is rounded once.
+void multiply_block_bf16(
+    const GemmLeft& a,
+    int rows,
+    const Block& block,
+    float* packed,
+    const GemmKernels& kernels,
+    const GemmBf16Kernels& bf16,
+    const Target& target,
+    ThreadPool& pool) {
+  const int panel = kernels.panel;
+  const int panels = (block.width + panel - 1) / panel;
+  const std::ptrdiff_t pairs = (block.depth + 1) / 2;
+  auto round_panel = [&](int p, int) {
+    float* at = packed + static_cast<std::ptrdiff_t>(p) * block.depth * panel;
+    // Row pairs shrink to half: no row is written before it was read.
+    bf16.round_panel(
+        at,
+        block.depth,
+        panel,
+        reinterpret_cast<std::uint32_t*>(at));
+  };
+  pool.run(panels, round_panel);
+  auto* left = reinterpret_cast<std::uint32_t*>(left_of_thread.floats(
+      static_cast<std::size_t>(rows) * static_cast<std::size_t>(pairs)));
+  constexpr int kPiece = 32;
+  auto round_rows = [&](int index, int) {
+    const int end = std::min(rows, (index + 1) * kPiece);
+    for (int row = index * kPiece; row < end; ++row) {
+      bf16.round_row(
+          a.data + row * a.row_stride + block.k,
+          block.depth,
+          left + row * pairs);
+    }
+  };
+  pool.run((rows + kPiece - 1) / kPiece, round_rows);
+  each_piece(
+      rows,
+      panels,
+      pool,
+      [&](int first_row, int piece_rows, int first, int last) {
+        for (std::ptrdiff_t k = 0; k < pairs; k += kDepth) {
+          for (int p = first; p < last; ++p) {
+            const auto* right = reinterpret_cast<const std::uint32_t*>(
+                packed + static_cast<std::ptrdiff_t>(p) * block.depth * panel);
+            bf16.tile(
+                left + first_row * pairs + k,
+                pairs,
+                piece_rows,
+                right + k * panel,
+                panel,
+                static_cast<int>(std::min<std::ptrdiff_t>(kDepth, pairs - k)),
+                std::min(panel, block.width - p * panel),
+                target.c + first_row * target.ldc + block.n + p * panel,
+                target.ldc,
+                target.accumulate || k > 0);
+          }
+        }
+      });
 }
 
 }  // namespace
@@ -237,6 +385,19 @@ const GemmKernels* gemm_kernels(Isa isa) {
   }
 }
 
+const GemmBf16Kernels* gemm_bf16_kernels() {
+#if defined(__x86_64__)
+  static const bool known = __builtin_cpu_supports("avx512bf16");
+  return known && active_isa() == Isa::avx512 ? &gemm_bf16_avx512() : nullptr;
+#else
+  return nullptr;
+#endif
+}
+
+bool has_bf16_gemm() {
+  return gemm_bf16_kernels() != nullptr;
+}
+
 const GemmKernels& gemm_kernels() {
   return *gemm_kernels(active_isa());
 }
@@ -248,8 +409,12 @@ void gemm(
     float* c,
     std::ptrdiff_t ldc,
     GemmResult result,
-    ThreadPool& pool) {
+    ThreadPool& pool,
+    GemmType type) {
   const GemmKernels& kernels = gemm_kernels();
+  const GemmBf16Kernels* bf16 = type == GemmType::bf16 && a.col_stride == 1
+                                    ? gemm_bf16_kernels()
+                                    : nullptr;
   const int panel = kernels.panel;
   const int width = b.width();
   // Blocks as deep as the whole depth while a few panels fit.
@@ -277,11 +442,25 @@ void gemm(
           static_cast<std::size_t>(block.depth));
       if (b.transposed) {
         pack_turned(b, block, kernels, packed, pool);
+      } else if (unpacks(b, kernels)) {
+        unpack_straight(b, block, kernels, packed, pool);
       } else {
         pack_straight(b, block, panel, packed, pool);
       }
-      const bool accumulate = result == GemmResult::add || k > 0;
-      multiply_block(a, rows, block, packed, kernels, c, ldc, accumulate, pool);
+      const Target target{c, ldc, result == GemmResult::add || k > 0};
+      if (bf16 != nullptr) {
+        multiply_block_bf16(
+            a,
+            rows,
+            block,
+            packed,
+            kernels,
+            *bf16,
+            target,
+            pool);
+      } else {
+        multiply_block(a, rows, block, packed, kernels, target, pool);
+      }
     }
   }
 }

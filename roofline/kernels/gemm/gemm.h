@@ -49,6 +49,14 @@ struct GemmKernels {
       int count,
       int depth,
       float* out);
+  /// Decodes one group of 32 columns of one block of 16 rows of a quantized w:
+  /// out[column·stride + row].
+  void (*unpack)(
+      const PackedMatrix& w,
+      int block,
+      int group,
+      float* out,
+      std::ptrdiff_t stride);
   /// c[rows, columns] (+)= a[rows, depth] · b, one panel's worth of columns
   /// (at most `panel`); b: [depth, leading], rows of at least the columns
   /// rounded up to whole vectors.
@@ -69,6 +77,16 @@ const GemmKernels* gemm_kernels(Isa isa);
 
 enum class GemmResult { replace, add };
 
+enum class GemmType {
+  f32,
+  /// Both sides rounded to bfloat16, where there are instructions for it
+  /// (has_bf16_gemm) and a is not transposed; else as f32.
+  bf16,
+};
+
+/// Whether GemmType::bf16 does anything on this machine.
+bool has_bf16_gemm();
+
 /// c: [rows, ldc], b.width() columns of it. 2·rows·depth·width operations.
 void gemm(
     const GemmLeft& a,
@@ -77,6 +95,7 @@ void gemm(
     float* c,
     std::ptrdiff_t ldc,
     GemmResult result,
-    ThreadPool& pool);
+    ThreadPool& pool,
+    GemmType type = GemmType::f32);
 
 }  // namespace roofline

@@ -4,7 +4,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
+#include "roofline/base/half.h"
 #include "roofline/kernels/gemm/gemm_variants.h"
 
 namespace roofline {
@@ -149,9 +152,63 @@ void gemm_turn(
   }
 }
 
+/// kLines lines of 64 bytes with kParts columns each, `bits` apart.
+template <int kLines, bool kNibbles>
+inline void gemm_unpack_lines(
+    const std::byte* codes,
+    const float* scales,
+    const float* biases,
+    float* out,
+    std::ptrdiff_t stride) {
+  constexpr int kParts = kGroup / kLines;
+  constexpr std::uint32_t kMask = kNibbles ? 15 : 255;
+  for (int line = 0; line < kLines; ++line) {
+    std::uint32_t words[kRowBlock];
+    std::memcpy(words, codes + 64 * line, sizeof(words));
+    for (int part = 0; part < kParts; ++part) {
+      const int shift = 8 * (part % 4) + (part >= 4 ? 4 : 0);
+      float* to = out + (line * kParts + part) * stride;
+      for (int r = 0; r < kRowBlock; ++r) {
+        const auto code =
+            static_cast<std::int32_t>((words[r] >> shift) & kMask);
+        to[r] = scales[r] * static_cast<float>(code) + biases[r];
+      }
+    }
+  }
+}
+
+template <class V>
+void gemm_unpack(
+    const PackedMatrix& w,
+    int block,
+    int group,
+    float* out,
+    std::ptrdiff_t stride) {
+  const std::byte* codes =
+      w.block(block) + std::ptrdiff_t{group} * w.group_bytes();
+  const int code_bytes = w.group_bytes() - kGroupScales;
+  std::uint16_t halves[2 * kRowBlock];
+  std::memcpy(halves, codes + code_bytes, sizeof(halves));
+  float factors[2 * kRowBlock];
+  for (int i = 0; i < 2 * kRowBlock; ++i) {
+    factors[i] = w.unit * f16_to_f32(halves[i]);
+  }
+  const float* biases = factors + kRowBlock;
+  if (w.format == PackedFormat::q4) {
+    gemm_unpack_lines<4, true>(codes, factors, biases, out, stride);
+  } else {
+    gemm_unpack_lines<8, false>(codes, factors, biases, out, stride);
+  }
+}
+
 template <class V>
 constexpr GemmKernels gemm_kernels_of(const char* name) {
-  return {name, V::kTileVecs * V::kWidth, gemm_turn<V>, gemm_panel<V>};
+  return {
+      name,
+      V::kTileVecs * V::kWidth,
+      gemm_turn<V>,
+      gemm_unpack<V>,
+      gemm_panel<V>};
 }
 
 }  // namespace

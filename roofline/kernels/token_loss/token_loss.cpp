@@ -112,7 +112,8 @@ class Run {
         logits_.data(),
         matrix_.rows,
         GemmResult::replace,
-        ThreadPool::global());
+        ThreadPool::global(),
+        head_.products);
   }
 
   /// Logits become probabilities; their −log goes to nll. With a softcap the
@@ -175,7 +176,8 @@ class Run {
         inputs_.data(),
         matrix_.cols,
         GemmResult::replace,
-        pool);
+        pool,
+        head_.products);
     for (std::size_t i = 0; i < count; ++i) {
       std::memcpy(
           out[2] + static_cast<std::size_t>(row_of(first + i)) * dim(),

@@ -14,6 +14,7 @@
 
 #include <mlx/array.h>
 
+#include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/packed_matrix.h"
 
 namespace roofline {
@@ -39,6 +40,7 @@ struct TokenHead {
   std::optional<mx::array> trained;
   float logit_scale = 1.0f;
   std::optional<float> logit_softcap;
+  GemmType products = GemmType::f32;
 };
 
 struct TokenLoss {

@@ -1,0 +1,335 @@
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/memory.h"
+#include "roofline/cli/output.h"
+#include "roofline/cli/signals.h"
+#include "roofline/cli/train_commands.h"
+#include "roofline/cli/train_plan.h"
+#include "roofline/report/progress.h"
+#include "roofline/train/trainer.h"
+
+namespace roofline::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<long long>(seconds + 0.5);
+  if (whole < 90) {
+    return fmt::format("{} s", whole);
+  }
+  return whole < 5400 ? fmt::format("{} min", (whole + 30) / 60)
+                      : fmt::format("{:.1f} h", seconds / 3600);
+}
+
+/// Lines of figures while a run goes on.
+class Watch {
+ public:
+  Watch(int every, bool quiet) : every_(every), quiet_(quiet) {}
+
+  void step(const StepFigures& f, int steps) {
+    tokens_ += static_cast<double>(f.tokens);
+    seconds_ += f.seconds;
+    losses_ += f.loss;
+    ++count_;
+    const bool due = (every_ > 0 && f.step % every_ == 0) || f.step == steps;
+    if (quiet_ || (!due && !f.valid_loss)) {
+      return;
+    }
+    const double left = seconds_ / count_ * (steps - f.step);
+    std::string line =
+        fmt::format("step {}/{}  loss {:.4f}", f.step, steps, losses_ / count_);
+    if (f.valid_loss) {
+      line += fmt::format("  validation {:.4f}", *f.valid_loss);
+    }
+    line += fmt::format(
+        "  rate {:.2g}  norm {:.3g}  {:.0f} tok/s  {} (peak {})",
+        f.learning_rate,
+        f.gradient_norm,
+        tokens_ / seconds_,
+        format_bytes(f.memory_bytes),
+        format_bytes(f.peak_memory_bytes));
+    if (f.step < steps) {
+      line += "  " + duration_text(left) + " left";
+    }
+    write_notice(line + "\n");
+    tokens_ = seconds_ = losses_ = 0;
+    count_ = 0;
+  }
+
+ private:
+  int every_;
+  bool quiet_;
+  double tokens_ = 0;
+  double seconds_ = 0;
+  double losses_ = 0;
+  int count_ = 0;
+};
+
+class Train : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    for (const TrainSetting& setting : train_settings()) {
+      const std::string name(setting.name);
+      app.add_option_function<std::string>(
+             "--" + name,
+             [this, name](const std::string& text) { given_[name] = text; },
+             std::string(setting.help) + default_of(setting))
+          ->type_name(std::string(setting.type))
+          ->group(std::string(setting.group));
+    }
+    const char* group = "Run";
+    app.add_option(
+           "--config",
+           config_,
+           "Read settings from a TOML file with the names of these options. "
+           "Options come before it.")
+        ->type_name("FILE.toml")
+        ->group(group);
+    app.add_flag(
+           "--resume",
+           resume_,
+           "Go on from the checkpoint in --output, as if the run had never "
+           "stopped.")
+        ->group(group);
+    app.add_flag(
+           "--fit",
+           fit_,
+           "If it won't fit into memory, change what is cheapest to change.")
+        ->group(group);
+    app.add_flag(
+           "--dry-run",
+           dry_run_,
+           "Read the data, tell what the run would take, and stop.")
+        ->group(group);
+    app.add_option(
+           "--plot",
+           plot_,
+           "Draw the curve of the losses at the end: .svg, .png or .html.")
+        ->type_name("FILE")
+        ->group(group);
+    app.add_option("--threads", threads_, "Threads of the CPU's kernels.")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1024))
+        ->group(group);
+    app.add_flag("--json", json_, "Print the result as JSON.")->group(group);
+    app.add_flag("--quiet", quiet_, "No lines of figures.")->group(group);
+    app.footer(
+        "The output folder gets the adapter (adapters.safetensors and "
+        "adapter_config.json,\n"
+        "mlx-lm's form), best/ (by validation loss), checkpoint/, "
+        "metrics.jsonl,\n"
+        "metrics.csv and train.toml.\n"
+        "\n"
+        "Examples\n"
+        "    roofline train --data data --output adapter\n"
+        "    roofline train --model folder --data chats.jsonl --rank 16 "
+        "--epochs 3\n"
+        "    roofline train --config adapter/train.toml --resume\n"
+        "    roofline generate --adapter adapter \"Hello\"");
+  }
+
+  int run() override;
+
+ private:
+  static std::string default_of(const TrainSetting& setting) {
+    const std::string value = setting.get(TrainOptions{});
+    return value.empty() ? "" : fmt::format(" Default: {}.", value);
+  }
+  TrainOptions options() const;
+  Dataset read(const fs::path& file, const SampleEncoder& encoder) const;
+  void tell(const Dataset& train, const Dataset* valid) const;
+  int finish(
+      const TrainResult& result,
+      const TrainForecast& forecast,
+      int signal) const;
+
+  std::map<std::string, std::string> given_;
+  std::string config_, plot_;
+  std::optional<int> threads_;
+  bool resume_ = false;
+  bool fit_ = false;
+  bool dry_run_ = false;
+  bool json_ = false;
+  bool quiet_ = false;
+  TrainOptions options_;
+};
+
+TrainOptions Train::options() const {
+  TrainOptions options;
+  if (!config_.empty()) {
+    read_train_file(options, config_);
+  }
+  for (const auto& [name, text] : given_) {
+    set_train_option(options, name, text);
+  }
+  validate(options);
+  return options;
+}
+
+DatasetOptions dataset_options(const TrainOptions& options) {
+  return {
+      options.max_tokens,
+      options.mask_prompt,
+      options.long_samples == LongSamples::split,
+      options.loss != LossName::cross_entropy};
+}
+
+Dataset Train::read(const fs::path& file, const SampleEncoder& encoder) const {
+  Dataset data = read_dataset(file, encoder, dataset_options(options_));
+  if (quiet_) {
+    return data;
+  }
+  write_notice(fmt::format(
+      "{}: {} samples, {} tokens, {} of them learnt\n",
+      file.string(),
+      data.examples.size(),
+      data.tokens,
+      data.learned_tokens));
+  if (data.truncated > 0) {
+    write_notice(fmt::format(
+        "{}: {} samples were longer than {} tokens; {} tokens were cut off "
+        "(--long split keeps them)\n",
+        file.string(),
+        data.truncated,
+        options_.max_tokens,
+        data.cut_tokens));
+  }
+  if (data.left_out > 0) {
+    write_notice(fmt::format(
+        "{}: {} samples have nothing to learn within {} tokens and are left "
+        "out\n",
+        file.string(),
+        data.left_out,
+        options_.max_tokens));
+  }
+  return data;
+}
+
+int Train::finish(
+    const TrainResult& result,
+    const TrainForecast& forecast,
+    int signal) const {
+  const fs::path output = options_.output;
+  const Metrics metrics(output, result.steps);
+  if (!plot_.empty() && !metrics.all().empty()) {
+    write_chart(loss_chart(metrics.all()), plot_);
+  }
+  const double peak = static_cast<double>(peak_resident_bytes());
+  if (json_) {
+    nlohmann::ordered_json out = {
+        {"output", options_.output},
+        {"steps", result.steps},
+        {"stopped", result.stopped},
+        {"predicted_peak_bytes", forecast.bytes},
+        {"peak_bytes", peak}};
+    if (!metrics.all().empty()) {
+      out["loss"] = metrics.all().back().loss;
+    }
+    if (result.valid_loss) {
+      out["valid_loss"] = *result.valid_loss;
+    }
+    if (result.best_valid_loss) {
+      out["best_valid_loss"] = *result.best_valid_loss;
+    }
+    write_json(out);
+  } else if (!quiet_) {
+    write_notice(fmt::format(
+        "peak memory {}, predicted {} ({:+.1f} %)\n",
+        format_bytes(peak),
+        format_bytes(forecast.bytes),
+        100 * (forecast.bytes / peak - 1)));
+    write_notice(
+        result.stopped
+            ? fmt::format(
+                  "Stopped after step {}. Go on with: roofline train "
+                  "--config {} --resume\n",
+                  result.steps,
+                  (output / "train.toml").string())
+        : options_.method == AdaptMethod::full
+            ? fmt::format("The model is in {}\n", (output / "model").string())
+            : fmt::format(
+                  "The adapter is in {}. Try it with: roofline generate "
+                  "--adapter {} \"…\"\n",
+                  options_.output,
+                  options_.output));
+  }
+  return signal == 0 ? kSuccess : exit_code_of(signal);
+}
+
+int Train::run() {
+  options_ = options();
+  if (threads_) {
+    ThreadPool::set_global_threads(*threads_);
+  }
+  const auto checkpoint = Checkpoint::open(resolve_model(options_.model));
+  const auto tokenizer = checkpoint->load_tokenizer();
+  std::optional<ChatTemplate> chat;
+  if (const auto source = checkpoint->chat_template()) {
+    chat.emplace(*source);
+  }
+  const SampleEncoder encoder(
+      *tokenizer,
+      chat ? &*chat : nullptr,
+      dataset_options(options_));
+  const DataFiles files = find_data(options_.data);
+  const Dataset train = read(files.train, encoder);
+  std::optional<Dataset> valid;
+  if (!files.valid.empty()) {
+    valid = read(files.valid, encoder);
+  }
+  const TrainForecast forecast =
+      plan_training(*checkpoint, train, options_, fit_);
+  if (!quiet_) {
+    write_notice(forecast.text);
+  }
+  if (!forecast.fits) {
+    fail<UserError>(
+        "The run won't fit into memory",
+        forecast.shortage,
+        forecast.advice);
+  }
+  if (dry_run_) {
+    return kSuccess;
+  }
+  const auto decoder = load_trainable(
+      *checkpoint,
+      trainable_options(options_, checkpoint->spec()));
+  Watch watch(options_.report_every, quiet_);
+  TrainEvents events;
+  events.on_step = [&](const StepFigures& f, int steps) {
+    watch.step(f, steps);
+  };
+  events.on_note = [](const std::string& text) {
+    write_notice("roofline: " + text + "\n");
+  };
+  Trainer trainer(
+      *checkpoint,
+      *decoder,
+      train,
+      valid ? &*valid : nullptr,
+      options_,
+      events);
+  if (resume_) {
+    trainer.resume();
+  }
+  InterruptGuard interrupt;
+  const TrainResult result = trainer.run(interrupt.flag());
+  return finish(result, forecast, interrupt.signal());
+}
+
+}  // namespace
+
+std::unique_ptr<Command> make_train() {
+  return std::make_unique<Train>();
+}
+
+}  // namespace roofline::cli

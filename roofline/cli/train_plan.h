@@ -1,0 +1,28 @@
+// What a training run will take, said before it starts, and what to change
+// when that is too much.
+#pragma once
+
+#include <string>
+
+#include "roofline/train/dataset.h"
+#include "roofline/train/options.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline::cli {
+
+struct TrainForecast {
+  double bytes = 0;  ///< peak
+  bool fits = true;
+  std::string text;      ///< lines for people
+  std::string shortage;  ///< when it doesn't fit
+  std::string advice;    ///< the cheapest change that fits
+};
+
+/// fit: makes that change to the options instead of advising it.
+TrainForecast plan_training(
+    const Checkpoint& checkpoint,
+    const Dataset& train,
+    TrainOptions& options,
+    bool fit);
+
+}  // namespace roofline::cli

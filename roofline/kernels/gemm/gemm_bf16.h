@@ -1,0 +1,43 @@
+// The product's halves-wide twin: both sides rounded to bfloat16, pairs of
+// products added in float32, on processors that have an instruction for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace roofline {
+
+/// Pairs of bfloat16, the value of the lower index in the lower bits.
+struct GemmBf16Kernels {
+  /// out[k][i], pairs (2k, 2k + 1) of a row of n floats; an odd last one is
+  /// paired with zero.
+  void (*round_row)(const float* x, int n, std::uint32_t* out);
+  /// A panel of `depth` rows of `panel` floats as pairs of rows.
+  void (*round_panel)(
+      const float* rows,
+      int depth,
+      int panel,
+      std::uint32_t* out);
+  /// c[rows, columns] (+)= a · b over `pairs` pairs. a: [rows, leading];
+  /// b: [pairs, panel].
+  void (*tile)(
+      const std::uint32_t* a,
+      std::ptrdiff_t leading,
+      int rows,
+      const std::uint32_t* b,
+      int panel,
+      int pairs,
+      int columns,
+      float* c,
+      std::ptrdiff_t ldc,
+      bool accumulate);
+};
+
+/// nullptr where this machine or build has none.
+const GemmBf16Kernels* gemm_bf16_kernels();
+
+#if defined(__x86_64__)
+const GemmBf16Kernels& gemm_bf16_avx512();
+#endif
+
+}  // namespace roofline

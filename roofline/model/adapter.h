@@ -1,0 +1,72 @@
+// Adapters on disk: low-rank matrices for some of a model's matrices, in a
+// folder of mlx-lm's or of PEFT's form. Reads both, writes either.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <mlx/array.h>
+
+#include "roofline/model/trainable_decoder.h"
+#include "roofline/weights/checkpoint.h"
+
+namespace roofline {
+
+/// w += scale · b · a, for one matrix under our name.
+struct AdapterMatrix {
+  std::string name;
+  mx::array a;  ///< [rank, in] float32
+  mx::array b;  ///< [rows, rank] float32
+};
+
+struct Adapter {
+  int rank = 0;
+  float scale = 1.0f;
+  float dropout = 0.0f;
+  std::vector<AdapterMatrix> matrices;
+};
+
+enum class AdapterFormat { mlx_lm, peft };
+
+/// Throws UserError when the folder has no adapter, CheckpointError when it
+/// doesn't fit the model, UnsupportedError for a kind that isn't low-rank.
+Adapter read_adapter(
+    const std::filesystem::path& folder,
+    const Checkpoint& checkpoint);
+
+/// Writes the two files of the form, each whole or not at all. base_model: what
+/// PEFT's form says the adapter is for.
+void write_adapter(
+    const Adapter& adapter,
+    const Checkpoint& checkpoint,
+    const std::filesystem::path& folder,
+    AdapterFormat format);
+
+/// An adapter's folder, and how strongly it counts.
+struct AdapterChoice {
+  std::filesystem::path path;
+  float weight = 1.0f;
+};
+
+/// Decoder::load with adapters added to the weights, all together: on the graph
+/// of MLX ops where there are any. Throws what read_adapter() throws, too.
+std::unique_ptr<Decoder> load_with_adapters(
+    const Checkpoint& checkpoint,
+    const ModelOptions& options,
+    std::span<const AdapterChoice> adapters);
+
+/// Adds weight times the adapter to the decoder's hooks. Throws CheckpointError
+/// when a matrix isn't there or has another shape.
+void attach(
+    const Adapter& adapter,
+    float weight,
+    const TrainableDecoder& decoder);
+
+/// The name of one of our matrices in Hugging Face's layout, without ".weight";
+/// our own name where there is no matrix of its own.
+std::string hugging_face_matrix(const std::string& name, const ModelSpec& spec);
+
+}  // namespace roofline

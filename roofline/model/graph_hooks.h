@@ -1,0 +1,54 @@
+// Where training and adapters reach into the graph: each named weight has a
+// hook, in which a trained copy can stand for what the checkpoint has, and to
+// which low-rank matrices can be added. The graph asks the hooks whenever it is
+// built, so that a gradient can be taken with respect to what they hold.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <mlx/array.h>
+
+namespace roofline {
+
+namespace mx = mlx::core;
+
+/// y += scale · (x · aᵀ) · bᵀ (LoRA, arXiv 2106.09685).
+struct LowRankAddition {
+  mx::array a;  ///< [rank, in]
+  mx::array b;  ///< [rows, rank]
+  float scale = 1.0f;
+  /// Training drops so much of x on its way to a.
+  float dropout = 0.0f;
+  std::uint64_t dropout_seed = 0;
+};
+
+struct GraphHook {
+  int rows = 1;
+  int cols = 0;
+  std::optional<mx::array> trained = {};  ///< [rows, cols], or [cols]: float32
+  std::vector<LowRankAddition> additions = {};
+};
+
+using GraphHookPtr = std::shared_ptr<GraphHook>;
+using GraphHooks = std::map<std::string, GraphHookPtr, std::less<>>;
+
+/// The stack of hooked matrices has trained weights instead of stored ones.
+bool is_trained(const std::vector<GraphHookPtr>& hooks);
+
+/// x · wᵀ with the trained weights of a stack, side by side.
+mx::array multiply_trained(
+    const mx::array& x,
+    const std::vector<GraphHookPtr>& hooks);
+
+/// y = x · wᵀ of a stack, and what its hooks add.
+mx::array add_additions(
+    const mx::array& x,
+    const mx::array& y,
+    const std::vector<GraphHookPtr>& hooks);
+
+}  // namespace roofline

@@ -1,0 +1,83 @@
+#include "roofline/train/batches.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace roofline {
+
+std::uint64_t next_random(std::uint64_t& state) {
+  state += 0x9e3779b97f4a7c15u;
+  std::uint64_t x = state;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+namespace {
+
+/// The same on every platform, which std::shuffle isn't.
+void shuffle(std::vector<int>& order, std::uint64_t seed) {
+  std::uint64_t state = seed;
+  for (std::size_t i = order.size(); i > 1; --i) {
+    std::swap(order[i - 1], order[next_random(state) % i]);
+  }
+}
+
+int inputs_of(const Example& example) {
+  return example.sample.inputs() +
+         (example.is_pair() ? example.rejected.inputs() : 0);
+}
+
+}  // namespace
+
+std::vector<std::vector<int>> plan_epoch(
+    std::span<const Example> examples,
+    const BatchOptions& options,
+    int epoch) {
+  std::vector<int> order(examples.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (options.shuffle) {
+    std::uint64_t seed =
+        options.seed * 1000003u + static_cast<std::uint64_t>(epoch);
+    shuffle(order, next_random(seed));
+  }
+  const auto most_tokens =
+      static_cast<std::int64_t>(options.batch) * options.max_tokens;
+  std::vector<std::vector<int>> batches;
+  std::int64_t tokens = 0;
+  for (const int index : order) {
+    const int own = inputs_of(examples[static_cast<std::size_t>(index)]);
+    const bool full =
+        batches.empty() ||
+        (options.pack ? tokens + own > most_tokens
+                      : batches.back().size() ==
+                            static_cast<std::size_t>(options.batch));
+    if (full) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(index);
+    tokens += own;
+  }
+  return batches;
+}
+
+PackedBatch pack_samples(std::span<const Sample* const> samples) {
+  PackedBatch batch;
+  batch.targets = std::make_shared<TokenTargets>();
+  batch.first.push_back(0);
+  for (const Sample* sample : samples) {
+    const auto inputs = static_cast<std::size_t>(sample->inputs());
+    for (std::size_t i = 0; i < inputs; ++i) {
+      batch.ids.push_back(sample->ids[i]);
+      batch.targets->targets.push_back(sample->ids[i + 1]);
+      const bool learned = sample->learned[i + 1] != 0;
+      batch.targets->weights.push_back(learned ? 1.0f : 0.0f);
+      batch.learned += learned ? 1 : 0;
+    }
+    batch.first.push_back(static_cast<int>(batch.ids.size()));
+  }
+  return batch;
+}
+
+}  // namespace roofline

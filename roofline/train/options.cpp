@@ -1,0 +1,600 @@
+#include "roofline/train/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numbers>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/nearest.h"
+
+namespace roofline {
+
+namespace {
+
+using O = TrainOptions;
+
+[[noreturn]] void refuse(
+    std::string_view name,
+    const std::string& text,
+    const std::string& takes) {
+  fail<UserError>(
+      fmt::format("{} can't be \"{}\"", name, text),
+      fmt::format("It takes {}", takes),
+      fmt::format("Give {} such a value", name));
+}
+
+template <class T>
+T parse_number(
+    std::string_view name,
+    const std::string& text,
+    double least,
+    double most,
+    const std::string& takes) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || at != end ||
+      !(static_cast<double>(value) >= least &&
+        static_cast<double>(value) <= most)) {
+    refuse(name, text, takes);
+  }
+  return value;
+}
+
+/// Rows of the table, for each type of field.
+template <class T, class Field>
+TrainSetting number(
+    std::string_view name,
+    std::string_view group,
+    std::string_view help,
+    Field field,
+    double least,
+    double most,
+    std::string_view takes) {
+  return {
+      name,
+      "N",
+      group,
+      help,
+      [=](O& o, const std::string& text) {
+        field(o) = parse_number<T>(name, text, least, most, std::string(takes));
+      },
+      [=](const O& o) { return fmt::format("{}", field(const_cast<O&>(o))); }};
+}
+
+template <class Field>
+TrainSetting flag(
+    std::string_view name,
+    std::string_view group,
+    std::string_view help,
+    Field field) {
+  return {
+      name,
+      "on|off",
+      group,
+      help,
+      [=](O& o, const std::string& text) {
+        const bool on = text == "on" || text == "true";
+        if (!on && text != "off" && text != "false") {
+          refuse(name, text, "on or off");
+        }
+        field(o) = on;
+      },
+      [=](const O& o) {
+        return std::string(field(const_cast<O&>(o)) ? "on" : "off");
+      }};
+}
+
+template <class Field>
+TrainSetting words(
+    std::string_view name,
+    std::string_view type,
+    std::string_view group,
+    std::string_view help,
+    Field field) {
+  return {
+      name,
+      type,
+      group,
+      help,
+      [=](O& o, const std::string& text) { field(o) = text; },
+      [=](const O& o) { return std::string(field(const_cast<O&>(o))); }};
+}
+
+template <class E>
+using Choices = std::vector<std::pair<std::string_view, E>>;
+
+template <class E, class Field>
+TrainSetting choice(
+    std::string_view name,
+    std::string_view group,
+    std::string_view help,
+    Choices<E> choices,
+    Field field) {
+  std::vector<std::string_view> names;
+  for (const auto& each : choices) {
+    names.push_back(each.first);
+  }
+  const auto takes = fmt::format("one of {}", fmt::join(names, ", "));
+  return {
+      name,
+      "NAME",
+      group,
+      help,
+      [=](O& o, const std::string& text) {
+        for (const auto& [word, value] : choices) {
+          if (word == text) {
+            field(o) = value;
+            return;
+          }
+        }
+        refuse(name, text, takes);
+      },
+      [=](const O& o) {
+        for (const auto& [word, value] : choices) {
+          if (value == field(const_cast<O&>(o))) {
+            return std::string(word);
+          }
+        }
+        return std::string();
+      }};
+}
+
+std::vector<std::string> split_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    if (!part.empty()) {
+      parts.push_back(part);
+    }
+  }
+  return parts;
+}
+
+constexpr double kMost = 1e9;
+constexpr std::string_view kWhat = "Model and data";
+constexpr std::string_view kHow = "Method";
+constexpr std::string_view kStep = "Steps";
+constexpr std::string_view kRate = "Optimizer";
+constexpr std::string_view kKeep = "Keeping and watching";
+
+void add_method(std::vector<TrainSetting>& rows) {
+  rows.push_back(choice<AdaptMethod>(
+      "method",
+      kHow,
+      "lora, qlora (lora on frozen weights in 4 bits), or full.",
+      {{"lora", AdaptMethod::lora},
+       {"qlora", AdaptMethod::qlora},
+       {"full", AdaptMethod::full}},
+      [](O & o) -> auto& { return o.method; }));
+  rows.push_back(number<int>(
+      "rank",
+      kHow,
+      "Rank of the adapter's matrices.",
+      [](O & o) -> auto& { return o.rank; },
+      1,
+      4096,
+      "a whole number from 1"));
+  rows.push_back(number<float>(
+      "alpha",
+      kHow,
+      "The adapter is scaled by alpha / rank.",
+      [](O & o) -> auto& { return o.alpha; },
+      0,
+      kMost,
+      "a number from 0"));
+  rows.push_back(number<float>(
+      "dropout",
+      kHow,
+      "Share of the adapter's inputs that are dropped.",
+      [](O & o) -> auto& { return o.dropout; },
+      0,
+      0.99,
+      "a share below 1"));
+  rows.push_back(
+      {"targets",
+       "A,B,…",
+       kHow,
+       "Matrices that get an adapter: q_proj, k_proj, v_proj, o_proj, "
+       "gate_proj, up_proj, down_proj.",
+       [](O& o, const std::string& text) { o.targets = split_commas(text); },
+       [](const O& o) {
+         return fmt::format("{}", fmt::join(o.targets, ","));
+       }});
+  rows.push_back(number<int>(
+      "layers",
+      kHow,
+      "Train the last N layers; 0: all.",
+      [](O & o) -> auto& { return o.layers; },
+      0,
+      kMost,
+      "a whole number from 0"));
+  rows.push_back(choice<LossName>(
+      "loss",
+      kHow,
+      "cross_entropy, or dpo or orpo on pairs of answers.",
+      {{"cross_entropy", LossName::cross_entropy},
+       {"dpo", LossName::dpo},
+       {"orpo", LossName::orpo}},
+      [](O & o) -> auto& { return o.loss; }));
+  rows.push_back(number<double>(
+      "beta",
+      kHow,
+      "How strongly pairs count: dpo's beta, orpo's lambda.",
+      [](O & o) -> auto& { return o.beta; },
+      0,
+      kMost,
+      "a number from 0"));
+}
+
+void add_optimizer(std::vector<TrainSetting>& rows) {
+  rows.push_back(
+      {"optimizer",
+       "NAME",
+       kRate,
+       "adamw, adam, sgd, lion, adafactor, muon or adamw8.",
+       [](O& o, const std::string& text) {
+         o.optimizer.name = parse_optimizer(text);
+       },
+       [](const O& o) {
+         return std::string(optimizer_name(o.optimizer.name));
+       }});
+  const auto real = [&](std::string_view name,
+                        std::string_view help,
+                        auto field,
+                        double most,
+                        std::string_view takes) {
+    using T = std::remove_reference_t<decltype(field(std::declval<O&>()))>;
+    rows.push_back(number<T>(name, kRate, help, field, 0, most, takes));
+  };
+  real(
+      "learning-rate",
+      "The learning rate.",
+      [](O & o) -> auto& { return o.learning_rate; },
+      kMost,
+      "a number from 0");
+  rows.push_back(choice<ScheduleName>(
+      "schedule",
+      kRate,
+      "How the rate falls after the warm-up: constant, cosine or linear.",
+      {{"constant", ScheduleName::constant},
+       {"cosine", ScheduleName::cosine},
+       {"linear", ScheduleName::linear}},
+      [](O & o) -> auto& { return o.schedule; }));
+  rows.push_back(number<int>(
+      "warmup",
+      kRate,
+      "Steps in which the rate rises from 0.",
+      [](O & o) -> auto& { return o.warmup; },
+      0,
+      kMost,
+      "a whole number from 0"));
+  real(
+      "final-rate",
+      "Where the schedule ends, as a share of the rate.",
+      [](O & o) -> auto& { return o.final_rate; },
+      1,
+      "a share");
+  real(
+      "weight-decay",
+      "Weight decay.",
+      [](O & o) -> auto& { return o.optimizer.weight_decay; },
+      kMost,
+      "a number from 0");
+  real(
+      "beta1",
+      "Decay of the gradient's mean.",
+      [](O & o) -> auto& { return o.optimizer.beta1; },
+      0.99999,
+      "a share below 1");
+  real(
+      "beta2",
+      "Decay of its square's mean.",
+      [](O & o) -> auto& { return o.optimizer.beta2; },
+      0.999999,
+      "a share below 1");
+  real(
+      "eps",
+      "Added to divisors.",
+      [](O & o) -> auto& { return o.optimizer.eps; },
+      1,
+      "a small number");
+  real(
+      "momentum",
+      "Momentum of sgd.",
+      [](O & o) -> auto& { return o.optimizer.momentum; },
+      0.9999,
+      "a share below 1");
+  real(
+      "clip",
+      "Largest norm of a step's gradient; 0: any.",
+      [](O & o) -> auto& { return o.clip; },
+      kMost,
+      "a number from 0");
+}
+
+void add_steps(std::vector<TrainSetting>& rows) {
+  const auto whole = [&](std::string_view name,
+                         std::string_view help,
+                         auto field,
+                         double least) {
+    rows.push_back(number<int>(
+        name,
+        kStep,
+        help,
+        field,
+        least,
+        kMost,
+        least > 0 ? "a whole number from 1" : "a whole number from 0"));
+  };
+  whole(
+      "batch",
+      "Samples of a batch.",
+      [](O & o) -> auto& { return o.batch; },
+      1);
+  whole(
+      "accumulate",
+      "Batches of a step; their gradient is exactly that of one large batch.",
+      [](O & o) -> auto& { return o.accumulate; },
+      1);
+  whole(
+      "max-tokens",
+      "Tokens of the longest sample.",
+      [](O & o) -> auto& { return o.max_tokens; },
+      2);
+  whole(
+      "steps",
+      "Steps in all; 0: what the epochs have.",
+      [](O & o) -> auto& { return o.steps; },
+      0);
+  rows.push_back(number<double>(
+      "epochs",
+      kStep,
+      "How often the data are passed.",
+      [](O & o) -> auto& { return o.epochs; },
+      0,
+      kMost,
+      "a number above 0"));
+  rows.push_back(flag(
+      "pack",
+      kStep,
+      "Fill a batch with short samples up to batch times max-tokens tokens.",
+      [](O & o) -> auto& { return o.pack; }));
+  rows.push_back(flag(
+      "mask-prompt",
+      kStep,
+      "Learn the assistant's turns and completions only.",
+      [](O & o) -> auto& { return o.mask_prompt; }));
+  rows.push_back(choice<LongSamples>(
+      "long",
+      kStep,
+      "Longer samples: truncate, or split into samples of their own.",
+      {{"truncate", LongSamples::truncate}, {"split", LongSamples::split}},
+      [](O & o) -> auto& { return o.long_samples; }));
+  rows.push_back(flag(
+      "shuffle",
+      kStep,
+      "A new order every epoch, from the seed.",
+      [](O & o) -> auto& { return o.shuffle; }));
+  rows.push_back(number<std::uint64_t>(
+      "seed",
+      kStep,
+      "Of the order, the adapter's start and dropout.",
+      [](O & o) -> auto& { return o.seed; },
+      0,
+      1.8e19,
+      "a whole number from 0"));
+  rows.push_back(flag(
+      "checkpoint-layers",
+      kStep,
+      "Compute layers again instead of keeping what they computed: less "
+      "memory, a third more time.",
+      [](O & o) -> auto& { return o.checkpoint_layers; }));
+  rows.push_back(choice<Precision>(
+      "precision",
+      kStep,
+      "Products with frozen weights: float32, or bf16 where the processor has "
+      "instructions for it.",
+      {{"float32", Precision::float32}, {"bf16", Precision::bf16}},
+      [](O & o) -> auto& { return o.precision; }));
+}
+
+void add_keeping(std::vector<TrainSetting>& rows) {
+  const auto every =
+      [&](std::string_view name, std::string_view help, auto field) {
+        rows.push_back(number<int>(
+            name,
+            kKeep,
+            help,
+            field,
+            0,
+            kMost,
+            "a whole number from 0"));
+      };
+  every(
+      "save-every",
+      "Steps between checkpoints; 0: at the end only.",
+      [](O & o) -> auto& { return o.save_every; });
+  every(
+      "evaluate-every",
+      "Steps between validations; 0: at the end only.",
+      [](O & o) -> auto& { return o.evaluate_every; });
+  every(
+      "report-every",
+      "Steps between lines of figures.",
+      [](O & o) -> auto& { return o.report_every; });
+  rows.push_back(number<double>(
+      "diverged",
+      kKeep,
+      "Stop when the mean loss is so many times the best one; 0: never.",
+      [](O & o) -> auto& { return o.diverged; },
+      0,
+      kMost,
+      "a number from 0"));
+}
+
+std::vector<TrainSetting> make_settings() {
+  std::vector<TrainSetting> rows;
+  rows.push_back(words(
+      "model",
+      "MODEL",
+      kWhat,
+      "What to train; left out: the bundled model.",
+      [](O & o) -> auto& { return o.model; }));
+  rows.push_back(words(
+      "data",
+      "PATH",
+      kWhat,
+      "A folder with train.jsonl (valid.jsonl, test.jsonl), or a file.",
+      [](O & o) -> auto& { return o.data; }));
+  rows.push_back(words(
+      "output",
+      "FOLDER",
+      kWhat,
+      "Where the adapter and its checkpoints go.",
+      [](O & o) -> auto& { return o.output; }));
+  add_method(rows);
+  add_steps(rows);
+  add_optimizer(rows);
+  add_keeping(rows);
+  return rows;
+}
+
+/// A TOML value as the text that a flag would have.
+std::string text_of(const toml::node& node, const std::string& key) {
+  if (const auto* list = node.as_array()) {
+    std::string joined;
+    for (const auto& each : *list) {
+      if (!joined.empty()) {
+        joined += ',';
+      }
+      joined += text_of(each, key);
+    }
+    return joined;
+  }
+  if (const auto* text = node.as_string()) {
+    return text->get();
+  }
+  if (const auto* whole = node.as_integer()) {
+    return std::to_string(whole->get());
+  }
+  if (const auto* real = node.as_floating_point()) {
+    return fmt::format("{}", real->get());
+  }
+  if (const auto* truth = node.as_boolean()) {
+    return truth->get() ? "on" : "off";
+  }
+  fail<UserError>(
+      fmt::format("{} has a value that no setting takes", key),
+      fmt::format("line {}", node.source().begin.line),
+      "Give text, a number, true or false, or a list of texts");
+}
+
+}  // namespace
+
+std::span<const TrainSetting> train_settings() {
+  static const std::vector<TrainSetting> rows = make_settings();
+  return rows;
+}
+
+void set_train_option(
+    TrainOptions& options,
+    std::string_view name,
+    const std::string& text) {
+  std::vector<std::string> names;
+  for (const auto& row : train_settings()) {
+    if (row.name == name) {
+      row.set(options, text);
+      return;
+    }
+    names.emplace_back(row.name);
+  }
+  fail<UserError>(
+      fmt::format("There is no setting {}", name),
+      did_you_mean(name, names),
+      "See roofline train --help");
+}
+
+void read_train_file(TrainOptions& options, const std::filesystem::path& path) {
+  toml::table table;
+  try {
+    table = toml::parse_file(path.string());
+  } catch (const toml::parse_error& error) {
+    fail<UserError>(
+        fmt::format(
+            "{}:{} isn't TOML",
+            path.string(),
+            error.source().begin.line),
+        std::string(error.description()),
+        "Correct the file");
+  }
+  for (const auto& [key, node] : table) {
+    std::string name(key.str());
+    std::replace(name.begin(), name.end(), '_', '-');
+    try {
+      set_train_option(options, name, text_of(node, name));
+    } catch (const UserError& error) {
+      throw UserError(fmt::format(
+          "{}:{}: {}",
+          path.string(),
+          node.source().begin.line,
+          error.what()));
+    }
+  }
+}
+
+std::string train_file_text(const TrainOptions& options) {
+  toml::table table;
+  for (const auto& row : train_settings()) {
+    table.insert(row.name, row.get(options));
+  }
+  std::ostringstream out;
+  out << table << '\n';
+  return out.str();
+}
+
+void validate(const TrainOptions& options) {
+  if (options.data.empty()) {
+    fail<UserError>(
+        "There is nothing to learn from",
+        "",
+        "Give a folder or a file with --data");
+  }
+  if (options.epochs <= 0 && options.steps == 0) {
+    fail<UserError>(
+        "The run has no steps",
+        "epochs and steps are both 0",
+        "Give one of them");
+  }
+  if (options.method != AdaptMethod::full && options.targets.empty()) {
+    fail<UserError>(
+        "No matrix would get an adapter",
+        "targets is empty",
+        "Name some with --targets");
+  }
+}
+
+double learning_rate_at(const TrainOptions& options, int step, int steps) {
+  if (step <= options.warmup) {
+    return options.learning_rate * step / (options.warmup + 1.0);
+  }
+  const int falling = std::max(1, steps - options.warmup);
+  const double share =
+      std::min(1.0, static_cast<double>(step - options.warmup - 1) / falling);
+  double height = 1;
+  if (options.schedule == ScheduleName::cosine) {
+    height = 0.5 * (1 + std::cos(std::numbers::pi * share));
+  } else if (options.schedule == ScheduleName::linear) {
+    height = 1 - share;
+  }
+  return options.learning_rate *
+         (options.final_rate + (1 - options.final_rate) * height);
+}
+
+}  // namespace roofline

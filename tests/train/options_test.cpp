@@ -1,0 +1,89 @@
+#include "roofline/train/options.h"
+
+#include <gtest/gtest.h>
+
+#include "roofline/base/errors.h"
+#include "train/training_helpers.h"
+
+namespace roofline {
+namespace {
+
+TEST(TrainSettings, EveryOneSurvivesAFile) {
+  TrainOptions options;
+  options.data = "some data";
+  options.method = AdaptMethod::full;
+  options.learning_rate = 3.25e-5;
+  options.optimizer.name = OptimizerName::muon;
+  options.targets = {"q_proj", "up_proj"};
+  options.pack = true;
+  options.seed = 12345678901234567890u;
+  const testing::ScratchFolder folder("settings");
+  const auto file = folder.path() / "train.toml";
+  std::ofstream(file) << train_file_text(options);
+  TrainOptions read;
+  read_train_file(read, file);
+  for (const auto& setting : train_settings()) {
+    EXPECT_EQ(setting.get(read), setting.get(options)) << setting.name;
+  }
+}
+
+TEST(TrainSettings, AFileMayHaveNumbersTruthsAndLists) {
+  const testing::ScratchFolder folder("settings");
+  const auto file = folder.path() / "train.toml";
+  std::ofstream(file) << "learning_rate = 2e-3\nbatch = 7\npack = true\n"
+                         "targets = [\"v_proj\", \"o_proj\"]\n";
+  TrainOptions read;
+  read_train_file(read, file);
+  EXPECT_DOUBLE_EQ(read.learning_rate, 2e-3);
+  EXPECT_EQ(read.batch, 7);
+  EXPECT_TRUE(read.pack);
+  EXPECT_EQ(read.targets, (std::vector<std::string>{"v_proj", "o_proj"}));
+}
+
+TEST(TrainSettings, MistakesNameTheSettingAndTheLine) {
+  TrainOptions options;
+  const auto told = [&](const char* name, const char* text) {
+    try {
+      set_train_option(options, name, text);
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string("none");
+  };
+  EXPECT_NE(told("rank", "0").find("rank"), std::string::npos);
+  EXPECT_NE(told("rank", "eight").find("whole number"), std::string::npos);
+  EXPECT_NE(told("method", "lore").find("lora"), std::string::npos);
+  EXPECT_NE(told("lerning-rate", "1").find("learning-rate"), std::string::npos);
+  EXPECT_NE(told("optimizer", "adm").find("adamw"), std::string::npos);
+  EXPECT_EQ(told("rank", "16"), "none");
+  const testing::ScratchFolder folder("settings");
+  const auto file = folder.path() / "train.toml";
+  std::ofstream(file) << "batch = 2\nrank = -1\n";
+  try {
+    read_train_file(options, file);
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_NE(
+        std::string(error.what()).find("train.toml:2"),
+        std::string::npos);
+  }
+}
+
+TEST(Schedule, RisesThenFallsAsItsNameSays) {
+  TrainOptions options;
+  options.learning_rate = 1;
+  options.warmup = 4;
+  options.final_rate = 0.1;
+  EXPECT_NEAR(learning_rate_at(options, 1, 100), 0.2, 1e-12);
+  EXPECT_NEAR(learning_rate_at(options, 5, 100), 1, 1e-12);
+  EXPECT_NEAR(learning_rate_at(options, 100, 100), 1, 1e-12) << "constant";
+  options.schedule = ScheduleName::linear;
+  EXPECT_NEAR(learning_rate_at(options, 53, 100), 0.55, 1e-12);
+  options.schedule = ScheduleName::cosine;
+  EXPECT_NEAR(learning_rate_at(options, 53, 100), 0.55, 1e-12);
+  EXPECT_NEAR(learning_rate_at(options, 29, 100), 0.1 + 0.9 * 0.853553, 1e-6);
+  EXPECT_NEAR(learning_rate_at(options, 101, 100), 0.1, 1e-12);
+}
+
+}  // namespace
+}  // namespace roofline

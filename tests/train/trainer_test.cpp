@@ -1,0 +1,395 @@
+#include "roofline/train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <csignal>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/base/errors.h"
+#include "roofline/weights/json_file.h"
+#include "train/training_helpers.h"
+
+namespace roofline {
+namespace {
+
+using testing::bytes_of_file;
+using testing::open_golden;
+using testing::pieces_of;
+using testing::ScratchFolder;
+using testing::Training;
+
+using Gradient = std::vector<std::vector<float>>;
+
+TrainOptions small_lora() {
+  TrainOptions options;
+  options.data = "given";
+  options.rank = 4;
+  options.alpha = 8;
+  options.seed = 7;
+  options.batch = 2;
+  options.targets = {"q_proj", "v_proj", "down_proj"};
+  options.save_every = 0;
+  options.evaluate_every = 0;
+  return options;
+}
+
+/// Moves b away from zero, where a has no gradient.
+void stir(Trainer& trainer) {
+  std::uint64_t state = 3;
+  for (auto values : trainer.parameters().values()) {
+    for (float& value : values) {
+      value +=
+          0.05f * static_cast<float>(
+                      static_cast<double>(next_random(state)) * 0x1p-63 - 1);
+    }
+  }
+}
+
+double largest(const Gradient& gradient) {
+  double most = 0;
+  for (const auto& each : gradient) {
+    for (const float value : each) {
+      most = std::max(most, static_cast<double>(std::fabs(value)));
+    }
+  }
+  return most;
+}
+
+double difference(const Gradient& a, const Gradient& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    for (std::size_t k = 0; k < a[i].size(); ++k) {
+      most = std::max(most, static_cast<double>(std::fabs(a[i][k] - b[i][k])));
+    }
+  }
+  return most;
+}
+
+class TrainerTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(TrainerTest, AccumulatedBatchesAreOneLargeBatch) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  Training t(golden, data, small_lora());
+  stir(t.trainer);
+  Gradient whole;
+  Gradient parts;
+  const double loss = t.trainer.gradient_of({{0, 1, 2, 3}}, 1, whole);
+  const double sum = t.trainer.gradient_of({{0, 2}, {1}, {3}}, 1, parts);
+  EXPECT_NEAR(loss, sum, 1e-5);
+  EXPECT_GT(largest(whole), 1e-3);
+  EXPECT_LT(difference(whole, parts), 1e-5 * (1 + largest(whole)));
+}
+
+TEST_P(TrainerTest, LayersThatAreComputedAgainGiveTheSameGradient) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  for (const auto method : {AdaptMethod::lora, AdaptMethod::full}) {
+    auto options = small_lora();
+    options.method = method;
+    Training kept(golden, data, options);
+    options.checkpoint_layers = true;
+    Training again(golden, data, options);
+    stir(kept.trainer);
+    stir(again.trainer);
+    Gradient a;
+    Gradient b;
+    EXPECT_NEAR(
+        kept.trainer.gradient_of({{0, 1, 2}}, 1, a),
+        again.trainer.gradient_of({{0, 1, 2}}, 1, b),
+        1e-5);
+    EXPECT_LT(difference(a, b), 1e-5 * (1 + largest(a)));
+  }
+}
+
+TEST_P(TrainerTest, GradientsAreTheSlopesOfTheLoss) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  for (const auto method : {AdaptMethod::lora, AdaptMethod::full}) {
+    auto options = small_lora();
+    options.method = method;
+    Training t(golden, data, options);
+    stir(t.trainer);
+    Gradient gradient;
+    Gradient unused;
+    t.trainer.gradient_of({{0, 3}}, 1, gradient);
+    auto values = t.trainer.parameters().values();
+    for (std::size_t i = 0; i < values.size(); i += 3) {
+      // Along the gradient itself, where the slope is its length.
+      double square = 0;
+      for (const float g : gradient[i]) {
+        square += static_cast<double>(g) * g;
+      }
+      const double length = std::sqrt(square);
+      if (length < 1e-4) {
+        continue;
+      }
+      const auto step = 0.02 / std::max(1.0, length);
+      const std::vector<float> before(values[i].begin(), values[i].end());
+      const auto loss_at = [&](double by) {
+        for (std::size_t k = 0; k < before.size(); ++k) {
+          values[i][k] =
+              before[k] + static_cast<float>(by / length) * gradient[i][k];
+        }
+        return t.trainer.gradient_of({{0, 3}}, 1, unused);
+      };
+      const double slope = (loss_at(step) - loss_at(-step)) / (2 * step);
+      loss_at(0);
+      EXPECT_NEAR(slope, length, 0.03 * length + 1e-4)
+          << t.trainer.parameters().names()[i];
+    }
+  }
+}
+
+TEST_P(TrainerTest, SamplesOfABatchDontSeeEachOther) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  Training t(golden, data, small_lora());
+  stir(t.trainer);
+  Gradient unused;
+  double sum = 0;
+  double tokens = 0;
+  for (int i = 0; i < 4; ++i) {
+    const auto own = data.examples[static_cast<std::size_t>(i)].sample.inputs();
+    sum += own * t.trainer.gradient_of({{i}}, 1, unused);
+    tokens += own;
+  }
+  EXPECT_NEAR(
+      t.trainer.gradient_of({{0, 1, 2, 3}}, 1, unused),
+      sum / tokens,
+      1e-5);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Goldens,
+    TrainerTest,
+    ::testing::Values("llama", "qwen3", "gemma2"));
+
+// ---- agreement ----
+
+TEST(TrainerLosses, TwentyStepsAgreeWithPyTorch) {
+  const auto recorded = read_json_file(
+      std::filesystem::path(ROOFLINE_GOLDENS) / "../train/losses.json");
+  for (const auto& [method, models] : recorded["losses"].items()) {
+    for (const auto& [name, losses] : models.items()) {
+      const auto golden = open_golden(name);
+      Dataset data;
+      for (const auto& ids : golden.ids) {
+        data.examples.push_back({testing::sample_of(ids), {}});
+      }
+      const ScratchFolder output("losses");
+      TrainOptions options;
+      options.data = "given";
+      options.output = output.path().string();
+      options.method = method == "full" ? AdaptMethod::full : AdaptMethod::lora;
+      options.rank = recorded["rank"];
+      options.alpha = recorded["alpha"];
+      options.seed = recorded["seed"];
+      options.learning_rate = recorded["learning_rate"][method];
+      options.optimizer.weight_decay = recorded["weight_decay"];
+      options.clip = recorded["clip"];
+      options.steps = recorded["steps"];
+      options.batch = 2;
+      Training t(golden, data, options);
+      std::atomic<bool> stop = false;
+      t.trainer.run(stop);
+      const Metrics metrics(output.path(), options.steps);
+      ASSERT_EQ(metrics.all().size(), losses.size());
+      for (std::size_t i = 0; i < losses.size(); ++i) {
+        const double expected = losses[i];
+        EXPECT_NEAR(metrics.all()[i].loss, expected, 0.01 * expected)
+            << name << ", " << method << ", step " << i + 1;
+      }
+    }
+  }
+}
+
+// ---- going on ----
+
+TEST(TrainerResume, GoesOnBitForBitAsIfItHadNeverStopped) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  for (const auto optimizer :
+       {OptimizerName::adamw, OptimizerName::adamw8, OptimizerName::muon}) {
+    auto options = small_lora();
+    options.optimizer.name = optimizer;
+    options.steps = 7;
+    options.dropout = 0.2f;
+    options.schedule = ScheduleName::cosine;
+    options.learning_rate = 1e-2;
+    const ScratchFolder whole("whole");
+    const ScratchFolder parts("parts");
+    std::atomic<bool> stop = false;
+    options.output = whole.path().string();
+    {
+      Training t(golden, data, options);
+      EXPECT_FALSE(t.trainer.run(stop).stopped);
+    }
+    options.output = parts.path().string();
+    {
+      Training t(golden, data, options);
+      int steps = 0;
+      Trainer stopping(
+          *golden.checkpoint,
+          *t.decoder,
+          data,
+          nullptr,
+          options,
+          {[&](const StepFigures&, int) { stop = ++steps == 3; }, {}});
+      const auto result = stopping.run(stop);
+      EXPECT_TRUE(result.stopped);
+      EXPECT_EQ(result.steps, 3);
+    }
+    stop = false;
+    {
+      Training t(golden, data, options);
+      t.trainer.resume();
+      EXPECT_EQ(t.trainer.run(stop).steps, 7);
+    }
+    for (const char* file :
+         {"adapters.safetensors", "checkpoint/state.safetensors"}) {
+      EXPECT_EQ(
+          bytes_of_file(whole.path() / file),
+          bytes_of_file(parts.path() / file))
+          << file;
+    }
+    EXPECT_EQ(Metrics(parts.path(), 7).all().size(), 7u);
+  }
+}
+
+TEST(TrainerResume, RefusesAnotherRunsCheckpoint) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 1;
+  const ScratchFolder output("other");
+  options.output = output.path().string();
+  std::atomic<bool> stop = false;
+  Training(golden, data, options).trainer.run(stop);
+  options.learning_rate *= 2;
+  Training other(golden, data, options);
+  EXPECT_THROW(other.trainer.resume(), UserError);
+  options.output = (output.path() / "nothing").string();
+  Training none(golden, data, options);
+  EXPECT_THROW(none.trainer.resume(), UserError);
+}
+
+TEST(TrainerSafety, StopsAtNoNumberAndKeepsTheLastGoodCheckpoint) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 30;
+  options.save_every = 2;
+  const ScratchFolder output("nan");
+  options.output = output.path().string();
+  Training t(golden, data, options);
+  std::atomic<bool> stop = false;
+  Parameters* trained = nullptr;
+  Trainer trainer(
+      *golden.checkpoint,
+      *t.decoder,
+      data,
+      nullptr,
+      options,
+      {[&](const StepFigures& figures, int) {
+         if (figures.step == 3) {  // after it the run comes apart
+           trained->values()[0][0] = std::numeric_limits<float>::quiet_NaN();
+         }
+       },
+       {}});
+  trained = &trainer.parameters();
+  try {
+    trainer.run(stop);
+    FAIL() << "it went on";
+  } catch (const UserError& error) {
+    EXPECT_NE(
+        std::string(error.what()).find("last good checkpoint"),
+        std::string::npos)
+        << error.what();
+  }
+  Training again(golden, data, options);
+  again.trainer.resume();
+  EXPECT_EQ(Metrics(output.path(), 30).all().size(), 3u);
+  for (const auto values : again.trainer.parameters().values()) {
+    for (const float value : values) {
+      ASSERT_TRUE(std::isfinite(value));
+    }
+  }
+}
+
+TEST(TrainerSafety, KeepsTheBestByValidationLoss) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 4;
+  options.evaluate_every = 1;
+  const ScratchFolder output("best");
+  options.output = output.path().string();
+  Training t(golden, data, options);
+  // The rate is so high that a later step is worse than an earlier one.
+  Trainer trainer(*golden.checkpoint, *t.decoder, data, &data, options, {});
+  std::atomic<bool> stop = false;
+  const auto result = trainer.run(stop);
+  const Metrics metrics(output.path(), 4);
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto& figures : metrics.all()) {
+    ASSERT_TRUE(figures.valid_loss);
+    best = std::min(best, *figures.valid_loss);
+  }
+  EXPECT_DOUBLE_EQ(*result.best_valid_loss, best);
+  EXPECT_TRUE(
+      std::filesystem::exists(output.path() / "best" / "adapters.safetensors"));
+}
+
+// ---- pairs ----
+
+TEST(TrainerPairs, PreferenceLossesPullTheAnswersApart) {
+  const auto golden = open_golden("llama");
+  Dataset data;
+  data.examples.push_back(
+      {testing::sample_of(golden.ids[0]), testing::sample_of(golden.ids[1])});
+  for (const auto loss : {LossName::dpo, LossName::orpo}) {
+    auto options = small_lora();
+    options.loss = loss;
+    options.steps = 8;
+    options.learning_rate = 1e-2;
+    const ScratchFolder output("pairs");
+    options.output = output.path().string();
+    Training t(golden, data, options);
+    std::atomic<bool> stop = false;
+    t.trainer.run(stop);
+    const Metrics metrics(output.path(), 8);
+    if (loss == LossName::dpo) {
+      // Before the first step both models are the same.
+      EXPECT_NEAR(metrics.all().front().loss, std::log(2.0), 1e-4);
+    }
+    EXPECT_LT(metrics.all().back().loss, 0.9 * metrics.all().front().loss);
+  }
+}
+
+TEST(TrainerPairs, AccumulatedPairsAreOneLargeBatch) {
+  const auto golden = open_golden("llama");
+  Dataset data;
+  for (const int turn : {0, 1}) {
+    data.examples.push_back(
+        {testing::sample_of(golden.ids[static_cast<std::size_t>(turn)]),
+         testing::sample_of(golden.ids[static_cast<std::size_t>(1 - turn)])});
+  }
+  auto options = small_lora();
+  options.loss = LossName::orpo;
+  Training t(golden, data, options);
+  stir(t.trainer);
+  Gradient whole;
+  Gradient parts;
+  EXPECT_NEAR(
+      t.trainer.gradient_of({{0, 1}}, 1, whole),
+      t.trainer.gradient_of({{0}, {1}}, 1, parts),
+      1e-5);
+  EXPECT_LT(difference(whole, parts), 1e-5 * (1 + largest(whole)));
+}
+
+}  // namespace
+}  // namespace roofline

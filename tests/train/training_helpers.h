@@ -1,0 +1,82 @@
+// What the tests of training share: goldens' checkpoints and samples made of
+// their ids, so that no tokenizer is needed.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "model/golden.h"
+#include "roofline/train/trainer.h"
+
+namespace roofline::testing {
+
+/// A folder that is there as long as this lives.
+class ScratchFolder {
+ public:
+  explicit ScratchFolder(const std::string& name)
+      : path_(
+            std::filesystem::temp_directory_path() /
+            ("roofline_" + name + "_" + std::to_string(::getpid()))) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~ScratchFolder() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline Sample sample_of(std::vector<std::int32_t> ids) {
+  Sample sample{std::move(ids), {}};
+  sample.learned.assign(sample.ids.size(), 1);
+  sample.learned[0] = 0;
+  return sample;
+}
+
+/// Pieces of a golden's ids, of different lengths.
+inline Dataset pieces_of(const Golden& golden) {
+  Dataset data;
+  for (const auto& [row, begin, end] :
+       {std::tuple{0, 0, 40}, {1, 0, 40}, {0, 5, 17}, {1, 11, 30}}) {
+    const auto& ids = golden.ids[static_cast<std::size_t>(row)];
+    data.examples.push_back(
+        {sample_of({ids.begin() + begin, ids.begin() + end}), {}});
+  }
+  return data;
+}
+
+/// A model with the trainer's options, ready to train.
+struct Training {
+  Training(const Golden& golden, const Dataset& data, TrainOptions given)
+      : options(std::move(given)),
+        decoder(load_trainable(*golden.checkpoint, device())),
+        trainer(*golden.checkpoint, *decoder, data, nullptr, options, {}) {}
+
+  TrainableOptions device() const {
+    ModelSpec spec;
+    spec.layers.resize(64);
+    auto out = trainable_options(options, spec);
+    out.device = DeviceChoice::cpu;
+    return out;
+  }
+
+  TrainOptions options;
+  std::unique_ptr<TrainableDecoder> decoder;
+  Trainer trainer;
+};
+
+inline std::string bytes_of_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+}  // namespace roofline::testing
