@@ -16,7 +16,7 @@ namespace roofline::cli {
 
 namespace {
 
-constexpr std::array<CommandEntry, 19> kCommands = {{
+constexpr auto kCommands = std::to_array<CommandEntry>({
     {"generate", "Answer a prompt", make_generate},
     {"chat", "Talk with a model", make_chat},
     {"train", "Teach a model from examples", make_train},
@@ -42,9 +42,11 @@ constexpr std::array<CommandEntry, 19> kCommands = {{
     {"tokenize", "Turn text into token ids", make_tokenize},
     {"template", "Render a chat template", make_template},
     {"logits", "Compute the logits of token ids", make_logits},
+    {"pull", "Download a model from a hub", make_pull},
+    {"convert", "Write a checkpoint in another layout", make_convert},
     {"completion", "Print a completion script for a shell", make_completion},
     {"version", "Say what this program is built of and runs on", make_version},
-}};
+});
 
 /// Every way to write an option: "-n", "--max-tokens".
 std::vector<std::string> option_names(const CLI::App& app) {

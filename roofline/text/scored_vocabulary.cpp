@@ -120,6 +120,14 @@ std::vector<std::uint8_t> added_flags(const VocabularySpec& spec) {
   return flags;
 }
 
+std::vector<std::uint8_t> scored_flags(const VocabularySpec& spec) {
+  std::vector<std::uint8_t> flags = added_flags(spec);
+  if (swallows_spaces(spec)) {
+    mark_swallowing_tokens(spec, flags);
+  }
+  return flags;
+}
+
 DecodeRules marked_space_rules(bool prefix) {
   DecodeRules rules;
   rules.byte_fallback = true;
@@ -165,10 +173,7 @@ std::unique_ptr<CrateTokenizer> from_scores(
   parts.kind = options.unigram ? RB_UNIGRAM : RB_BPE_SCORES;
   parts.tokens.assign(spec.tokens.begin(), spec.tokens.end());
   parts.scores = spec.scores;
-  parts.added = added_flags(spec);
-  if (swallows_spaces(spec)) {
-    mark_swallowing_tokens(spec, parts.added);
-  }
+  parts.added = scored_flags(spec);
   parts.unknown = spec.unknown.value_or(-1);
   parts.byte_fallback = options.byte_fallback;
   parts.normalizer = marking_normalizer(prefix, options);

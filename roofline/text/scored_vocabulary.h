@@ -40,6 +40,10 @@ void require_consistent(const VocabularySpec& spec, std::string_view source);
 /// rb_token_flag of each token.
 std::vector<std::uint8_t> added_flags(const VocabularySpec& spec);
 
+/// The same for a vocabulary with scores, where some tokens swallow the white
+/// space behind them.
+std::vector<std::uint8_t> scored_flags(const VocabularySpec& spec);
+
 /// Decodes marked spaces, byte tokens and the space put in front.
 DecodeRules marked_space_rules(bool prefix);
 

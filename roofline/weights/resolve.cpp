@@ -9,6 +9,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/base/paths.h"
 #include "roofline/weights/checkpoint.h"
+#include "roofline/weights/hub/hub_settings.h"
 #include "roofline/weights/printable.h"
 
 namespace roofline {
@@ -90,19 +91,6 @@ fs::path find_in_registry(std::string_view name) {
   return {};
 }
 
-fs::path hub_dir() {
-  if (auto hub = environment("HF_HUB_CACHE")) {
-    return *hub;
-  }
-  if (auto home = environment("HF_HOME")) {
-    return fs::path(*home) / "hub";
-  }
-  if (auto xdg = environment("XDG_CACHE_HOME")) {
-    return fs::path(*xdg) / "huggingface" / "hub";
-  }
-  return home_dir() / ".cache" / "huggingface" / "hub";
-}
-
 struct HubModel {
   std::string name;  ///< "ORG/NAME"
   fs::path folder;
@@ -111,7 +99,7 @@ struct HubModel {
 std::vector<HubModel> hub_models() {
   constexpr std::string_view kPrefix = "models--";
   std::vector<HubModel> out;
-  for (const fs::path& child : children(hub_dir())) {
+  for (const fs::path& child : children(hub_cache_dir())) {
     std::string name = child.filename().string();
     if (name.rfind(kPrefix, 0) != 0) {
       continue;
@@ -239,8 +227,13 @@ fs::path resolve_model(std::string_view name) {
             "It is no file or folder, and neither {} nor {} has a model of "
             "that name",
             models_dir().string(),
-            hub_dir().string()),
+            hub_cache_dir().string()),
         near + (near.empty() ? "" : " ") +
+            (std::count(name.begin(), name.end(), '/') == 1
+                 ? fmt::format(
+                       "To download it run `roofline pull {}`. ",
+                       printable(name))
+                 : "") +
             "Name a GGUF file or a folder with config.json, or leave the "
             "model out for the bundled one");
   }

