@@ -7,16 +7,19 @@ namespace roofline {
 namespace {
 
 // How the steps were initialized, what the scan's chunks were, and the like.
-constexpr std::array<std::string_view, 20> kMambaNotes = {
+constexpr std::array<std::string_view, 22> kMambaNotes = {
+    "attn_layer_indices",
     "chunk_size",
+    "init_method",
     "intermediate_size",
     "mamba_chunk_size",
+    "mamba_dt_init_floor",
     "mamba_dt_limit",
     "mamba_dt_max",
-    "mamba_dt_init_floor",
     "mamba_ssm_cache_dtype",
     "mlp_expansion_factor",
     "norm_before_gate",
+    "normalization_function",
     "rescale_prenorm_residual",
     "residual_in_fp32",
     "rms_norm",
@@ -27,13 +30,13 @@ constexpr std::array<std::string_view, 20> kMambaNotes = {
     "time_step_rank",
     "time_step_scale",
     "use_mamba_kernels",
-    "attn_layer_indices",
 };
 
-constexpr std::array<std::string_view, 9> kConvNotes = {
+constexpr std::array<std::string_view, 10> kConvNotes = {
     "block_dim",
     "block_mlp_init_scale",
     "block_norm_eps",
+    "block_out_init_scale",
     "block_use_xavier_init",
     "conv_dim",
     "conv_dim_out",
@@ -87,7 +90,7 @@ constexpr RecurrentRule kLfm2 = {
     .adjusted_hidden = true,
 };
 
-constexpr std::array<std::string_view, 24> kNemotronNotes = {
+constexpr std::array<std::string_view, 30> kNemotronNotes = {
     "attention_bias",
     "attention_head_dim",
     "chunk_size",
@@ -103,14 +106,20 @@ constexpr std::array<std::string_view, 24> kNemotronNotes = {
     "mtp_hybrid_override_pattern",
     "mtp_layers_block_type",
     "n_shared_experts",
+    "norm_eps",
     "num_nextn_predict_layers",
+    "partial_rotary_factor",
     "rescale_prenorm_residual",
     "residual_in_fp32",
     "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
     "sliding_window",
     "time_step_floor",
     "time_step_limit",
     "time_step_max",
+    "time_step_rank",
     "use_mamba_kernels",
 };
 
