@@ -159,7 +159,8 @@ mx::array GraphHeads::attend_samples(
     const PackedSamples& samples) const {
   const auto args = samples.attention(spec_);
   const bool plain = spec_.qk_norm == QkNorm::none && !v_norm_ &&
-                     !spec_.values_are_keys && !spec_.clip;
+                     !spec_.values_are_keys && !spec_.clip &&
+                     !spec_.output_gate;
   if (plain) {
     return packed_attention(linear(x, qkv_), args);
   }
@@ -169,7 +170,7 @@ mx::array GraphHeads::attend_samples(
     const auto rows = mx::reshape(in, {x.shape(0), heads, spec_.head_dim});
     return mx::reshape((*norm)(rows, types_.activations), in.shape());
   };
-  auto [q, k, v] = project(x);
+  auto [q, k, v, gate] = project(x);
   if (spec_.qk_norm == QkNorm::per_head ||
       spec_.qk_norm == QkNorm::per_head_own) {
     q = normed(q, spec_.heads, q_norm_);
@@ -178,7 +179,8 @@ mx::array GraphHeads::attend_samples(
   if (v_norm_) {
     v = normed(v, spec_.kv_heads, v_norm_);
   }
-  return packed_attention(mx::concatenate({q, k, v}, 1), args);
+  const auto y = packed_attention(mx::concatenate({q, k, v}, 1), args);
+  return gate ? mx::multiply(y, mx::sigmoid(*gate)) : y;
 }
 
 mx::array GraphHeads::forward(
@@ -190,15 +192,14 @@ mx::array GraphHeads::forward(
     for (auto& sequence : sequences) {
       outputs.push_back(attend_one(all, sequence));
     }
-    return outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+    const auto joined =
+        outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+    return all.gate ? mx::multiply(joined, mx::sigmoid(*all.gate)) : joined;
   };
   auto y = sequences[0].packed ? attend_samples(x, *sequences[0].packed)
                                : attend_all();
   if (output_norm_) {
     y = (*output_norm_)(y, types_.activations);
-  }
-  if (all.gate) {
-    y = mx::multiply(y, mx::sigmoid(*all.gate));
   }
   return linear(y, output_);
 }

@@ -378,11 +378,6 @@ EncodeBlock block_encoder(Encoding encoding) {
   }
 }
 
-bool is_float(Encoding encoding) {
-  return encoding == Encoding::f32 || encoding == Encoding::f16 ||
-         encoding == Encoding::bf16;
-}
-
 }  // namespace
 
 bool can_encode(Encoding encoding) {
@@ -406,7 +401,7 @@ void encode_row(
     encode_floats(encoding, values, out.data());
     return;
   }
-  const BlockShape shape = block_shape(encoding);
+  const BlockFormat& shape = block_format(encoding);
   const EncodeBlock encode = block_encoder(encoding);
   std::byte* block = out.data();
   for (std::size_t at = 0; at < values.size();
