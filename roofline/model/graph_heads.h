@@ -32,12 +32,14 @@ class GraphHeads {
 
  private:
   struct Projected {
-    mx::array q, k, v;              ///< [tokens, heads·head_dim]
+    mx::array q;                    ///< [tokens, heads·head_dim]
+    std::optional<mx::array> k, v;  ///< absent: those of another layer
     std::optional<mx::array> gate;  ///< as q
   };
   Projected project(const mx::array& x) const;
   mx::array half_of_heads(const mx::array& x, int half) const;
   mx::array attend_one(const Projected& all, GraphSequence& sequence);
+  void store_one(const mx::array& k, mx::array v, GraphSequence& sequence);
   mx::array prepared(
       mx::array x,
       const std::optional<GraphNorm>& norm,

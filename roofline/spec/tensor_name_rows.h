@@ -19,6 +19,7 @@ enum class NameAction {
   norm_after_attention,  ///< its place tells which norm it is
   query_head,            ///< "*" is the number of the head it belongs to
   key_head,
+  numbered,  ///< "*" stands after the target too
   drop,
 };
 

@@ -37,12 +37,15 @@ constexpr std::array<std::string_view, 1> kGgufLayerPrefixes = {"blk."};
 
 // Parts that a language model doesn't use: of multimodal checkpoints, and what
 // guesses further tokens.
-constexpr std::array<std::string_view, 9> kDroppedParts = {
+constexpr std::array<std::string_view, 12> kDroppedParts = {
     "visual.",
     "mtp.",
     "vision_tower.",
     "vision_model.",
     "multi_modal_projector.",
+    "audio_tower.",
+    "embed_audio.",
+    "embed_vision.",
     "mtp_block.",
     "mtp_emb_norm.",
     "mtp_hidden_norm.",
@@ -104,7 +107,7 @@ std::optional<std::size_t> take_layer(std::string_view& text) {
 
 /// The number that "*" at the end of a pattern stands for; nullopt when the
 /// name doesn't fit.
-std::optional<std::int64_t> numbered(
+std::optional<std::int64_t> number_in(
     std::string_view name,
     std::string_view pattern) {
   if (!take_suffix(pattern, "*") || !take_prefix(name, pattern)) {
@@ -132,7 +135,7 @@ Found find_row(
       if (row.pattern == name) {
         return {&row, 0};
       }
-      if (const auto number = numbered(name, row.pattern)) {
+      if (const auto number = number_in(name, row.pattern)) {
         return {&row, *number};
       }
     }
@@ -216,6 +219,9 @@ std::vector<NamedRows> apply(
       break;
     case NameAction::turned:
       return turned({renamed}, mlx);
+    case NameAction::numbered:
+      renamed.name += fmt::format(".{}", found.number);
+      break;
     case NameAction::rename:
       break;
   }
@@ -265,6 +271,13 @@ std::vector<NamedRows> map_layer_name(
         fmt::format("There is a tensor {}", name.substr(0, kLongestShown)),
         fmt::format("The model has {} layers only", spec.layers.size()),
         "Check that the weights belong to this config");
+  }
+  if (layer.attention && layer.attention->shares_kv_of_layer) {
+    // Files may have what the layer doesn't use.
+    std::erase_if(*out, [](const NamedRows& part) {
+      return part.name == "attention.k" || part.name == "attention.v" ||
+             part.name == "attention.k_norm";
+    });
   }
   for (NamedRows& part : *out) {
     part.name = fmt::format("layers.{}.{}", *number, part.name);
@@ -316,7 +329,9 @@ std::vector<NamedRows> map_tensor_name(
     if (!found.row) {
       refuse_name(name, rest, table.own_model, table.model);
     }
-    if (found.row->action != NameAction::drop) {
+    if (found.row->action == NameAction::numbered) {
+      out = {named(fmt::format("{}.{}", found.row->target, found.number))};
+    } else if (found.row->action != NameAction::drop) {
       out = {named(found.row->target)};
     }
   }
