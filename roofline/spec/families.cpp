@@ -251,6 +251,7 @@ constexpr std::array kFamilies = {
     },
     Family{
         .name = "gemma3n_text",
+        .gguf_name = "gemma3n",
         .norm_placement = NormPlacement::sandwich,
         .qk_norm = QkNorm::per_head,
         .qkv_bias = kAttentionBias,
@@ -284,9 +285,11 @@ constexpr std::array kFamilies = {
              .layers = 35,
              .heads = 8,
              .vocab = 262400},
+        .gguf_window = WindowRule::pattern,
     },
     Family{
         .name = "gemma4_text",
+        .gguf_name = "gemma4",
         .norm_placement = NormPlacement::sandwich,
         .qk_norm = QkNorm::per_head,
         .qkv_bias = kAttentionBias,
@@ -319,6 +322,7 @@ constexpr std::array kFamilies = {
              .layers = 30,
              .heads = 8,
              .vocab = 262144},
+        .gguf_window = WindowRule::pattern,
     },
     Family{
         .name = "glm",

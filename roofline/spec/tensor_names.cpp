@@ -223,6 +223,7 @@ std::vector<NamedRows> apply(
       renamed.name += fmt::format(".{}", found.number);
       break;
     case NameAction::rename:
+    case NameAction::split_streams:  // not in layers
       break;
   }
   return {renamed};
@@ -285,6 +286,30 @@ std::vector<NamedRows> map_layer_name(
   return *out;
 }
 
+/// For a tensor that belongs to no layer.
+std::vector<NamedRows> apply_to_model(
+    const Found& found,
+    const ModelSpec& spec) {
+  const NameRow& row = *found.row;
+  if (row.action == NameAction::drop) {
+    return {};
+  }
+  if (row.action == NameAction::numbered) {
+    return {named(fmt::format("{}.{}", row.target, found.number))};
+  }
+  if (row.action != NameAction::split_streams) {
+    return {named(row.target)};
+  }
+  std::vector<NamedRows> out;
+  for (int i = 0; spec.streams && i + 1 < spec.streams->count; ++i) {
+    out.push_back(
+        {fmt::format("{}.{}", row.target, i),
+         std::int64_t{i} * spec.dim,
+         spec.dim});
+  }
+  return out;
+}
+
 bool take_layer_prefix(std::string_view& rest, NameStyle style) {
   const std::span<const std::string_view> prefixes =
       style == NameStyle::gguf
@@ -329,11 +354,7 @@ std::vector<NamedRows> map_tensor_name(
     if (!found.row) {
       refuse_name(name, rest, table.own_model, table.model);
     }
-    if (found.row->action == NameAction::numbered) {
-      out = {named(fmt::format("{}.{}", found.row->target, found.number))};
-    } else if (found.row->action != NameAction::drop) {
-      out = {named(found.row->target)};
-    }
+    out = apply_to_model(found, spec);
   }
   for (NamedRows& part : out) {
     part.name += bias ? kBias : "";
@@ -355,9 +376,14 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
              present.end();
     };
     LayerSpec& layer = spec.layers[i];
+    layer.output_scalar &= has("output_scalar");
     if (layer.attention) {
       if (optional_qk_norm && !has("attention.q_norm")) {
         layer.attention->qk_norm = QkNorm::none;
+      }
+      if (family && family->full_head_dim) {
+        layer.attention->values_are_keys =
+            has("attention.k") && !has("attention.v");
       }
       layer.attention->qkv_bias |=
           has("attention.q.bias") || has("attention.kv_a.bias");
