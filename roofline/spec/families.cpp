@@ -41,6 +41,9 @@ constexpr std::string_view kCohereNotes[] = {
     "use_gated_activation",
     "use_parallel_block",
     "use_parallel_embedding"};
+constexpr std::string_view kGemma3nNotes[] = {
+    "altup_lr_multiplier",
+    "query_pre_attn_scalar"};
 constexpr std::string_view kGpt2Notes[] = {
     "n_ctx",
     "reorder_and_upcast_attn",
@@ -285,6 +288,7 @@ constexpr std::array kFamilies = {
              .layers = 35,
              .heads = 8,
              .vocab = 262400},
+        .notes = kGemma3nNotes,
         .gguf_window = WindowRule::pattern,
     },
     Family{
