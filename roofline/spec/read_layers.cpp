@@ -263,10 +263,9 @@ void read_layers(
     rope_dims = {dims, dims};
     scale_factor = latent_scale_factor(config);
   }
-  LayerRopes ropes =
-      family.rope == RopeRule::none
-          ? LayerRopes()
-          : read_ropes(config, family, rope_dims, sizes.context);
+  LayerRopes ropes = family.rope == RopeRule::none
+                         ? LayerRopes()
+                         : read_ropes(config, family, rope_dims, sizes.context);
   if (family.latent) {
     ropes.full.layout = latent_rope_layout(config, family);
   }

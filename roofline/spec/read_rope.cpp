@@ -362,6 +362,7 @@ LayerRopes read_ropes(
                      .value_or(family.rope_theta);
   beside.partial = config.number(family.partial_rotary_field, {0.0, 1.0});
   if (family.rotary_dim_field) {
+    const int head_dim = head_dims.full;
     const auto dims = config.integer("rotary_dim", {1, head_dim});
     const auto share = static_cast<double>(dims.value_or(head_dim)) / head_dim;
     beside.partial = beside.partial ? beside.partial : share;
