@@ -49,6 +49,14 @@ LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
   return load;
 }
 
+mx::array token_ids(std::span<const Slice> slices) {
+  std::vector<std::int32_t> ids;
+  for (const auto& slice : slices) {
+    ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
+  }
+  return mx::array(ids.data(), {static_cast<int>(ids.size())});
+}
+
 LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
   LoadOptions load{device == mx::Device::cpu, {}};
   load.weights.quantize = options.quantize;
@@ -90,11 +98,15 @@ class GraphDecoder final : public TrainableDecoder {
   GraphTypes pick_types(const Checkpoint& checkpoint) const;
   void check(std::span<const Slice> slices) const;
   mx::array embed(
-      std::span<const Slice> slices,
+      const mx::array& tokens,
       const std::vector<GraphSequence>& sequences) const;
   mx::array embed_positions(const std::vector<GraphSequence>& sequences) const;
+  mx::array run_layers(
+      const mx::array& tokens,
+      std::vector<GraphSequence>& sequences);
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
   mx::array logits(const mx::array& x) const;
+  void check_again() const;
   mx::array with_states(const mx::array& logits, std::span<const Slice> slices)
       const;
   void warm_up();
@@ -108,6 +120,8 @@ class GraphDecoder final : public TrainableDecoder {
   std::optional<GraphMatrix> head_;     ///< absent: tied
   std::optional<mx::array> head_bias_;  ///< of a tied head; else in head_
   std::optional<GraphMatrix> positions_;
+  std::optional<GraphPerLayerEmbedding> per_layer_;
+  std::optional<GraphStreams> streams_;
   GraphNorm final_norm_;
   std::vector<GraphLayer> layers_;
 };
@@ -136,8 +150,14 @@ GraphDecoder::GraphDecoder(
   if (spec_.learned_positions) {
     positions_ = weights_.matrix("positions");
   }
+  if (spec_.per_layer_embedding) {
+    per_layer_.emplace(spec_, weights_, types_);
+  }
+  if (spec_.streams) {
+    streams_.emplace(spec_, weights_, types_);
+  }
   for (int i = 0; i < static_cast<int>(spec_.layers.size()); ++i) {
-    layers_.emplace_back(spec_.layers[i], i, weights_, types_);
+    layers_.emplace_back(spec_, i, weights_, types_);
   }
   if (device_ == mx::Device::gpu) {
     warm_up();
@@ -199,13 +219,8 @@ void GraphDecoder::check(std::span<const Slice> slices) const {
 }
 
 mx::array GraphDecoder::embed(
-    std::span<const Slice> slices,
+    const mx::array& tokens,
     const std::vector<GraphSequence>& sequences) const {
-  std::vector<std::int32_t> ids;
-  for (const auto& slice : slices) {
-    ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
-  }
-  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
   auto x = take_rows(embed_, tokens, types_.residual);
   if (spec_.embedding_scale != 1.0f) {
     x = mx::multiply(x, mx::array(spec_.embedding_scale, x.dtype()));
@@ -269,6 +284,29 @@ mx::array GraphDecoder::logits(const mx::array& x) const {
   return y;
 }
 
+/// The residual stream [tokens, dim] after all layers.
+mx::array GraphDecoder::run_layers(
+    const mx::array& tokens,
+    std::vector<GraphSequence>& sequences) {
+  auto x = embed(tokens, sequences);
+  std::optional<mx::array> own_inputs;
+  if (per_layer_) {
+    own_inputs = per_layer_->forward(tokens, x);
+  }
+  if (streams_) {
+    x = streams_->split(x);
+  }
+  const int width = spec_.per_layer_embedding.value_or(0);
+  for (int i = 0; i < static_cast<int>(layers_.size()); ++i) {
+    std::optional<mx::array> own_input;
+    if (own_inputs) {
+      own_input = columns(*own_inputs, i * width, width);
+    }
+    x = layers_[i].forward(x, own_input, sequences);
+  }
+  return streams_ ? streams_->join(x) : x;
+}
+
 /// The same logits, with which the states of recurrent layers are evaluated:
 /// they would hold on to the step's activations.
 mx::array GraphDecoder::with_states(
@@ -306,10 +344,7 @@ mx::array GraphDecoder::forward(
          SlotMasks(position, tokens)});
     begin += tokens;
   }
-  auto x = embed(slices, sequences);
-  for (auto& layer : layers_) {
-    x = layer.forward(x, sequences);
-  }
+  const auto x = run_layers(token_ids(slices), sequences);
   return with_states(logits(pick_rows(x, slices)), slices);
 }
 
@@ -368,15 +403,39 @@ GraphDecoder::Samples GraphDecoder::open_samples(
   return samples;
 }
 
+/// Throws where a layer is more than a function of its input alone.
+void GraphDecoder::check_again() const {
+  const bool shared = std::any_of(
+      spec_.layers.begin(),
+      spec_.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.attention && layer.attention->shares_kv_of_layer;
+      });
+  if (!shared && !per_layer_ && !streams_) {
+    return;
+  }
+  fail<UnsupportedError>(
+      "The layers of this model can't be computed again one by one",
+      "They share keys and values, streams or embeddings of their own",
+      "Train without checkpoint_layers.");
+}
+
 mx::array GraphDecoder::hidden(const TrainBatch& batch, KeepLayers keep) {
   auto samples = open_samples(batch.ids, batch.first);
   check_ids(batch.ids);
-  auto x = embed(samples.slices, samples.sequences);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x = keep == KeepLayers::all ? layers_[i].forward(x, samples.sequences)
-                                : layer_again(i, x, batch);
+  const auto normed = [&](const mx::array& x) {
+    return mx::astype(final_norm_(x, types_.activations), mx::float32);
+  };
+  const auto tokens = token_ids(samples.slices);
+  if (keep == KeepLayers::all) {
+    return normed(run_layers(tokens, samples.sequences));
   }
-  return mx::astype(final_norm_(x, types_.activations), mx::float32);
+  check_again();
+  auto x = embed(tokens, samples.sequences);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x = layer_again(i, x, batch);
+  }
+  return normed(x);
 }
 
 namespace {
@@ -428,7 +487,7 @@ mx::array GraphDecoder::layer_again(
       *places[i] = in[i + 1];
     }
     auto samples = open_samples(ids, first);
-    const auto y = layers_[index].forward(in[0], samples.sequences);
+    const auto y = layers_[index].forward(in[0], std::nullopt, samples.sequences);
     for (std::size_t i = 0; i < places.size(); ++i) {
       *places[i] = before[i];
     }
@@ -468,6 +527,8 @@ TokenHead GraphDecoder::token_head() const {
 
 std::size_t GraphDecoder::step_weight_bytes() const {
   std::size_t sum = (head_ ? *head_ : embed_).bytes() + final_norm_.bytes();
+  sum += per_layer_ ? per_layer_->weight_bytes() : 0;
+  sum += streams_ ? streams_->weight_bytes() : 0;
   for (const auto& layer : layers_) {
     sum += layer.weight_bytes();
   }

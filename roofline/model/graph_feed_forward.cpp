@@ -1,5 +1,8 @@
 #include "roofline/model/graph_feed_forward.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include <mlx/ops.h>
 
 #include "roofline/kernels/train_ops.h"
@@ -25,6 +28,28 @@ std::vector<mx::array> xielu_scalars(
     out.push_back(stored ? mx::reshape(*stored, {}) : mx::array(other));
   }
   return out;
+}
+
+/// The quantile of the normal distribution, by Newton's method. 0 < share < 1.
+double normal_quantile(double share) {
+  double x = 0;
+  for (int i = 0; i < 60; ++i) {
+    const double density = std::exp(-x * x / 2) / std::sqrt(2 * M_PI);
+    const double error = 0.5 * std::erfc(-x / M_SQRT2) - share;
+    x -= std::clamp(error / density, -0.5, 0.5);
+  }
+  return x;
+}
+
+/// max(0, x − mean − Φ⁻¹(share)·σ), over the last axis.
+mx::array sparse(const mx::array& x, float share) {
+  const auto mean = mx::mean(x, -1, /* keepdims = */ true);
+  const auto deviation =
+      mx::sqrt(mx::mean(mx::square(mx::subtract(x, mean)), -1, true));
+  const auto bend = mx::add(
+      mean,
+      mx::multiply(deviation, scalar_like(normal_quantile(share), x)));
+  return mx::maximum(mx::subtract(x, bend), scalar_like(0.0, x));
 }
 
 }  // namespace
@@ -69,6 +94,9 @@ mx::array GraphFeedForward::hidden(const mx::array& up) const {
   auto gate = columns(up, 0, spec_.hidden);
   if (spec_.gate_scale != 1.0f) {
     gate = mx::multiply(gate, scalar_like(spec_.gate_scale, gate));
+  }
+  if (spec_.gate_sparsity) {
+    gate = sparse(gate, *spec_.gate_sparsity);
   }
   return activate_({gate, columns(up, spec_.hidden, spec_.hidden)})[0];
 }

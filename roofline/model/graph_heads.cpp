@@ -21,7 +21,9 @@ GraphHeads::GraphHeads(
   if (spec.qk_norm != QkNorm::none) {
     const auto& kind = spec.qk_norm_spec ? *spec.qk_norm_spec : norm;
     q_norm_ = make_norm(kind, "q_norm");
-    k_norm_ = make_norm(kind, "k_norm");
+    if (!spec.shares_kv_of_layer) {
+      k_norm_ = make_norm(kind, "k_norm");
+    }
   }
   if (spec.value_norm) {
     auto plain = norm;
@@ -34,9 +36,12 @@ GraphHeads::GraphHeads(
   if (spec.rope) {
     rope_.emplace(*spec.rope, spec.head_dim);
   }
-  std::vector<std::string> qkv = {prefix + "q", prefix + "k"};
-  if (!spec.values_are_keys) {
-    qkv.push_back(prefix + "v");
+  std::vector<std::string> qkv = {prefix + "q"};
+  if (!spec.shares_kv_of_layer) {
+    qkv.push_back(prefix + "k");
+    if (!spec.values_are_keys) {
+      qkv.push_back(prefix + "v");
+    }
   }
   qkv_ = weights.matrix(qkv);
   output_ = weights.matrix(prefix + "o");
@@ -66,6 +71,12 @@ GraphHeads::Projected GraphHeads::project(const mx::array& x) const {
   if (spec_.output_gate) {
     gate = half_of_heads(q, 1);
     q = half_of_heads(q, 0);
+  }
+  if (spec_.shares_kv_of_layer) {
+    if (spec_.qk_norm == QkNorm::whole) {
+      q = (*q_norm_)(q, types_.activations);
+    }
+    return {q, std::nullopt, std::nullopt, gate};
   }
   auto k = columns(qkv, q_size, kv_size);
   auto v = spec_.values_are_keys ? k : columns(qkv, q_size + kv_size, kv_size);
@@ -119,6 +130,26 @@ mx::array GraphHeads::temperature(const GraphSequence& sequence) const {
   return mx::astype(all, types_.activations);
 }
 
+/// Puts keys and values [1, tokens, kv_heads, head_dim] into the cache.
+void GraphHeads::store_one(
+    const mx::array& k,
+    mx::array v,
+    GraphSequence& sequence) {
+  auto keys = prepared(k, k_norm_, sequence);
+  if (v_norm_) {
+    v = (*v_norm_)(v, types_.activations);
+  }
+  if (spec_.key_scale != 1.0f) {
+    keys = mx::multiply(keys, scalar_like(spec_.key_scale, keys));
+  }
+  store(
+      *sequence.cache,
+      index_,
+      keys,
+      mx::transpose(v, {0, 2, 1, 3}),
+      sequence.position);
+}
+
 mx::array GraphHeads::attend_one(
     const Projected& all,
     GraphSequence& sequence) {
@@ -128,26 +159,19 @@ mx::array GraphHeads::attend_one(
     return mx::reshape(rows, {1, sequence.tokens, heads, spec_.head_dim});
   };
   auto queries = prepared(to_heads(all.q, spec_.heads), q_norm_, sequence);
-  auto keys = prepared(to_heads(all.k, spec_.kv_heads), k_norm_, sequence);
-  auto values = to_heads(all.v, spec_.kv_heads);
-  if (v_norm_) {
-    values = (*v_norm_)(values, types_.activations);
-  }
   if (spec_.query_temperature) {
     queries = mx::multiply(queries, temperature(sequence));
   }
-  if (spec_.key_scale != 1.0f) {
-    keys = mx::multiply(keys, scalar_like(spec_.key_scale, keys));
+  if (all.k) {
+    store_one(
+        to_heads(*all.k, spec_.kv_heads),
+        to_heads(*all.v, spec_.kv_heads),
+        sequence);
   }
-  store(
-      *sequence.cache,
-      index_,
-      keys,
-      mx::transpose(values, {0, 2, 1, 3}),
-      sequence.position);
+  const int held = spec_.shares_kv_of_layer.value_or(index_);
   const auto& mask =
-      sequence.masks.get(sequence.cache->segments(index_), spec_.window_tokens);
-  const auto y = attend(queries, *sequence.cache, index_, spec_, mask, sinks_);
+      sequence.masks.get(sequence.cache->segments(held), spec_.window_tokens);
+  const auto y = attend(queries, *sequence.cache, held, spec_, mask, sinks_);
   return mx::reshape(
       mx::transpose(y, {0, 2, 1, 3}),
       {sequence.tokens, spec_.heads * spec_.head_dim});
@@ -170,7 +194,11 @@ mx::array GraphHeads::attend_samples(
     const auto rows = mx::reshape(in, {x.shape(0), heads, spec_.head_dim});
     return mx::reshape((*norm)(rows, types_.activations), in.shape());
   };
-  auto [q, k, v, gate] = project(x);
+  const auto all = project(x);
+  auto q = all.q;
+  // Layers without keys of their own aren't packed.
+  auto k = *all.k;
+  auto v = *all.v;
   if (spec_.qk_norm == QkNorm::per_head ||
       spec_.qk_norm == QkNorm::per_head_own) {
     q = normed(q, spec_.heads, q_norm_);
@@ -180,7 +208,7 @@ mx::array GraphHeads::attend_samples(
     v = normed(v, spec_.kv_heads, v_norm_);
   }
   const auto y = packed_attention(mx::concatenate({q, k, v}, 1), args);
-  return gate ? mx::multiply(y, mx::sigmoid(*gate)) : y;
+  return all.gate ? mx::multiply(y, mx::sigmoid(*all.gate)) : y;
 }
 
 mx::array GraphHeads::forward(

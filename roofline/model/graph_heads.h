@@ -32,7 +32,8 @@ class GraphHeads {
 
  private:
   struct Projected {
-    mx::array q, k, v;              ///< [tokens, heads·head_dim]
+    mx::array q;                    ///< [tokens, heads·head_dim]
+    std::optional<mx::array> k, v;  ///< absent: those of another layer
     std::optional<mx::array> gate;  ///< as q
   };
   Projected project(const mx::array& x) const;
@@ -40,6 +41,7 @@ class GraphHeads {
   mx::array attend_one(const Projected& all, GraphSequence& sequence);
   mx::array attend_samples(const mx::array& x, const PackedSamples& samples)
       const;
+  void store_one(const mx::array& k, mx::array v, GraphSequence& sequence);
   mx::array prepared(
       mx::array x,
       const std::optional<GraphNorm>& norm,

@@ -1,5 +1,6 @@
 #include "roofline/model/graph_layer.h"
 
+#include <cmath>
 #include <string>
 
 #include <fmt/format.h>
@@ -7,12 +8,32 @@
 
 namespace roofline {
 
+GraphTwin::GraphTwin(
+    const NormSpec& norm,
+    const std::string& prefix,
+    const GraphWeights& weights,
+    const GraphTypes& types)
+    : types_(types),
+      down_(weights.matrix(prefix + "down")),
+      up_(weights.matrix(prefix + "up")),
+      norm_(norm, weights, prefix + "norm", types.activations) {}
+
+mx::array GraphTwin::forward(const mx::array& x) const {
+  const auto y = norm_(linear(linear(x, down_), up_), types_.residual);
+  return mx::add(mx::astype(x, types_.residual), y);
+}
+
+std::size_t GraphTwin::weight_bytes() const {
+  return down_.bytes() + up_.bytes() + norm_.bytes();
+}
+
 GraphLayer::GraphLayer(
-    const LayerSpec& spec,
+    const ModelSpec& model,
     int index,
     const GraphWeights& weights,
     const GraphTypes& types)
-    : spec_(spec), types_(types) {
+    : spec_(model.layers.at(index)), types_(types) {
+  const LayerSpec& spec = spec_;
   const auto prefix = fmt::format("layers.{}.", index);
   if (spec.attention && spec.attention->latent) {
     latent_.emplace(*spec.attention, spec.norm, index, weights, types);
@@ -29,6 +50,29 @@ GraphLayer::GraphLayer(
     dense_.emplace(*spec.feed_forward, spec.norm, inner, weights, types);
   }
   make_norms(prefix, weights);
+  if (spec.low_rank_twin) {
+    twin_.emplace(spec.norm, prefix + "twin.", weights, types);
+  }
+  if (model.per_layer_embedding) {
+    per_layer_.emplace(
+        spec.feed_forward->activation,
+        spec.norm,
+        prefix + "per_layer.",
+        weights,
+        types);
+  }
+  if (model.streams) {
+    streams_.emplace(
+        *model.streams,
+        spec.norm,
+        model.dim,
+        prefix + "streams.",
+        weights,
+        types);
+  }
+  if (spec.output_scalar) {
+    output_scalar_ = weights.vector(prefix + "output_scalar");
+  }
 }
 
 void GraphLayer::make_norms(
@@ -105,7 +149,7 @@ mx::array GraphLayer::normed(
               : mx::astype(x, types_.activations);
 }
 
-mx::array GraphLayer::forward(
+mx::array GraphLayer::compute(
     const mx::array& x,
     std::vector<GraphSequence>& sequences) {
   auto after = x;
@@ -113,6 +157,11 @@ mx::array GraphLayer::forward(
   if (spec_.attention || spec_.recurrent) {
     input = normed(x, attention_norm_);
     after = join(x, mix(input, sequences), attention_post_norm_);
+  }
+  if (twin_) {
+    after = mx::multiply(
+        mx::add(after, twin_->forward(input)),
+        scalar_like(M_SQRT1_2, after));
   }
   if (!spec_.feed_forward) {
     return after;
@@ -125,14 +174,56 @@ mx::array GraphLayer::forward(
   return join(after, feed_forward(fed), feed_forward_post_norm_);
 }
 
+mx::array GraphLayer::forward_streams(
+    const mx::array& streams,
+    const std::optional<mx::array>& own_input,
+    std::vector<GraphSequence>& sequences) {
+  const auto predicted = streams_->predict(streams);
+  const auto active = stream_at(predicted, streams_->active());
+  const auto corrected =
+      streams_->correct(predicted, compute(active, sequences));
+  if (!own_input) {
+    return corrected;
+  }
+  // All streams but the first take what the layer's own embedding adds.
+  const auto added =
+      per_layer_->forward(streams_->scaled(corrected), *own_input);
+  const auto count = corrected.shape(0);
+  const auto tokens = corrected.shape(1);
+  const auto dim = corrected.shape(2);
+  const auto first = mx::slice(corrected, {0, 0, 0}, {1, tokens, dim});
+  const auto others = mx::slice(corrected, {1, 0, 0}, {count, tokens, dim});
+  return mx::concatenate(
+      {first, mx::add(others, mx::expand_dims(added, 0))},
+      0);
+}
+
+mx::array GraphLayer::forward(
+    const mx::array& x,
+    const std::optional<mx::array>& own_input,
+    std::vector<GraphSequence>& sequences) {
+  if (streams_) {
+    return forward_streams(x, own_input, sequences);
+  }
+  auto y = compute(x, sequences);
+  if (own_input) {
+    y = mx::add(y, per_layer_->forward(y, *own_input));
+  }
+  if (output_scalar_) {
+    y = mx::multiply(y, mx::astype(*output_scalar_, y.dtype()));
+  }
+  return y;
+}
+
 std::size_t GraphLayer::weight_bytes() const {
   const auto bytes = [](const auto& part) {
     return part ? part->weight_bytes() : std::size_t{0};
   };
   return bytes(latent_) + bytes(heads_) + bytes(recurrent_) + bytes(mixture_) +
-         bytes(dense_) + norm_bytes(attention_norm_) +
-         norm_bytes(attention_post_norm_) + norm_bytes(feed_forward_norm_) +
-         norm_bytes(feed_forward_post_norm_);
+         bytes(dense_) + bytes(twin_) + bytes(per_layer_) + bytes(streams_) +
+         norm_bytes(attention_norm_) + norm_bytes(attention_post_norm_) +
+         norm_bytes(feed_forward_norm_) + norm_bytes(feed_forward_post_norm_) +
+         (output_scalar_ ? output_scalar_->nbytes() : 0);
 }
 
 }  // namespace roofline

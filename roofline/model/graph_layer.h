@@ -14,25 +14,57 @@
 #include "roofline/model/graph_latent.h"
 #include "roofline/model/graph_mixture.h"
 #include "roofline/model/graph_norm.h"
+#include "roofline/model/graph_per_layer.h"
 #include "roofline/model/graph_recurrent.h"
+#include "roofline/model/graph_streams.h"
 #include "roofline/model/graph_types.h"
 
 namespace roofline {
 
+/// x + norm(up · down · x): what stands beside attention in some families.
+class GraphTwin {
+ public:
+  /// prefix: "layers.3.twin.".
+  GraphTwin(
+      const NormSpec& norm,
+      const std::string& prefix,
+      const GraphWeights& weights,
+      const GraphTypes& types);
+  /// x: [tokens, dim], normed; the result has the residual stream's type.
+  mx::array forward(const mx::array& x) const;
+  std::size_t weight_bytes() const;
+
+ private:
+  GraphTypes types_;
+  GraphMatrix down_, up_;
+  GraphNorm norm_;
+};
+
 class GraphLayer {
  public:
   GraphLayer(
-      const LayerSpec& spec,
+      const ModelSpec& model,
       int index,
       const GraphWeights& weights,
       const GraphTypes& types);
 
-  /// x: the residual stream [tokens, dim]; returns it after this layer.
-  mx::array forward(const mx::array& x, std::vector<GraphSequence>& sequences);
+  /// x: the residual stream [tokens, dim], or streams [count, tokens, dim];
+  /// returns it after this layer. own_input: the layer's own embeddings of the
+  /// tokens [tokens, width], where the model has them.
+  mx::array forward(
+      const mx::array& x,
+      const std::optional<mx::array>& own_input,
+      std::vector<GraphSequence>& sequences);
   std::size_t weight_bytes() const;
 
  private:
   void make_norms(const std::string& prefix, const GraphWeights& weights);
+  mx::array forward_streams(
+      const mx::array& streams,
+      const std::optional<mx::array>& own_input,
+      std::vector<GraphSequence>& sequences);
+  /// Attention and feed-forward on one stream.
+  mx::array compute(const mx::array& x, std::vector<GraphSequence>& sequences);
   mx::array join(
       const mx::array& x,
       const mx::array& y,
@@ -56,6 +88,10 @@ class GraphLayer {
   /// At most one of the two.
   std::optional<GraphFeedForward> dense_;
   std::optional<GraphMixture> mixture_;
+  std::optional<GraphTwin> twin_;
+  std::optional<GraphPerLayer> per_layer_;
+  std::optional<GraphStreamLayer> streams_;
+  std::optional<mx::array> output_scalar_;
 };
 
 }  // namespace roofline

@@ -94,6 +94,9 @@ struct Kept {
 };
 
 Kept kept_of(const AttentionSpec& attention) {
+  if (attention.shares_kv_of_layer) {
+    return {0, attention.head_dim, attention.head_dim};
+  }
   if (attention.latent) {
     return {1, attention.latent->kv_rank + attention.latent->rope_dim, 0};
   }
@@ -289,6 +292,9 @@ void KvCache::reserve(int tokens) {
         "Start a new sequence.");
   }
   for (auto& layer : state.layers) {
+    if (layer.kv_heads == 0) {
+      continue;
+    }
     const auto slots = grown(layer.placement, layer.slots, end);
     if (layer.kv_heads > 0 && slots != layer.slots) {
       layer.grow(slots);
@@ -445,6 +451,9 @@ std::size_t KvCache::bytes_for(
       continue;
     }
     const auto& attention = *layer.attention;
+    if (attention.shares_kv_of_layer) {
+      continue;
+    }
     const Kept kept = kept_of(attention);
     sum += static_cast<std::size_t>(slots_for(attention, options, tokens)) *
            kept.heads * (kept.key_dim + kept.value_dim) *

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
 
 namespace roofline {
 
@@ -20,6 +23,19 @@ GraphWeightOptions exact_options(const LinearObserver& observe) {
 }
 
 }  // namespace
+
+LayeredModel::LayeredModel(const ModelSpec& spec) : spec_(spec) {
+  const bool shared =
+      std::any_of(spec.layers.begin(), spec.layers.end(), [](const auto& l) {
+        return l.attention && l.attention->shares_kv_of_layer;
+      });
+  if (shared || spec.streams || spec.per_layer_embedding) {
+    fail<UnsupportedError>(
+        fmt::format("Models of family {} can't be run by layers", spec.family),
+        "Their layers share keys and values, streams or embeddings",
+        "Use --method affine without --target-bpw");
+  }
+}
 
 GraphLayer LayeredModel::layer(
     const Checkpoint& checkpoint,
@@ -64,7 +80,7 @@ mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
   cache_->reserve(tokens);
   std::vector<GraphSequence> sequences;
   sequences.push_back({&*cache_, 0, tokens, 0, tokens, SlotMasks(0, tokens)});
-  return layer.forward(x, sequences);
+  return layer.forward(x, std::nullopt, sequences);
 }
 
 LayeredModel::Head::Head(

@@ -19,7 +19,9 @@ namespace roofline {
 
 class LayeredModel {
  public:
-  explicit LayeredModel(const ModelSpec& spec) : spec_(spec) {}
+  /// Throws UnsupportedError where a layer is more than a function of its
+  /// input: shared keys, streams, embeddings of each layer's own.
+  explicit LayeredModel(const ModelSpec& spec);
 
   /// Loads one layer. observe: told of its products (graph_weights.h).
   GraphLayer layer(

@@ -70,6 +70,32 @@ std::string recurrent_in_words(const RecurrentSpec& r) {
       r.state_dim);
 }
 
+/// What only some families have.
+std::string more_in_words(const AttentionSpec& a) {
+  std::string out;
+  if (a.qk_norm != QkNorm::none && a.qk_norm_place == QkNormPlace::after_rope) {
+    out += " after rope";
+  }
+  out += a.value_norm ? ", values too" : "";
+  out += a.output_norm ? ", what is attended normed" : "";
+  out += a.values_are_keys ? ", values are keys" : "";
+  if (a.clip) {
+    out += fmt::format(", within ±{:g}", *a.clip);
+  }
+  if (a.query_temperature) {
+    out += fmt::format(
+        ", queries grow by {:g} from {} tokens on",
+        a.query_temperature->beta,
+        a.query_temperature->original_tokens);
+  }
+  if (a.shares_kv_of_layer) {
+    out += fmt::format(
+        ", with keys and values of layer {}",
+        *a.shares_kv_of_layer);
+  }
+  return out;
+}
+
 std::string attention_in_words(const LayerSpec& layer) {
   if (!layer.attention) {
     return layer.recurrent ? recurrent_in_words(*layer.recurrent) : "none";
@@ -84,11 +110,12 @@ std::string attention_in_words(const LayerSpec& layer) {
   if (a.softcap) {
     out += fmt::format(", capped at {:g}", *a.softcap);
   }
-  if (a.qk_norm == QkNorm::per_head) {
+  if (a.qk_norm == QkNorm::per_head || a.qk_norm == QkNorm::per_head_own) {
     out += ", queries and keys normed per head";
   } else if (a.qk_norm == QkNorm::whole) {
     out += ", queries and keys normed whole";
   }
+  out += more_in_words(a);
   if (a.qkv_bias || a.output_bias) {
     out += a.output_bias ? ", biases" : ", biases on q, k and v";
   }
@@ -213,6 +240,17 @@ std::string ends_in_words(const ModelSpec& spec) {
   }
   if (spec.logit_scale != 1.0f) {
     out += fmt::format(", logits × {:g}", spec.logit_scale);
+  }
+  if (spec.learned_positions) {
+    out += fmt::format(", {} learnt positions", *spec.learned_positions);
+  }
+  if (spec.per_layer_embedding) {
+    out += fmt::format(
+        ", {} dims of each layer's own embedding",
+        *spec.per_layer_embedding);
+  }
+  if (spec.streams) {
+    out += fmt::format(", {} residual streams", spec.streams->count);
   }
   if (spec.logit_softcap) {
     out += fmt::format(", logits capped at {:g}", *spec.logit_softcap);

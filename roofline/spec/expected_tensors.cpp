@@ -288,6 +288,52 @@ void want_mixture(
   }
 }
 
+/// What the whole model adds to each layer.
+void want_extras(
+    Wanted& wanted,
+    const std::string& at,
+    const LayerSpec& layer,
+    const ModelSpec& spec) {
+  if (layer.output_scalar) {
+    wanted.values(at + "output_scalar", 1);
+  }
+  if (layer.low_rank_twin) {
+    wanted.matrix(at + "twin.down", *layer.low_rank_twin, spec.dim);
+    wanted.matrix(at + "twin.up", spec.dim, *layer.low_rank_twin);
+    wanted.norm(at + "twin.norm", layer.norm, spec.dim);
+  }
+  if (spec.per_layer_embedding) {
+    const std::string own = at + "per_layer.";
+    wanted.matrix(own + "gate", *spec.per_layer_embedding, spec.dim);
+    wanted.matrix(own + "out", spec.dim, *spec.per_layer_embedding);
+    wanted.norm(own + "norm", layer.norm, spec.dim);
+  }
+  if (spec.streams) {
+    const std::string own = at + "streams.";
+    const std::int64_t count = spec.streams->count;
+    wanted.matrix(own + "route", count, spec.dim);
+    wanted.norm(own + "route_norm", layer.norm, spec.dim);
+    wanted.matrix(own + "predict", count * count, count);
+    wanted.matrix(own + "correct", count, count);
+    wanted.values(own + "output_scale", spec.dim);
+  }
+}
+
+void want_shared(Wanted& wanted, const ModelSpec& spec) {
+  if (spec.per_layer_embedding) {
+    const std::int64_t width = *spec.per_layer_embedding;
+    const auto all = width * static_cast<std::int64_t>(spec.layers.size());
+    const std::int64_t rows = spec.per_layer_vocab.value_or(spec.vocab);
+    wanted.matrix("per_layer.embed", rows, all);
+    wanted.matrix("per_layer.project", all, spec.dim);
+    wanted.norm("per_layer.norm", spec.final_norm, width);
+  }
+  for (int i = 0; spec.streams && i + 1 < spec.streams->count; ++i) {
+    wanted.matrix(fmt::format("streams.in.{}", i), spec.dim, spec.dim);
+    wanted.matrix(fmt::format("streams.out.{}", i), spec.dim, spec.dim);
+  }
+}
+
 void want_layer(
     Wanted& wanted,
     const std::string& at,
@@ -339,7 +385,9 @@ std::vector<ExpectedTensor> expected_tensors(const ModelSpec& spec) {
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     const std::string at = fmt::format("layers.{}.", i);
     want_layer(wanted, at, spec.layers[i], spec.dim);
+    want_extras(wanted, at, spec.layers[i], spec);
   }
+  want_shared(wanted, spec);
   return wanted.out;
 }
 

@@ -34,6 +34,7 @@ enum class ScaleRule {
   head_dim,      ///< 1/√head_dim
   query_scalar,  ///< 1/√query_pre_attn_scalar
   multiplier,    ///< attention_multiplier itself
+  one,
   /// 1/√head_dim unless "scale_attn_weights" is false, over the layer's number
   /// where "scale_attn_by_inverse_layer_idx" is true.
   flags,
@@ -99,6 +100,7 @@ struct Family {
   FlagRule output_bias = {};
   FlagRule feed_forward_bias = {};
   FlagRule head_bias = {};
+  bool value_norm = false;
   bool attention_output_norm = false;
   bool hidden_norm = false;
   std::string_view clip_field = {};
@@ -110,6 +112,7 @@ struct Family {
   int window_pattern = 0;                           ///< when absent
   int window_first = 28;       ///< "max_window_layers" when absent
   bool layer_types = false;    ///< reads "layer_types"
+  bool last_sees_all = false;  ///< the last layer, whatever is said of it
   bool window_switch = false;  ///< a window needs "use_sliding_window"
   bool attention_softcap_field = false;
   std::optional<float> attention_softcap = std::nullopt;  ///< when absent
@@ -154,6 +157,20 @@ struct Family {
       false;  ///< embedding_, residual_multiplier, logits_scaling
   std::optional<double> logit_scale = std::nullopt;  ///< reads "logit_scale"
   bool learned_positions = false;
+
+  /// How many of the last layers read the keys and values of an earlier one,
+  /// when absent; set: reads "num_kv_shared_layers".
+  std::optional<int> shared_kv_layers = std::nullopt;
+  /// Layers that see all have heads of their own size: of so many dims when
+  /// absent; set: reads "global_head_dim" and what belongs to it.
+  std::optional<int> full_head_dim = std::nullopt;
+  /// Width of each layer's own embedding of a token, when absent.
+  std::optional<int> per_layer_embedding = std::nullopt;
+  int per_layer_vocab = 0;                      ///< when absent
+  bool streams = false;                         ///< reads "altup_…"
+  std::optional<int> twin_rank = std::nullopt;  ///< when absent
+  bool gate_sparsity = false;  ///< reads "activation_sparsity_pattern"
+  bool output_scalar = false;
   int context_tokens = 2048;  ///< when absent
   DefaultSizes sizes = {};
   SizeNames names = {};

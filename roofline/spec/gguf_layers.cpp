@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/gguf_extras.h"
 #include "roofline/spec/gguf_rope.h"
 #include "roofline/spec/read_gguf_mixture.h"
 
@@ -24,15 +25,20 @@ struct Shape {
   std::vector<int> hidden;
   std::vector<int> heads;
   std::vector<int> kv_heads;
-  int head_dim = 0;
+  int head_dim = 0;          ///< of layers that see all
+  int sliding_head_dim = 0;  ///< of those with a window
   std::int64_t context = 0;
 };
 
-int read_head_dim(GgufKeys& keys, const Shape& shape) {
-  const auto key_length =
-      keys.integer("attention.key_length", {1, kMaxHeadDim});
+/// suffix: "" or "_swa".
+int read_head_dim(
+    GgufKeys& keys,
+    const Shape& shape,
+    const std::string& suffix) {
+  const IntRange dims{1, kMaxHeadDim};
+  const auto key_length = keys.integer("attention.key_length" + suffix, dims);
   const auto value_length =
-      keys.integer("attention.value_length", {1, kMaxHeadDim});
+      keys.integer("attention.value_length" + suffix, dims);
   const int heads = *std::max_element(shape.heads.begin(), shape.heads.end());
   const int derived = shape.dim / heads;
   const auto head_dim = static_cast<int>(key_length.value_or(derived));
@@ -40,7 +46,7 @@ int read_head_dim(GgufKeys& keys, const Shape& shape) {
     fail<UnsupportedError>(
         fmt::format(
             "{} is {} and the keys have {}",
-            keys.key("attention.value_length"),
+            keys.key("attention.value_length" + suffix),
             *value_length,
             head_dim),
         "Keys and values of one length are known only",
@@ -89,7 +95,10 @@ Shape read_shape(GgufKeys& keys, const Family& family) {
   // Of a latent the dims follow from its own keys.
   shape.head_dim = family.latent
                        ? keys.size("rope.dimension_count", kMaxHeadDim)
-                       : read_head_dim(keys, shape);
+                       : read_head_dim(keys, shape, "");
+  shape.sliding_head_dim = family.full_head_dim
+                               ? read_head_dim(keys, shape, "_swa")
+                               : shape.head_dim;
   for (std::size_t i = 0; i < layers; ++i) {
     if (shape.kv_heads[i] == 0) {
       continue;
@@ -168,6 +177,9 @@ float read_scale(GgufKeys& keys, const Family& family, const Shape& shape) {
   if (given != 0.0) {
     return static_cast<float>(given);
   }
+  if (family.scale == ScaleRule::one) {
+    return 1.0f;
+  }
   const bool wide = family.gguf_wide_scale_layers != 0 &&
                     shape.heads.size() ==
                         static_cast<std::size_t>(family.gguf_wide_scale_layers);
@@ -219,6 +231,7 @@ AttentionSpec read_attention(
     attention.qk_norm_spec->bias = false;
   }
   attention.qkv_bias = family.qkv_bias.field.empty() && family.qkv_bias.absent;
+  attention.value_norm = family.value_norm;
   attention.output_norm = family.attention_output_norm;
   attention.sinks = family.sinks;
   attention.scale = read_scale(keys, family, shape);
@@ -334,13 +347,14 @@ void read_gguf_layers(
   const LayerSpec layer = read_layer(keys, family, shape);
   const std::size_t layers = shape.heads.size();
   const auto windows = read_windows(keys, family, layers);
-  const LayerRopes ropes = family.rope == RopeRule::none ? LayerRopes()
-                                                         : read_gguf_ropes(
-                                                               keys,
-                                                               family,
-                                                               shape.head_dim,
-                                                               shape.context,
-                                                               tensors);
+  const LayerRopes ropes = family.rope == RopeRule::none
+                               ? LayerRopes()
+                               : read_gguf_ropes(
+                                     keys,
+                                     family,
+                                     {shape.head_dim, shape.sliding_head_dim},
+                                     shape.context,
+                                     tensors);
   const std::vector<Xielu> xielu = read_xielu(keys, family, layers);
   // Granite's files without positions say so with this key.
   const bool roped =
@@ -353,6 +367,9 @@ void read_gguf_layers(
     own.attention->heads = shape.heads[i];
     own.attention->kv_heads = shape.kv_heads[i];
     own.attention->window_tokens = windows[i];
+    if (family.full_head_dim && windows[i]) {
+      own.attention->head_dim = shape.sliding_head_dim;
+    }
     own.attention->query_temperature = ropes.query_temperature;
     own.feed_forward->hidden = shape.hidden[i];
     if (!xielu.empty()) {
@@ -362,6 +379,7 @@ void read_gguf_layers(
       own.attention->rope = windows[i] ? ropes.sliding : ropes.full;
     }
   }
+  read_gguf_extras(keys, family, spec);
 }
 
 std::optional<float> read_gguf_softcap(

@@ -26,7 +26,7 @@ void check_factors(
   }
   const auto wanted = static_cast<std::size_t>((dims + 1) / 2);
   const bool sound = std::all_of(factors->begin(), factors->end(), [](float f) {
-    return f > 1e-6f && f < 1e9f;
+    return f > 1e-6f && f <= 1e30f;  // a pair that doesn't rotate has 1e30
   });
   if (factors->size() != wanted || !sound) {
     fail<CheckpointError>(
@@ -159,9 +159,21 @@ RopeRecipe read_recipe(
 RopeRecipe local_recipe(
     GgufKeys& keys,
     const Family& family,
+    int head_dim,
     const RopeRecipe& global) {
   const auto theta = keys.number("rope.freq_base_swa", kTheta);
   RopeRecipe local = global;
+  if (family.full_head_dim) {
+    local.divisors.clear();
+    const auto dims =
+        keys.integer("rope.dimension_count_swa", {2, kMaxHeadDim});
+    local.dims = static_cast<int>(dims.value_or(head_dim));
+    if (local.dims > head_dim || local.dims % 2 != 0) {
+      keys.fields.refuse(
+          keys.key("rope.dimension_count_swa"),
+          fmt::format("It must be even and at most {}", head_dim));
+    }
+  }
   if (family.local_rope_theta) {
     local.scaling = RopeScaling::none;
     local.attention_factor.reset();
@@ -195,14 +207,14 @@ std::optional<QueryTemperature> read_temperature(
 LayerRopes read_gguf_ropes(
     GgufKeys& keys,
     const Family& family,
-    int head_dim,
+    HeadDims head_dims,
     std::int64_t context_tokens,
     const GgufRopeFactors& tensors) {
   const RopeRecipe global =
-      read_recipe(keys, family, head_dim, context_tokens, tensors);
+      read_recipe(keys, family, head_dims.full, context_tokens, tensors);
   return {
       make_rope(global),
-      make_rope(local_recipe(keys, family, global)),
+      make_rope(local_recipe(keys, family, head_dims.sliding, global)),
       read_temperature(keys, family, global)};
 }
 

@@ -13,7 +13,7 @@ namespace roofline {
 LayerRopes read_gguf_ropes(
     GgufKeys& keys,
     const Family& family,
-    int head_dim,
+    HeadDims head_dims,
     std::int64_t context_tokens,
     const GgufRopeFactors& tensors);
 

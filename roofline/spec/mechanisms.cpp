@@ -11,18 +11,12 @@ std::optional<std::string> missing_in_attention(const AttentionSpec& a) {
   if (!a.latent && a.value_dim && *a.value_dim != a.head_dim) {
     return "values of other dims than keys";
   }
-  if (a.shares_kv_of_layer) {
-    return "keys and values shared by layers";
-  }
   return std::nullopt;
 }
 
 std::optional<std::string> missing_in_feed_forward(const FeedForwardSpec& f) {
   if (f.clamped_glu && !f.mixture) {
     return "gates and values kept in bounds";
-  }
-  if (f.gate_sparsity) {
-    return "sparse gates";
   }
   if (f.mixture && (f.gate_scale != 1.0f || f.output_scale != 1.0f)) {
     return "factors in a mixture of experts";
@@ -31,12 +25,6 @@ std::optional<std::string> missing_in_feed_forward(const FeedForwardSpec& f) {
 }
 
 std::optional<std::string> missing_in_layer(const LayerSpec& layer) {
-  if (layer.output_scalar) {
-    return "a learnt factor on a layer's output";
-  }
-  if (layer.low_rank_twin) {
-    return "a low-rank twin of attention";
-  }
   if (layer.feed_forward) {
     if (auto missing = missing_in_feed_forward(*layer.feed_forward)) {
       return missing;
@@ -68,8 +56,8 @@ std::optional<std::string> missing_in_step_attention(const AttentionSpec& a) {
   if (a.query_temperature || a.key_scale != 1.0f) {
     return "factors on queries or keys";
   }
-  if (a.values_are_keys) {
-    return "keys that are values";
+  if (a.values_are_keys || a.shares_kv_of_layer) {
+    return "keys and values of another origin";
   }
   if (a.output_gate) {
     return "a gate on the attended values";
@@ -84,6 +72,9 @@ std::optional<std::string> missing_in_step_feed_forward(
   }
   if (f.activation == Activation::xielu) {
     return "this activation";
+  }
+  if (f.gate_sparsity) {
+    return "sparse gates";
   }
   if (f.hidden_norm) {
     return "a normalization inside the feed-forward part";
@@ -107,6 +98,9 @@ std::optional<std::string> missing_in_step_layer(const LayerSpec& layer) {
   if (layer.attention_input_scale != 1.0f ||
       layer.attention_output_scale != 1.0f) {
     return "factors on the attention's input and output";
+  }
+  if (layer.output_scalar || layer.low_rank_twin) {
+    return "parts of a layer beside attention and feed-forward";
   }
   if (layer.norm_placement == NormPlacement::parallel_own_norms) {
     return "parallel parts with norms of their own";
@@ -132,6 +126,12 @@ std::optional<std::string> missing_in_cpu_step(const ModelSpec& spec) {
   if (spec.learned_positions) {
     return "learnt positions";
   }
+  if (spec.streams) {
+    return "several residual streams";
+  }
+  if (spec.per_layer_embedding) {
+    return "embeddings of each layer's own";
+  }
   if (!spec.final_norm.affine) {
     return "norms without weights";
   }
@@ -144,12 +144,6 @@ std::optional<std::string> missing_in_cpu_step(const ModelSpec& spec) {
 }
 
 std::optional<std::string> missing_mechanism(const ModelSpec& spec) {
-  if (spec.streams) {
-    return "several residual streams";
-  }
-  if (spec.per_layer_embedding) {
-    return "embeddings of each layer's own";
-  }
   for (const LayerSpec& layer : spec.layers) {
     if (auto missing = missing_in_layer(layer)) {
       return missing;

@@ -27,14 +27,37 @@ constexpr NumberRange kPositive{1e-9, 1e9};
 /// A multimodal config whose "text_config" is of one of our families.
 struct Wrapper {
   std::string_view name;
-  std::string_view text_family;
+  std::string_view text_family;  ///< where "text_config" names none
+  std::string_view other_family = {};
 };
 
 constexpr std::array kWrappers = {
     Wrapper{"gemma3", "gemma3_text"},
+    Wrapper{"gemma3n", "gemma3n_text"},
+    Wrapper{"gemma4", "gemma4_text"},
+    Wrapper{"mistral3", "mistral", "ministral3"},
     Wrapper{"qwen3_5", "qwen3_5_text"},
     Wrapper{"qwen3_5_moe", "qwen3_5_moe_text"},
 };
+
+// Of parts that a language model doesn't use.
+constexpr std::array<std::string_view, 16> kOtherParts = {
+    "audio_config",
+    "audio_soft_tokens_per_image",
+    "audio_token_id",
+    "boa_token_id",
+    "eoa_token_id",
+    "eoa_token_index",
+    "mm_tokens_per_image",
+    "multimodal_projector_bias",
+    "projector_hidden_act",
+    "spatial_merge_size",
+    "video_token_id",
+    "vision_config",
+    "vision_end_token_id",
+    "vision_feature_layer",
+    "vision_soft_tokens_per_image",
+    "vision_start_token_id"};
 
 std::vector<std::int32_t> read_token_ids(
     Fields& config,
@@ -129,10 +152,17 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
         static_cast<int>(new_name.value_or(old_name.value_or(1)));
   }
   read_tokens(config, spec);
-  refuse_flag(
-      config,
-      "use_bidirectional_attention",
-      "Roofline's attention is causal");
+  // "vision": among the tokens of an image.
+  const Json* both_ways = config.find("use_bidirectional_attention");
+  if (both_ways && *both_ways != Json(false) && *both_ways != Json("vision")) {
+    fail<UnsupportedError>(
+        fmt::format(
+            "{} is {}",
+            config.label("use_bidirectional_attention"),
+            shown(*both_ways)),
+        "Roofline's attention is causal",
+        "");
+  }
   refuse_flag(
       config,
       "rope_interleaved",
@@ -156,19 +186,14 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
   if (!text) {
     outer.refuse("text_config", "The language model is described there");
   }
-  for (std::string_view name :
-       {"vision_config",
-        "mm_tokens_per_image",
-        "projector_hidden_act",
-        "video_token_id",
-        "vision_start_token_id",
-        "vision_end_token_id"}) {
+  for (std::string_view name : kOtherParts) {
     outer.find(name);
   }
   Fields config(*text, outer.label("text_config."));
   const std::string inner =
       config.text("model_type").value_or(std::string(wrapper.text_family));
-  if (inner != wrapper.text_family) {
+  if (inner != wrapper.text_family &&
+      (inner.empty() || inner != wrapper.other_family)) {
     fail<UnsupportedError>(
         fmt::format("{} is {}", config.label("model_type"), shown(inner)),
         fmt::format(

@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/read_extras.h"
 #include "roofline/spec/read_latent.h"
 #include "roofline/spec/read_mixture.h"
 #include "roofline/spec/read_recurrent.h"
@@ -111,6 +112,8 @@ float read_scale(
     scale = 1.0 / std::sqrt(scalar.value_or(256.0));
   } else if (family.scale == ScaleRule::multiplier) {
     scale = config.number("attention_multiplier", kPositive).value_or(1.0);
+  } else if (family.scale == ScaleRule::one) {
+    scale = 1.0;
   } else if (family.scale == ScaleRule::flags) {
     scale = is_set(config, {"scale_attn_weights", true}) ? scale : 1.0;
     if (is_set(config, {"scale_attn_by_inverse_layer_idx"})) {
@@ -160,6 +163,7 @@ AttentionSpec read_attention(
       family.attention_softcap);
   attention.qkv_bias = is_set(config, family.qkv_bias);
   attention.output_bias = is_set(config, family.output_bias);
+  attention.value_norm = family.value_norm;
   attention.output_norm = family.attention_output_norm;
   attention.sinks = family.sinks;
   if (!family.clip_field.empty()) {
@@ -245,29 +249,36 @@ void read_layers(
     const Sizes& sizes,
     ModelSpec& spec) {
   LayerSpec layer = read_layer(config, family, sizes);
-  int rope_dim = sizes.head_dim;
-  float scale_factor = 1.0f;
-  if (family.latent) {
-    read_latent(config, *layer.attention);
-    rope_dim = layer.attention->latent->rope_dim;
-    scale_factor = latent_scale_factor(config);
-  }
-  LayerRopes ropes = family.rope == RopeRule::none
-                         ? LayerRopes()
-                         : read_ropes(config, family, rope_dim, sizes.context);
-  if (family.latent) {
-    ropes.full.layout = latent_rope_layout(config, family);
-  }
   std::vector<bool> roped = read_roped(config, family, sizes.layers);
   const auto windows =
       family.recurrent
           ? Windows{false, std::vector<std::optional<int>>(roped.size())}
           : read_windows(config, family, roped);
+  const FullHeads full = read_full_heads(config, family, sizes, windows);
+  HeadDims rope_dims{full.head_dim, sizes.head_dim};
+  float scale_factor = 1.0f;
+  if (family.latent) {
+    read_latent(config, *layer.attention);
+    const int dims = layer.attention->latent->rope_dim;
+    rope_dims = {dims, dims};
+    scale_factor = latent_scale_factor(config);
+  }
+  LayerRopes ropes = family.rope == RopeRule::none
+                         ? LayerRopes()
+                         : read_ropes(config, family, rope_dims, sizes.context);
+  if (family.latent) {
+    ropes.full.layout = latent_rope_layout(config, family);
+  }
   apply_rope_rule(family, windows, roped);
   spec.final_norm = layer.norm;
   spec.layers.assign(roped.size(), layer);
   for (std::size_t i = 0; i < roped.size(); ++i) {
     AttentionSpec& attention = *spec.layers[i].attention;
+    if (!windows.layers[i] && !family.latent) {
+      attention.head_dim = full.head_dim;
+      attention.kv_heads = full.kv_heads;
+      attention.values_are_keys = full.values_are_keys;
+    }
     attention.scale =
         scale_factor * read_scale(config, family, attention.head_dim, i);
     attention.query_temperature = ropes.query_temperature;
@@ -278,6 +289,7 @@ void read_layers(
   }
   read_recurrent(config, family, sizes, spec);
   read_mixtures(config, family, spec);
+  read_extras(config, family, spec);
 }
 
 }  // namespace roofline

@@ -30,6 +30,7 @@ const std::vector<std::pair<std::string, RopeScaling>> kKinds = {
     {"llama3", RopeScaling::llama3},
     {"yarn", RopeScaling::yarn},
     {"longrope", RopeScaling::longrope},
+    {"proportional", RopeScaling::proportional},
 };
 
 /// What stands beside the description of the scaling.
@@ -62,7 +63,8 @@ RopeScaling kind_named(
       did_you_mean(name, names));
 }
 
-int rotated_dims(Fields& fields, const Beside& beside) {
+/// Sets recipe.pairs where the whole head counts as rotated.
+int rotated_dims(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
   std::optional<double> partial =
       fields.number("partial_rotary_factor", {0.0, 1.0});
   partial = partial ? partial : beside.partial;
@@ -74,6 +76,11 @@ int rotated_dims(Fields& fields, const Beside& beside) {
             "Models of family {} rotate whole heads",
             beside.family.name),
         "");
+  }
+  if (recipe.scaling == RopeScaling::proportional) {
+    recipe.pairs = static_cast<int>(beside.head_dim * share / 2);
+    recipe.factor = fields.number("factor", kFactor).value_or(1.0);
+    return beside.head_dim;
   }
   const int dims = static_cast<int>(beside.head_dim * share);
   if (dims < 2 || (dims == beside.head_dim && dims % 2 != 0)) {
@@ -236,12 +243,13 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
   recipe.scaling = kind_named(fields.label("rope_type"), kind, beside.family);
   recipe.theta = fields.number("rope_theta", kTheta).value_or(beside.theta);
   recipe.layout = beside.family.rope_layout;
-  recipe.dims = rotated_dims(fields, beside);
+  recipe.dims = rotated_dims(fields, beside, recipe);
   if (read_ntk_alpha(fields, beside, recipe)) {
     return make_rope(recipe);
   }
   switch (recipe.scaling) {
     case RopeScaling::none:
+    case RopeScaling::proportional:
       break;
     case RopeScaling::linear:
       recipe.factor = fields.needed_number("factor", kFactor);
@@ -341,7 +349,7 @@ std::optional<QueryTemperature> read_temperature(
 LayerRopes read_ropes(
     Fields& config,
     const Family& family,
-    int head_dim,
+    HeadDims head_dims,
     std::int64_t context_tokens) {
   const Json scaling = object_at(config, "rope_scaling");
   Json parameters = object_at(config, "rope_parameters");
@@ -349,11 +357,12 @@ LayerRopes read_ropes(
       !family.rope_parameters.empty()) {
     parameters = Json::parse(family.rope_parameters);
   }
-  Beside beside{family, head_dim, context_tokens, 0.0, {}, {}};
+  Beside beside{family, head_dims.full, context_tokens, 0.0, {}, {}};
   beside.theta = config.number(family.rope_theta_field, kTheta)
                      .value_or(family.rope_theta);
   beside.partial = config.number(family.partial_rotary_field, {0.0, 1.0});
   if (family.rotary_dim_field) {
+    const int head_dim = head_dims.full;
     const auto dims = config.integer("rotary_dim", {1, head_dim});
     const auto share = static_cast<double>(dims.value_or(head_dim)) / head_dim;
     beside.partial = beside.partial ? beside.partial : share;
@@ -362,12 +371,15 @@ LayerRopes read_ropes(
       config.integer("original_max_position_embeddings", {2, kMaxContext});
   if (family.local_rope_theta) {
     Beside local = beside;
+    local.head_dim = head_dims.sliding;
     local.theta = config.number("rope_local_base_freq", kTheta)
                       .value_or(*family.local_rope_theta);
     return read_both(parameters, scaling, beside, local);
   }
   if (has_any(parameters, kFull, kSliding)) {
-    return read_both(parameters, scaling, beside, beside);
+    Beside local = beside;
+    local.head_dim = head_dims.sliding;
+    return read_both(parameters, scaling, beside, local);
   }
   merge(parameters, scaling);
   const std::string prefix(scaling.empty() ? kParameters : kScaling);

@@ -18,12 +18,18 @@ struct LayerRopes {
   std::optional<QueryTemperature> query_temperature;
 };
 
+/// Dims of the heads of layers that see all, and of those with a window.
+struct HeadDims {
+  int full = 0;
+  int sliding = 0;
+};
+
 /// context_tokens: max_position_embeddings. Throws CheckpointError or
 /// UnsupportedError, naming the field.
 LayerRopes read_ropes(
     Fields& config,
     const Family& family,
-    int head_dim,
+    HeadDims head_dims,
     std::int64_t context_tokens);
 
 }  // namespace roofline

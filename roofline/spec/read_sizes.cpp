@@ -30,6 +30,21 @@ int named_size(
   return size_or(config, name, range, other);
 }
 
+/// Where there is one for each layer, that of the first.
+int read_hidden(Fields& config, const Family& family, int dim) {
+  const std::string_view name = family.names.hidden;
+  const nlohmann::json* value = config.find(name);
+  if (family.gate_sparsity && value && value->is_array()) {
+    const auto listed = config.integers(name, kDims, kMaxLayers);
+    if (listed->empty()) {
+      config.refuse(name, "There must be one number for each layer");
+    }
+    return static_cast<int>(listed->front());
+  }
+  const int other = family.hidden_per_dim * dim + family.sizes.hidden;
+  return size_or(config, name, kDims, other);
+}
+
 int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
   const auto given = config.integer("head_dim", {1, kMaxHeadDim});
   if (given) {
@@ -75,11 +90,7 @@ Sizes read_sizes(Fields& config, const Family& family) {
       family.recurrent &&
       family.recurrent->layers == MixerLayers::all_recurrent;
   if (!recurrent_only) {
-    sizes.hidden = size_or(
-        config,
-        names.hidden,
-        kDims,
-        family.hidden_per_dim * sizes.dim + other.hidden);
+    sizes.hidden = read_hidden(config, family, sizes.dim);
   }
   sizes.vocab = size_or(config, "vocab_size", {1, kMaxVocab}, other.vocab);
   const int listed =

@@ -130,8 +130,11 @@ Windows read_windows(
   out.any = window.has_value();
   out.layers.resize(roped.size());
   const Json* types = config.find("layer_types");
-  const std::vector<bool> by_type =
+  std::vector<bool> by_type =
       types ? windows_by_type(config, *types, roped.size()) : by_rule;
+  if (family.last_sees_all && !by_type.empty()) {
+    by_type.back() = false;
+  }
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     if (types && by_type[i] && !window) {
       config.refuse(

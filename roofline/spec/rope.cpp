@@ -141,6 +141,14 @@ RopeRegime single_regime(const RopeRecipe& recipe) {
     case RopeScaling::dynamic:
       regime.max_tokens = static_cast<std::int64_t>(recipe.original_context);
       break;
+    case RopeScaling::proportional:
+      for (std::size_t i = 0; i < regime.frequencies.size(); ++i) {
+        const bool rotates = i < static_cast<std::size_t>(recipe.pairs);
+        regime.frequencies[i] =
+            rotates ? regime.frequencies[i] / static_cast<float>(recipe.factor)
+                    : 0.0f;
+      }
+      break;
     case RopeScaling::none:
     case RopeScaling::longrope:
       break;
@@ -170,6 +178,8 @@ std::string in_words(const RopeRecipe& recipe) {
           context);
     case RopeScaling::longrope:
       return fmt::format("longrope, other factors past {:.0f} tokens", context);
+    case RopeScaling::proportional:
+      return fmt::format("proportional, the first {} pairs", recipe.pairs);
     case RopeScaling::none:
       break;
   }

@@ -11,7 +11,15 @@
 
 namespace roofline {
 
-enum class RopeScaling { none, linear, dynamic, llama3, yarn, longrope };
+enum class RopeScaling {
+  none,
+  linear,
+  dynamic,
+  llama3,
+  yarn,
+  longrope,
+  proportional,  ///< only the first pairs rotate, as in the whole head
+};
 
 struct RopeRecipe {
   RopeScaling scaling = RopeScaling::none;
@@ -23,6 +31,8 @@ struct RopeRecipe {
   std::vector<float> divisors;
 
   double factor = 1.0;
+  /// proportional: so many pairs rotate.
+  int pairs = 0;
   /// Tokens that the model was first trained for.
   double original_context = 0;
   /// llama3: wavelengths over context/low are scaled, under context/high not.

@@ -107,6 +107,53 @@ constexpr std::array kBitnetLayer = {
     NameRow{"mlp.ffn_sub_norm", rename, "feed_forward.hidden_norm"},
 };
 
+constexpr std::array kPerLayerModel = {
+    NameRow{"embed_tokens_per_layer", rename, "per_layer.embed"},
+    NameRow{"per_layer_model_projection", rename, "per_layer.project"},
+    NameRow{"per_layer_projection_norm", rename, "per_layer.norm"},
+    NameRow{"altup_projections.*", numbered, "streams.in"},
+    NameRow{"altup_unembed_projections.*", numbered, "streams.out"},
+};
+
+constexpr std::array kPerLayerLayer = {
+    NameRow{"per_layer_input_gate", rename, "per_layer.gate"},
+    NameRow{"per_layer_projection", rename, "per_layer.out"},
+    NameRow{"post_per_layer_input_norm", rename, "per_layer.norm"},
+    NameRow{"layer_scalar", rename, "output_scalar"},
+    NameRow{"laurel.linear_left", rename, "twin.down"},
+    NameRow{"laurel.linear_right", rename, "twin.up"},
+    NameRow{"laurel.post_laurel_norm", rename, "twin.norm"},
+    NameRow{"altup.correct_output_scale", rename, "streams.output_scale"},
+    NameRow{"altup.correction_coefs", rename, "streams.correct"},
+    NameRow{"altup.prediction_coefs", rename, "streams.predict"},
+    NameRow{"altup.modality_router", rename, "streams.route"},
+    NameRow{"altup.router_norm", rename, "streams.route_norm"},
+    NameRow{"self_attn.v_norm", drop, ""},
+};
+
+constexpr std::array kGgufPerLayerModel = {
+    NameRow{"per_layer_token_embd", rename, "per_layer.embed"},
+    NameRow{"per_layer_model_proj", rename, "per_layer.project"},
+    NameRow{"per_layer_proj_norm", rename, "per_layer.norm"},
+    NameRow{"altup_proj", split_streams, "streams.in"},
+    NameRow{"altup_unembd_proj", split_streams, "streams.out"},
+};
+
+constexpr std::array kGgufPerLayerLayer = {
+    NameRow{"inp_gate", rename, "per_layer.gate"},
+    NameRow{"proj", rename, "per_layer.out"},
+    NameRow{"post_norm", rename, "per_layer.norm"},
+    NameRow{"layer_output_scale", rename, "output_scalar"},
+    NameRow{"laurel_l", rename, "twin.down"},
+    NameRow{"laurel_r", rename, "twin.up"},
+    NameRow{"laurel_post_norm", rename, "twin.norm"},
+    NameRow{"altup_correct_scale", rename, "streams.output_scale"},
+    NameRow{"altup_correct_coef", rename, "streams.correct"},
+    NameRow{"altup_predict_coef", rename, "streams.predict"},
+    NameRow{"altup_router", rename, "streams.route"},
+    NameRow{"altup_router_norm", rename, "streams.route_norm"},
+};
+
 constexpr std::array kGlm4Layer = {
     NameRow{"post_self_attn_layernorm", rename, "attention_post_norm"},
     NameRow{"post_attention_layernorm", rename, "feed_forward_norm"},
@@ -188,6 +235,18 @@ struct OwnRows {
 constexpr std::array kOwn = {
     OwnRows{NameStyle::hugging_face, "apertus", {}, kApertusLayer},
     OwnRows{NameStyle::hugging_face, "bitnet", {}, kBitnetLayer},
+    OwnRows{NameStyle::hugging_face, "gemma3n", kPerLayerModel, kPerLayerLayer},
+    OwnRows{
+        NameStyle::hugging_face,
+        "gemma3n_text",
+        kPerLayerModel,
+        kPerLayerLayer},
+    OwnRows{NameStyle::hugging_face, "gemma4", kPerLayerModel, kPerLayerLayer},
+    OwnRows{
+        NameStyle::hugging_face,
+        "gemma4_text",
+        kPerLayerModel,
+        kPerLayerLayer},
     OwnRows{NameStyle::hugging_face, "glm4", {}, kGlm4Layer},
     OwnRows{NameStyle::hugging_face, "gpt2", kGpt2Model, kGpt2Layer},
     OwnRows{NameStyle::hugging_face, "gpt_neox", kGptNeoxModel, kGptNeoxLayer},
@@ -196,6 +255,8 @@ constexpr std::array kOwn = {
     OwnRows{NameStyle::hugging_face, "stablelm", {}, kStablelmLayer},
     OwnRows{NameStyle::hugging_face, "starcoder2", {}, kStarcoder2Layer},
     OwnRows{NameStyle::gguf, "chatglm", {}, kPackedGateUp},
+    OwnRows{NameStyle::gguf, "gemma3n", kGgufPerLayerModel, kGgufPerLayerLayer},
+    OwnRows{NameStyle::gguf, "gemma4", kGgufPerLayerModel, kGgufPerLayerLayer},
     OwnRows{NameStyle::gguf, "glm4", {}, kPackedGateUp},
     OwnRows{NameStyle::gguf, "lfm2", kLfm2Gguf, {}},
     OwnRows{NameStyle::gguf, "phi3", {}, kPackedGateUp},

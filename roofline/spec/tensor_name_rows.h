@@ -19,6 +19,8 @@ enum class NameAction {
   norm_after_attention,  ///< its place tells which norm it is
   query_head,            ///< "*" is the number of the head it belongs to
   key_head,
+  numbered,       ///< "*" stands after the target too
+  split_streams,  ///< the rows of each stream but the first
   drop,
 };
 

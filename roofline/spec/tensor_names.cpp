@@ -37,12 +37,15 @@ constexpr std::array<std::string_view, 1> kGgufLayerPrefixes = {"blk."};
 
 // Parts that a language model doesn't use: of multimodal checkpoints, and what
 // guesses further tokens.
-constexpr std::array<std::string_view, 9> kDroppedParts = {
+constexpr std::array<std::string_view, 12> kDroppedParts = {
     "visual.",
     "mtp.",
     "vision_tower.",
     "vision_model.",
     "multi_modal_projector.",
+    "audio_tower.",
+    "embed_audio.",
+    "embed_vision.",
     "mtp_block.",
     "mtp_emb_norm.",
     "mtp_hidden_norm.",
@@ -104,7 +107,7 @@ std::optional<std::size_t> take_layer(std::string_view& text) {
 
 /// The number that "*" at the end of a pattern stands for; nullopt when the
 /// name doesn't fit.
-std::optional<std::int64_t> numbered(
+std::optional<std::int64_t> number_in(
     std::string_view name,
     std::string_view pattern) {
   if (!take_suffix(pattern, "*") || !take_prefix(name, pattern)) {
@@ -132,7 +135,7 @@ Found find_row(
       if (row.pattern == name) {
         return {&row, 0};
       }
-      if (const auto number = numbered(name, row.pattern)) {
+      if (const auto number = number_in(name, row.pattern)) {
         return {&row, *number};
       }
     }
@@ -216,7 +219,11 @@ std::vector<NamedRows> apply(
       break;
     case NameAction::turned:
       return turned({renamed}, mlx);
+    case NameAction::numbered:
+      renamed.name += fmt::format(".{}", found.number);
+      break;
     case NameAction::rename:
+    case NameAction::split_streams:  // not in layers
       break;
   }
   return {renamed};
@@ -266,10 +273,41 @@ std::vector<NamedRows> map_layer_name(
         fmt::format("The model has {} layers only", spec.layers.size()),
         "Check that the weights belong to this config");
   }
+  if (layer.attention && layer.attention->shares_kv_of_layer) {
+    // Files may have what the layer doesn't use.
+    std::erase_if(*out, [](const NamedRows& part) {
+      return part.name == "attention.k" || part.name == "attention.v" ||
+             part.name == "attention.k_norm";
+    });
+  }
   for (NamedRows& part : *out) {
     part.name = fmt::format("layers.{}.{}", *number, part.name);
   }
   return *out;
+}
+
+/// For a tensor that belongs to no layer.
+std::vector<NamedRows> apply_to_model(
+    const Found& found,
+    const ModelSpec& spec) {
+  const NameRow& row = *found.row;
+  if (row.action == NameAction::drop) {
+    return {};
+  }
+  if (row.action == NameAction::numbered) {
+    return {named(fmt::format("{}.{}", row.target, found.number))};
+  }
+  if (row.action != NameAction::split_streams) {
+    return {named(row.target)};
+  }
+  std::vector<NamedRows> out;
+  for (int i = 0; spec.streams && i + 1 < spec.streams->count; ++i) {
+    out.push_back(
+        {fmt::format("{}.{}", row.target, i),
+         std::int64_t{i} * spec.dim,
+         spec.dim});
+  }
+  return out;
 }
 
 bool take_layer_prefix(std::string_view& rest, NameStyle style) {
@@ -316,9 +354,7 @@ std::vector<NamedRows> map_tensor_name(
     if (!found.row) {
       refuse_name(name, rest, table.own_model, table.model);
     }
-    if (found.row->action != NameAction::drop) {
-      out = {named(found.row->target)};
-    }
+    out = apply_to_model(found, spec);
   }
   for (NamedRows& part : out) {
     part.name += bias ? kBias : "";
@@ -340,9 +376,14 @@ void settle_by_tensors(ModelSpec& spec, const std::vector<std::string>& names) {
              present.end();
     };
     LayerSpec& layer = spec.layers[i];
+    layer.output_scalar &= has("output_scalar");
     if (layer.attention) {
       if (optional_qk_norm && !has("attention.q_norm")) {
         layer.attention->qk_norm = QkNorm::none;
+      }
+      if (family && family->full_head_dim) {
+        layer.attention->values_are_keys =
+            has("attention.k") && !has("attention.v");
       }
       layer.attention->qkv_bias |=
           has("attention.q.bias") || has("attention.kv_a.bias");

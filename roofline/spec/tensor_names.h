@@ -10,6 +10,11 @@
 //   layers.N.feed_forward.hidden_norm
 //   layers.N.feed_forward.xielu.{alpha_p,alpha_n,beta,eps}
 //
+//   per_layer.{embed,project,norm}      layers.N.per_layer.{gate,out,norm}
+//   streams.{in,out}.K                  layers.N.twin.{down,up,norm}
+//   layers.N.streams.{route,route_norm,predict,correct,output_scale}
+//   layers.N.output_scalar
+//
 //   layers.N.feed_forward.router [.bias, .selection]
 //   layers.N.feed_forward.experts.{gate,up,down} [.bias]
 //   layers.N.feed_forward.shared.{gate,up,down,weigh}

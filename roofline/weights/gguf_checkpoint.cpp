@@ -113,8 +113,8 @@ class GgufCheckpoint final : public OpenedCheckpoint {
     }
   }
 
-  /// The metadata, and the size of the vocabulary where it isn't written down:
-  /// the rows of the embedding say it.
+  /// The metadata, and sizes that only the tensors' shapes say: that of the
+  /// vocabulary where it isn't written down, and the rank of a low-rank twin.
   json metadata_for_spec() const {
     json metadata = file_.metadata();
     const auto architecture = metadata.find("general.architecture");
@@ -126,6 +126,10 @@ class GgufCheckpoint final : public OpenedCheckpoint {
     const std::string key = architecture->get<std::string>() + ".vocab_size";
     if (!metadata.contains(key)) {
       metadata[key] = embedding->rows();
+    }
+    if (const GgufTensor* twin = file_.find("blk.0.laurel_l.weight")) {
+      metadata[architecture->get<std::string>() + ".laurel_rank"] =
+          twin->rows();
     }
     const std::string score =
         architecture->get<std::string>() + ".expert_gating_func";

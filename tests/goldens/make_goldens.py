@@ -86,6 +86,32 @@ GEMMA3 = dict(
 )
 
 
+GEMMA3N = dict(
+    vocab_size=160,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=7,
+    head_dim=8,
+    sliding_window=8,
+    max_position_embeddings=128,
+    vocab_size_per_layer_input=120,
+    hidden_size_per_layer_input=8,
+    num_kv_shared_layers=2,
+    laurel_rank=4,
+)
+GEMMA4 = dict(
+    vocab_size=160,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=4,
+    head_dim=8,
+    global_head_dim=16,
+    sliding_window=8,
+    max_position_embeddings=128,
+    vocab_size_per_layer_input=160,
+)
+
+
 def edit_config(folder, edit):
     path = folder / "config.json"
     config = json.loads(path.read_text())
@@ -170,6 +196,42 @@ def to_multimodal(folder):
     tensors = {"language_model." + name: value for name, value in load_file(path).items()}
     tensors["vision_tower.vision_model.post_layernorm.weight"] = torch.ones(8, dtype=torch.bfloat16)
     tensors["multi_modal_projector.mm_soft_emb_norm.weight"] = torch.ones(8, dtype=torch.bfloat16)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def to_multimodal_gemma3n(folder):
+    """As Gemma 3n's checkpoints are: a text_config, and parts that aren't used."""
+
+    def edit(config):
+        text = {k: v for k, v in config.items() if k not in ("architectures", "dtype")}
+        for field in ("rope_parameters", "layer_types"):
+            text.pop(field)
+        text.update(rope_theta=1000000.0, rope_local_base_freq=10000.0, rope_scaling=None)
+        return {
+            "architectures": ["Gemma3nForConditionalGeneration"],
+            "model_type": "gemma3n",
+            "torch_dtype": "bfloat16",
+            "audio_config": {"hidden_size": 8, "model_type": "gemma3n_audio"},
+            "audio_soft_tokens_per_image": 4,
+            "audio_token_id": 150,
+            "boa_token_id": 151,
+            "eoa_token_id": 152,
+            "image_token_id": 153,
+            "vision_soft_tokens_per_image": 4,
+            "vision_config": {"hidden_size": 8, "model_type": "gemma3n_vision"},
+            "text_config": text,
+        }
+
+    edit_config(folder, edit)
+    path = folder / "model.safetensors"
+    tensors = {"model.language_model." + name.removeprefix("model."): value for name, value in load_file(path).items()}
+    tensors["model.vision_tower.timm_model.norm.weight"] = torch.ones(8, dtype=torch.bfloat16)
+    tensors["model.audio_tower.norm.weight"] = torch.ones(8, dtype=torch.bfloat16)
+    tensors["model.embed_vision.embedding.weight"] = torch.ones(8, 8, dtype=torch.bfloat16)
+    # Published files have these in layers that share those of another one.
+    for name in ("k_proj", "v_proj"):
+        other = tensors[f"model.language_model.layers.0.self_attn.{name}.weight"]
+        tensors[f"model.language_model.layers.6.self_attn.{name}.weight"] = torch.zeros_like(other)
     save_file(tensors, path, metadata={"format": "pt"})
 
 
@@ -294,6 +356,42 @@ VARIANTS = {
     "exaone4_full": (
         "exaone4",
         tiny(sliding_window=None, layer_types=["full_attention"] * 2, rope_parameters=LLAMA3_ROPE),
+    ),
+    "gemma3n_text": (
+        "gemma3n_text",
+        dict(
+            GEMMA3N,
+            num_kv_shared_layers=0,
+            num_hidden_layers=3,
+            layer_types=SLIDING_THEN_FULL,
+            altup_num_inputs=3,
+            altup_active_idx=1,
+            altup_correct_scale=False,
+            activation_sparsity_pattern=[0.95, 0.5, 0.0],
+            intermediate_size=[40, 56, 48],
+        ),
+    ),
+    "gemma3n_multimodal": ("gemma3n_text", GEMMA3N, None, to_multimodal_gemma3n),
+    "gemma4_text": (
+        "gemma4_text",
+        dict(
+            GEMMA4,
+            hidden_size_per_layer_input=8,
+            num_kv_shared_layers=2,
+            use_double_wide_mlp=True,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+        ),
+    ),
+    "gemma4_keys_are_values": (
+        "gemma4_text",
+        dict(
+            GEMMA4,
+            hidden_size_per_layer_input=0,
+            attention_k_eq_v=True,
+            num_global_key_value_heads=1,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            final_logit_softcapping=20.0,
+        ),
     ),
     "glm": ("glm", tiny(head_dim=16, partial_rotary_factor=0.5), to_old_rope),
     "glm4": ("glm4", tiny(head_dim=16, attention_bias=False, rope_parameters=rope(partial_rotary_factor=0.25))),

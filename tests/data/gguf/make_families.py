@@ -10,6 +10,7 @@ text and the logits that transformers computes from the same weights (NAME.ids,
 NAME.logits), so that names, permutations and metadata are proven together.
 """
 
+import json
 import logging
 import pathlib
 import sys
@@ -50,6 +51,7 @@ LLAMA3 = dict(
     high_freq_factor=4.0,
     original_max_position_embeddings=16,
 )
+GEMMA = dict(head_dim=8, intermediate_size=32, sliding_window=8)
 GPT2 = dict(vocab_size=48, n_embd=32, n_layer=1, n_head=4, n_positions=40, bos_token_id=1, eos_token_id=2)
 
 # architecture: (model_type, changes to SMALL, fields that the conversion expects
@@ -62,6 +64,32 @@ FAMILIES = {
     "command-r": ("cohere", dict(use_qk_norm=True, logit_scale=0.25)),
     "ernie4_5": ("ernie4_5", dict(head_dim=8)),
     "exaone4": ("exaone4", dict(num_hidden_layers=4, sliding_window=8)),
+    "gemma3n": (
+        "gemma3n_text",
+        dict(
+            GEMMA,
+            num_hidden_layers=5,
+            vocab_size_per_layer_input=48,
+            hidden_size_per_layer_input=8,
+            num_kv_shared_layers=2,
+            laurel_rank=4,
+            activation_sparsity_pattern=[0.95, 0.95, 0.0, 0.0, 0.0],
+            layer_types=["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+        ),
+    ),
+    "gemma4": (
+        "gemma4_text",
+        dict(
+            GEMMA,
+            num_hidden_layers=4,
+            global_head_dim=16,
+            num_kv_shared_layers=2,
+            use_double_wide_mlp=True,
+            hidden_size_per_layer_input=8,
+            vocab_size_per_layer_input=48,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+        ),
+    ),
     "glm4": ("glm4", dict(head_dim=8)),
     "gpt2": ("gpt2", GPT2, dict(n_ctx=40)),
     "gptneox": (
@@ -153,6 +181,9 @@ def make(llama_cpp, out, name, kind, changes, beside=None):
         with torch.no_grad():
             logits = model(ids, use_cache=False).logits[0].float()
         assert torch.isfinite(logits).all()
+        # Some conversions count the tokens there.
+        numbers = {f"t{i}": i for i in range(fields["vocab_size"])}
+        (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": numbers}, "added_tokens": []}))
         convert(llama_cpp, folder, out / f"{name}.gguf", beside or {})
     return {f"{name}.ids": ids[0].int(), f"{name}.logits": logits.contiguous()}
 
