@@ -84,7 +84,12 @@ std::int64_t kv_bytes_of(const ModelSpec& spec, std::int64_t tokens) {
         attention.window_tokens
             ? std::min<std::int64_t>(tokens, *attention.window_tokens)
             : tokens;
-    bytes += 2 * held * attention.kv_heads * attention.head_dim * kKvBytes;
+    const std::int64_t keys_and_values =
+        2 * std::int64_t{attention.kv_heads} * attention.head_dim;
+    bytes += held * kKvBytes *
+             (attention.latent
+                  ? attention.latent->kv_rank + attention.latent->rope_dim
+                  : keys_and_values);
   }
   return bytes;
 }
