@@ -564,6 +564,14 @@ std::unique_ptr<TrainableDecoder> load_graph_decoder(
 std::unique_ptr<TrainableDecoder> load_trainable(
     const Checkpoint& checkpoint,
     const TrainableOptions& options) {
+  for (const auto& layer : checkpoint.spec().layers) {
+    if (layer.feed_forward && layer.feed_forward->mixture) {
+      fail<UnsupportedError>(
+          "Mixtures of experts can't be trained",
+          "Their products have no gradient here",
+          "Train a dense model");
+    }
+  }
   ModelOptions model;
   model.device = options.device;
   const auto device = prepare_device(model);

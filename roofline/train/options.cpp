@@ -12,6 +12,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/train/parameters.h"
 
 namespace roofline {
 
@@ -578,6 +579,7 @@ void validate(const TrainOptions& options) {
         "targets is empty",
         "Name some with --targets");
   }
+  is_target("", options.targets);  // refuses names that there aren't
 }
 
 double learning_rate_at(const TrainOptions& options, int step, int steps) {

@@ -76,6 +76,7 @@ TrainableOptions trainable_options(
     const TrainOptions& options,
     const ModelSpec& spec) {
   TrainableOptions out;
+  out.device = DeviceChoice::cpu;  // the loss has kernels for it alone
   if (options.precision == Precision::bf16) {
     out.products = LinearMode::bf16;
   }

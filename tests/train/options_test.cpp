@@ -69,6 +69,21 @@ TEST(TrainSettings, MistakesNameTheSettingAndTheLine) {
   }
 }
 
+TEST(TrainSettings, WhatDoesntGoTogetherIsRefused) {
+  TrainOptions options;
+  EXPECT_THROW(validate(options), UserError) << "no data";
+  options.data = "data";
+  EXPECT_NO_THROW(validate(options));
+  auto other = options;
+  other.targets = {"q_proj", "x_proj"};
+  EXPECT_THROW(validate(other), UserError);
+  other.targets = {};
+  EXPECT_THROW(validate(other), UserError);
+  other = options;
+  other.epochs = 0;
+  EXPECT_THROW(validate(other), UserError);
+}
+
 TEST(Schedule, RisesThenFallsAsItsNameSays) {
   TrainOptions options;
   options.learning_rate = 1;
