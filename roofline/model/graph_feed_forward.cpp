@@ -85,7 +85,8 @@ mx::array GraphFeedForward::hidden(const mx::array& up) const {
     in.insert(in.end(), xielu_.begin(), xielu_.end());
     return activate_(in)[0];
   }
-  if (own_kernels_) {
+  const bool plain = spec_.gate_scale == 1.0f && !spec_.gate_sparsity;
+  if (own_kernels_ && plain) {
     return activate_rows(up, spec_.activation, spec_.gated);
   }
   if (!spec_.gated) {

@@ -108,20 +108,10 @@ class HfNames {
  public:
   HfNames(const ModelSpec& spec, std::string_view family) : spec_(spec) {
     const NameTable table = name_table(NameStyle::hugging_face, family);
-    for (const auto& rows : {table.layer, table.own_layer}) {
-      for (const NameRow& row : rows) {
-        if (row.action == NameAction::rename) {
-          layer_[row.target] = row.pattern;
-        }
-      }
-    }
-    for (const auto& rows : {table.model, table.own_model}) {
-      for (const NameRow& row : rows) {
-        if (row.action == NameAction::rename) {
-          model_[row.target] = row.pattern;
-        }
-      }
-    }
+    take(layer_, table.own_layer);
+    take(layer_, table.layer);
+    take(model_, table.own_model);
+    take(model_, table.model);
   }
 
   /// Without ".weight" or ".bias".
@@ -141,6 +131,15 @@ class HfNames {
 
  private:
   using Names = std::map<std::string_view, std::string_view>;
+
+  /// Of several names for one tensor, the first row's is the usual one.
+  static void take(Names& names, std::span<const NameRow> rows) {
+    for (const NameRow& row : rows) {
+      if (row.action == NameAction::rename) {
+        names.emplace(row.target, row.pattern);
+      }
+    }
+  }
 
   static std::string_view at(const Names& names, std::string_view ours) {
     const auto found = names.find(ours);
