@@ -237,6 +237,14 @@ TrainingQuestion Memory::training() const {
   question.method = pick(kMethods, flags_.train, "--train");
   question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
   question.base_format.group_size = group_size();
+  question.gpu = gpu();
+  question.precision_bits = flags_.precision.value_or(gpu() ? 16 : 32);
+  if (!question.gpu && question.precision_bits == 16) {
+    fail<UserError>(
+        "--precision 16 is for a GPU",
+        "On a CPU what is trained and kept is float32",
+        "Leave it out, or give --device gpu");
+  }
   if (const auto own = calibration()) {
     question.constants = own->constants;
   }

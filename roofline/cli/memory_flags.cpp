@@ -89,8 +89,9 @@ void MemoryFlags::declare_training(CLI::App& app) {
       ->group(group);
   app.add_option(
          "--precision",
-         training.precision_bits,
-         "Bits of weights and activations: 16 or 32. Default: 16.")
+         precision,
+         "Bits of weights and activations: 16 or 32. A CPU trains in 32. "
+         "Default: 16 on a GPU.")
       ->type_name("N")
       ->group(group);
 }

@@ -18,6 +18,7 @@ struct MemoryFlags {
   InferenceQuestion run;
   std::string train;
   TrainingQuestion training;
+  std::optional<int> precision;  ///< absent: 16 on a GPU, 32 on a CPU
   std::string targets;
   std::string optimizer = "adamw";
   std::optional<std::string> ram;

@@ -237,6 +237,10 @@ void check(const InferenceQuestion& q) {
 
 }  // namespace
 
+Bytes held_on_cpu_bytes(const ModelTensor& tensor) {
+  return held_on_cpu(tensor).bytes;
+}
+
 Bytes MemoryPrediction::total() const {
   Bytes sum = 0;
   for (const MemoryPart& part : parts) {

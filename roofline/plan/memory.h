@@ -70,10 +70,34 @@ struct TrainingQuestion {
   /// Cross entropy in pieces of so many tokens; absent: all logits at once
   /// (batch · sequence · vocabulary).
   std::optional<int> loss_chunk_tokens = 1024;
+  /// Else as `roofline train` holds it on a CPU: float32 but for the frozen
+  /// weights, and the loss in its own pieces.
+  bool gpu = true;
   MemoryConstants constants = default_memory_constants();
 };
 
 MemoryPrediction predict_training(
+    const PlannedModel& model,
+    const TrainingQuestion& question);
+
+/// What the CPU's kernels hold of a tensor as it is stored: codes packed anew,
+/// floats as they are.
+std::uint64_t held_on_cpu_bytes(const ModelTensor& tensor);
+
+/// What training's graph keeps of matrices and their gradients (training_memory
+/// and training_memory_cpu).
+struct TrainedValues {
+  double values = 0;
+  double magnitudes = 0;  ///< DoRA's
+};
+TrainedValues adapter_values(
+    const PlannedModel& model,
+    const TrainingQuestion& question);
+double optimizer_state_bytes(
+    const PlannedModel& model,
+    const TrainingQuestion& question,
+    double values);
+MemoryPrediction predict_cpu_training(
     const PlannedModel& model,
     const TrainingQuestion& question);
 

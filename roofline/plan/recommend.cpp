@@ -256,6 +256,7 @@ std::vector<TrainPlan> plan_training(
   question.sequence_tokens = sequence_tokens;
   question.rank = rank;
   question.constants = hardware.constants;
+  question.gpu = hardware.gpu;
   std::vector<TrainPlan> plans;
   for (const TrainMethod method :
        {TrainMethod::full,

@@ -47,63 +47,6 @@ bool ends_with(std::string_view text, std::string_view end) {
          text.substr(text.size() - end.size()) == end;
 }
 
-struct Adapters {
-  double values = 0;
-  /// DoRA's magnitudes: one a row.
-  double magnitudes = 0;
-  int matrices = 0;
-};
-
-/// A: [rank, in], B: [out, rank] for every target matrix (arXiv 2106.09685);
-/// DoRA adds one magnitude a row (arXiv 2402.09353).
-Adapters adapters_of(const PlannedModel& model, const TrainingQuestion& q) {
-  Adapters sum;
-  for (const std::string& target : q.targets) {
-    const std::string_view end = tensor_end(target);
-    for (const ModelTensor& tensor : model.tensors) {
-      if (ends_with(tensor.name, end)) {
-        sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);
-        sum.magnitudes += static_cast<double>(tensor.rows);
-        ++sum.matrices;
-      }
-    }
-  }
-  if (sum.matrices == 0) {
-    fail<UserError>(
-        "None of the targets is in this model",
-        "Its layers have other matrices",
-        "Name other --targets");
-  }
-  return sum;
-}
-
-/// State of the optimizer, bytes a trained value.
-double optimizer_bytes(
-    const PlannedModel& model,
-    const TrainingQuestion& q,
-    double values) {
-  switch (q.optimizer) {
-    case OptimizerKind::sgd:
-      return 0;
-    case OptimizerKind::adamw:
-      return 8 * values;
-    case OptimizerKind::adamw8:
-      // Two codes, and two scales for each block of 256.
-      return values * (2 + 8.0 / 256);
-    case OptimizerKind::lion:
-    case OptimizerKind::muon:
-      return 4 * values;
-    case OptimizerKind::adafactor:
-      break;
-  }
-  // Row and column sums instead of a value each.
-  double sums = 0;
-  for (const ModelTensor& tensor : model.tensors) {
-    sums += static_cast<double>(tensor.rows + tensor.cols);
-  }
-  return 4 * (q.method == TrainMethod::full ? sums : values);
-}
-
 struct LayerCost {
   double kept = 0;     ///< values a token that backward needs
   double working = 0;  ///< values a token alive inside one layer's backward
@@ -189,7 +132,10 @@ void add_trained(
   const bool full = q.method == TrainMethod::full;
   const double gradient = full ? q.precision_bits / 8.0 : 4.0;
   add(out, "gradients", "gradients", values * gradient);
-  add(out, "optimizer state", "optimizer", optimizer_bytes(model, q, values));
+  add(out,
+      "optimizer state",
+      "optimizer",
+      optimizer_state_bytes(model, q, values));
   if (full && q.precision_bits == 16) {
     add(out, "float32 master weights", "optimizer", 4 * values);
   }
@@ -197,10 +143,66 @@ void add_trained(
 
 }  // namespace
 
+/// A: [rank, in], B: [out, rank] for every target matrix (arXiv 2106.09685);
+/// DoRA adds one magnitude a row (arXiv 2402.09353).
+TrainedValues adapter_values(
+    const PlannedModel& model,
+    const TrainingQuestion& q) {
+  TrainedValues sum;
+  int matrices = 0;
+  for (const std::string& target : q.targets) {
+    const std::string_view end = tensor_end(target);
+    for (const ModelTensor& tensor : model.tensors) {
+      if (ends_with(tensor.name, end)) {
+        sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);
+        sum.magnitudes += static_cast<double>(tensor.rows);
+        ++matrices;
+      }
+    }
+  }
+  if (matrices == 0) {
+    fail<UserError>(
+        "None of the targets is in this model",
+        "Its layers have other matrices",
+        "Name other --targets");
+  }
+  return sum;
+}
+
+/// State of the optimizer, bytes a trained value.
+double optimizer_state_bytes(
+    const PlannedModel& model,
+    const TrainingQuestion& q,
+    double values) {
+  switch (q.optimizer) {
+    case OptimizerKind::sgd:
+      return 0;
+    case OptimizerKind::adamw:
+      return 8 * values;
+    case OptimizerKind::adamw8:
+      // Two codes, and two scales for each block of 256.
+      return values * (2 + 8.0 / 256);
+    case OptimizerKind::lion:
+    case OptimizerKind::muon:
+      return 4 * values;
+    case OptimizerKind::adafactor:
+      break;
+  }
+  // Row and column sums instead of a value each.
+  double sums = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    sums += static_cast<double>(tensor.rows + tensor.cols);
+  }
+  return 4 * (q.method == TrainMethod::full ? sums : values);
+}
+
 MemoryPrediction predict_training(
     const PlannedModel& model,
     const TrainingQuestion& q) {
   check(q);
+  if (!q.gpu) {
+    return predict_cpu_training(model, q);
+  }
   MemoryPrediction out;
   const auto parameters = static_cast<double>(model.parameters());
   const bool stored_codes = std::any_of(
@@ -218,7 +220,7 @@ MemoryPrediction predict_training(
       base =
           static_cast<double>(quantized(model, q.base_format).weight_bytes());
     }
-    const Adapters adapters = adapters_of(model, q);
+    const TrainedValues adapters = adapter_values(model, q);
     const double trained =
         adapters.values +
         (q.method == TrainMethod::dora ? adapters.magnitudes : 0);

@@ -42,11 +42,7 @@ GraphLayer LayeredModel::layer(
     int index,
     const LinearObserver& observe) const {
   const GraphWeights weights(checkpoint, exact_options(observe));
-  return GraphLayer(
-      spec_.layers[static_cast<std::size_t>(index)],
-      index,
-      weights,
-      GraphTypes{});
+  return GraphLayer(spec_, index, weights, GraphTypes{});
 }
 
 mx::array LayeredModel::embed(

@@ -142,7 +142,8 @@ class Memory(Program):
 
     def test_methods_of_training_take_what_they_are_known_for(self):
         kinds = {
-            method: by_kind(self.answer("llama-2-7b", "--train", method, "--rank", "16"))
+            method: by_kind(self.answer("llama-2-7b", "--train", method, "--rank", "16",
+                                        "--device", "gpu"))
             for method in METHODS
         }
         adapters = 16 * (4096 + 4096) * 4 * 32
@@ -154,6 +155,13 @@ class Memory(Program):
         self.assertGreater(kinds["dora"]["adapters"], kinds["lora"]["adapters"])
         self.assertNotIn("adapters", kinds["full"])
         self.assertEqual(kinds["full"]["gradients"], 2 * 6738415616)
+
+    def test_a_cpu_trains_in_float32(self):
+        arguments = ["llama-2-7b", "--device", "cpu", "--train"]
+        kinds = by_kind(self.answer(*arguments, "full"))
+        self.assertEqual(kinds["weights"], 4 * 6738415616)
+        self.assertEqual(kinds["gradients"], 4 * 6738415616)
+        self.refuse("memory", *arguments, "lora", "--precision", "16", saying="float32")
 
     def test_settings_of_training_are_taken(self):
         def total(*arguments):
@@ -168,7 +176,8 @@ class Memory(Program):
             ["--targets", "q_proj"],
         ]:
             self.assertLess(total(*smaller), base, smaller)
-        self.assertGreater(total("--precision", "32"), base)
+        self.assertGreater(total("--precision", "32", "--device", "gpu"),
+                           total("--device", "gpu"))
 
     def test_wrong_names_offer_the_nearest(self):
         for option, wrong, near in [

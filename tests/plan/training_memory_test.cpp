@@ -150,6 +150,29 @@ TEST(PredictTraining, TheTotalOfLoraIsTheSumByHand) {
   EXPECT_EQ(static_cast<double>(out.total()), expected);
 }
 
+TEST(PredictTraining, ACpuHoldsWhatItTrainsInFloat32) {
+  TrainingQuestion question = asked(TrainMethod::full);
+  question.gpu = false;
+  const auto full = predict_training(llama(), question);
+  EXPECT_EQ(full.of("weights"), static_cast<std::uint64_t>(4 * kParameters));
+  EXPECT_EQ(full.of("gradients"), static_cast<std::uint64_t>(4 * kParameters));
+  EXPECT_EQ(full.of("optimizer"), static_cast<std::uint64_t>(8 * kParameters));
+  question.method = TrainMethod::lora;
+  const auto lora = predict_training(llama(), question);
+  EXPECT_EQ(lora.of("gradients"), 2 * lora.of("adapters"));
+  // By hand: inputs, qkv, a sum a head, the result; the input, gate and up.
+  const double kept = 4096 + 4096 + 3 * 4096 + 32 + 4096 + 4096 + 2 * 11008;
+  const double working = 3 * 11008 + 2 * 4096;
+  EXPECT_EQ(
+      lora.of("activations"),
+      static_cast<std::uint64_t>(
+          4 * 2048 * (32 * kept + working) + (16 << 20)));
+  question.checkpointing = true;
+  EXPECT_LT(
+      predict_training(llama(), question).of("activations"),
+      lora.of("activations") / 3);
+}
+
 std::string refusal(const TrainingQuestion& question) {
   try {
     predicted(question);
