@@ -487,7 +487,8 @@ mx::array GraphDecoder::layer_again(
       *places[i] = in[i + 1];
     }
     auto samples = open_samples(ids, first);
-    const auto y = layers_[index].forward(in[0], std::nullopt, samples.sequences);
+    const auto y =
+        layers_[index].forward(in[0], std::nullopt, samples.sequences);
     for (std::size_t i = 0; i < places.size(); ++i) {
       *places[i] = before[i];
     }
