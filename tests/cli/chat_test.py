@@ -120,10 +120,11 @@ class Terminal(TinyModel):
         self.assertEqual(self.wait(), 0)
 
     def test_ctrl_d_leaves(self):
-        # One that comes while the terminal changes its mode is lost.
+        # One that comes while the terminal changes its mode stands in the line
+        # as a character, and then the line must be emptied first (Ctrl-U).
         deadline = time.monotonic() + TIMEOUT_SECONDS / 4
         while self.process.poll() is None and time.monotonic() < deadline:
-            self.type(b"\x04")
+            self.type(b"\x15\x04")
             time.sleep(0.5)
         self.assertEqual(self.wait(), 0)
 

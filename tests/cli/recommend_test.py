@@ -51,7 +51,7 @@ class Recommend(Program):
         self.assertTrue({"M1", "M2 Pro", "M3 Ultra", "M5 Max"} <= names)
 
 
-    def test_this_machine_is_measured_once(self):
+    def test_what_was_measured_of_this_machine_only_rises(self):
         first = self.recommend("--ram", "16GB")
         machine = first["machine"]
         for rate in ["bytes_per_second", "operations_per_second"]:
@@ -61,7 +61,10 @@ class Recommend(Program):
         self.assertGreater(best["prefill_tokens_per_second"], 0)
         prompt = best["prompt_tokens"] / best["prefill_tokens_per_second"]
         self.assertAlmostEqual(best["first_token_seconds"], prompt, places=6)
-        self.assertEqual(self.recommend("--ram", "16GB")["machine"], machine)
+        again = self.recommend("--ram", "16GB")["machine"]
+        self.assertEqual(again["bytes_per_second"], machine["bytes_per_second"])
+        for rate in ["operations_per_second", "float_operations_per_second"]:
+            self.assertGreaterEqual(again[rate], machine[rate])
 
     def test_each_use_has_its_context_prompt_and_preset(self):
         prompts = {"chat": 1024, "code": 4096, "qa": 2048, "creative": 512}
