@@ -204,12 +204,14 @@ mx::array multiply_part(
                                    part.mode,
                                    std::nullopt,
                                    sorted)
+                             // Not told that ids are sorted: MLX 0.32.4 then
+                             // takes a grouped product on CUDA that is wrong.
                              : mx::gather_mm(
                                    rows,
                                    mx::swapaxes(part.weight, 1, 2),
                                    std::nullopt,
                                    ids,
-                                   sorted);
+                                   /* sorted_indices = */ false);
   return mx::squeeze(y, 1);
 }
 
