@@ -539,9 +539,14 @@ std::size_t GraphDecoder::step_weight_bytes() const {
 /// Compiles the kernels of a long prompt, of a short one and of a decode step:
 /// products of many, few and one row are different kernels.
 void GraphDecoder::warm_up() {
-  const std::vector<std::int32_t> tokens(64, 0);
+  constexpr int kLongest = 64;
+  const std::vector<std::int32_t> tokens(
+      std::min(kLongest, spec_.learned_positions.value_or(kLongest)),
+      0);
   auto cache = make_cache({});
-  for (const auto count : {tokens.size(), std::size_t{8}, std::size_t{1}}) {
+  for (const auto wanted : {tokens.size(), std::size_t{8}, std::size_t{1}}) {
+    cache->clear();
+    const auto count = std::min(wanted, tokens.size());
     const Slice slice{
         cache.get(),
         std::span(tokens).first(count),
