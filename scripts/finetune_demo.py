@@ -2,10 +2,10 @@
 """Teaches the bundled model a fixed output format, and measures whether it
 learnt it: sentences in, one line of fields out.
 
-    Mia bought 3 lamps in Oslo.   ->   name=Mia; count=3; item=lamps; city=OSLO
+    Mia bought 3 lamps in Oslo.   ->   name=Mia; count=3; item=lamps; city=Oslo
 
 Makes the data (names, things and cities of the held-out sentences never occur in
-training), asks the model before, trains, asks again, and writes the curve. Some
+training, where half of the words are made up, so that copying is learnt), asks the model before, trains, asks again, and writes the curve. Some
 minutes on two cores. Standard library only.
 
     python3 scripts/finetune_demo.py [--folder FOLDER] [--held-out N]
@@ -41,6 +41,31 @@ PATTERNS = [
 ]
 
 
+SYLLABLES = "ba be di do fa ga hi jo ka le li ma mo na ni po ra re sa si ta to va wi za".split()
+
+
+def made_up(dice):
+    """A word that nobody knows: it can only be copied, not remembered."""
+    return "".join(dice.choice(SYLLABLES) for _ in range(dice.randint(2, 4)))
+
+
+def varied(dice, words, capital):
+    """One of the words, or as often a made-up one."""
+    if dice.random() < 0.5:
+        return dice.choice(words)
+    word = made_up(dice)
+    return word.capitalize() if capital else word + "s"
+
+
+def training_example(dice):
+    return example(
+        dice,
+        [varied(dice, NAMES, True)],
+        [varied(dice, ITEMS, False)],
+        [varied(dice, CITIES, True)],
+    )
+
+
 def example(dice, names, items, cities):
     parts = {
         "name": dice.choice(names),
@@ -49,9 +74,7 @@ def example(dice, names, items, cities):
         "city": dice.choice(cities),
     }
     question = dice.choice(PATTERNS).format(**parts)
-    answer = "name={name}; count={count}; item={item}; city={city}".format(
-        **{**parts, "city": parts["city"].upper()}
-    )
+    answer = "name={name}; count={count}; item={item}; city={city}".format(**parts)
     return question, answer
 
 
@@ -67,11 +90,12 @@ def chat(question, answer):
 def make_data(folder, held_out):
     dice = random.Random(1)
     folder.mkdir(parents=True, exist_ok=True)
-    train = [example(dice, NAMES, ITEMS, CITIES) for _ in range(1200)]
+    train = [training_example(dice) for _ in range(1200)]
+    valid = [training_example(dice) for _ in range(16)]
     held = [
         example(dice, HELD_NAMES, HELD_ITEMS, HELD_CITIES) for _ in range(held_out)
     ]
-    for name, examples in (("train", train), ("valid", held[:16])):
+    for name, examples in (("train", train), ("valid", valid)):
         lines = [json.dumps(chat(q, a)) for q, a in examples]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     return held

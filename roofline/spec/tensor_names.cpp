@@ -110,15 +110,16 @@ std::optional<std::size_t> take_layer(std::string_view& text) {
 std::optional<std::int64_t> number_in(
     std::string_view name,
     std::string_view pattern) {
-  if (!take_suffix(pattern, "*") || !take_prefix(name, pattern)) {
-    return std::nullopt;
+  std::optional<std::int64_t> out;
+  if (take_suffix(pattern, "*") && take_prefix(name, pattern)) {
+    const std::string padded = std::string(name) + '.';
+    std::string_view rest = padded;
+    const auto number = take_layer(rest);
+    if (number && rest.empty()) {
+      out = static_cast<std::int64_t>(*number);
+    }
   }
-  const std::string padded = std::string(name) + '.';
-  std::string_view rest = padded;
-  const auto number = take_layer(rest);
-  return number && rest.empty()
-             ? std::optional(static_cast<std::int64_t>(*number))
-             : std::nullopt;
+  return out;
 }
 
 struct Found {

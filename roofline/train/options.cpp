@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <numbers>
+#include <optional>
 #include <sstream>
+#include <type_traits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -30,6 +33,24 @@ using O = TrainOptions;
       fmt::format("Give {} such a value", name));
 }
 
+/// What the whole text says; nullopt where some of it is no number. libc++ has
+/// no from_chars for floats.
+template <class T>
+std::optional<T> whole_number(const std::string& text) {
+  const char* end = text.data() + text.size();
+  if constexpr (std::is_floating_point_v<T>) {
+    char* at = nullptr;
+    const double value = std::strtod(text.c_str(), &at);
+    const bool all = at == end && at != text.data() && text[0] > ' ';
+    return all ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
+  } else {
+    T value{};
+    const auto [at, error] = std::from_chars(text.data(), end, value);
+    const bool all = error == std::errc() && at == end;
+    return all ? std::optional<T>(value) : std::nullopt;
+  }
+}
+
 template <class T>
 T parse_number(
     std::string_view name,
@@ -37,15 +58,12 @@ T parse_number(
     double least,
     double most,
     const std::string& takes) {
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || at != end ||
-      !(static_cast<double>(value) >= least &&
-        static_cast<double>(value) <= most)) {
+  const std::optional<T> value = whole_number<T>(text);
+  if (!value || !(static_cast<double>(*value) >= least &&
+                  static_cast<double>(*value) <= most)) {
     refuse(name, text, takes);
   }
-  return value;
+  return *value;
 }
 
 /// Rows of the table, for each type of field.

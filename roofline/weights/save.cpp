@@ -179,7 +179,11 @@ void CheckpointWriter::write_text(
     std::string_view text) {
   const std::string label = label_of(name);
   const OutputFile file(folder_.path() / name, label);
-  write_at(file.fd(), 0, std::as_bytes(std::span(text)), label);
+  write_at(
+      file.fd(),
+      0,
+      std::as_bytes(std::span(text.data(), text.size())),
+      label);
   sync_or_fail(file.fd(), label);
 }
 

@@ -107,7 +107,7 @@ class IncompleteFile {
     write_at(
         fd_,
         bytes_,
-        std::as_bytes(std::span(piece)),
+        std::as_bytes(std::span(piece.data(), piece.size())),
         fmt::format("{} into the cache", file_.name));
     digest_.update(piece);
     bytes_ += piece.size();
