@@ -14,6 +14,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/model/device.h"
 #include "roofline/model/graph_attention.h"
+#include "roofline/model/graph_head.h"
 #include "roofline/model/graph_layer.h"
 #include "roofline/model/graph_weights.h"
 
@@ -274,14 +275,7 @@ mx::array GraphDecoder::logits(const mx::array& x) const {
   if (head_bias_) {
     y = mx::add(y, *head_bias_);
   }
-  if (spec_.logit_scale != 1.0f) {
-    y = mx::multiply(y, mx::array(spec_.logit_scale));
-  }
-  if (spec_.logit_softcap) {
-    const mx::array cap(*spec_.logit_softcap);
-    y = mx::multiply(mx::tanh(mx::divide(y, cap)), cap);
-  }
-  return y;
+  return scaled_logits(y, spec_);
 }
 
 /// The residual stream [tokens, dim] after all layers.

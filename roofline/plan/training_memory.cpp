@@ -1,46 +1,14 @@
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/base/nearest.h"
 #include "roofline/plan/memory.h"
+#include "roofline/spec/adapter_targets.h"
 
 namespace roofline {
 
 namespace {
-
-/// A target's name as people write it, and the end of our tensor's name.
-struct Target {
-  std::string_view name;
-  std::string_view tensor;
-};
-constexpr std::array<Target, 7> kTargets = {{
-    {"q_proj", ".attention.q"},
-    {"k_proj", ".attention.k"},
-    {"v_proj", ".attention.v"},
-    {"o_proj", ".attention.o"},
-    {"gate_proj", ".feed_forward.gate"},
-    {"up_proj", ".feed_forward.up"},
-    {"down_proj", ".feed_forward.down"},
-}};
-
-std::string_view tensor_end(const std::string& target) {
-  for (const Target& each : kTargets) {
-    if (each.name == target) {
-      return each.tensor;
-    }
-  }
-  std::vector<std::string> names;
-  for (const Target& each : kTargets) {
-    names.emplace_back(each.name);
-  }
-  fail<UserError>(
-      fmt::format("There is no target {}", target),
-      did_you_mean(target, names),
-      "Use q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj");
-}
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() &&
@@ -151,7 +119,7 @@ TrainedValues adapter_values(
   TrainedValues sum;
   int matrices = 0;
   for (const std::string& target : q.targets) {
-    const std::string_view end = tensor_end(target);
+    const std::string_view end = adapter_tensor_end(target);
     for (const ModelTensor& tensor : model.tensors) {
       if (ends_with(tensor.name, end)) {
         sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);

@@ -7,6 +7,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/graph_head.h"
 
 namespace roofline {
 
@@ -101,14 +102,7 @@ mx::array LayeredModel::Head::logits(const mx::array& x) const {
   if (bias_) {
     y = mx::add(y, *bias_);
   }
-  if (spec_.logit_scale != 1.0f) {
-    y = mx::multiply(y, mx::array(spec_.logit_scale));
-  }
-  if (spec_.logit_softcap) {
-    const mx::array cap(*spec_.logit_softcap);
-    y = mx::multiply(mx::tanh(mx::divide(y, cap)), cap);
-  }
-  return y;
+  return scaled_logits(y, spec_);
 }
 
 }  // namespace roofline

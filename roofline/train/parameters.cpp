@@ -5,39 +5,16 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/adapter_targets.h"
 #include "roofline/train/batches.h"
 
 namespace roofline {
 
 namespace {
-
-constexpr std::pair<std::string_view, std::string_view> kTargets[] = {
-    {"q_proj", ".attention.q"},
-    {"k_proj", ".attention.k"},
-    {"v_proj", ".attention.v"},
-    {"o_proj", ".attention.o"},
-    {"gate_proj", ".feed_forward.gate"},
-    {"up_proj", ".feed_forward.up"},
-    {"down_proj", ".feed_forward.down"}};
-
-std::string_view tensor_end(const std::string& target) {
-  std::vector<std::string_view> known;
-  for (const auto& [name, end] : kTargets) {
-    if (name == target) {
-      return end;
-    }
-    known.push_back(name);
-  }
-  fail<UserError>(
-      fmt::format("There is no target {}", target),
-      "",
-      fmt::format("Use {}", fmt::join(known, ", ")));
-}
 
 /// The layer of "layers.12.…"; −1 for other names.
 int layer_of(std::string_view name) {
@@ -74,7 +51,7 @@ bool is_target(std::string_view name, const std::vector<std::string>& targets) {
       targets.begin(),
       targets.end(),
       [&](const std::string& target) {
-        return name.ends_with(tensor_end(target));
+        return name.ends_with(adapter_tensor_end(target));
       });
 }
 
@@ -102,7 +79,7 @@ Parameters::Parameters(
     scale_ = options.alpha / static_cast<float>(options.rank);
     const auto layers = static_cast<int>(decoder.spec().layers.size());
     for (const auto& target : options.targets) {
-      const auto end = tensor_end(target);
+      const auto end = adapter_tensor_end(target);
       for (const auto& [name, hook] : decoder.hooks()) {
         if (hook && name.ends_with(end) &&
             is_trained_name(name, layers, options.layers)) {
