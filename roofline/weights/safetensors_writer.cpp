@@ -93,14 +93,12 @@ SafetensorsWriter::SafetensorsWriter(
     std::string label,
     const std::vector<PlannedTensor>& tensors,
     const SafetensorsMetadata& metadata)
-    : fd_(fd), label_(std::move(label)) {
+    : fd_(fd), label_(std::move(label)), places_("SafetensorsWriter", label_) {
   const std::string header = header_of(tensors, metadata);
   std::size_t at = header.size();
   for (const PlannedTensor& tensor : tensors) {
     const std::size_t bytes = tensor.bytes();
-    if (!places_.emplace(tensor.name, Place{at, bytes, 0}).second) {
-      fail_call("two tensors are named " + tensor.name, label_);
-    }
+    places_.add(tensor.name, at, bytes);
     at += bytes;
   }
   file_bytes_ = at;
@@ -112,33 +110,13 @@ void SafetensorsWriter::put(
     std::string_view name,
     std::span<const std::byte> bytes,
     std::size_t offset) {
-  const auto found = places_.find(name);
-  if (found == places_.end()) {
-    fail_call(fmt::format("{} isn't planned", name), label_);
-  }
-  Place& place = found->second;
-  if (offset > place.bytes || bytes.size() > place.bytes - offset ||
-      bytes.size() > place.bytes - place.written) {
-    fail_call(
-        fmt::format("{} has {} bytes", name, place.bytes),
-        fmt::format(
-            "{} were given at {} after {}",
-            bytes.size(),
-            offset,
-            place.written));
-  }
-  write_at(fd_, place.begin + offset, bytes, label_);
-  place.written += bytes.size();
+  const std::size_t at = places_.begin_of(name, bytes.size(), offset);
+  write_at(fd_, at, bytes, label_);
+  places_.written(name, bytes.size());
 }
 
 void SafetensorsWriter::finish() {
-  for (const auto& [name, place] : places_) {
-    if (place.written != place.bytes) {
-      fail_call(
-          name + " isn't complete",
-          fmt::format("{} of {} bytes came", place.written, place.bytes));
-    }
-  }
+  places_.require_complete();
   sync_or_fail(fd_, label_);
 }
 

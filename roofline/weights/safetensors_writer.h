@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/weights/tensor_places.h"
+
 namespace roofline {
 
 /// A tensor that will be written.
@@ -50,15 +52,9 @@ class SafetensorsWriter {
   std::size_t file_bytes() const { return file_bytes_; }
 
  private:
-  struct Place {
-    std::size_t begin = 0;
-    std::size_t bytes = 0;
-    std::size_t written = 0;
-  };
-
   int fd_ = -1;
   std::string label_;
-  std::map<std::string, Place, std::less<>> places_;
+  TensorPlaces places_;
   std::size_t file_bytes_ = 0;
 };
 

@@ -167,14 +167,12 @@ GgufWriter::GgufWriter(
     std::string label,
     const GgufMetadata& metadata,
     const std::vector<PlannedGgufTensor>& tensors)
-    : fd_(fd), label_(std::move(label)) {
+    : fd_(fd), label_(std::move(label)), places_("GgufWriter", label_) {
   const std::string header = header_of(metadata, tensors);
   std::size_t at = header.size();
   for (const PlannedGgufTensor& tensor : tensors) {
     const std::size_t bytes = tensor.bytes();
-    if (!places_.emplace(tensor.name, Place{at, bytes, 0}).second) {
-      fail_call("two tensors are named " + tensor.name, label_);
-    }
+    places_.add(tensor.name, at, bytes);
     at = aligned(at + bytes);
   }
   file_bytes_ = at;
@@ -186,29 +184,13 @@ void GgufWriter::put(
     std::string_view name,
     std::span<const std::byte> bytes,
     std::size_t offset) {
-  const auto found = places_.find(name);
-  if (found == places_.end()) {
-    fail_call(fmt::format("{} isn't planned", name), label_);
-  }
-  Place& place = found->second;
-  if (offset > place.bytes || bytes.size() > place.bytes - offset ||
-      bytes.size() > place.bytes - place.written) {
-    fail_call(
-        fmt::format("{} has {} bytes", name, place.bytes),
-        fmt::format("{} were given at {}", bytes.size(), offset));
-  }
-  write_at(fd_, place.begin + offset, bytes, label_);
-  place.written += bytes.size();
+  const std::size_t at = places_.begin_of(name, bytes.size(), offset);
+  write_at(fd_, at, bytes, label_);
+  places_.written(name, bytes.size());
 }
 
 void GgufWriter::finish() {
-  for (const auto& [name, place] : places_) {
-    if (place.written != place.bytes) {
-      fail_call(
-          name + " isn't complete",
-          fmt::format("{} of {} bytes came", place.written, place.bytes));
-    }
-  }
+  places_.require_complete();
   // The last tensor's padding: readers map up to the aligned end.
   if (const int failed = ::ftruncate(fd_, static_cast<off_t>(file_bytes_));
       failed != 0) {

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/weights/tensor.h"
+#include "roofline/weights/tensor_places.h"
 
 namespace roofline {
 
@@ -65,15 +65,9 @@ class GgufWriter {
   std::size_t file_bytes() const { return file_bytes_; }
 
  private:
-  struct Place {
-    std::size_t begin = 0;
-    std::size_t bytes = 0;
-    std::size_t written = 0;
-  };
-
   int fd_ = -1;
   std::string label_;
-  std::map<std::string, Place, std::less<>> places_;
+  TensorPlaces places_;
   std::size_t file_bytes_ = 0;
 };
 
