@@ -24,6 +24,7 @@
 #include "roofline/quantize/sensitivity.h"
 #include "roofline/report/progress.h"
 #include "roofline/text/utf8.h"
+#include "roofline/weights/convert/mlx_source.h"
 
 namespace roofline::cli {
 
@@ -40,9 +41,17 @@ double seconds_now() {
 class Quantize : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option("model", model_, "The model: a folder of float safetensors.")
+    app.add_option(
+           "model",
+           model_,
+           "The model: a folder of float safetensors, or a GGUF file.")
         ->type_name("MODEL");
-    app.add_option("--out", out_, "The folder to write. Required.")
+    app.add_option(
+           "target",
+           target_,
+           "The folder to write; can also be given as --out.")
+        ->type_name("DIR");
+    app.add_option("--out", out_, "The folder to write.")
         ->type_name("DIR")
         ->group("Output");
     app.add_flag("--force", force_, "Replace --out if it is a checkpoint.")
@@ -57,12 +66,19 @@ class Quantize : public Command {
         "\n"
         "Examples\n"
         "    roofline quantize path/to/model --out model-4bit\n"
-        "    roofline quantize path/to/model --out model-4bit --method gptq\n"
+        "    roofline quantize model.gguf model-4bit --method gptq\n"
         "    roofline quantize path/to/model --out small --bits 3 \\\n"
         "        --rule 'layers.*.down=4' --rule embed=6/32");
   }
 
   int run() override {
+    if (!target_.empty() && !out_.empty()) {
+      fail<UserError>(
+          "The folder to write is given twice",
+          target_ + " and --out " + out_,
+          "Leave one of them out");
+    }
+    out_ = out_.empty() ? target_ : out_;
     for (const auto& [value, name] :
          {std::pair{&model_, "MODEL"}, std::pair{&out_, "--out"}}) {
       if (value->empty()) {
@@ -80,7 +96,8 @@ class Quantize : public Command {
     }
     // The layers run as a graph of float32 products on our own kernels.
     mlx::core::set_default_device(mlx::core::Device::cpu);
-    const auto checkpoint = Checkpoint::open(resolve_model(model_));
+    const auto checkpoint = Checkpoint::open(model_file(resolve_model(model_)));
+    const MlxPlaces places(*checkpoint);
     FormatPlan plan = flags_.make_plan(*checkpoint);
     QuantizeOptions options;
     options.method = flags_.quantize_method();
@@ -91,11 +108,12 @@ class Quantize : public Command {
     QuantizeResult result;
     try {
       if (flags_.target_bpw) {
-        choose(*checkpoint, plan, options);
+        choose(*checkpoint, places, plan, options);
       }
     } catch (const QuantizeCancelled&) {
       return exit_code_of(interrupt.signal());
     }
+    places.settle(plan);
     result.predicted_bytes = predict_quantize_memory(
         *checkpoint,
         plan,
@@ -106,7 +124,7 @@ class Quantize : public Command {
       progress.update(share, what);
     };
     try {
-      write(*checkpoint, plan, options);
+      write(*checkpoint, places, plan, options);
     } catch (const QuantizeCancelled&) {
       return exit_code_of(interrupt.signal());
     }
@@ -160,6 +178,7 @@ class Quantize : public Command {
   /// Formats by measured sensitivity. Matrices that a rule names keep theirs.
   void choose(
       const Checkpoint& checkpoint,
+      const MlxPlaces& places,
       FormatPlan& plan,
       const QuantizeOptions& options) {
     const MatrixFormat usual = flags_.fallback();
@@ -197,7 +216,7 @@ class Quantize : public Command {
         measure_sensitivity(checkpoint, free, sensitivity),
         sensitivity.candidates,
         *flags_.target_bpw,
-        stored_together(checkpoint),
+        places.together(),
         plan);
   }
 
@@ -222,9 +241,11 @@ class Quantize : public Command {
 
   void write(
       const Checkpoint& checkpoint,
-      FormatPlan& plan,
+      const MlxPlaces& places,
+      const FormatPlan& plan,
       const QuantizeOptions& options) {
-    MlxWriter writer(checkpoint, plan, options.scale_type, out_, force_);
+    MlxWriter
+        writer(checkpoint, places, plan, options.scale_type, out_, force_);
     quantize_model(checkpoint, plan, options, writer);
     writer.publish(fmt::format(
         "Quantized by Roofline, method {}, {:.3f} bits per weight.",
@@ -263,7 +284,7 @@ class Quantize : public Command {
     result.quality = measure_layered(source, *written, test_, quality);
   }
 
-  std::string model_, out_;
+  std::string model_, target_, out_;
   std::optional<int> threads_;
   QuantizeFlags flags_;
   bool force_ = false;

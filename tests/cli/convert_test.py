@@ -181,6 +181,25 @@ class ConvertTest(Program):
         ]  # fmt: skip
         self.assertEqual(answers[0], answers[1])
 
+    def test_a_gguf_file_quantizes_as_its_folder_does(self):
+        # Rows of heads in pairs; norms stored as 1 + w; packed matrices.
+        for name in ["llama", "gemma", "phi3"]:
+            file = self.folder / f"{name}.gguf"
+            self.convert(self.source(name), "--gguf-path", file, "--type", "f32")
+            for method in ["plain", "awq"]:
+                with self.subTest(name, method=method):
+                    outs = []
+                    for kind, model in [("a", self.source(name)), ("b", file)]:
+                        outs.append(self.folder / f"{name}-{method}-{kind}")
+                        self.succeed(
+                            "quantize", model, outs[-1], "--group-size", "32",
+                            "--dtype", "float32", "--method", method,
+                            "--calibration-tokens", "64", "--window", "32",
+                            "--quality-tokens", "0",
+                        )
+                    self.assertGreater(self.distance(self.source(name), outs[0]), 0.05)
+                    self.assertLess(self.mean_distance(*outs), 0.01)
+
     def test_every_gguf_type_comes_near(self):
         # Shares of the logits' deviation; another model's would be 1.4.
         bounds = {"bf16": 1e-5, "f16": 1e-3, "q8_0": 0.05}

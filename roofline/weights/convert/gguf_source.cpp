@@ -35,13 +35,8 @@ struct Undo {
 
 /// The file's row for Hugging Face's.
 std::int64_t file_row(std::int64_t row, std::int64_t rows, const Undo& undo) {
-  if (undo.turned_heads == 0) {
-    return row;
-  }
-  const std::int64_t head_dim = rows / undo.turned_heads;
-  const std::int64_t within = row % head_dim;
-  const std::int64_t half = head_dim / 2;
-  return row - within + 2 * (within % half) + within / half;
+  return undo.turned_heads == 0 ? row
+                                : paired_row(row, rows, undo.turned_heads);
 }
 
 void decode_vector(const Tensor& tensor, const Undo& undo, float* out) {
@@ -285,6 +280,13 @@ std::string_view usual_dtype(const Checkpoint& checkpoint) {
 }
 
 }  // namespace
+
+std::int64_t paired_row(std::int64_t row, std::int64_t rows, int heads) {
+  const std::int64_t head_dim = rows / heads;
+  const std::int64_t within = row % head_dim;
+  const std::int64_t half = head_dim / 2;
+  return row - within + 2 * (within % half) + within / half;
+}
 
 HfSource hf_gguf_source(const fs::path& path) {
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open(path);

@@ -3,6 +3,7 @@
 // beside them.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -40,6 +41,10 @@ HfSource hf_folder_source(const std::filesystem::path& folder);
 /// tokenizer files made from its metadata. Throws what its readers throw,
 /// UnsupportedError for a model or a vocabulary that can't be said that way.
 HfSource hf_gguf_source(const std::filesystem::path& file);
+
+/// Where a query's or key's row lies in a file whose heads have the dims that
+/// rotate together side by side; row: with the dims in two halves.
+std::int64_t paired_row(std::int64_t row, std::int64_t rows, int heads);
 
 /// Tokenizer, chat template and generation settings in a folder, those that
 /// are there.

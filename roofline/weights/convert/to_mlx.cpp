@@ -2,23 +2,18 @@
 
 #include <algorithm>
 #include <array>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/spec/families.h"
-#include "roofline/weights/checkpoint.h"
 #include "roofline/weights/convert/hf_source.h"
 #include "roofline/weights/convert/mlx_layout.h"
+#include "roofline/weights/convert/mlx_source.h"
 #include "roofline/weights/convert/model_card.h"
 #include "roofline/weights/convert/write_rows.h"
-#include "roofline/weights/json_file.h"
-#include "roofline/weights/printable.h"
 #include "roofline/weights/save_arrays.h"
 #include "roofline/weights/shards.h"
-#include "roofline/weights/text_files.h"
 
 namespace roofline {
 
@@ -38,16 +33,6 @@ const std::array<DtypeName, 3> kDtypes = {{
     {"float16", "f16", mx::float16},
     {"float32", "f32", mx::float32},
 }};
-
-/// Values that mlx-lm keeps in the dtype they have.
-bool keeps_dtype(std::string_view name) {
-  for (std::string_view part : {"e_score_correction_bias", "A_log"}) {
-    if (name.find(part) != std::string_view::npos) {
-      return true;
-    }
-  }
-  return false;
-}
 
 std::optional<mx::Dtype> dtype_in(const json& config) {
   const auto found = config.find("torch_dtype");
@@ -84,58 +69,6 @@ void check_options(const HfSource& source, const ToMlxOptions& options) {
   }
 }
 
-/// Repeats what "rope_parameters" says under the names of before, which are
-/// all that mlx-lm reads for some families.
-void add_old_rope_names(json& config) {
-  if (config.contains("text_config") && config["text_config"].is_object()) {
-    add_old_rope_names(config["text_config"]);
-  }
-  json rope = config.value("rope_parameters", json());
-  if (!rope.is_object()) {
-    return;
-  }
-  const json sliding = rope.value("sliding_attention", json());
-  rope = rope.value("full_attention", rope);
-  const auto add = [&](const char* name, const json& from, const char* key) {
-    if (from.is_object() && from.contains(key) && !config.contains(name)) {
-      config[name] = from[key];
-    }
-  };
-  add("rope_theta", rope, "rope_theta");
-  if (config.value("model_type", "").starts_with("gemma3")) {
-    add("rope_local_base_freq", sliding, "rope_theta");
-  }
-  add("partial_rotary_factor", rope, "partial_rotary_factor");
-  const bool scaled =
-      rope.is_object() && rope.value("rope_type", "default") != "default";
-  if (scaled && !config.contains("rope_scaling")) {
-    rope.erase("rope_theta");
-    rope.erase("partial_rotary_factor");
-    config["rope_scaling"] = rope;
-  }
-}
-
-std::string config_text(json config) {
-  add_old_rope_names(config);
-  config.erase("_name_or_path");
-  config.erase("vision_config");
-  return config.dump(4) + "\n";
-}
-
-void write_files(
-    CheckpointWriter& writer,
-    const HfSource& source,
-    const fs::path& from,
-    const ToMlxOptions& options) {
-  for (const fs::path& file : source.files) {
-    writer.copy_file(file);
-  }
-  for (const auto& [name, text] : source.texts) {
-    writer.write_text(name, text);
-  }
-  writer.write_text("README.md", model_card(from, options.base_model, "mlx"));
-}
-
 /// Packed weights keep their bytes.
 ConvertedModel copy_packed(
     const HfSource& source,
@@ -165,34 +98,12 @@ ConvertedModel copy_packed(
     writer.put(entry->name, entry->bytes);
     done += entry->bytes.size();
   }
-  writer.write_text("config.json", config_text(source.config));
-  write_files(writer, source, from, options);
+  writer.write_text("config.json", mlx_config_text(source.config));
+  write_files_beside(
+      writer,
+      source,
+      model_card(from, options.base_model, "mlx"));
   writer.publish();
-  return out;
-}
-
-/// A folder with weights of its own, else the GGUF file that is meant.
-fs::path model_file(const fs::path& given) {
-  std::error_code error;
-  if (!fs::is_directory(given, error) ||
-      fs::is_regular_file(given / "config.json", error)) {
-    return given;
-  }
-  const fs::path gguf = only_gguf_in(given);
-  return gguf.empty() ? given : gguf;
-}
-
-HfSource open_source(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) {
-    return hf_gguf_source(path);
-  }
-  HfSource out = hf_folder_source(path);
-  const std::string type = out.config.value("model_type", std::string());
-  if (!out.packed && find_family(type) != nullptr) {
-    // Names, shapes and what is missing: the reader says it best.
-    Checkpoint::open(path);
-  }
   return out;
 }
 
@@ -203,7 +114,7 @@ std::vector<RowJob> make_jobs(
   std::vector<RowJob> jobs;
   for (const RowTensor& tensor : tensors) {
     RowJob job{&tensor, tensor.dtype, std::nullopt};
-    if (dtype && !keeps_dtype(tensor.name)) {
+    if (dtype && !keeps_own_dtype(tensor.name)) {
       job.dtype = *dtype;
     }
     const auto choice =
@@ -224,7 +135,7 @@ ConvertedModel convert_to_mlx(
     const ToMlxOptions& options) {
   require_replaceable(target, options.save.force);
   const fs::path from = model_file(given);
-  HfSource source = open_source(from);
+  HfSource source = open_hf_source(from);
   check_options(source, options);
   if (source.packed && !options.dequantize) {
     return copy_packed(source, from, target, options);
@@ -263,8 +174,11 @@ ConvertedModel convert_to_mlx(
   writer.plan(plan, out.parameters);
   out.shards = writer.shards();
   write_rows(writer, jobs, options.progress);
-  writer.write_text("config.json", config_text(config));
-  write_files(writer, source, from, options);
+  writer.write_text("config.json", mlx_config_text(config));
+  write_files_beside(
+      writer,
+      source,
+      model_card(from, options.base_model, "mlx"));
   writer.publish();
   return out;
 }

@@ -1,0 +1,202 @@
+#include "roofline/quantize/mlx_places.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/spec/read_config.h"
+#include "roofline/weights/convert/mlx_layout.h"
+#include "roofline/weights/convert/mlx_source.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr std::string_view kExperts = ".experts.";
+const MatrixFormat kKeep{QuantMode::keep, 16, 1};
+
+std::string without_weight(const std::string& name) {
+  constexpr std::string_view kEnd = ".weight";
+  return name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size())
+                              : name;
+}
+
+HfSource open_floats(const Checkpoint& checkpoint) {
+  HfSource source = open_hf_source(checkpoint.path());
+  if (source.packed) {
+    fail<UnsupportedError>(
+        "The weights of " + checkpoint.path().string() +
+            " are quantized already",
+        "What is quantized again loses more",
+        "Take the source's floats");
+  }
+  return source;
+}
+
+/// As mlx-lm has them; of a folder whose family it has no layout for, as they
+/// are.
+std::vector<RowTensor> lay_out(const HfSource& source, bool folder) {
+  const auto known = mlx_layout_families();
+  const auto type = source.config.value("model_type", std::string());
+  if (folder && std::find(known.begin(), known.end(), type) == known.end()) {
+    return source.tensors;
+  }
+  return to_mlx_layout(source.tensors, source.config, source.tied);
+}
+
+/// "….experts.gate" → "….experts.3.gate"
+std::string expert_name(const std::string& stack, std::int64_t expert) {
+  const auto at = stack.find(kExperts) + kExperts.size();
+  return fmt::format("{}{}.{}", stack.substr(0, at), expert, stack.substr(at));
+}
+
+/// A stack of experts whose matrices the checkpoint has one by one.
+std::vector<NamedRows> by_expert(
+    const NamedRows& part,
+    const RowTensor& tensor,
+    const Checkpoint& checkpoint) {
+  const bool one_by_one = part.rows == 0 && !part.stacked &&
+                          part.name.find(kExperts) != std::string::npos &&
+                          checkpoint.find(part.name) == nullptr &&
+                          checkpoint.find(expert_name(part.name, 0)) != nullptr;
+  if (!one_by_one) {
+    return {part};
+  }
+  std::vector<NamedRows> out;
+  for (std::int64_t first = 0; first < tensor.rows();) {
+    NamedRows one = part;
+    one.name = expert_name(part.name, static_cast<std::int64_t>(out.size()));
+    one.row_begin = first;
+    one.rows = checkpoint.at(one.name).rows;
+    first += one.rows;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+/// Whether codes of the checkpoint's rows are codes of the stored ones.
+bool stored_by_rows(const StoredTensor& stored, const Checkpoint& checkpoint) {
+  return std::all_of(
+      stored.parts.begin(),
+      stored.parts.end(),
+      [&](const NamedRows& part) {
+        const Tensor* tensor = checkpoint.find(part.name);
+        return !part.transposed && !part.stacked && tensor != nullptr &&
+               tensor->cols == stored.tensor->cols();
+      });
+}
+
+}  // namespace
+
+MlxPlaces::MlxPlaces(const Checkpoint& checkpoint)
+    : checkpoint_(checkpoint), source_(open_floats(checkpoint)) {
+  const bool folder = std::filesystem::is_directory(checkpoint.path());
+  tensors_ = lay_out(source_, folder);
+  const ModelSpec spec =
+      folder ? checkpoint.spec() : read_config(source_.config);
+  stored_.reserve(tensors_.size());  // places point into it
+  for (const RowTensor& tensor : tensors_) {
+    add(tensor, spec);
+  }
+}
+
+void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
+  StoredTensor stored{&tensor, without_weight(tensor.name), {}};
+  for (const NamedRows& part :
+       map_tensor_name(stored.module, NameStyle::hugging_face, spec)) {
+    for (NamedRows& each : by_expert(part, tensor, checkpoint_)) {
+      stored.parts.push_back(std::move(each));
+    }
+  }
+  const bool needed = std::any_of(
+      stored.parts.begin(),
+      stored.parts.end(),
+      [&](const NamedRows& part) {
+        return checkpoint_.find(part.name) != nullptr;
+      });
+  if (!needed) {
+    return;
+  }
+  stored_.push_back(std::move(stored));
+  for (const NamedRows& part : stored_.back().parts) {
+    places_.emplace(
+        part.name,
+        StoredPlace{&stored_.back(), part, paired_heads(part.name, spec)});
+  }
+}
+
+/// GGUF files hold some families' queries and keys with the dims that rotate
+/// together side by side.
+int MlxPlaces::paired_heads(const std::string& name, const ModelSpec& spec)
+    const {
+  const bool query = name.ends_with(".attention.q");
+  if (!query && !name.ends_with(".attention.k")) {
+    return 0;
+  }
+  const auto layer = static_cast<std::size_t>(std::stoul(name.substr(7)));
+  const auto& ours = checkpoint_.spec().layers[layer].attention;
+  const auto& theirs = spec.layers[layer].attention;
+  const bool paired = ours && theirs && ours->rope && theirs->rope &&
+                      ours->rope->layout == RopeLayout::interleaved &&
+                      theirs->rope->layout == RopeLayout::half_split;
+  return !paired ? 0 : query ? ours->heads : ours->kv_heads;
+}
+
+const StoredPlace* MlxPlaces::find(const std::string& name) const {
+  const auto found = places_.find(name);
+  return found == places_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::vector<std::string>> MlxPlaces::together() const {
+  std::vector<std::vector<std::string>> out;
+  for (const StoredTensor& stored : stored_) {
+    if (stored.parts.size() < 2) {
+      continue;
+    }
+    out.emplace_back();
+    for (const NamedRows& part : stored.parts) {
+      out.back().push_back(part.name);
+    }
+  }
+  return out;
+}
+
+void MlxPlaces::settle(FormatPlan& plan) const {
+  for (const StoredTensor& stored : stored_) {
+    const bool by_rows = stored_by_rows(stored, checkpoint_);
+    MatrixFormat widest = kKeep;
+    for (const NamedRows& part : stored.parts) {
+      const auto found = plan.formats.find(part.name);
+      if (found != plan.formats.end() && by_rows &&
+          (widest.mode == QuantMode::keep ||
+           found->second.bits_per_weight() > widest.bits_per_weight())) {
+        widest = found->second;
+      }
+    }
+    for (const NamedRows& part : stored.parts) {
+      const auto found = plan.formats.find(part.name);
+      if (found == plan.formats.end()) {
+        continue;
+      }
+      if (!by_rows && found->second.mode != QuantMode::keep) {
+        plan.unfit.push_back(part.name);
+      }
+      found->second = widest;
+    }
+  }
+}
+
+MatrixFormat MlxPlaces::format_of(
+    const StoredTensor& stored,
+    const FormatPlan& plan) const {
+  for (const NamedRows& part : stored.parts) {
+    const auto found = plan.formats.find(part.name);
+    if (found != plan.formats.end()) {
+      return found->second;
+    }
+  }
+  return kKeep;
+}
+
+}  // namespace roofline

@@ -1,0 +1,65 @@
+// Where a checkpoint's matrices lie in MLX's layout: which stored tensor holds
+// each, and which of its rows. From a folder in Hugging Face's or MLX's layout
+// or from a GGUF file, whose rows may lie in another order.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "roofline/quantize/plan_formats.h"
+#include "roofline/spec/tensor_names.h"
+#include "roofline/weights/checkpoint.h"
+#include "roofline/weights/convert/hf_source.h"
+
+namespace roofline {
+
+/// One tensor as it will be stored, and which of ours it holds.
+struct StoredTensor {
+  const RowTensor* tensor = nullptr;
+  std::string module;  ///< its name without ".weight"
+  std::vector<NamedRows> parts;
+};
+
+struct StoredPlace {
+  const StoredTensor* stored = nullptr;
+  NamedRows rows;
+  /// Not 0: the checkpoint has the rows of so many heads in pairs.
+  int paired_heads = 0;
+};
+
+class MlxPlaces {
+ public:
+  /// checkpoint must outlive it. Throws what opening it as a source of
+  /// conversion throws, UnsupportedError for weights that are packed already.
+  explicit MlxPlaces(const Checkpoint& checkpoint);
+  MlxPlaces(const MlxPlaces&) = delete;
+  MlxPlaces& operator=(const MlxPlaces&) = delete;
+
+  const HfSource& source() const { return source_; }
+  const std::vector<StoredTensor>& stored() const { return stored_; }
+  /// name: ours. nullptr: no stored tensor holds it.
+  const StoredPlace* find(const std::string& name) const;
+  /// Matrices (our names) that one stored tensor holds, which so must share a
+  /// format; only where there are several.
+  std::vector<std::vector<std::string>> together() const;
+  /// Matrices that share a stored tensor get the widest of their formats;
+  /// those that can't be stored in codes stay floats and are added to `unfit`.
+  void settle(FormatPlan& plan) const;
+  /// Whether a stored tensor is in codes, once the plan is settled.
+  MatrixFormat format_of(const StoredTensor& stored, const FormatPlan& plan)
+      const;
+
+ private:
+  void add(const RowTensor& tensor, const ModelSpec& spec);
+  int paired_heads(const std::string& name, const ModelSpec& spec) const;
+
+  const Checkpoint& checkpoint_;
+  HfSource source_;
+  std::vector<RowTensor> tensors_;
+  std::vector<StoredTensor> stored_;
+  std::map<std::string, StoredPlace, std::less<>> places_;
+};
+
+}  // namespace roofline

@@ -1,0 +1,148 @@
+#include "roofline/quantize/mlx_writer.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <mlx/device.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/quantize/layered_quality.h"
+#include "roofline/quantize/overlay.h"
+#include "roofline/weights/convert/to_mlx.h"
+
+namespace roofline {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr MatrixFormat kFormat{QuantMode::affine, 4, 32};
+
+fs::path golden(const std::string& name) {
+  return fs::path(ROOFLINE_GOLDENS) / name;
+}
+
+/// Hands on to a writer, and keeps the values that the codes stand for.
+class Both : public QuantizeSink {
+ public:
+  Both(const Checkpoint& checkpoint, QuantizeSink& writer)
+      : overlay(checkpoint), writer_(writer) {}
+  void put_codes(const std::string& name, const PackedCodes& codes) override {
+    Tensor tensor;
+    tensor.encoding = Encoding::mlx_affine;
+    tensor.rows = codes.rows;
+    tensor.cols = codes.cols;
+    tensor.bytes = codes.words;
+    tensor.affine = {
+        codes.format.bits,
+        codes.format.group_size,
+        codes.scale_type,
+        codes.scales,
+        codes.biases};
+    overlay.replace(name, read_matrix(tensor, ThreadPool::global()));
+    writer_.put_codes(name, codes);
+  }
+  void put_floats(const std::string& name, const FloatMatrix& values) override {
+    overlay.replace(name, values);
+    writer_.put_floats(name, values);
+  }
+  OverlayCheckpoint overlay;
+
+ private:
+  QuantizeSink& writer_;
+};
+
+std::vector<std::int32_t> some_tokens(int count, int vocab) {
+  std::vector<std::int32_t> tokens;
+  for (int i = 0; i < count; ++i) {
+    tokens.push_back((i * 37 + i * i) % vocab);
+  }
+  return tokens;
+}
+
+class MlxWriterTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    mx::set_default_device(mx::Device::cpu);
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    std::string name = test->name();
+    std::replace(name.begin(), name.end(), '/', '_');
+    folder_ = fs::temp_directory_path() / ("roofline_mlx_writer_" + name);
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  /// Quantizes, and compares what is read again with what was meant.
+  void expect_written_as_meant(const fs::path& source, QuantizeMethod method) {
+    const auto checkpoint = Checkpoint::open(source);
+    const MlxPlaces places(*checkpoint);
+    FormatPlan plan = plan_formats(*checkpoint, kFormat, {});
+    const std::size_t unfit = plan.unfit.size();
+    places.settle(plan);
+    EXPECT_EQ(plan.unfit.size(), unfit) << "all that fits is in codes";
+    MlxWriter writer(
+        *checkpoint,
+        places,
+        plan,
+        Encoding::f32,
+        folder_ / "out",
+        false);
+    Both both(*checkpoint, writer);
+    QuantizeOptions options;
+    options.method = method;
+    options.scale_type = Encoding::f32;
+    const auto tokens = some_tokens(48, checkpoint->spec().vocab);
+    options.windows = {tokens};
+    quantize_model(*checkpoint, plan, options, both);
+    writer.publish("");
+    const auto written = Checkpoint::open(folder_ / "out");
+    QualityOptions quality;
+    quality.windows.context_tokens = 24;
+    quality.windows.stride_tokens = 24;
+    const auto meant = measure_layered(both.overlay, *written, tokens, quality);
+    const auto lost = measure_layered(*checkpoint, *written, tokens, quality);
+    EXPECT_GT(lost.mean_kl, 1e-5);
+    EXPECT_LT(meant.mean_kl, 1e-4 * lost.mean_kl + 1e-9);
+  }
+
+  fs::path folder_;
+};
+
+class OfFamily : public MlxWriterTest,
+                 public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(OfFamily, HoldsWhatTheCodesStandFor) {
+  expect_written_as_meant(golden(GetParam()), QuantizeMethod::plain);
+}
+
+TEST_F(MlxWriterTest, NormsThatChangedAreWritten) {
+  expect_written_as_meant(golden("llama"), QuantizeMethod::awq);
+}
+
+// Experts one by one, in pairs, stacked; matrices turned and packed.
+INSTANTIATE_TEST_SUITE_P(
+    Layouts,
+    OfFamily,
+    ::testing::Values(
+        "llama",
+        "mixtral",
+        "qwen3_moe",
+        "granitemoe",
+        "dots1",
+        "phi3",
+        "gpt2",
+        "gemma3_text",
+        "deepseek_v3"));
+
+TEST_F(MlxWriterTest, PackedWeightsAreRefused) {
+  ToMlxOptions options;
+  options.quantize = MlxForm{4, 32, "affine"};
+  convert_to_mlx(golden("llama"), folder_ / "packed", options);
+  const auto checkpoint = Checkpoint::open(folder_ / "packed");
+  EXPECT_THROW(MlxPlaces{*checkpoint}, UnsupportedError);
+}
+
+}  // namespace
+}  // namespace roofline
