@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup build run test install format tidy clean asan ubsan tsan \
-	fuzz bench finetune-demo
+	fuzz bench finetune-demo aarch64 kernels-page
 
 # Kept word for word, so that quotes, dollars and line ends reach the model.
 ifndef PROMPT
@@ -20,7 +20,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 10
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' \
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' \
 	  $(firstword $(MAKEFILE_LIST))
 
 $(SETUP): scripts/setup.sh scripts/versions.env scripts/env.sh
@@ -65,6 +65,10 @@ ubsan: $(SETUP) ## Run the tests under the undefined sanitizer
 tsan: $(SETUP) ## Run the tests under the thread sanitizer
 	@scripts/sanitize.sh tsan $(LAYERS)
 
+# STEPS="kernels" leaves the set-up out.
+aarch64: $(SETUP) ## Build for Arm and run tests under qemu (Debian)
+	@scripts/aarch64.sh $(STEPS)
+
 fuzz: $(SETUP) ## Run each fuzz target for FUZZ_SECONDS
 	@$(ENV) scripts/fuzz.sh $(FUZZ_SECONDS)
 
@@ -81,6 +85,9 @@ format: .venv-tools/roofline-installed ## Format all C++ files in place
 tidy: .venv-tools/roofline-installed build ## clang-tidy on what changed
 	@$(ENV) scripts/tidy.sh $(FILES)
 
+kernels-page: build ## Measure the kernels and make docs/kernels.md (minutes)
+	@$(ENV) "$$(roofline_find_python)" bench/kernels_page.py
+
 clean: ## Remove what was built (not .venv, not the cargo build)
 	@rm -rf build/release build/debug build/asan build/ubsan build/tsan \
-	  build/fuzz
+	  build/fuzz build/aarch64 build/aarch64-sysroot

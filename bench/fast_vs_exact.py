@@ -41,6 +41,33 @@ def logits(binary, model, ids, flags, folder):
     return [values[i * vocab:(i + 1) * vocab] for i in range(tokens)]
 
 
+def text_ids(binary, model, text, tokens):
+    """The first ids of a text file."""
+    out = subprocess.run(
+        [binary, "tokenize", model, "--ids"],
+        input=text.read_bytes(), stdout=subprocess.PIPE, check=True)
+    return [int(i) for i in out.stdout.split()][:tokens]
+
+
+def compare(binary, model, ids, flags=()):
+    """{mean, high, same, tokens}: KL(exact, fast) in nats a token, and on how
+    many tokens both have the same likeliest one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        fast = logits(binary, model, ids, [*flags], folder)
+        exact = logits(binary, model, ids, [*flags, "--exact"], folder)
+    divergences, same = [], 0
+    for a, b in zip(exact, fast):
+        p, q = log_softmax(a), log_softmax(b)
+        divergences.append(math.fsum(math.exp(x) * (x - y) for x, y in zip(p, q)))
+        same += p.index(max(p)) == q.index(max(q))
+    divergences.sort()
+    return {"mean": statistics.mean(divergences),
+            "high": divergences[math.ceil(0.99 * len(divergences)) - 1],
+            "same": same,
+            "tokens": len(ids)}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,25 +80,12 @@ def main():
     options = parser.parse_args()
     if not options.model or not os.path.exists(options.roofline):
         parser.error("run `make build` first, or name --model and --roofline")
-    out = subprocess.run(
-        [options.roofline, "tokenize", options.model, "--ids"],
-        input=options.text.read_bytes(), stdout=subprocess.PIPE, check=True)
-    ids = [int(i) for i in out.stdout.split()][:options.tokens]
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        fast = logits(options.roofline, options.model, ids, [], folder)
-        exact = logits(options.roofline, options.model, ids, ["--exact"], folder)
-    divergences, same = [], 0
-    for a, b in zip(exact, fast):
-        p, q = log_softmax(a), log_softmax(b)
-        divergences.append(math.fsum(math.exp(x) * (x - y) for x, y in zip(p, q)))
-        same += p.index(max(p)) == q.index(max(q))
-    divergences.sort()
-    high = divergences[math.ceil(0.99 * len(divergences)) - 1]
+    ids = text_ids(options.roofline, options.model, options.text, options.tokens)
+    found = compare(options.roofline, options.model, ids)
     print(f"{len(ids)} tokens of {options.text.name}")
-    print(f"KL(exact, fast): mean {statistics.mean(divergences):.1e} nats, "
-          f"99th percentile {high:.1e}")
-    print(f"same likeliest token: {same} of {len(ids)}")
+    print(f"KL(exact, fast): mean {found['mean']:.1e} nats, "
+          f"99th percentile {found['high']:.1e}")
+    print(f"same likeliest token: {found['same']} of {len(ids)}")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,47 @@
 # One static library a layer, one test program a layer. Sources are globbed, so
-# that adding a file is all it takes. A file whose name ends in _avx2.cpp or
-# _avx512.cpp is compiled for that instruction set and must be reached only
-# through a run-time choice; everything else stays on the x86-64 baseline.
+# that adding a file is all it takes. A file whose name ends in _avx2.cpp,
+# _avx512.cpp, _neon.cpp or _i8mm.cpp is compiled for that instruction set and
+# must be reached only through a run-time choice; everything else stays on the
+# processor family's baseline.
 set(ROOFLINE_FLAGS_AVX2 -mavx2 -mfma -mf16c -mbmi2)
 set(ROOFLINE_FLAGS_AVX512 ${ROOFLINE_FLAGS_AVX2} -mavx512f -mavx512bw
     -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512)
+set(ROOFLINE_FLAGS_NEON -march=armv8.2-a+dotprod)
+set(ROOFLINE_FLAGS_I8MM -march=armv8.2-a+dotprod+i8mm+bf16)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(ROOFLINE_OWN_ISAS AVX2 AVX512)
+  set(ROOFLINE_OTHER_ISAS "_(neon|i8mm)\\.cpp$")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  set(ROOFLINE_OWN_ISAS NEON I8MM)
+  set(ROOFLINE_OTHER_ISAS "_avx(2|512)\\.cpp$")
+  # The baseline has fused multiply-adds: where the compiler took them, the
+  # references would round in another way than on x86.
+  add_compile_options(-ffp-contract=off)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Notes about an interface that changed in GCC 10.
+    add_compile_options(-Wno-psabi)
+  endif()
+else()
+  set(ROOFLINE_OWN_ISAS)
+  set(ROOFLINE_OTHER_ISAS "_(avx2|avx512|neon|i8mm)\\.cpp$")
+endif()
 
 function(roofline_isa_flags)
-  foreach(file ${ARGN})
-    if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      continue()
-    endif()
-    if(file MATCHES "_avx2\\.cpp$")
-      set_source_files_properties(${file} PROPERTIES
-        COMPILE_OPTIONS "${ROOFLINE_FLAGS_AVX2}")
-    elseif(file MATCHES "_avx512\\.cpp$")
-      set_source_files_properties(${file} PROPERTIES
-        COMPILE_OPTIONS "${ROOFLINE_FLAGS_AVX512}")
+  foreach(isa ${ROOFLINE_OWN_ISAS})
+    set(files ${ARGN})
+    string(TOLOWER ${isa} suffix)
+    list(FILTER files INCLUDE REGEX "_${suffix}\\.cpp$")
+    if(files)
+      set_source_files_properties(${files} PROPERTIES
+        COMPILE_OPTIONS "${ROOFLINE_FLAGS_${isa}}")
     endif()
   endforeach()
 endfunction()
 
 function(roofline_sources out folder)
   file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
-  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    list(FILTER found EXCLUDE REGEX "_avx(2|512)\\.cpp$")
-  endif()
+  list(FILTER found EXCLUDE REGEX "${ROOFLINE_OTHER_ISAS}")
   list(FILTER found EXCLUDE REGEX "_bench\\.cpp$")
   set(${out} ${found} PARENT_SCOPE)
 endfunction()

@@ -13,6 +13,10 @@ cores=$(getconf _NPROCESSORS_ONLN)
 
 flags_of() {
   case "$(uname -m):$1" in
+    aarch64:*_neon.cpp | arm64:*_neon.cpp) echo '-march=armv8.2-a+dotprod' ;;
+    aarch64:*_i8mm.cpp | arm64:*_i8mm.cpp)
+      echo '-march=armv8.2-a+dotprod+i8mm+bf16'
+      ;;
     x86_64:*_avx2.cpp) echo '-mavx2 -mfma -mf16c -mbmi2' ;;
     x86_64:*_avx512.cpp)
       echo '-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl
@@ -36,5 +40,5 @@ if [ $# -gt 0 ]; then
 else
   git ls-files -z --cached --others --exclude-standard -- \
     'roofline/**.cpp'
-fi | grep -zvE "$([ "$(uname -m)" = x86_64 ] && echo '^$' || echo '_avx(2|512)')" |
+fi | grep -zvE "$([ "$(uname -m)" = x86_64 ] && echo '_(neon|i8mm)' || echo '_avx(2|512)')" |
   xargs -0 -n 1 -P "$cores" bash -c 'check "$0"'

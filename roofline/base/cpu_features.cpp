@@ -1,11 +1,13 @@
 #include "roofline/base/cpu_features.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <vector>
 
 #include "roofline/base/errors.h"
 
@@ -14,13 +16,13 @@
 #endif
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace roofline {
 
 namespace {
-
-constexpr std::array kIsas = {Isa::generic, Isa::avx2, Isa::avx512};
 
 #if defined(__x86_64__)
 
@@ -81,6 +83,53 @@ std::string brand() {
   return text.data();
 }
 
+#elif defined(__aarch64__)
+
+#if defined(__APPLE__)
+
+bool has(const char* feature) {
+  const std::string name = std::string("hw.optional.arm.") + feature;
+  int value = 0;
+  std::size_t size = sizeof(value);
+  return ::sysctlbyname(name.c_str(), &value, &size, nullptr, 0) == 0 &&
+         value != 0;
+}
+
+bool has_dot_products() {
+  return has("FEAT_DotProd");
+}
+
+bool has_matrix_products() {
+  return has("FEAT_I8MM") && has("FEAT_BF16");
+}
+
+#else
+
+// The bits of the Linux ABI, named here because older headers lack them.
+bool has_dot_products() {
+  constexpr unsigned long kAsimdDp = 1ul << 20;
+  return (::getauxval(AT_HWCAP) & kAsimdDp) != 0;
+}
+
+bool has_matrix_products() {
+  constexpr unsigned long kBoth =
+      (1ul << 13) /* I8MM */ | (1ul << 14) /* BF16 */;
+  return (::getauxval(AT_HWCAP2) & kBoth) == kBoth;
+}
+
+#endif
+
+Isa detect() {
+  if (!has_dot_products()) {
+    return Isa::generic;
+  }
+  return has_matrix_products() ? Isa::i8mm : Isa::neon;
+}
+
+std::string brand() {
+  return {};
+}
+
 #else
 
 Isa detect() {
@@ -92,6 +141,30 @@ std::string brand() {
 }
 
 #endif
+
+bool is_arm(Isa isa) {
+  return isa == Isa::neon || isa == Isa::i8mm;
+}
+
+std::vector<Isa> find_runnable() {
+  std::vector<Isa> found;
+  for (const Isa isa : kAllIsas) {
+    const bool same_family = is_arm(isa) == is_arm(best_isa());
+    if (isa == Isa::generic || (same_family && isa <= best_isa())) {
+      found.push_back(isa);
+    }
+  }
+  return found;
+}
+
+std::string names_of(std::span<const Isa> isas) {
+  std::string names;
+  for (std::size_t i = 0; i < isas.size(); ++i) {
+    names += i == 0 ? "" : i + 1 == isas.size() ? " or " : ", ";
+    names += isa_name(isas[i]);
+  }
+  return names;
+}
 
 std::string system_brand() {
 #if defined(__APPLE__)
@@ -130,22 +203,22 @@ Isa requested_isa() {
   if (name == nullptr || *name == '\0') {
     return best_isa();
   }
-  for (Isa isa : kIsas) {
+  for (Isa isa : kAllIsas) {
     if (isa_name(isa) != name) {
       continue;
     }
-    if (isa > best_isa()) {
+    if (!isa_runs(isa)) {
       fail<UserError>(
           "ROOFLINE_ISA asks for " + std::string(name),
           "This machine runs " + std::string(isa_name(best_isa())) + " at best",
-          "Unset it, or choose a lower one");
+          "Unset it, or choose " + names_of(runnable_isas()));
     }
     return isa;
   }
   fail<UserError>(
       "ROOFLINE_ISA is " + std::string(name),
       "There is no such instruction set here",
-      "Use generic, avx2 or avx512, or unset it");
+      "Use " + names_of(kAllIsas) + ", or unset it");
 }
 
 /// -1 until first asked for.
@@ -155,6 +228,10 @@ std::atomic<int> g_active{-1};
 
 std::string_view isa_name(Isa isa) {
   switch (isa) {
+    case Isa::i8mm:
+      return "i8mm";
+    case Isa::neon:
+      return "neon";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -168,6 +245,16 @@ std::string_view isa_name(Isa isa) {
 Isa best_isa() {
   static const Isa best = detect();
   return best;
+}
+
+std::span<const Isa> runnable_isas() {
+  static const std::vector<Isa> runnable = find_runnable();
+  return runnable;
+}
+
+bool isa_runs(Isa isa) {
+  const auto runnable = runnable_isas();
+  return std::find(runnable.begin(), runnable.end(), isa) != runnable.end();
 }
 
 Isa active_isa() {
@@ -184,11 +271,11 @@ Isa active_isa() {
 }
 
 void force_isa(Isa isa) {
-  if (isa > best_isa()) {
+  if (!isa_runs(isa)) {
     fail<BugError>(
         "Can't force " + std::string(isa_name(isa)),
         "This machine doesn't run it",
-        "Check best_isa() first");
+        "Check isa_runs() first");
   }
   g_active.store(static_cast<int>(isa), std::memory_order_release);
 }

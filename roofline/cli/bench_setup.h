@@ -25,7 +25,7 @@ struct BenchSetup {
   std::string device = "auto";
   bool exact = false;
   bool no_cache = false;
-  /// generic, avx2 or avx512; empty: the best that there is.
+  /// As ROOFLINE_ISA; empty: the best that there is.
   std::string isa;
   /// MLX's own limits of memory.
   std::optional<std::int64_t> cache_limit_bytes;

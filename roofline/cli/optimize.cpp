@@ -1,5 +1,6 @@
 #include "roofline/plan/optimize.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -52,11 +53,11 @@ OptimizeGoal goal_of(const std::string& name) {
 // lies below is never quicker.
 std::vector<std::string> isas_here() {
   constexpr std::size_t kMost = 2;
+  const auto isas = runnable_isas();
+  const auto rising = isas.last(std::min(kMost, isas.size()));
   std::vector<std::string> names;
-  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::generic}) {
-    if (isa <= best_isa() && names.size() < kMost) {
-      names.emplace_back(isa_name(isa));
-    }
+  for (auto isa = rising.rbegin(); isa != rising.rend(); ++isa) {
+    names.emplace_back(isa_name(*isa));
   }
   return names;
 }

@@ -18,10 +18,8 @@ namespace {
 
 std::vector<std::string> available_sets() {
   std::vector<std::string> names;
-  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
-    if (isa <= best_isa()) {
-      names.emplace_back(isa_name(isa));
-    }
+  for (const Isa isa : runnable_isas()) {
+    names.emplace_back(isa_name(isa));
   }
   return names;
 }

@@ -48,7 +48,9 @@ const std::vector<TextKey>& text_keys() {
       {"model", &RunSettings::model, {}},
       {"quant", &RunSettings::quant, {"none", "int4", "int8"}},
       {"quant_8bit", &RunSettings::quant_8bit, {}},
-      {"isa", &RunSettings::isa, {"generic", "avx2", "avx512"}}};
+      {"isa",
+       &RunSettings::isa,
+       {"generic", "avx2", "avx512", "neon", "i8mm"}}};
   return keys;
 }
 

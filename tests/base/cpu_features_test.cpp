@@ -41,9 +41,9 @@ TEST(CpuFeaturesDeathTest, AnUnknownInstructionSetIsTheUsersError) {
 
 TEST(CpuFeatures, AForcedInstructionSetIsTheActiveOne) {
   const Isa before = active_isa();
-  for (int i = 0; i <= static_cast<int>(best_isa()); ++i) {
-    force_isa(static_cast<Isa>(i));
-    EXPECT_EQ(active_isa(), static_cast<Isa>(i));
+  for (const Isa isa : runnable_isas()) {
+    force_isa(isa);
+    EXPECT_EQ(active_isa(), isa);
   }
   force_isa(before);
 }
@@ -52,6 +52,21 @@ TEST(CpuFeatures, NamesAreTheOnesTheEnvironmentTakes) {
   EXPECT_EQ(isa_name(Isa::generic), "generic");
   EXPECT_EQ(isa_name(Isa::avx2), "avx2");
   EXPECT_EQ(isa_name(Isa::avx512), "avx512");
+  EXPECT_EQ(isa_name(Isa::neon), "neon");
+  EXPECT_EQ(isa_name(Isa::i8mm), "i8mm");
+}
+
+TEST(CpuFeatures, AMachineRunsOnlyItsOwnFamilysSets) {
+  const auto isas = runnable_isas();
+  ASSERT_FALSE(isas.empty());
+  EXPECT_EQ(isas.front(), Isa::generic);
+  EXPECT_EQ(isas.back(), best_isa());
+  EXPECT_FALSE(isa_runs(Isa::avx2) && isa_runs(Isa::neon));
+  for (const Isa isa : kAllIsas) {
+    if (!isa_runs(isa)) {
+      EXPECT_THROW(force_isa(isa), BugError) << isa_name(isa);
+    }
+  }
 }
 
 TEST(CpuFeatures, TheProcessorHasAName) {
@@ -59,6 +74,18 @@ TEST(CpuFeatures, TheProcessorHasAName) {
   EXPECT_FALSE(name.empty());
   EXPECT_NE(name.front(), ' ');
   EXPECT_NE(name.back(), ' ');
+}
+
+TEST(CpuFeaturesDeathTest, AnotherFamilysInstructionSetIsTheUsersError) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  for (const Isa isa : kAllIsas) {
+    if (!isa_runs(isa)) {
+      EXPECT_EXIT(
+          std::exit(active_with(isa_name(isa).data())),
+          ::testing::ExitedWithCode(100),
+          "");
+    }
+  }
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)

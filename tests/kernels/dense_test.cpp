@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/isas.h"
 #include "kernels/packed_helpers.h"
 #include "roofline/base/half.h"
 
@@ -18,9 +19,9 @@ using testing::random_floats;
 
 std::vector<const DenseKernels*> variants() {
   std::vector<const DenseKernels*> found;
-  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : runnable_isas()) {
     const DenseKernels* kernels = dense_kernels(isa);
-    if (isa <= best_isa() && kernels != nullptr) {
+    if (kernels != nullptr) {
       found.push_back(kernels);
     }
   }
@@ -157,12 +158,11 @@ TEST_P(Dense, ARangeOfRowsAndTokensWritesOnlyItsPart) {
 
 TEST(DenseRegistry, TheForcedInstructionSetIsTheOneThatRuns) {
   const Isa before = active_isa();
-  for (Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
-    if (isa > best_isa()) {
-      continue;
-    }
+  for (const Isa isa : runnable_isas()) {
     force_isa(isa);
-    EXPECT_EQ(std::string(dense_kernels().name), isa_name(isa));
+    EXPECT_EQ(
+        dense_kernels().name,
+        testing::variant_name(isa, dense_kernels(isa) != nullptr));
   }
   force_isa(before);
 }

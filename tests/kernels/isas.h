@@ -1,6 +1,7 @@
 // The instruction sets that this machine can run, for tests of every variant.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -10,13 +11,14 @@
 namespace roofline::testing {
 
 inline std::vector<Isa> runnable_isas() {
-  std::vector<Isa> isas{Isa::generic};
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
-    if (isa <= best_isa()) {
-      isas.push_back(isa);
-    }
-  }
-  return isas;
+  const auto isas = roofline::runnable_isas();
+  return {isas.begin(), isas.end()};
+}
+
+/// The name of the variant that must run when isa is forced. Of the sets only
+/// i8mm has none of its own in some ops, which take NEON's.
+inline std::string variant_name(Isa isa, bool has_own) {
+  return std::string(isa_name(isa == Isa::i8mm && !has_own ? Isa::neon : isa));
 }
 
 /// A test that runs once an instruction set, with that one forced.

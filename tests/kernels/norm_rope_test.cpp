@@ -41,7 +41,9 @@ void expect_near(
 }
 
 TEST_P(RowKernelsTest, TheForcedVariantRuns) {
-  EXPECT_EQ(std::string(row_kernels().name), isa_name(GetParam()));
+  EXPECT_EQ(
+      row_kernels().name,
+      testing::variant_name(GetParam(), row_kernels(GetParam()) != nullptr));
 }
 
 TEST_P(RowKernelsTest, RmsNormFollowsItsFormula) {

@@ -23,13 +23,8 @@ using testing::to_host;
 constexpr double kTolerance = 0.01;
 
 std::vector<Isa> all_isas() {
-  std::vector<Isa> isas{Isa::generic};
-  for (const Isa isa : {Isa::avx2, Isa::avx512}) {
-    if (isa <= best_isa()) {
-      isas.push_back(isa);
-    }
-  }
-  return isas;
+  const auto isas = runnable_isas();
+  return {isas.begin(), isas.end()};
 }
 
 ModelOptions options_for(bool exact) {

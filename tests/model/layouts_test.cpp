@@ -96,10 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(Layouts, TheExactStepGivesTheReferenceLogits) {
-  for (const Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
-    if (isa > best_isa()) {
-      continue;
-    }
+  for (const Isa isa : runnable_isas()) {
     force_isa(isa);
     SCOPED_TRACE(isa_name(isa));
     const auto decoder = load_cpu_decoder(*checkpoint_, options(true));
@@ -109,10 +106,7 @@ TEST_P(Layouts, TheExactStepGivesTheReferenceLogits) {
 }
 
 TEST_P(Layouts, TheFastStepStaysNear) {
-  for (const Isa isa : {Isa::generic, Isa::avx2, Isa::avx512}) {
-    if (isa > best_isa()) {
-      continue;
-    }
+  for (const Isa isa : runnable_isas()) {
     force_isa(isa);
     SCOPED_TRACE(isa_name(isa));
     const auto decoder = load_cpu_decoder(*checkpoint_, options(false));

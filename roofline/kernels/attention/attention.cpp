@@ -1,24 +1,26 @@
 #include "roofline/kernels/attention/attention.h"
 
 #include "roofline/kernels/attention/plan.h"
+#include "roofline/kernels/isa_table.h"
 
 namespace roofline {
 
+namespace {
+
+constexpr IsaTable<AttentionKernels> kVariants{
+    attention_kernels_generic,
+    ROOFLINE_ON_X86(attention_kernels_avx2),
+    ROOFLINE_ON_X86(attention_kernels_avx512),
+    ROOFLINE_ON_ARM(attention_kernels_neon)};
+
+}  // namespace
+
 const AttentionKernels* attention_kernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) {
-    return &attention_kernels_avx512();
-  }
-  if (isa == Isa::avx2) {
-    return &attention_kernels_avx2();
-  }
-#endif
-  return isa == Isa::generic ? &attention_kernels_generic() : nullptr;
+  return kVariants.find(isa);
 }
 
 const AttentionKernels& attention_kernels() {
-  const AttentionKernels* kernels = attention_kernels(active_isa());
-  return kernels ? *kernels : attention_kernels_generic();
+  return kVariants.active();
 }
 
 void attend(const AttentionArgs& args, ThreadPool& pool) {

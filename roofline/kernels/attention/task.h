@@ -56,6 +56,7 @@ const AttentionKernels* attention_kernels(Isa isa);
 const AttentionKernels& attention_kernels_generic();
 const AttentionKernels& attention_kernels_avx2();
 const AttentionKernels& attention_kernels_avx512();
+const AttentionKernels& attention_kernels_neon();
 
 /// Floats of scratch that a task of so many rows needs.
 std::size_t attention_scratch_floats(int rows, int head_dim);

@@ -1,30 +1,26 @@
 #include "roofline/kernels/dense/dense.h"
 
 #include "roofline/kernels/dense/dense_variants.h"
+#include "roofline/kernels/isa_table.h"
 
 namespace roofline {
 
+namespace {
+
+constexpr IsaTable<DenseKernels> kVariants{
+    dense_generic,
+    ROOFLINE_ON_X86(dense_avx2),
+    ROOFLINE_ON_X86(dense_avx512),
+    ROOFLINE_ON_ARM(dense_neon)};
+
+}  // namespace
+
 const DenseKernels* dense_kernels(Isa isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case Isa::avx512:
-      return &dense_avx512();
-    case Isa::avx2:
-      return &dense_avx2();
-#else
-    case Isa::avx512:
-    case Isa::avx2:
-      return nullptr;
-#endif
-    case Isa::generic:
-      break;
-  }
-  return &dense_generic();
+  return kVariants.find(isa);
 }
 
 const DenseKernels& dense_kernels() {
-  const DenseKernels* best = dense_kernels(active_isa());
-  return best != nullptr ? *best : dense_generic();
+  return kVariants.active();
 }
 
 }  // namespace roofline

@@ -6,9 +6,8 @@
 namespace roofline {
 
 const DenseKernels& dense_generic();
-#if defined(__x86_64__)
 const DenseKernels& dense_avx2();
 const DenseKernels& dense_avx512();
-#endif
+const DenseKernels& dense_neon();
 
 }  // namespace roofline

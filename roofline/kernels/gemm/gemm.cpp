@@ -8,6 +8,7 @@
 #include "roofline/base/half.h"
 #include "roofline/kernels/gemm/gemm_bf16.h"
 #include "roofline/kernels/gemm/gemm_variants.h"
+#include "roofline/kernels/isa_table.h"
 
 namespace roofline {
 
@@ -370,25 +371,26 @@ PackedMatrix float_matrix(const float* data, int rows, int cols) {
       reinterpret_cast<const std::byte*>(data)};
 }
 
+namespace {
+
+constexpr IsaTable<GemmKernels> kVariants{
+    gemm_generic,
+    ROOFLINE_ON_X86(gemm_avx2),
+    ROOFLINE_ON_X86(gemm_avx512),
+    ROOFLINE_ON_ARM(gemm_neon)};
+
+}  // namespace
+
 const GemmKernels* gemm_kernels(Isa isa) {
-  switch (isa) {
-    case Isa::generic:
-      return &gemm_generic();
-#if defined(__x86_64__)
-    case Isa::avx2:
-      return &gemm_avx2();
-    case Isa::avx512:
-      return &gemm_avx512();
-#endif
-    default:
-      return nullptr;
-  }
+  return kVariants.find(isa);
 }
 
 const GemmBf16Kernels* gemm_bf16_kernels() {
 #if defined(__x86_64__)
   static const bool known = __builtin_cpu_supports("avx512bf16");
   return known && active_isa() == Isa::avx512 ? &gemm_bf16_avx512() : nullptr;
+#elif defined(__aarch64__)
+  return active_isa() == Isa::i8mm ? &gemm_bf16_i8mm() : nullptr;
 #else
   return nullptr;
 #endif
@@ -399,7 +401,7 @@ bool has_bf16_gemm() {
 }
 
 const GemmKernels& gemm_kernels() {
-  return *gemm_kernels(active_isa());
+  return kVariants.active();
 }
 
 void gemm(

@@ -36,8 +36,7 @@ struct GemmBf16Kernels {
 /// nullptr where this machine or build has none.
 const GemmBf16Kernels* gemm_bf16_kernels();
 
-#if defined(__x86_64__)
 const GemmBf16Kernels& gemm_bf16_avx512();
-#endif
+const GemmBf16Kernels& gemm_bf16_i8mm();
 
 }  // namespace roofline

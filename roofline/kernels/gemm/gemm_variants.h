@@ -8,5 +8,6 @@ namespace roofline {
 const GemmKernels& gemm_generic();
 const GemmKernels& gemm_avx2();
 const GemmKernels& gemm_avx512();
+const GemmKernels& gemm_neon();
 
 }  // namespace roofline

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "roofline/kernels/isa_table.h"
 #include "roofline/kernels/norm_rope/row_kernels_impl.h"
 #include "roofline/kernels/norm_rope/variants.h"
 #include "roofline/kernels/simd/vec_generic.h"
@@ -14,21 +15,22 @@ const RowKernels& row_kernels_generic() {
   return kernels;
 }
 
+namespace {
+
+constexpr IsaTable<RowKernels> kVariants{
+    row_kernels_generic,
+    ROOFLINE_ON_X86(row_kernels_avx2),
+    ROOFLINE_ON_X86(row_kernels_avx512),
+    ROOFLINE_ON_ARM(row_kernels_neon)};
+
+}  // namespace
+
 const RowKernels* row_kernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) {
-    return &row_kernels_avx512();
-  }
-  if (isa == Isa::avx2) {
-    return &row_kernels_avx2();
-  }
-#endif
-  return isa == Isa::generic ? &row_kernels_generic() : nullptr;
+  return kVariants.find(isa);
 }
 
 const RowKernels& row_kernels() {
-  const RowKernels* kernels = row_kernels(active_isa());
-  return kernels ? *kernels : row_kernels_generic();
+  return kVariants.active();
 }
 
 void fill_rope_row(

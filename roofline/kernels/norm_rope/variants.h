@@ -8,5 +8,6 @@ namespace roofline {
 const RowKernels& row_kernels_generic();
 const RowKernels& row_kernels_avx2();
 const RowKernels& row_kernels_avx512();
+const RowKernels& row_kernels_neon();
 
 }  // namespace roofline

@@ -34,11 +34,13 @@ PeakKernel peak_kernel([[maybe_unused]] PeakKind kind, Isa isa) {
       return peak_avx512(kind);
     case Isa::avx2:
       return peak_avx2(kind);
-#else
-    case Isa::avx512:
-    case Isa::avx2:
+#elif defined(__aarch64__)
+    case Isa::i8mm:
+      return peak_i8mm(kind);
+    case Isa::neon:
+      return peak_neon(kind);
 #endif
-    case Isa::generic:
+    default:
       break;
   }
   return {run_generic, std::int64_t{2} * kSums};

@@ -5,10 +5,10 @@
 
 namespace roofline {
 
-#if defined(__x86_64__)
 PeakKernel peak_avx2(PeakKind kind);
 PeakKernel peak_avx512(PeakKind kind);
-#endif
+PeakKernel peak_neon(PeakKind kind);
+PeakKernel peak_i8mm(PeakKind kind);
 
 /// Sums that don't wait for each other: enough to fill the latency of the
 /// instruction (4 to 5 cycles, two a cycle).

@@ -1,30 +1,27 @@
 #include "roofline/kernels/qmm/qmm.h"
 
+#include "roofline/kernels/isa_table.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 
 namespace roofline {
 
+namespace {
+
+constexpr IsaTable<QmmKernels> kVariants{
+    qmm_generic,
+    ROOFLINE_ON_X86(qmm_avx2),
+    ROOFLINE_ON_X86(qmm_avx512),
+    ROOFLINE_ON_ARM(qmm_neon),
+    ROOFLINE_ON_ARM(qmm_i8mm)};
+
+}  // namespace
+
 const QmmKernels* qmm_kernels(Isa isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case Isa::avx512:
-      return &qmm_avx512();
-    case Isa::avx2:
-      return &qmm_avx2();
-#else
-    case Isa::avx512:
-    case Isa::avx2:
-      return nullptr;
-#endif
-    case Isa::generic:
-      break;
-  }
-  return &qmm_generic();
+  return kVariants.find(isa);
 }
 
 const QmmKernels& qmm_kernels() {
-  const QmmKernels* best = qmm_kernels(active_isa());
-  return best != nullptr ? *best : qmm_generic();
+  return kVariants.active();
 }
 
 }  // namespace roofline

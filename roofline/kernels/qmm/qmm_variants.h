@@ -9,10 +9,10 @@
 namespace roofline {
 
 const QmmKernels& qmm_generic();
-#if defined(__x86_64__)
 const QmmKernels& qmm_avx2();
 const QmmKernels& qmm_avx512();
-#endif
+const QmmKernels& qmm_neon();
+const QmmKernels& qmm_i8mm();
 
 /// Groups below this magnitude are taken for zero: kMostCode / absmax would
 /// overflow.

@@ -6,9 +6,8 @@
 namespace roofline {
 
 const ScanKernels& scan_generic();
-#if defined(__x86_64__)
 const ScanKernels& scan_avx2();
 const ScanKernels& scan_avx512();
-#endif
+const ScanKernels& scan_neon();
 
 }  // namespace roofline

@@ -1,5 +1,6 @@
 #include "roofline/kernels/row_grads/row_grads.h"
 
+#include "roofline/kernels/isa_table.h"
 #include "roofline/kernels/row_grads/row_grads_impl.h"
 #include "roofline/kernels/row_grads/variants.h"
 #include "roofline/kernels/simd/vec_generic.h"
@@ -11,21 +12,22 @@ const RowGradKernels& row_grads_generic() {
   return kernels;
 }
 
+namespace {
+
+constexpr IsaTable<RowGradKernels> kVariants{
+    row_grads_generic,
+    ROOFLINE_ON_X86(row_grads_avx2),
+    ROOFLINE_ON_X86(row_grads_avx512),
+    ROOFLINE_ON_ARM(row_grads_neon)};
+
+}  // namespace
+
 const RowGradKernels* row_grad_kernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) {
-    return &row_grads_avx512();
-  }
-  if (isa == Isa::avx2) {
-    return &row_grads_avx2();
-  }
-#endif
-  return isa == Isa::generic ? &row_grads_generic() : nullptr;
+  return kVariants.find(isa);
 }
 
 const RowGradKernels& row_grad_kernels() {
-  const RowGradKernels* kernels = row_grad_kernels(active_isa());
-  return kernels ? *kernels : row_grads_generic();
+  return kVariants.active();
 }
 
 }  // namespace roofline

@@ -8,5 +8,6 @@ namespace roofline {
 const RowGradKernels& row_grads_generic();
 const RowGradKernels& row_grads_avx2();
 const RowGradKernels& row_grads_avx512();
+const RowGradKernels& row_grads_neon();
 
 }  // namespace roofline

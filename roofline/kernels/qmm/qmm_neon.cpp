@@ -1,0 +1,42 @@
+// NEON with dot products: sdot everywhere.
+#include "roofline/kernels/qmm/qmm_arm_impl.h"
+
+namespace roofline {
+
+namespace {
+
+void fast(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  static constexpr std::array kTiles = {
+      dot_tiles<PackedFormat::q4>(),
+      dot_tiles<PackedFormat::q8>(),
+      dot_tiles<PackedFormat::q4_table>(),
+      dot_tiles<PackedFormat::q4_16>(),
+      dot_tiles<PackedFormat::q8_16>()};
+  product(
+      kTiles[format_index(w.format)],
+      w,
+      block_begin,
+      block_end,
+      x,
+      token_begin,
+      token_end,
+      y,
+      ldy);
+}
+
+}  // namespace
+
+const QmmKernels& qmm_neon() {
+  static constexpr QmmKernels kKernels{"neon", quantize, fast, exact};
+  return kKernels;
+}
+
+}  // namespace roofline
