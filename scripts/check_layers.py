@@ -25,8 +25,8 @@ ORDER = [
     {"kernels"},
     {"model"},
     {"decode"},
-    {"evaluate"},
-    {"quantize", "train"},
+    {"evaluate", "train"},
+    {"quantize"},
     {"plan"},
     {"cli"},
 ]

@@ -101,6 +101,8 @@ class Quantize : public Command {
     FormatPlan plan = flags_.make_plan(*checkpoint);
     QuantizeOptions options;
     options.method = flags_.quantize_method();
+    options.start = flags_.start_method();
+    options.distill = flags_.distill_options();
     options.scale_type = flags_.scale_type(*checkpoint);
     read_texts(*checkpoint, options);
     InterruptGuard interrupt;
@@ -119,12 +121,15 @@ class Quantize : public Command {
         plan,
         options,
         flags_.quality_tokens > 0 ? static_cast<int>(test_.size()) : 0);
+    write_notice(fmt::format(
+        "This takes about {} of memory at its peak.\n",
+        format_bytes(static_cast<double>(result.predicted_bytes))));
     Progress progress("Quantizing", progress_door());
     options.progress = [&](double share, const std::string& what) {
       progress.update(share, what);
     };
     try {
-      write(*checkpoint, places, plan, options);
+      result.distilled = write(*checkpoint, places, plan, options);
     } catch (const QuantizeCancelled&) {
       return exit_code_of(interrupt.signal());
     }
@@ -163,6 +168,13 @@ class Quantize : public Command {
           flags_.window,
           flags_.calibration_tokens,
           begin_token(*tokenizer, tokens));
+      if (options.method == QuantizeMethod::dwq) {
+        options.distill.windows = spread_windows(
+            tokens,
+            flags_.window,
+            flags_.dwq_tokens,
+            begin_token(*tokenizer, tokens));
+      }
     }
     test_ = encode_prompt(
         *tokenizer,
@@ -239,18 +251,19 @@ class Quantize : public Command {
     return there ? tokenizer.bos : std::nullopt;
   }
 
-  void write(
+  std::optional<DistillResult> write(
       const Checkpoint& checkpoint,
       const MlxPlaces& places,
       const FormatPlan& plan,
       const QuantizeOptions& options) {
     MlxWriter
         writer(checkpoint, places, plan, options.scale_type, out_, force_);
-    quantize_model(checkpoint, plan, options, writer);
+    const auto distilled = quantize_model(checkpoint, plan, options, writer);
     writer.publish(fmt::format(
         "Quantized by Roofline, method {}, {:.3f} bits per weight.",
         flags_.method,
         plan.bits_per_weight(checkpoint)));
+    return distilled;
   }
 
   /// Reads what was written, as anyone would.

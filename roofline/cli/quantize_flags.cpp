@@ -28,6 +28,13 @@ Encoding parse_dtype(const std::string& text) {
       "See `roofline quantize --help`");
 }
 
+QuantizeMethod method_named(const std::string& name) {
+  return name == "gptq"  ? QuantizeMethod::gptq
+         : name == "awq" ? QuantizeMethod::awq
+         : name == "dwq" ? QuantizeMethod::dwq
+                         : QuantizeMethod::plain;
+}
+
 bool fits_any(const Checkpoint& checkpoint, std::string_view pattern) {
   const auto layers = static_cast<int>(checkpoint.spec().layers.size());
   return std::any_of(
@@ -43,12 +50,25 @@ bool fits_any(const Checkpoint& checkpoint, std::string_view pattern) {
 void QuantizeFlags::declare(CLI::App& app) {
   declare_formats(app);
   declare_calibration(app);
+  declare_distillation(app);
 }
 
 QuantizeMethod QuantizeFlags::quantize_method() const {
-  return method == "gptq"  ? QuantizeMethod::gptq
-         : method == "awq" ? QuantizeMethod::awq
-                           : QuantizeMethod::plain;
+  return method_named(method);
+}
+
+QuantizeMethod QuantizeFlags::start_method() const {
+  return method_named(dwq_start);
+}
+
+DistillOptions QuantizeFlags::distill_options() const {
+  DistillOptions options;
+  options.steps = dwq_steps;
+  options.learning_rate = dwq_rate;
+  options.step_tokens = dwq_batch;
+  options.most_seconds = 60 * dwq_minutes;
+  options.norms = dwq_norms;
+  return options;
 }
 
 Encoding QuantizeFlags::scale_type(const Checkpoint& checkpoint) const {
@@ -117,8 +137,10 @@ void QuantizeFlags::declare_calibration(CLI::App& app) {
          "plain: each value to the nearest. Calibrated by a text, each layer "
          "for what the quantized ones before it give: awq (loud columns "
          "scaled up before rounding) and gptq (errors spread over other "
-         "columns, then refined). Default: plain.")
-      ->type_name("plain|awq|gptq")
+         "columns, then refined). dwq goes on from one of them: scales and "
+         "biases of all matrices follow the source's predictions by gradient "
+         "descent. Default: plain.")
+      ->type_name("plain|awq|gptq|dwq")
       ->group(group);
   app.add_option(
          "--calibration",
@@ -153,11 +175,62 @@ void QuantizeFlags::declare_calibration(CLI::App& app) {
       ->group(group);
 }
 
+void QuantizeFlags::declare_distillation(CLI::App& app) {
+  const char* group = "Distillation (--method dwq)";
+  app.add_option(
+         "--dwq-start",
+         dwq_start,
+         "The method that gives the codes. Default: gptq.")
+      ->type_name("plain|awq|gptq")
+      ->group(group);
+  app.add_option("--dwq-steps", dwq_steps, "Steps. Default: 120.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--dwq-rate",
+         dwq_rate,
+         "Learning rate, as a share of a matrix's scales. Default: 0.002.")
+      ->type_name("RATE")
+      ->group(group);
+  app.add_option(
+         "--dwq-tokens",
+         dwq_tokens,
+         "Tokens of the calibration text to learn from, and to tell by how "
+         "it goes. Default: 32768.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--dwq-batch", dwq_batch, "Tokens of a step. Default: 1024.")
+      ->type_name("N")
+      ->group(group);
+  app.add_option(
+         "--dwq-minutes",
+         dwq_minutes,
+         "Ends after so long, with the best so far. Default: no limit.")
+      ->type_name("MINUTES")
+      ->group(group);
+  app.add_flag("--dwq-norms", dwq_norms, "Train the norms' weights, too.")
+      ->group(group);
+}
+
 void QuantizeFlags::check() const {
-  if (method != "plain" && method != "awq" && method != "gptq") {
+  if (method != "plain" && method != "awq" && method != "gptq" &&
+      method != "dwq") {
     fail<UserError>(
         "--method " + method,
+        "It can be plain, awq, gptq or dwq",
+        "See `roofline quantize --help`");
+  }
+  if (dwq_start != "plain" && dwq_start != "awq" && dwq_start != "gptq") {
+    fail<UserError>(
+        "--dwq-start " + dwq_start,
         "It can be plain, awq or gptq",
+        "See `roofline quantize --help`");
+  }
+  if (dwq_steps < 1 || dwq_tokens < 4 || dwq_batch < 1 || !(dwq_rate > 0) ||
+      !(dwq_minutes >= 0)) {
+    fail<UserError>(
+        "A number for --method dwq is too small",
+        "Steps, tokens and the learning rate are above zero",
         "See `roofline quantize --help`");
   }
   if (calibration_tokens < 1 || window < 2 || quality_tokens < 0 ||

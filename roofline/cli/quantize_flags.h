@@ -27,11 +27,18 @@ struct QuantizeFlags {
   int calibration_tokens = 8192;
   int window = 512;
   int quality_tokens = 4096;
+  std::string dwq_start = "gptq";
+  int dwq_steps = 120, dwq_tokens = 32768, dwq_batch = 1024;
+  double dwq_rate = 2e-3, dwq_minutes = 0;
+  bool dwq_norms = false;
 
   void declare(CLI::App& app);
   /// Throws UserError for values that can't be.
   void check() const;
   QuantizeMethod quantize_method() const;
+  /// Of dwq: where it starts, and how it goes on, without its windows.
+  QuantizeMethod start_method() const;
+  DistillOptions distill_options() const;
   /// The source's type where --dtype names none. Throws UserError.
   Encoding scale_type(const Checkpoint& checkpoint) const;
   /// The format of what no rule names. Throws UserError.
@@ -42,6 +49,7 @@ struct QuantizeFlags {
  private:
   void declare_formats(CLI::App& app);
   void declare_calibration(CLI::App& app);
+  void declare_distillation(CLI::App& app);
 };
 
 /// "name (what); …": for the help.

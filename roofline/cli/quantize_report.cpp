@@ -51,6 +51,15 @@ std::string QuantizeResult::text() const {
             ? fmt::format(" and {} more", plan.unfit.size() - 1)
             : "");
   }
+  if (distilled) {
+    out += fmt::format(
+        "distilled      {} steps in {:.0f} s; on text held out KL {:.4f} "
+        "before, {:.4f} after\n",
+        distilled->steps,
+        distilled->seconds,
+        distilled->kl_before,
+        distilled->kl_after);
+  }
   out += quality ? quality_lines(*quality) : "quality        not measured\n";
   if (!unmeasured.empty()) {
     out += unmeasured + "\n";
@@ -74,6 +83,13 @@ nlohmann::ordered_json QuantizeResult::json() const {
       {"bits_per_weight", size.bits_per_weight()},
       {"formats", format_counts(plan)},
       {"kept_as_floats", plan.unfit}};
+  if (distilled) {
+    out["distillation"] = {
+        {"steps", distilled->steps},
+        {"seconds", distilled->seconds},
+        {"kl_before", distilled->kl_before},
+        {"kl_after", distilled->kl_after}};
+  }
   if (quality) {
     out["quality"] = quality_json(*quality, /* compared = */ true);
   }

@@ -10,6 +10,7 @@
 
 #include "roofline/evaluate/model_size.h"
 #include "roofline/evaluate/quality.h"
+#include "roofline/quantize/distill.h"
 #include "roofline/quantize/plan_formats.h"
 
 namespace roofline::cli {
@@ -19,6 +20,7 @@ struct QuantizeResult {
   ModelSize source_size, size;
   FormatPlan plan;
   std::optional<QualityReport> quality;  ///< absent: not measured
+  std::optional<DistillResult> distilled;
   std::string unmeasured;  ///< why the result couldn't be read again
   double quantize_seconds = 0;
   double seconds = 0;  ///< the comparison included

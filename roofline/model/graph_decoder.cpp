@@ -62,6 +62,7 @@ LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
   LoadOptions load{device == mx::Device::cpu, {}};
   load.weights.quantize = options.quantize;
   load.weights.trained = options.trained;
+  load.weights.codes = options.codes;
   if (device == mx::Device::cpu) {
     load.weights.cpu_kernels = options.products;
   }
@@ -447,6 +448,10 @@ std::vector<mx::array*> arrays_of_layer(
     if (hook->trained) {
       arrays.push_back(&*hook->trained);
     }
+    if (hook->coded) {
+      arrays.push_back(&hook->coded->scales);
+      arrays.push_back(&hook->coded->offsets);
+    }
     for (auto& addition : hook->additions) {
       arrays.push_back(&addition.a);
       arrays.push_back(&addition.b);
@@ -497,7 +502,7 @@ TokenHead GraphDecoder::token_head() const {
   head.logit_scale = spec_.logit_scale;
   head.logit_softcap = spec_.logit_softcap;
   if (is_trained(matrix.hooks)) {
-    head.trained = matrix.hooks[0]->trained;
+    head.trained = trained_weight(*matrix.hooks[0]);
     return head;
   }
   const auto& part = matrix.parts[0];

@@ -241,6 +241,11 @@ GraphExperts read_experts(
     names.push_back(at + name);
   }
   GraphExperts out;
+  if (const ExpertObserver& observer = weights.expert_observer()) {
+    out.observe = [observer, names](const mx::array& x, const mx::array& ids) {
+      observer(names, x, ids);
+    };
+  }
   out.bias = read_biases(weights, names, experts);
   if (transposed) {
     const std::string name = at + "transposed." + short_names[0];
@@ -265,6 +270,9 @@ mx::array expert_linear(
     const GraphExperts& experts,
     const mx::array& ids,
     bool sorted) {
+  if (experts.observe) {
+    experts.observe(x, ids);
+  }
   std::vector<mx::array> outputs;
   for (const auto& part : experts.parts) {
     outputs.push_back(multiply_part(x, part, ids, sorted));

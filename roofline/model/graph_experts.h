@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ struct GraphExperts {
   };
   std::vector<OnCpu> on_cpu;
   std::optional<mx::array> bias;  ///< [experts, out]
+  /// Called by expert_linear() before the product.
+  std::function<void(const mx::array& x, const mx::array& ids)> observe = {};
 
   std::size_t bytes() const;
 };

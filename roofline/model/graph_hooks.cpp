@@ -88,7 +88,24 @@ mx::array add_on_gpu(
 }  // namespace
 
 bool is_trained(const std::vector<GraphHookPtr>& hooks) {
-  return !hooks.empty() && hooks[0]->trained;
+  return !hooks.empty() && (hooks[0]->trained || hooks[0]->coded);
+}
+
+mx::array trained_weight(const GraphHook& hook) {
+  return hook.coded ? coded_weight(
+                          hook.coded->codes,
+                          hook.coded->scales,
+                          hook.coded->offsets)
+                    : *hook.trained;
+}
+
+mx::array trained_rows(const GraphHook& hook, const mx::array& ids) {
+  return hook.coded ? coded_rows(
+                          hook.coded->codes,
+                          hook.coded->scales,
+                          hook.coded->offsets,
+                          ids)
+                    : mx::take(*hook.trained, ids, 0);
 }
 
 mx::array multiply_trained(
@@ -96,7 +113,7 @@ mx::array multiply_trained(
     const std::vector<GraphHookPtr>& hooks) {
   std::vector<mx::array> outputs;
   for (const auto& hook : hooks) {
-    outputs.push_back(times_transposed(x, *hook->trained));
+    outputs.push_back(times_transposed(x, trained_weight(*hook)));
   }
   return outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 1);
 }

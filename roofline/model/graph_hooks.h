@@ -13,6 +13,8 @@
 
 #include <mlx/array.h>
 
+#include "roofline/kernels/coded_weight.h"
+
 namespace roofline {
 
 namespace mx = mlx::core;
@@ -27,10 +29,17 @@ struct LowRankAddition {
   std::uint64_t dropout_seed = 0;
 };
 
+/// Codes that stay, with scales and offsets [rows, groups] that are trained.
+struct CodedHook {
+  std::shared_ptr<const TrainedCodes> codes;
+  mx::array scales, offsets;
+};
+
 struct GraphHook {
   int rows = 1;
   int cols = 0;
   std::optional<mx::array> trained = {};  ///< [rows, cols], or [cols]: float32
+  std::optional<CodedHook> coded = {};    ///< the same, decoded where needed
   std::vector<LowRankAddition> additions = {};
 };
 
@@ -39,6 +48,12 @@ using GraphHooks = std::map<std::string, GraphHookPtr, std::less<>>;
 
 /// The stack of hooked matrices has trained weights instead of stored ones.
 bool is_trained(const std::vector<GraphHookPtr>& hooks);
+
+/// [rows, cols] float32, of a hook that has any.
+mx::array trained_weight(const GraphHook& hook);
+
+/// Rows of it: ids [tokens] → [tokens, cols].
+mx::array trained_rows(const GraphHook& hook, const mx::array& ids);
 
 /// x · wᵀ with the trained weights of a stack, side by side.
 mx::array multiply_trained(

@@ -630,7 +630,10 @@ GraphHookPtr GraphWeights::hook(const std::string& name) const {
     held = std::make_shared<GraphHook>();
     held->rows = static_cast<int>(tensor->rows);
     held->cols = static_cast<int>(tensor->cols);
-    if (options_.trained && options_.trained(name)) {
+    if (const auto codes = options_.codes ? options_.codes(name) : nullptr) {
+      const auto none = mx::zeros({codes->rows, codes->groups()});
+      held->coded = {codes, none, none};
+    } else if (options_.trained && options_.trained(name)) {
       const auto values = copy_decoded(std::span(&tensor, 1)).weight;
       held->trained =
           tensor->rows == 1 ? mx::reshape(values, {held->cols}) : values;
@@ -723,7 +726,7 @@ mx::array take_rows(
     const mx::array& ids,
     mx::Dtype dtype) {
   if (is_trained(matrix.hooks)) {
-    return mx::astype(mx::take(*matrix.hooks[0]->trained, ids, 0), dtype);
+    return mx::astype(trained_rows(*matrix.hooks[0], ids), dtype);
   }
   if (matrix.parts.size() != 1) {
     fail<BugError>(

@@ -66,6 +66,13 @@ struct GraphMatrix {
 using LinearObserver =
     std::function<void(std::span<const std::string> names, const mx::array& x)>;
 
+/// The same of products with experts: the names of their stacks
+/// ("….experts.gate"), x [rows, in], and the expert of each row [rows].
+using ExpertObserver = std::function<void(
+    std::span<const std::string> names,
+    const mx::array& x,
+    const mx::array& ids)>;
+
 /// What reading the tensors depends on.
 struct GraphWeightOptions {
   /// float32 also means: scales and decoded weights in float32, where half
@@ -79,9 +86,14 @@ struct GraphWeightOptions {
   /// has half floats, would round.
   bool keep_scales = false;
   LinearObserver observe = {};
+  ExpertObserver observe_experts = {};
   /// Names of weights that are to be trained: they come as float32, and stand
   /// in their hooks alone.
   std::function<bool(std::string_view)> trained = {};
+  /// Codes of weights whose scales are to be trained, null for others: they
+  /// stand in their hooks alone, with scales and offsets of zero.
+  std::function<std::shared_ptr<const TrainedCodes>(std::string_view)> codes =
+      {};
 };
 
 /// The type that a graph on a GPU should calculate in: the one that most bytes
@@ -106,6 +118,9 @@ class GraphWeights {
   const GraphHooks& hooks() const { return hooks_; }
   /// Work between the products runs on our own kernels for the CPU, too.
   bool own_kernels() const { return options_.cpu_kernels.has_value(); }
+  const ExpertObserver& expert_observer() const {
+    return options_.observe_experts;
+  }
   /// All rows of a tensor [rows, cols] as float32.
   mx::array floats(const Tensor& tensor) const;
   /// Tensors stacked by rows, in as few parts as their forms allow, quantized

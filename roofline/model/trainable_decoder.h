@@ -41,6 +41,9 @@ struct TrainableOptions {
   std::optional<QuantizeChoice> quantize = {};
   /// Names of weights that are trained themselves; see GraphWeightOptions.
   std::function<bool(std::string_view)> trained = {};
+  /// Codes whose scales are trained; see GraphWeightOptions.
+  std::function<std::shared_ptr<const TrainedCodes>(std::string_view)> codes =
+      {};
   /// Products of quantized matrices as when answering, or exact.
   LinearMode products = LinearMode::exact;
 };

@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
+#include "roofline/kernels/round/round.h"
 #include "roofline/quantize/small_floats.h"
 #include "roofline/weights/encodings.h"
 
@@ -34,13 +35,12 @@ struct Range {
 };
 
 Range range_of(std::span<const float> values) {
-  Range range{
-      std::numeric_limits<float>::infinity(),
-      -std::numeric_limits<float>::infinity()};
-  for (const float value : values) {
-    range.low = std::min(range.low, value);
-    range.high = std::max(range.high, value);
-  }
+  Range range;
+  round_kernels().range(
+      values.data(),
+      static_cast<int>(values.size()),
+      range.low,
+      range.high);
   return range;
 }
 
@@ -67,18 +67,6 @@ void affine_from_range(
   bias = rounded(bias, type);
 }
 
-double squared_error(
-    std::span<const float> values,
-    std::span<const float> importance,
-    const GroupGrid& grid) {
-  double sum = 0;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const float error = grid.value(grid.nearest(values[i])) - values[i];
-    sum += (importance.empty() ? 1.0f : importance[i]) * error * error;
-  }
-  return sum;
-}
-
 /// Tries `candidate(step)` for all steps and keeps the least error's.
 template <class Candidate>
 void search_scale(
@@ -94,8 +82,7 @@ void search_scale(
     float s = 0;
     float b = 0;
     candidate(step, s, b);
-    const double error =
-        squared_error(values, importance, GroupGrid(format, s, b));
+    const double error = GroupGrid(format, s, b).error(values, importance);
     if (error < best) {
       best = error;
       scale = s;
@@ -173,6 +160,16 @@ std::byte scale_byte(float scale, QuantMode mode) {
 
 /// One stream of bits, lowest first: eight codes of b bits are b bytes.
 void pack_row(std::span<const std::uint8_t> codes, int bits, std::byte* out) {
+  if (bits == 8) {
+    std::memcpy(out, codes.data(), codes.size());
+    return;
+  }
+  if (bits == 4) {
+    for (std::size_t i = 0; i < codes.size() / 2; ++i) {
+      out[i] = static_cast<std::byte>(codes[2 * i] | codes[2 * i + 1] << 4);
+    }
+    return;
+  }
   for (std::size_t i = 0; i < codes.size(); i += 8) {
     std::uint64_t word = 0;
     for (std::size_t j = 8; j-- > 0;) {
@@ -185,18 +182,22 @@ void pack_row(std::span<const std::uint8_t> codes, int bits, std::byte* out) {
 
 }  // namespace
 
-FloatMatrix read_matrix(const Tensor& tensor, ThreadPool& pool) {
-  FloatMatrix matrix{
-      static_cast<int>(tensor.rows),
-      static_cast<int>(tensor.cols),
-      {}};
+FloatMatrix read_rows(
+    const Tensor& tensor,
+    std::int64_t first,
+    std::int64_t rows,
+    ThreadPool& pool) {
+  FloatMatrix matrix{static_cast<int>(rows), static_cast<int>(tensor.cols), {}};
   matrix.values.resize(
-      static_cast<std::size_t>(tensor.rows) *
-      static_cast<std::size_t>(tensor.cols));
+      static_cast<std::size_t>(rows) * static_cast<std::size_t>(tensor.cols));
   for_each_row(matrix.rows, pool, [&](int row) {
-    decode_row(tensor, row, matrix.row(row));
+    decode_row(tensor, first + row, matrix.row(row));
   });
   return matrix;
+}
+
+FloatMatrix read_matrix(const Tensor& tensor, ThreadPool& pool) {
+  return read_rows(tensor, 0, tensor.rows, pool);
 }
 
 CodeMatrix empty_codes(
@@ -262,6 +263,45 @@ std::uint8_t GroupGrid::nearest(float wanted) const {
       index | (wanted < 0 && index > 0 ? 1u << sign_bit_ : 0u));
 }
 
+void GroupGrid::nearest(std::span<const float> wanted, std::uint8_t* codes)
+    const {
+  if (table_.empty()) {
+    round_kernels().codes(
+        wanted.data(),
+        static_cast<int>(wanted.size()),
+        bias_,
+        inverse_,
+        most_,
+        codes);
+    return;
+  }
+  for (const float value : wanted) {
+    *codes++ = nearest(value);
+  }
+}
+
+double GroupGrid::error(
+    std::span<const float> wanted,
+    std::span<const float> importance) const {
+  if (table_.empty()) {
+    return static_cast<double>(round_kernels().error(
+        wanted.data(),
+        importance.empty() ? nullptr : importance.data(),
+        static_cast<int>(wanted.size()),
+        scale_,
+        bias_,
+        inverse_,
+        most_));
+  }
+  double sum = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const float error = value(nearest(wanted[i])) - wanted[i];
+    sum += static_cast<double>(
+        (importance.empty() ? 1.0f : importance[i]) * error * error);
+  }
+  return sum;
+}
+
 GroupGrid grid_of(const CodeMatrix& matrix, int row, int group) {
   const auto at = static_cast<std::size_t>(row) *
                       static_cast<std::size_t>(matrix.groups()) +
@@ -312,10 +352,8 @@ CodeMatrix round_plain(
           search,
           out.scales[at],
           out.biases[at]);
-      const GroupGrid grid(format, out.scales[at], out.biases[at]);
-      for (std::size_t i = 0; i < group; ++i) {
-        codes[g * group + i] = grid.nearest(part[i]);
-      }
+      GroupGrid(format, out.scales[at], out.biases[at])
+          .nearest(part, codes + g * group);
     }
   });
   return out;

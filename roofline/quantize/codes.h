@@ -40,6 +40,13 @@ struct FloatMatrix {
 /// Decodes all rows of a tensor.
 FloatMatrix read_matrix(const Tensor& tensor, ThreadPool& pool);
 
+/// Decodes rows [first, first + rows).
+FloatMatrix read_rows(
+    const Tensor& tensor,
+    std::int64_t first,
+    std::int64_t rows,
+    ThreadPool& pool);
+
 struct CodeMatrix {
   MatrixFormat format;
   /// Of scales and biases of affine groups: f16, bf16 or f32.
@@ -70,6 +77,11 @@ class GroupGrid {
   float value(std::uint8_t code) const;
   /// What isn't a number gets the lowest affine code, or zero.
   std::uint8_t nearest(float wanted) const;
+  /// The nearest of each.
+  void nearest(std::span<const float> wanted, std::uint8_t* codes) const;
+  /// Σ importance·error² of the nearest; importance: empty, or one each.
+  double error(std::span<const float> wanted, std::span<const float> importance)
+      const;
 
  private:
   /// The values that small floats can have, not negative, rising; empty:

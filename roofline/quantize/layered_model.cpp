@@ -41,8 +41,11 @@ LayeredModel::LayeredModel(const ModelSpec& spec) : spec_(spec) {
 GraphLayer LayeredModel::layer(
     const Checkpoint& checkpoint,
     int index,
-    const LinearObserver& observe) const {
-  const GraphWeights weights(checkpoint, exact_options(observe));
+    const LinearObserver& observe,
+    const ExpertObserver& observe_experts) const {
+  GraphWeightOptions options = exact_options(observe);
+  options.observe_experts = observe_experts;
+  const GraphWeights weights(checkpoint, options);
   return GraphLayer(spec_, index, weights, GraphTypes{});
 }
 
@@ -97,8 +100,12 @@ LayeredModel::Head::Head(
   }
 }
 
+mx::array LayeredModel::Head::normed(const mx::array& x) const {
+  return norm_(x, mx::float32);
+}
+
 mx::array LayeredModel::Head::logits(const mx::array& x) const {
-  auto y = linear(norm_(x, mx::float32), matrix_);
+  auto y = linear(normed(x), matrix_);
   if (bias_) {
     y = mx::add(y, *bias_);
   }

@@ -23,11 +23,13 @@ class LayeredModel {
   /// input: shared keys, streams, embeddings of each layer's own.
   explicit LayeredModel(const ModelSpec& spec);
 
-  /// Loads one layer. observe: told of its products (graph_weights.h).
+  /// Loads one layer. observe, observe_experts: told of its products
+  /// (graph_weights.h).
   GraphLayer layer(
       const Checkpoint& checkpoint,
       int index,
-      const LinearObserver& observe = {}) const;
+      const LinearObserver& observe = {},
+      const ExpertObserver& observe_experts = {}) const;
 
   /// The residual stream before the first layer: [tokens, dim], evaluated.
   mx::array embed(
@@ -46,6 +48,8 @@ class LayeredModel {
         const LinearObserver& observe = {});
     /// x: [tokens, dim]; float32 [tokens, vocab], not evaluated.
     mx::array logits(const mx::array& x) const;
+    /// What the head's matrix is multiplied with: [tokens, dim].
+    mx::array normed(const mx::array& x) const;
 
    private:
     const ModelSpec& spec_;

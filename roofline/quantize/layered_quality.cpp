@@ -18,47 +18,6 @@ namespace {
 /// Rows of logits that are held at once, from each model: 64 MB.
 constexpr int kMostLogits = 16 << 20;
 
-/// A layer's matrices as float32: exact for every encoding, and multiplied
-/// with by the float kernels.
-void decode_layer(
-    const Checkpoint& checkpoint,
-    const std::string& prefix,
-    OverlayCheckpoint& overlay) {
-  auto& pool = ThreadPool::global();
-  for (const Tensor& tensor : checkpoint.tensors()) {
-    if (tensor.name.starts_with(prefix) && tensor.rows > 1) {
-      overlay.replace(tensor.name, read_matrix(tensor, pool));
-      checkpoint.release(tensor);
-    }
-  }
-}
-
-/// The residual streams behind the last layer.
-TextStream run_all(
-    const Checkpoint& checkpoint,
-    const std::vector<std::vector<std::int32_t>>& windows,
-    const QualityOptions& options,
-    double from) {
-  LayeredModel model(checkpoint.spec());
-  OverlayCheckpoint overlay(checkpoint);
-  decode_layer(checkpoint, "embed", overlay);
-  TextStream stream(model, overlay, windows);
-  overlay.restore();
-  const auto layers = static_cast<int>(checkpoint.spec().layers.size());
-  for (int layer = 0; layer < layers; ++layer) {
-    if (options.stop && options.stop()) {
-      break;
-    }
-    decode_layer(checkpoint, fmt::format("layers.{}.", layer), overlay);
-    stream.advance(model, overlay, layer);
-    overlay.restore();
-    if (options.progress) {
-      options.progress(from + 0.4 * (layer + 1) / layers);
-    }
-  }
-  return stream;
-}
-
 mx::array logits_of(
     const LayeredModel::Head& head,
     const mx::array& x,
@@ -89,12 +48,23 @@ QualityReport measure_layered(
   for (const Window& window : windows) {
     ids.push_back(window_tokens(tokens, window, options.windows));
   }
-  const TextStream first = run_all(reference, ids, options, 0.0);
-  const TextStream second = run_all(candidate, ids, options, 0.4);
+  const auto run = [&](const Checkpoint& checkpoint, double from) {
+    return run_all_layers(checkpoint, ids, [&](double share) {
+      if (options.progress) {
+        options.progress(from + 0.4 * share);
+      }
+      return !(options.stop && options.stop());
+    });
+  };
+  const TextStream first = run(reference, 0.0);
+  const TextStream second = run(candidate, 0.4);
   OverlayCheckpoint reference_head(reference), candidate_head(candidate);
   for (auto* each : {&reference_head, &candidate_head}) {
     const char* name = each->spec().tied_embeddings ? "embed" : "head";
-    decode_layer(each == &reference_head ? reference : candidate, name, *each);
+    decode_matrices(
+        each == &reference_head ? reference : candidate,
+        name,
+        *each);
   }
   const LayeredModel::Head one(reference.spec(), reference_head);
   const LayeredModel::Head two(candidate.spec(), candidate_head);

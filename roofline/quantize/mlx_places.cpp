@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/quantize/calibrate.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/mlx_layout.h"
 #include "roofline/weights/convert/mlx_source.h"
@@ -13,7 +14,6 @@ namespace roofline {
 
 namespace {
 
-constexpr std::string_view kExperts = ".experts.";
 const MatrixFormat kKeep{QuantMode::keep, 16, 1};
 
 std::string without_weight(const std::string& name) {
@@ -45,19 +45,12 @@ std::vector<RowTensor> lay_out(const HfSource& source, bool folder) {
   return to_mlx_layout(source.tensors, source.config, source.tied);
 }
 
-/// "….experts.gate" → "….experts.3.gate"
-std::string expert_name(const std::string& stack, std::int64_t expert) {
-  const auto at = stack.find(kExperts) + kExperts.size();
-  return fmt::format("{}{}.{}", stack.substr(0, at), expert, stack.substr(at));
-}
-
 /// A stack of experts whose matrices the checkpoint has one by one.
 std::vector<NamedRows> by_expert(
     const NamedRows& part,
     const RowTensor& tensor,
     const Checkpoint& checkpoint) {
   const bool one_by_one = part.rows == 0 && !part.stacked &&
-                          part.name.find(kExperts) != std::string::npos &&
                           checkpoint.find(part.name) == nullptr &&
                           checkpoint.find(expert_name(part.name, 0)) != nullptr;
   if (!one_by_one) {
@@ -66,7 +59,7 @@ std::vector<NamedRows> by_expert(
   std::vector<NamedRows> out;
   for (std::int64_t first = 0; first < tensor.rows();) {
     NamedRows one = part;
-    one.name = expert_name(part.name, static_cast<std::int64_t>(out.size()));
+    one.name = expert_name(part.name, static_cast<int>(out.size()));
     one.row_begin = first;
     one.rows = checkpoint.at(one.name).rows;
     first += one.rows;

@@ -122,15 +122,17 @@ void MlxWriter::put_rows(
     const std::string& tensor,
     std::span<const std::byte> bytes,
     std::size_t row_bytes,
-    const StoredPlace& place) {
+    const StoredPlace& place,
+    std::int64_t first_row) {
   std::vector<std::byte> turned;
   if (place.paired_heads > 0) {
     turned = in_halves(bytes, row_bytes, place.paired_heads);
     bytes = turned;
   }
   const NamedRows& rows = place.rows;
-  if (rows.rows == 0) {
-    writer_.put(tensor, bytes);
+  if (rows.runs == 1) {
+    const auto first = static_cast<std::size_t>(rows.row_begin + first_row);
+    writer_.put(tensor, bytes, first * row_bytes);
     return;
   }
   const std::size_t run = static_cast<std::size_t>(rows.rows) * row_bytes;
@@ -144,7 +146,15 @@ void MlxWriter::put_rows(
   }
 }
 
-void MlxWriter::put_codes(const std::string& name, const PackedCodes& codes) {
+bool MlxWriter::takes_pieces(const std::string& name) const {
+  const StoredPlace* place = places_.find(name);
+  return place != nullptr && place->paired_heads == 0 && place->rows.runs == 1;
+}
+
+void MlxWriter::put_codes(
+    const std::string& name,
+    const PackedCodes& codes,
+    std::int64_t first_row) {
   const StoredPlace* place = places_.find(name);
   if (place == nullptr) {
     fail<BugError>(
@@ -154,7 +164,12 @@ void MlxWriter::put_codes(const std::string& name, const PackedCodes& codes) {
   }
   const auto rows = static_cast<std::size_t>(codes.rows);
   const auto put = [&](const char* end, const std::vector<std::byte>& bytes) {
-    put_rows(place->stored->module + end, bytes, bytes.size() / rows, *place);
+    put_rows(
+        place->stored->module + end,
+        bytes,
+        bytes.size() / rows,
+        *place,
+        first_row);
   };
   put(".weight", codes.words);
   put(".scales", codes.scales);

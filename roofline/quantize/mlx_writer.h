@@ -32,7 +32,11 @@ class MlxWriter : public QuantizeSink {
       const std::filesystem::path& target,
       bool force);
 
-  void put_codes(const std::string& name, const PackedCodes& codes) override;
+  void put_codes(
+      const std::string& name,
+      const PackedCodes& codes,
+      std::int64_t first_row) override;
+  bool takes_pieces(const std::string& name) const override;
   void put_floats(const std::string& name, const FloatMatrix& values) override;
   /// Writes what is left and gives the folder its name. summary: goes into
   /// README.md.
@@ -47,7 +51,8 @@ class MlxWriter : public QuantizeSink {
       const std::string& tensor,
       std::span<const std::byte> bytes,
       std::size_t row_bytes,
-      const StoredPlace& place);
+      const StoredPlace& place,
+      std::int64_t first_row);
   void put_changed(const StoredTensor& stored, const FloatMatrix& values);
   void write_floats();
   std::string config_text() const;

@@ -25,19 +25,28 @@ constexpr std::uint64_t kActivationRows = 8;
 
 struct Shape {
   std::uint64_t largest = 0;  ///< weights of the largest matrix
+  std::uint64_t piece = 0;    ///< most weights that are worked on at a time
   std::uint64_t widest = 0;   ///< most columns of a matrix within a layer
   std::uint64_t layer = 0;    ///< weights of the largest layer
   std::uint64_t ends = 0;     ///< weights of the embedding or the head
   std::uint64_t moments = 0;  ///< squares of columns, each input once
+  std::uint64_t all = 0;
 };
 
-Shape shape_of(const Checkpoint& checkpoint) {
+Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
   Shape shape;
   std::map<std::string, std::uint64_t> layers;
   for (const Tensor& tensor : checkpoint.tensors()) {
     const auto weights = static_cast<std::uint64_t>(tensor.rows) *
                          static_cast<std::uint64_t>(tensor.cols);
     shape.largest = std::max(shape.largest, weights);
+    shape.all += weights;
+    // Heads in pairs come whole (mlx_writer.h).
+    const bool whole = tensor.name.ends_with(".attention.q") ||
+                       tensor.name.ends_with(".attention.k");
+    const auto most = static_cast<std::uint64_t>(piece_weights);
+    shape.piece =
+        std::max(shape.piece, whole ? weights : std::min(weights, most));
     if (!tensor.name.starts_with("layers.")) {
       shape.ends = std::max(shape.ends, weights);
       continue;
@@ -57,19 +66,58 @@ Shape shape_of(const Checkpoint& checkpoint) {
   return shape;
 }
 
+/// What distillation has in memory: a byte a code, trained values (as they are,
+/// their best, their gradient, Adam's two moments), the source's last rows, its
+/// head, the head's decoded copy with its gradient, logits of both models; and
+/// of a step: each layer's input, one layer decoded with its gradient and what
+/// its products keep, twice for their gradients.
+std::uint64_t distillation_bytes(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const QuantizeOptions& options,
+    const Shape& shape) {
+  std::uint64_t codes = 0;
+  std::uint64_t floats = 0;
+  std::uint64_t groups = 0;
+  for (const auto& [name, format] : plan.formats) {
+    const Tensor& tensor = checkpoint.at(name);
+    const auto weights = static_cast<std::uint64_t>(tensor.rows * tensor.cols);
+    if (format.mode == QuantMode::keep) {
+      floats += 4 * weights;
+    } else {
+      codes += weights;
+      groups += weights / static_cast<std::uint64_t>(format.group_size);
+    }
+  }
+  const DistillOptions& distill = options.distill;
+  std::uint64_t tokens = 0;
+  for (const auto& window : distill.windows) {
+    tokens += window.size();
+  }
+  const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
+  const auto layers = checkpoint.spec().layers.size();
+  const auto step = static_cast<std::uint64_t>(distill.step_tokens);
+  const std::uint64_t trained = 2 * groups * 4 * 6;
+  const std::uint64_t head = 3 * 4 * shape.ends + kLogitBytes;
+  const std::uint64_t activations =
+      4 * step * (layers * dim + 4 * kActivationRows * shape.widest);
+  return codes + floats + trained + 2 * tokens * dim * 4 + head + activations +
+         2 * 4 * shape.layer;
+}
+
 }  // namespace
 
 std::uint64_t predict_quantize_memory(
     const Checkpoint& checkpoint,
-    const FormatPlan&,
+    const FormatPlan& plan,
     const QuantizeOptions& options,
     int quality_tokens) {
-  const Shape shape = shape_of(checkpoint);
+  const Shape shape = shape_of(checkpoint, options.piece_weights);
   const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
   const auto vocab = static_cast<std::uint64_t>(checkpoint.spec().vocab);
   const std::uint64_t program = kProgramBytes + vocab * kTokenizerPerEntry;
   // Weights, codes and their packed form; the mapped source.
-  std::uint64_t most = shape.largest * (4 + 1 + 1 + 4);
+  std::uint64_t most = shape.piece * (4 + 1 + 1 + 4);
   std::uint64_t tokens = 0;
   std::uint64_t longest = 0;
   for (const auto& window : options.windows) {
@@ -80,10 +128,22 @@ std::uint64_t predict_quantize_memory(
     return kActivationRows * rows * std::max(shape.widest, dim) * 4;
   };
   if (tokens > 0) {
+    // What GPTQ makes up for is seen in a second stream through a second copy
+    // of the layer, and has moments of its own.
+    const std::uint64_t streams = options.method == QuantizeMethod::awq ? 1 : 2;
+    // What a matrix decodes to is put together whole.
     const std::uint64_t work = std::max(
-        4 * shape.largest * kCalibratedCopies,
-        4 * (2 * shape.layer + shape.moments) + activations(longest));
-    most = std::max(most, tokens * dim * 4 + work);
+        4 * 2 * shape.largest + 4 * shape.piece * kCalibratedCopies +
+            4 * streams * shape.moments,
+        4 * ((1 + streams) * shape.layer + streams * shape.moments) +
+            streams * activations(longest));
+    most = std::max(most, streams * tokens * dim * 4 + work);
+  }
+  if (options.method == QuantizeMethod::dwq) {
+    // While codes are being found, those before are kept.
+    most = std::max(
+        most + shape.all,
+        distillation_bytes(checkpoint, plan, options, shape));
   }
   if (quality_tokens > 0) {
     const auto all = static_cast<std::uint64_t>(quality_tokens);

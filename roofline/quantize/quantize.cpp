@@ -14,6 +14,7 @@
 #include "roofline/quantize/layered_model.h"
 #include "roofline/quantize/overlay.h"
 #include "roofline/quantize/refine.h"
+#include "roofline/weights/expert_tensors.h"
 
 namespace roofline {
 
@@ -24,11 +25,15 @@ class Run {
   Run(const Checkpoint& checkpoint,
       const FormatPlan& plan,
       const QuantizeOptions& options,
-      QuantizeSink& sink)
+      QuantizeMethod method,
+      QuantizeSink& sink,
+      CodesByName* kept)
       : checkpoint_(checkpoint),
         plan_(plan),
         options_(options),
+        method_(method),
         sink_(sink),
+        kept_(kept),
         pool_(ThreadPool::global()),
         seen_(checkpoint),
         model_(checkpoint.spec()) {
@@ -53,8 +58,17 @@ class Run {
         tied && quantizes("embed") ? source_head() : StatisticsByName();
     finish_named("embed", head);
     TextStream stream(model_, seen_, options_.windows);
+    std::optional<TextStream> source;
+    if (makes_up()) {
+      source.emplace(model_, checkpoint_, options_.windows);
+    }
     for (int layer = 0; layer < layers; ++layer) {
-      const auto statistics = stream.observe(model_, checkpoint_, layer, pool_);
+      const auto statistics = stream.observe(
+          model_,
+          checkpoint_,
+          layer,
+          pool_,
+          source ? &*source : nullptr);
       fold(layer, statistics);
       const auto prefix = fmt::format("layers.{}.", layer);
       for (const auto& [name, format] : plan_.formats) {
@@ -63,6 +77,9 @@ class Run {
         }
       }
       stream.advance(model_, seen_, layer);
+      if (source) {
+        source->advance(model_, checkpoint_, layer);
+      }
       seen_.restore();
     }
     if (!tied && quantizes("head")) {
@@ -74,6 +91,10 @@ class Run {
   }
 
  private:
+  bool makes_up() const {
+    return method_ == QuantizeMethod::gptq && options_.make_up_share > 0;
+  }
+
   bool quantizes(const std::string& name) const {
     const auto found = plan_.formats.find(name);
     return found != plan_.formats.end() &&
@@ -93,7 +114,7 @@ class Run {
 
   /// AWQ's scales, into this layer's tensors. Vectors are done with that.
   void fold(int layer, const StatisticsByName& statistics) {
-    if (options_.method != QuantizeMethod::awq) {
+    if (method_ != QuantizeMethod::awq) {
       return;
     }
     folded_ = fold_awq(
@@ -112,12 +133,6 @@ class Run {
     }
   }
 
-  FloatMatrix weights_of(const std::string& name, const Tensor& tensor) {
-    const auto folded = folded_.tensors.find(name);
-    return folded == folded_.tensors.end() ? read_matrix(tensor, pool_)
-                                           : std::move(folded->second);
-  }
-
   void finish_named(
       const std::string& name,
       const StatisticsByName& statistics) {
@@ -125,11 +140,7 @@ class Run {
     if (format == plan_.formats.end() || !done_.insert(name).second) {
       return;
     }
-    const auto found = statistics.find(name);
-    finish(
-        name,
-        format->second,
-        found == statistics.end() ? nullptr : found->second);
+    finish(name, format->second, statistics);
   }
 
   /// Matrices that no layer named (of parts that only planning knows).
@@ -139,34 +150,135 @@ class Run {
     }
   }
 
+  /// Rows that are worked on at a time.
+  std::int64_t piece_rows(
+      const std::string& name,
+      const Tensor& tensor,
+      const StatisticsByName& statistics) const {
+    const bool stack = statistics.contains(expert_name(name, 0));
+    const bool whole = stack || !(kept_ != nullptr || sink_.takes_pieces(name));
+    return whole ? tensor.rows
+                 : std::max<std::int64_t>(
+                       1,
+                       options_.piece_weights / tensor.cols);
+  }
+
+  /// To the sink, or to what is kept; and to what the layers behind will see.
+  void deliver(const std::string& name, std::int64_t row, CodeMatrix codes) {
+    if (method_ != QuantizeMethod::plain) {
+      FloatMatrix values = decode(codes, pool_);
+      if (row == 0) {
+        decoded_ = std::move(values);
+      } else {
+        decoded_.rows += values.rows;
+        decoded_.values.insert(
+            decoded_.values.end(),
+            values.values.begin(),
+            values.values.end());
+      }
+    }
+    if (kept_ == nullptr) {
+      sink_.put_codes(name, pack_codes(codes, pool_), row);
+    } else if (row == 0) {
+      kept_->emplace(name, std::move(codes));
+    } else {
+      append(kept_->find(name)->second, codes);
+    }
+  }
+
+  static void append(CodeMatrix& to, const CodeMatrix& more) {
+    to.rows += more.rows;
+    to.codes.insert(to.codes.end(), more.codes.begin(), more.codes.end());
+    to.scales.insert(to.scales.end(), more.scales.begin(), more.scales.end());
+    to.biases.insert(to.biases.end(), more.biases.begin(), more.biases.end());
+  }
+
   void finish(
       const std::string& name,
       const MatrixFormat& format,
-      const std::shared_ptr<InputStatistics>& statistics) {
+      const StatisticsByName& statistics) {
     const Tensor& tensor = checkpoint_.at(name);
     const auto weight = static_cast<double>(tensor.rows * tensor.cols);
     tell(name, weight);
     if (format.mode == QuantMode::keep) {
       return;
     }
-    const FloatMatrix weights = weights_of(name, tensor);
-    const CodeMatrix codes = quantize(name, weights, format, statistics);
-    sink_.put_codes(name, pack_codes(codes, pool_));
-    if (options_.method != QuantizeMethod::plain) {
-      seen_.replace(name, decode(codes, pool_));
+    const auto folded = folded_.tensors.find(name);
+    if (folded != folded_.tensors.end()) {
+      deliver(
+          name,
+          0,
+          quantize(name, std::move(folded->second), format, statistics));
+    } else {
+      const std::int64_t piece = piece_rows(name, tensor, statistics);
+      for (std::int64_t row = 0; row < tensor.rows; row += piece) {
+        const std::int64_t rows = std::min(piece, tensor.rows - row);
+        deliver(
+            name,
+            row,
+            quantize(
+                name,
+                read_rows(tensor, row, rows, pool_),
+                format,
+                statistics));
+        checkpoint_.release(row_slice(tensor, row, rows));
+      }
+    }
+    if (method_ != QuantizeMethod::plain) {
+      seen_.replace(name, std::move(decoded_));
+      decoded_ = {};
     }
     checkpoint_.release(tensor);
   }
 
+  /// A stack of experts in one tensor goes expert by expert, each with what it
+  /// was multiplied with.
   CodeMatrix quantize(
       const std::string& name,
-      const FloatMatrix& weights,
+      FloatMatrix weights,
       const MatrixFormat& format,
-      const std::shared_ptr<InputStatistics>& statistics) {
-    if (options_.method == QuantizeMethod::plain) {
+      const StatisticsByName& statistics) {
+    const auto find = [&](const std::string& key) {
+      const auto found = statistics.find(key);
+      return found == statistics.end() ? nullptr : found->second.get();
+    };
+    const InputStatistics* all = find(expert_stack(name));
+    if (find(expert_name(name, 0)) == nullptr) {
+      return quantize_one(name, std::move(weights), format, find(name), all);
+    }
+    int experts = 0;
+    while (find(expert_name(name, experts)) != nullptr) {
+      ++experts;
+    }
+    CodeMatrix out = empty_codes(0, weights.cols, format, options_.scale_type);
+    const int rows = weights.rows / experts;
+    const auto size = static_cast<std::ptrdiff_t>(rows) * weights.cols;
+    for (int expert = 0; expert < experts; ++expert) {
+      const auto begin = weights.values.begin() + expert * size;
+      append(
+          out,
+          quantize_one(
+              name,
+              {rows, weights.cols, {begin, begin + size}},
+              format,
+              find(expert_name(name, expert)),
+              find(name)));
+    }
+    return out;
+  }
+
+  /// own: of the matrix's inputs, or null; all: of all experts', or null.
+  CodeMatrix quantize_one(
+      const std::string& name,
+      FloatMatrix weights,
+      const MatrixFormat& format,
+      const InputStatistics* own,
+      const InputStatistics* all) {
+    if (method_ == QuantizeMethod::plain) {
       return round_plain(weights, format, options_.scale_type, pool_);
     }
-    if (!statistics || statistics->tokens() == 0) {
+    own = own != nullptr && own->tokens() > 0 ? own : all;
+    if (own == nullptr || own->tokens() == 0) {
       return round_plain(
           weights,
           format,
@@ -175,9 +287,9 @@ class Run {
           RangeSearch::narrower);
     }
     const SquareMatrix moments = damped(
-        statistics->moments(),
+        all != nullptr ? filled_up(*own, *all) : own->moments(),
         name == "embed" ? options_.lookup_damping : options_.damping);
-    if (options_.method == QuantizeMethod::awq) {
+    if (method_ == QuantizeMethod::awq) {
       return round_plain(
           weights,
           format,
@@ -185,6 +297,14 @@ class Run {
           pool_,
           RangeSearch::narrower,
           importance_of(name, moments));
+    }
+    if (makes_up()) {
+      make_up_for_lag(
+          weights,
+          own->lag(),
+          moments,
+          options_.make_up_share,
+          pool_);
     }
     CodeMatrix codes =
         gptq(weights, moments, format, options_.scale_type, pool_);
@@ -220,15 +340,91 @@ class Run {
   const Checkpoint& checkpoint_;
   const FormatPlan& plan_;
   const QuantizeOptions& options_;
+  QuantizeMethod method_;
   QuantizeSink& sink_;
+  CodesByName* kept_;  ///< instead of the sink, for codes
   ThreadPool& pool_;
   OverlayCheckpoint seen_;  ///< with what is quantized already
   LayeredModel model_;
-  FoldedLayer folded_;  ///< of the layer at work
+  FoldedLayer folded_;   ///< of the layer at work
+  FloatMatrix decoded_;  ///< the matrix at work, as far as it's done
   std::set<std::string> done_;
   double weights_ = 0;
   double weights_done_ = 0;
 };
+
+void round_model(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const QuantizeOptions& options,
+    QuantizeMethod method,
+    QuantizeSink& sink,
+    CodesByName* kept) {
+  Run run(checkpoint, plan, options, method, sink, kept);
+  if (method == QuantizeMethod::plain) {
+    run.plain();
+    return;
+  }
+  if (options.windows.empty()) {
+    fail<UserError>(
+        "There is no text to calibrate with",
+        "Calibrated methods look at what the layers' inputs are",
+        "Give a longer --calibration text");
+  }
+  run.calibrated();
+}
+
+/// Hands on changed floats, and shows them to the student.
+class StudentFloats : public QuantizeSink {
+ public:
+  StudentFloats(OverlayCheckpoint& student, QuantizeSink& sink)
+      : student_(student), sink_(sink) {}
+  void put_codes(
+      const std::string& name,
+      const PackedCodes& codes,
+      std::int64_t first_row) override {
+    sink_.put_codes(name, codes, first_row);
+  }
+  void put_floats(const std::string& name, const FloatMatrix& values) override {
+    student_.replace(name, values);
+    sink_.put_floats(name, values);
+  }
+
+ private:
+  OverlayCheckpoint& student_;
+  QuantizeSink& sink_;
+};
+
+DistillResult distilled(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const QuantizeOptions& options,
+    QuantizeSink& sink) {
+  CodesByName codes;
+  OverlayCheckpoint student(checkpoint);
+  StudentFloats floats(student, sink);
+  round_model(checkpoint, plan, options, options.start, floats, &codes);
+  FloatsByName norms;
+  const DistillResult result = distill(
+      checkpoint,
+      student,
+      options.distill,
+      options.progress,
+      options.stop,
+      codes,
+      norms);
+  if (options.stop && options.stop()) {
+    throw QuantizeCancelled();
+  }
+  auto& pool = ThreadPool::global();
+  for (const auto& [name, matrix] : codes) {
+    sink.put_codes(name, pack_codes(matrix, pool), 0);
+  }
+  for (const auto& [name, values] : norms) {
+    sink.put_floats(name, values);
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -255,23 +451,16 @@ std::vector<std::vector<std::int32_t>> spread_windows(
   return windows;
 }
 
-void quantize_model(
+std::optional<DistillResult> quantize_model(
     const Checkpoint& checkpoint,
     const FormatPlan& plan,
     const QuantizeOptions& options,
     QuantizeSink& sink) {
-  Run run(checkpoint, plan, options, sink);
-  if (options.method == QuantizeMethod::plain) {
-    run.plain();
-    return;
+  if (options.method == QuantizeMethod::dwq) {
+    return distilled(checkpoint, plan, options, sink);
   }
-  if (options.windows.empty()) {
-    fail<UserError>(
-        "There is no text to calibrate with",
-        "Calibrated methods look at what the layers' inputs are",
-        "Give a longer --calibration text");
-  }
-  run.calibrated();
+  round_model(checkpoint, plan, options, options.method, sink, nullptr);
+  return std::nullopt;
 }
 
 }  // namespace roofline

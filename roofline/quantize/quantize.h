@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "roofline/quantize/codes.h"
+#include "roofline/quantize/distill.h"
 #include "roofline/quantize/plan_formats.h"
 #include "roofline/weights/checkpoint.h"
 
@@ -22,14 +23,23 @@ enum class QuantizeMethod {
   plain,  ///< each value to the nearest
   awq,    ///< loud columns scaled up first (awq.h)
   gptq,   ///< errors spread over later columns, then refined (gptq.h, refine.h)
+  dwq,    ///< scales and biases distilled, after another method (distill.h)
 };
 
 /// Where results go, in the order in which they are made.
 class QuantizeSink {
  public:
   virtual ~QuantizeSink() = default;
-  /// name: ours.
-  virtual void put_codes(const std::string& name, const PackedCodes& codes) = 0;
+  /// Rows of a matrix from first_row on, or all of it; name: ours.
+  virtual void put_codes(
+      const std::string& name,
+      const PackedCodes& codes,
+      std::int64_t first_row) = 0;
+  /// Whether a matrix may come in pieces.
+  virtual bool takes_pieces(const std::string& name) const {
+    (void)name;
+    return false;
+  }
   /// Values that were changed and stay floats.
   virtual void put_floats(const std::string& name, const FloatMatrix& values) {
     (void)name;
@@ -39,13 +49,22 @@ class QuantizeSink {
 
 struct QuantizeOptions {
   QuantizeMethod method = QuantizeMethod::plain;
+  /// The one that dwq goes on from; not dwq.
+  QuantizeMethod start = QuantizeMethod::gptq;
+  DistillOptions distill;
   /// Type of scales and biases: f16, bf16 or f32.
   Encoding scale_type = Encoding::f16;
   /// Windows of calibration text, each read from an empty cache. Needed by
   /// calibrated methods.
   std::vector<std::vector<std::int32_t>> windows;
+  /// Weights that are worked on at a time, where a matrix may come in pieces: a
+  /// head of a large vocabulary needn't be in memory whole.
+  std::int64_t piece_weights = std::int64_t{8} << 20;
   /// Rounds of refine() after GPTQ.
   int refine_rounds = 2;
+  /// GPTQ also makes up for this share of what the layers before have lost, by
+  /// least squares (as GPTAQ, arXiv 2504.02692).
+  float make_up_share = 0.5f;
   /// Share of the inputs' mean moment that is added to each.
   float damping = 0.01f;
   /// The same for a tied embedding, whose rows are also looked up: there every
@@ -69,8 +88,8 @@ std::vector<std::vector<std::int32_t>> spread_windows(
 struct QuantizeCancelled {};
 
 /// Quantizes all matrices of the plan. Throws UserError when a calibrated
-/// method has no windows, QuantizeCancelled.
-void quantize_model(
+/// method has no windows, QuantizeCancelled. Returns how distillation went.
+std::optional<DistillResult> quantize_model(
     const Checkpoint& checkpoint,
     const FormatPlan& plan,
     const QuantizeOptions& options,

@@ -66,6 +66,29 @@ class Quantize(TinyModel):
             calibrated["quality"]["kl"]["mean"], plain["quality"]["kl"]["mean"]
         )
 
+    def test_distillation_ends_no_worse_than_it_began(self):
+        said = self.quantize(
+            "--bits", "3", "--method", "dwq", "--dwq-start", "plain",
+            "--dwq-steps", "12", "--dwq-rate", "0.01", "--dwq-tokens", "2048",
+            "--dwq-batch", "256", "--window", "64", "--dwq-norms",
+        )
+        told = said["distillation"]
+        self.assertEqual(told["steps"], 12)
+        self.assertLess(told["kl_after"], told["kl_before"])
+        plain = self.quantize("--bits", "3", out="plain")
+        self.assertLess(said["quality"]["kl"]["mean"], plain["quality"]["kl"]["mean"])
+        self.assertEqual(said["bytes"], plain["bytes"])
+
+    def test_the_folder_can_be_the_second_argument(self):
+        out = self.folder / "second"
+        done = self.run_program(
+            "quantize", self.model, out, "--quality-tokens", "0"
+        )
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("of memory at its peak", done.stderr.decode())
+        self.assertTrue((out / "config.json").exists())
+        self.refuse("quantize", self.model, out, "--out", out, saying="twice")
+
     def test_rules_and_recipes_give_matrices_formats_of_their_own(self):
         self.quantize("--rule", "layers.*.down=6/32", "--rule", "layers.0.*=keep")
         quantization = self.config()["quantization"]
@@ -100,6 +123,8 @@ class Quantize(TinyModel):
             (["--rule", "layers.*.dwon=6"], "dwon"),
             (["--recipe", "mixed"], "mixed"),
             (["--method", "magic"], "--method magic"),
+            (["--method", "dwq", "--dwq-start", "dwq"], "--dwq-start dwq"),
+            (["--method", "dwq", "--dwq-steps", "0"], "too small"),
             (["--target-bpw", "1"], "target-bpw"),
             (["--dtype", "int8"], "--dtype int8"),
         ]:

@@ -9,6 +9,7 @@
 #include <mlx/mlx.h>
 
 #include "kernels/packed_helpers.h"
+#include "roofline/kernels/coded_weight.h"
 #include "roofline/kernels/packed_attention/packed_attention.h"
 #include "roofline/kernels/token_loss/token_loss.h"
 
@@ -493,6 +494,127 @@ TEST_F(TokenLossTest, LossesThatWeighTokensByTheirProbability) {
             {1});
       },
       {random({kTokens, kDim}, 1), random({kVocab, kDim}, 2)});
+}
+
+TEST_F(TokenLossTest, FollowsATeachersPredictions) {
+  const auto t = targets();
+  const auto follow = std::make_shared<TokenTargets>(*t);
+  const auto rows = random({kTokens, kDim}, 7);
+  const auto matrix = random({kVocab, kDim}, 8);
+  follow->teacher.emplace();
+  follow->teacher->hidden.assign(
+      rows.data<float>(),
+      rows.data<float>() + rows.size());
+  follow->teacher->head = float_matrix(matrix.data<float>(), kVocab, kDim);
+  for (const LossCase& c :
+       {LossCase{}, LossCase{0.5f, std::nullopt}, LossCase{2.0f, 1.5f}}) {
+    const auto log_probabilities = [&](const mx::array& hidden,
+                                       const mx::array& head) {
+      auto logits = mx::multiply(
+          mx::matmul(hidden, mx::transpose(head)),
+          mx::array(c.scale));
+      if (c.cap) {
+        const mx::array cap(*c.cap);
+        logits = mx::multiply(mx::tanh(mx::divide(logits, cap)), cap);
+      }
+      return mx::subtract(logits, mx::logsumexp(logits, 1, true));
+    };
+    expect_same(
+        [&](const Arrays& in) {
+          TokenHead head;
+          head.trained = in[1];
+          head.logit_scale = c.scale;
+          head.logit_softcap = c.cap;
+          return token_loss(in[0], head, follow, LossGradient::with).loss;
+        },
+        [&](const Arrays& in) {
+          const auto q = log_probabilities(rows, matrix);
+          const auto p = log_probabilities(in[0], in[1]);
+          const auto kl =
+              mx::sum(mx::multiply(mx::exp(q), mx::subtract(q, p)), 1);
+          const mx::array weights(t->weights.data(), {kTokens});
+          return mx::reshape(mx::sum(mx::multiply(kl, weights)), {1});
+        },
+        {random({kTokens, kDim}, 1), random({kVocab, kDim}, 2)});
+  }
+}
+
+// ---- codes whose scales are trained ----
+
+class CodedWeightTest : public TrainOpsTest {
+ protected:
+  static constexpr int kRows = 35;
+  static constexpr int kCols = 96;
+
+  static std::shared_ptr<TrainedCodes> codes(Encoding scale_type) {
+    auto out = std::make_shared<TrainedCodes>();
+    out->rows = kRows;
+    out->cols = kCols;
+    out->group_size = 32;
+    out->middle = 7.5f;
+    out->unit = 0.25f;
+    out->scale_type = scale_type;
+    for (int i = 0; i < kRows * kCols; ++i) {
+      out->codes.push_back(static_cast<std::uint8_t>((i * 7 + i / 5) % 16));
+    }
+    return out;
+  }
+
+  /// The same mathematics, without rounding.
+  static mx::array reference(
+      const TrainedCodes& c,
+      const mx::array& scales,
+      const mx::array& offsets) {
+    std::vector<float> values(c.codes.begin(), c.codes.end());
+    const auto centred = mx::subtract(
+        mx::array(values.data(), {kRows, c.groups(), c.group_size}),
+        mx::array(c.middle));
+    const auto w = mx::add(
+        mx::multiply(centred, mx::expand_dims(scales, 2)),
+        mx::expand_dims(offsets, 2));
+    return mx::reshape(mx::multiply(w, mx::array(c.unit)), {kRows, kCols});
+  }
+};
+
+TEST_F(CodedWeightTest, DecodesAndFoldsItsGradient) {
+  const auto c = codes(Encoding::f32);
+  expect_same(
+      [&](const Arrays& in) { return coded_weight(c, in[0], in[1]); },
+      [&](const Arrays& in) { return reference(*c, in[0], in[1]); },
+      {random({kRows, 3}, 1), random({kRows, 3}, 2)});
+}
+
+TEST_F(CodedWeightTest, RowsAreThoseOfTheMatrixOneOfThemTwice) {
+  const auto c = codes(Encoding::f32);
+  const mx::array ids({3, 34, 3, 0}, mx::int32);
+  expect_same(
+      [&](const Arrays& in) { return coded_rows(c, in[0], in[1], ids); },
+      [&](const Arrays& in) {
+        return mx::take(reference(*c, in[0], in[1]), ids, 0);
+      },
+      {random({kRows, 3}, 1), random({kRows, 3}, 2)});
+}
+
+TEST_F(CodedWeightTest, ComputesWithWhatAReaderWillSee) {
+  const auto c = codes(Encoding::bf16);
+  const auto scales = random({kRows, 3}, 1);
+  const auto offsets = random({kRows, 3}, 2);
+  auto w = coded_weight(c, scales, offsets);
+  mx::eval(w);
+  const auto half = [](float value) {
+    return mx::astype(mx::astype(mx::array(value), mx::bfloat16), mx::float32)
+        .item<float>();
+  };
+  const float s = scales.data<float>()[4];
+  const float o = offsets.data<float>()[4];
+  const float scale = half(0.25f * s);
+  const float bias = half(0.25f * (o - 7.5f * s));
+  // Row 1, group 1.
+  for (int i = 32; i < 64; ++i) {
+    EXPECT_FLOAT_EQ(
+        w.data<float>()[kCols + i],
+        scale * static_cast<float>(c->codes[kCols + i]) + bias);
+  }
 }
 
 }  // namespace

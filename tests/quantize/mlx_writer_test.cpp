@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include <gtest/gtest.h>
 #include <mlx/device.h>
@@ -28,7 +29,10 @@ class Both : public QuantizeSink {
  public:
   Both(const Checkpoint& checkpoint, QuantizeSink& writer)
       : overlay(checkpoint), writer_(writer) {}
-  void put_codes(const std::string& name, const PackedCodes& codes) override {
+  void put_codes(
+      const std::string& name,
+      const PackedCodes& codes,
+      std::int64_t first_row) override {
     Tensor tensor;
     tensor.encoding = Encoding::mlx_affine;
     tensor.rows = codes.rows;
@@ -40,16 +44,35 @@ class Both : public QuantizeSink {
         codes.scale_type,
         codes.scales,
         codes.biases};
-    overlay.replace(name, read_matrix(tensor, ThreadPool::global()));
-    writer_.put_codes(name, codes);
+    // Pieces come in order.
+    FloatMatrix& all = values_[name];
+    const FloatMatrix piece = read_matrix(tensor, ThreadPool::global());
+    EXPECT_EQ(all.rows, first_row);
+    all.rows += piece.rows;
+    all.cols = piece.cols;
+    all.values.insert(
+        all.values.end(),
+        piece.values.begin(),
+        piece.values.end());
+    if (all.rows == overlay.at(name).rows) {
+      overlay.replace(name, all);
+    } else {
+      ++pieces;
+    }
+    writer_.put_codes(name, codes, first_row);
   }
   void put_floats(const std::string& name, const FloatMatrix& values) override {
     overlay.replace(name, values);
     writer_.put_floats(name, values);
   }
+  bool takes_pieces(const std::string& name) const override {
+    return writer_.takes_pieces(name);
+  }
   OverlayCheckpoint overlay;
+  int pieces = 0;  ///< but the last ones
 
  private:
+  std::map<std::string, FloatMatrix> values_;
   QuantizeSink& writer_;
 };
 
@@ -93,9 +116,11 @@ class MlxWriterTest : public ::testing::Test {
     QuantizeOptions options;
     options.method = method;
     options.scale_type = Encoding::f32;
+    options.piece_weights = 1000;
     const auto tokens = some_tokens(48, checkpoint->spec().vocab);
     options.windows = {tokens};
     quantize_model(*checkpoint, plan, options, both);
+    EXPECT_GT(both.pieces, 0);
     writer.publish("");
     const auto written = Checkpoint::open(folder_ / "out");
     QualityOptions quality;
@@ -115,6 +140,10 @@ class OfFamily : public MlxWriterTest,
 
 TEST_P(OfFamily, HoldsWhatTheCodesStandFor) {
   expect_written_as_meant(golden(GetParam()), QuantizeMethod::plain);
+}
+
+TEST_F(MlxWriterTest, ExpertsAreCalibratedEachOnItsOwn) {
+  expect_written_as_meant(golden("granitemoe"), QuantizeMethod::gptq);
 }
 
 TEST_F(MlxWriterTest, NormsThatChangedAreWritten) {

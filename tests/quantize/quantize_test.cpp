@@ -22,7 +22,10 @@ std::filesystem::path golden(const char* name) {
 class Kept : public QuantizeSink {
  public:
   explicit Kept(const Checkpoint& checkpoint) : overlay(checkpoint) {}
-  void put_codes(const std::string& name, const PackedCodes& codes) override {
+  void put_codes(
+      const std::string& name,
+      const PackedCodes& codes,
+      std::int64_t first_row) override {
     Tensor tensor;
     tensor.name = name;
     tensor.encoding = Encoding::mlx_affine;
@@ -35,13 +38,15 @@ class Kept : public QuantizeSink {
     tensor.affine.scales = codes.scales;
     tensor.affine.biases = codes.biases;
     overlay.replace(name, read_matrix(tensor, ThreadPool::global()));
+    EXPECT_EQ(first_row, 0);
     names.push_back(name);
   }
   void put_floats(const std::string& name, const FloatMatrix& values) override {
     overlay.replace(name, values);
+    floats.push_back(name);
   }
   OverlayCheckpoint overlay;
-  std::vector<std::string> names;
+  std::vector<std::string> names, floats;
 };
 
 std::vector<std::int32_t> some_tokens(int count, int vocab) {
@@ -114,6 +119,37 @@ TEST_P(QuantizeModel, CalibratedLosesLessThanPlain) {
   quantize_model(*checkpoint, plan, options, scaled);
   const auto awq = measure_layered(*checkpoint, scaled.overlay, tokens, test);
   EXPECT_LT(awq.mean_kl, before.mean_kl);
+}
+
+TEST_P(QuantizeModel, DistilledLosesLessThanWhereItStarted) {
+  const auto checkpoint = Checkpoint::open(golden(GetParam()));
+  const auto plan = plan_formats(*checkpoint, {QuantMode::affine, 3, 32}, {});
+  Kept plain(*checkpoint), learned(*checkpoint);
+  QuantizeOptions options;
+  quantize_model(*checkpoint, plan, options, plain);
+  options.method = QuantizeMethod::dwq;
+  options.start = QuantizeMethod::plain;
+  options.distill.steps = 30;
+  options.distill.step_tokens = 128;
+  options.distill.learning_rate = 1e-2;
+  options.distill.norms = true;
+  const auto tokens = some_tokens(768, checkpoint->spec().vocab);
+  for (int begin = 0; begin < 512; begin += 32) {
+    options.distill.windows.push_back(
+        {tokens.begin() + begin, tokens.begin() + begin + 32});
+  }
+  const auto result = quantize_model(*checkpoint, plan, options, learned);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->steps, 30);
+  EXPECT_LT(result->kl_after, result->kl_before);
+  // On text that it has seen nothing of.
+  const auto unseen = std::span(tokens).subspan(512);
+  const auto test = windows_of(32);
+  const auto before = measure_layered(*checkpoint, plain.overlay, unseen, test);
+  const auto after =
+      measure_layered(*checkpoint, learned.overlay, unseen, test);
+  EXPECT_LT(after.mean_kl, 0.95 * before.mean_kl);
+  EXPECT_FALSE(learned.floats.empty()) << "norms";
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -99,17 +99,32 @@ class Run {
   }
 
   void compute_logits(std::size_t first, std::size_t count) {
+    if (targets_.teacher) {
+      const auto& teacher = *targets_.teacher;
+      wanted_.resize(logits_.size());
+      gather(first, count, teacher.hidden.data());
+      multiply(teacher.head, count, wanted_.data());
+    }
+    gather(first, count, hidden_);
+    multiply(matrix_, count, logits_.data());
+  }
+
+  /// The rows at work of a model's hidden ones, in inputs_.
+  void gather(std::size_t first, std::size_t count, const float* hidden) {
     for (std::size_t i = 0; i < count; ++i) {
       std::memcpy(
           inputs_.data() + i * dim(),
-          hidden_ + static_cast<std::size_t>(row_of(first + i)) * dim(),
+          hidden + static_cast<std::size_t>(row_of(first + i)) * dim(),
           dim() * sizeof(float));
     }
+  }
+
+  void multiply(const PackedMatrix& matrix, std::size_t count, float* logits) {
     gemm(
         {inputs_.data(), matrix_.cols, 1},
         static_cast<int>(count),
-        {matrix_, true},
-        logits_.data(),
+        {matrix, true},
+        logits,
         matrix_.rows,
         GemmResult::replace,
         ThreadPool::global(),
@@ -133,9 +148,32 @@ class Run {
         std::memcpy(capped_.data() + i * vocab(), row, vocab() * sizeof(float));
       }
       const auto t = static_cast<std::size_t>(row_of(first + i));
+      if (targets_.teacher) {
+        nll[t] = divergence(wanted_.data() + i * vocab(), row);
+        return;
+      }
       const float of_target = row[targets_.targets[t]];
       nll[t] = row_grad_kernels().softmax(row, n) - of_target;
     });
+  }
+
+  /// KL(teacher ‖ student) of one row; both logits become probabilities.
+  float divergence(float* wanted, float* row) const {
+    const auto& kernels = row_grad_kernels();
+    const int n = matrix_.rows;
+    const float cap = head_.logit_softcap.value_or(0.0f);
+    if (cap != 0.0f || head_.logit_scale != 1.0f) {
+      row_kernels().scale_and_cap(wanted, head_.logit_scale, cap, n);
+    }
+    // Σ q·(m − l) − log Σe^m + log Σe^l, from differences: they are small.
+    thread_local std::vector<float> difference;
+    difference.resize(vocab());
+    for (std::size_t v = 0; v < vocab(); ++v) {
+      difference[v] = wanted[v] - row[v];
+    }
+    const float of_wanted = kernels.softmax(wanted, n);
+    const float of_row = kernels.softmax(row, n);
+    return kernels.dot(wanted, difference.data(), n) - of_wanted + of_row;
   }
 
   /// Probabilities become the gradient of the logits, which is multiplied out.
@@ -146,7 +184,14 @@ class Run {
     each_row(count, [&](std::size_t i) {
       float* row = logits_.data() + i * vocab();
       const auto t = static_cast<std::size_t>(row_of(first + i));
-      row[targets_.targets[t]] -= 1.0f;
+      if (targets_.teacher) {
+        const float* wanted = wanted_.data() + i * vocab();
+        for (std::size_t v = 0; v < vocab(); ++v) {
+          row[v] -= wanted[v];
+        }
+      } else {
+        row[targets_.targets[t]] -= 1.0f;
+      }
       const float factor = weights_[t] * head_.logit_scale;
       row_kernels().scale_and_cap(row, factor, 0.0f, matrix_.rows);
       if (head_.logit_softcap) {
@@ -194,6 +239,7 @@ class Run {
   std::vector<int> rows_;  ///< that count
   std::size_t step_ = 0;
   std::vector<float> logits_;
+  std::vector<float> wanted_;  ///< the teacher's logits
   std::vector<float> capped_;
   std::vector<float> inputs_;
 };

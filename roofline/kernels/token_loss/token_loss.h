@@ -3,6 +3,8 @@
 // their gradient is taken in the same pass.
 //   loss = Σ_i weight_i · (log Σ_v e^{l_iv} − l_{i,target_i}),
 //   l = cap·tanh(scale · h·headᵀ / cap)
+// or, with a teacher's logits m and its probabilities q,
+//   loss = Σ_i weight_i · Σ_v q_iv·(log q_iv − log p_iv)
 #pragma once
 
 #include <cstdint>
@@ -30,6 +32,14 @@ struct TokenTargets {
   /// that weigh tokens by how probable they are (preference training).
   std::function<double(std::span<const float> nll, std::span<float> weights)>
       reweigh;
+  /// Distillation: the rows follow another model's predictions instead of
+  /// tokens, and what stands for −log p is KL(teacher ‖ student).
+  struct Teacher {
+    std::vector<float> hidden;  ///< [tokens, dim], after its final norm
+    PackedMatrix head;  ///< [vocab, dim]; scale and softcap as TokenHead
+    std::shared_ptr<const void> memory;
+  };
+  std::optional<Teacher> teacher;
 };
 
 struct TokenHead {
