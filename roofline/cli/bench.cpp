@@ -4,6 +4,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/bench_answer.h"
 #include "roofline/cli/bench_compare.h"
 #include "roofline/cli/bench_peers.h"
 #include "roofline/cli/bench_report.h"
@@ -25,6 +26,7 @@ class Bench : public Command {
   void declare(CLI::App& app) override {
     declare_cases(app);
     declare_setups(app);
+    declare_guessing(app);
     declare_output(app);
     app.footer(
         "Every configuration runs in a process of its own; all take turns in "
@@ -54,6 +56,7 @@ class Bench : public Command {
     if (!batches_.empty()) {
       cases_.batches = batches_;
     }
+    check_guessing();
     validate(cases_);
     check_names();
     if (worker_) {
@@ -170,14 +173,66 @@ class Bench : public Command {
     app.add_option("--isa", base_.isa)->group("");
     app.add_option("--cache-limit-bytes", base_.cache_limit_bytes)->group("");
     app.add_option("--wired-limit-bytes", base_.wired_limit_bytes)->group("");
-    app.add_option("--prompt-file", base_.prompt_file)->group("");
-    app.add_option("--prompt-lookup", base_.prompt_lookup)->group("");
     app.add_option("--preset", base_.sampling.preset)->group("");
     app.add_option("--temp", base_.sampling.temperature)->group("");
     app.add_option("--top-p", base_.sampling.top_p)->group("");
     app.add_option("--min-p", base_.sampling.min_p)->group("");
     app.add_option("--top-k", base_.sampling.top_k)->group("");
     app.add_option("--repeat-penalty", base_.sampling.repetition)->group("");
+  }
+
+  void declare_guessing(CLI::App& app) {
+    app.add_option(
+           "--prompt-file",
+           base_.prompt_file,
+           "Time answers to this text, greedy ones, rather than synthetic "
+           "tokens; -p and -d don't count.")
+        ->type_name("FILE")
+        ->group("Guessing");
+    app.add_option(
+           "--prompt-lookup",
+           base_.prompt_lookup,
+           "Look up at most N of the next tokens, beside the same without it.")
+        ->type_name("N")
+        ->group("Guessing");
+    base_.draft.declare(app);
+  }
+
+  // Guessing depends on what is said, and is measured beside plain decoding.
+  void check_guessing() {
+    const bool guesses =
+        base_.prompt_lookup.value_or(0) > 0 || !base_.draft.model.empty();
+    (void)base_.guessing();
+    if (guesses && base_.prompt_file.empty()) {
+      fail<UserError>(
+          "Guessing needs a text",
+          "What --prompt-lookup and --draft-model gain depends on what is said",
+          "Name one with --prompt-file, such as bench/prompts/summary.txt");
+    }
+    if (!base_.prompt_file.empty() && !worker_) {
+      take_text();
+    }
+  }
+
+  // One prompt of so many tokens, one answer after it.
+  void take_text() {
+    const PlannedModel model = plan_model(model_);
+    const auto one = [](const std::vector<int>& batches) {
+      return batches.empty() || batches == std::vector<int>{1};
+    };
+    if (!model.path || !model.exact || !one(batches_) || !peers_.empty()) {
+      fail<UserError>(
+          "--prompt-file needs a model that is here, and one answer at a time",
+          "",
+          "Leave -b and --vs out, and name a model with weights");
+    }
+    const auto checkpoint = Checkpoint::open(*model.path);
+    const auto prompt = encode_prompt_file(
+        *checkpoint,
+        *checkpoint->load_tokenizer(),
+        base_.prompt_file);
+    cases_.prompt_tokens = {static_cast<int>(prompt.size())};
+    cases_.depths = {0};
   }
 
   void declare_output(CLI::App& app) {
@@ -221,10 +276,17 @@ class Bench : public Command {
     const RunSettings settings = read_settings(settings_);
     model_ = model_.empty() ? settings.model.value_or("") : model_;
     base_.sampling.fill(settings);
-    if (settings.prompt_lookup.value_or(0) > 0) {
+    const bool guesses =
+        settings.prompt_lookup.value_or(0) > 0 || settings.draft_model;
+    if (!base_.prompt_file.empty()) {
+      base_.draft.fill(settings);
+      if (!base_.prompt_lookup) {
+        base_.prompt_lookup = settings.prompt_lookup;
+      }
+    } else if (guesses) {
       remarks_.push_back(
-          "Prompt lookup of the settings isn't measured here: it needs a text "
-          "(`roofline optimize --prompt-file`).");
+          "Guessing of the settings isn't measured here: it needs a text "
+          "(--prompt-file).");
     }
     if (settings.max_kv || settings.max_tokens) {
       remarks_.push_back(
@@ -278,15 +340,38 @@ class Bench : public Command {
         setup.quant = quant;
         setup.quantize();  // throws what doesn't go together
         if (threads_.empty()) {
-          out.push_back(setup);
+          add_setups(setup, out);
         }
         for (const int threads : threads_) {
           setup.threads = threads;
-          out.push_back(setup);
+          add_setups(setup, out);
         }
       }
     }
     return out;
+  }
+
+  // Guessing runs beside the same without it.
+  void add_setups(const BenchSetup& setup, std::vector<BenchSetup>& out) const {
+    const bool looks_up = setup.prompt_lookup.value_or(0) > 0;
+    const bool drafts = !setup.draft.model.empty();
+    if (worker_ || (!looks_up && !drafts)) {
+      out.push_back(setup);
+      return;
+    }
+    BenchSetup other = setup;
+    other.prompt_lookup.reset();
+    other.draft = {};
+    out.push_back(other);
+    if (looks_up) {
+      other.prompt_lookup = setup.prompt_lookup;
+      out.push_back(other);
+      other.prompt_lookup.reset();
+    }
+    if (drafts) {
+      other.draft = setup.draft;
+      out.push_back(other);
+    }
   }
 
   // "mlx-lm=FILE" is for that peer, "FILE" for every one. Empty: in PATH.

@@ -38,7 +38,7 @@ AnswerRun::AnswerRun(
     const Checkpoint& checkpoint,
     const std::string& prompt_file,
     int prefill_step,
-    int prompt_lookup,
+    const GenerateOptions& guessing,
     const std::optional<SamplingOptions>& sampling)
     : tokenizer_(checkpoint.load_tokenizer()),
       prompt_(encode_prompt_file(checkpoint, *tokenizer_, prompt_file)),
@@ -50,7 +50,12 @@ AnswerRun::AnswerRun(
   }
   options_.ignore_eos = true;
   options_.prefill_chunk = prefill_step;
-  options_.prompt_lookup = prompt_lookup;
+  options_.prompt_lookup = guessing.prompt_lookup;
+  options_.num_draft_tokens = guessing.num_draft_tokens;
+}
+
+void AnswerRun::set_draft(Decoder& draft, const Checkpoint& checkpoint) {
+  generator_.set_draft(draft, *checkpoint.load_tokenizer());
 }
 
 BenchSample AnswerRun::measure(const BenchCase& what) {

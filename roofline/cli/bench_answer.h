@@ -24,15 +24,18 @@ std::vector<std::int32_t> encode_prompt_file(
 
 class AnswerRun {
  public:
-  /// Both must outlive it. prompt_lookup as in GenerateOptions; sampling:
-  /// absent is greedy.
+  /// Both must outlive it. guessing: prompt_lookup and num_draft_tokens of
+  /// GenerateOptions count. sampling: absent is greedy.
   AnswerRun(
       Decoder& decoder,
       const Checkpoint& checkpoint,
       const std::string& prompt_file,
       int prefill_step,
-      int prompt_lookup,
+      const GenerateOptions& guessing,
       const std::optional<SamplingOptions>& sampling = std::nullopt);
+
+  /// As Generator::set_draft(), with the draft checkpoint's own tokenizer.
+  void set_draft(Decoder& draft, const Checkpoint& checkpoint);
 
   /// Prefill: all of the text, whatever what.tokens says. Decode: so many
   /// tokens of an answer after it; its end isn't one.

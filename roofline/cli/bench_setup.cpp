@@ -1,6 +1,7 @@
 #include "roofline/cli/bench_setup.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -53,6 +54,10 @@ std::vector<std::string> worker_command(
   add("--cache-limit-bytes", setup.cache_limit_bytes);
   add("--wired-limit-bytes", setup.wired_limit_bytes);
   add("--prompt-lookup", setup.prompt_lookup);
+  add("--num-draft-tokens", setup.draft.tokens);
+  if (!setup.draft.model.empty()) {
+    words.insert(words.end(), {"--draft-model", setup.draft.model});
+  }
   add("--preset", setup.sampling.preset);
   add("--temp", setup.sampling.temperature);
   add("--top-p", setup.sampling.top_p);
@@ -109,7 +114,23 @@ std::string BenchSetup::label() const {
   if (device != "auto") {
     text += fmt::format(", {}", device);
   }
+  if (prompt_lookup.value_or(0) > 0) {
+    text += fmt::format(", lookup {}", *prompt_lookup);
+  }
+  if (!draft.model.empty()) {
+    text += fmt::format(
+        ", draft {}",
+        std::filesystem::path(draft.model).filename().string());
+  }
   return text;
+}
+
+GenerateOptions BenchSetup::guessing() const {
+  GenerateOptions options;
+  options.prompt_lookup = prompt_lookup.value_or(0);
+  draft.apply(options);
+  validate(options);
+  return options;
 }
 
 std::optional<SamplingOptions> BenchSetup::drawn() const {
@@ -137,6 +158,7 @@ void BenchSetup::take(const RunSettings& settings) {
   if (settings.prompt_lookup) {
     prompt_lookup = settings.prompt_lookup;
   }
+  draft.fill(settings);
   // What the settings say counts more here.
   SamplingFlags drawn;
   drawn.fill(settings);

@@ -34,6 +34,7 @@ struct BenchSetup {
   /// many tokens looked up.
   std::string prompt_file;
   std::optional<int> prompt_lookup;
+  DraftFlags draft;
   /// How the next tokens are drawn; nothing given: the likeliest are taken.
   SamplingFlags sampling;
 
@@ -43,6 +44,8 @@ struct BenchSetup {
   std::optional<SamplingOptions> drawn() const;
   /// As stored: nullopt. Throws UserError.
   std::optional<QuantizeChoice> quantize() const;
+  /// prompt_lookup and num_draft_tokens. Throws UserError.
+  GenerateOptions guessing() const;
   /// Takes over what settings say of it.
   void take(const RunSettings& settings);
 };

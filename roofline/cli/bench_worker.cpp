@@ -13,6 +13,7 @@
 #include "roofline/cli/loaded_model.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/startup_trace.h"
 #include "roofline/plan/bench_run.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/peak.h"
@@ -102,6 +103,16 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
   limits.wired_limit_bytes = setup.wired_limit_bytes;
   apply_memory_limits(limits);
   const Loaded model = load(setup);
+  Loaded draft;
+  if (!setup.draft.model.empty()) {
+    BenchSetup other = setup;
+    other.model = setup.draft.model;
+    other.quant = "none";
+    other.group_size.reset();
+    other.eight_bit.reset();
+    other.exact = false;
+    draft = load(other);
+  }
   const double load_seconds = process_seconds();
   const auto cases = bench_cases(options);
   BenchRun run(*model.decoder, options.prefill_step, setup.drawn());
@@ -112,8 +123,11 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
         *model.checkpoint,
         setup.prompt_file,
         options.prefill_step,
-        setup.prompt_lookup.value_or(0),
+        setup.guessing(),
         setup.drawn());
+    if (draft.decoder) {
+      answers->set_draft(*draft.decoder, *draft.checkpoint);
+    }
   }
   Json first_token = nullptr;
   int prompt = 0;

@@ -63,9 +63,12 @@ class Chat : public Command {
   /// Answers one message; an error takes the message back and is told.
   Next answer(const std::string& text);
   std::string make_turn();
+  /// Once, after the first answer, where --trace-startup asks for it.
+  void tell_startup();
 
   std::string model_, system_;
   bool quiet_ = false;
+  bool trace_startup_ = false;  ///< until it was told
   AnswerFlags flags_;
   AdapterFlags adapter_;
   GenerateOptions options_;
@@ -87,6 +90,12 @@ void Chat::declare(CLI::App& app) {
   adapter_.declare(app);
   app.add_flag("--quiet", quiet_, "No line of figures after each answer.")
       ->group("Output");
+  app.add_flag(
+         "--trace-startup",
+         trace_startup_,
+         "Say what the time from the program's start to the first token is "
+         "made of.")
+      ->group("Output");
   app.footer(
       std::string("In the conversation\n    ") +
       "Type a message. Ctrl-C stops an answer and not the program.\n" +
@@ -105,8 +114,11 @@ int Chat::run() {
   options_ = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   require_utf8(system_, "--system");
-  loaded_ =
-      std::make_unique<LoadedModel>(model_, model_options, adapter_.resolve());
+  loaded_ = std::make_unique<LoadedModel>(
+      model_,
+      model_options,
+      adapter_.resolve(),
+      flags_.draft.model);
   conversation_.set_system(system_);
   // Says at once that there is no chat template, or that it takes no system
   // message.
@@ -114,6 +126,7 @@ int Chat::run() {
   probe.add("user", "Hello");
   loaded_->encode_messages(probe.messages());
   reader_ = std::make_unique<LineReader>(cache_dir() / "chat_history");
+  loaded_->startup().lap("conversation");
   if (reader_->interactive()) {
     write_notice(fmt::format(
         "{} on {}. /help lists the commands.\n",
@@ -224,12 +237,28 @@ void Chat::show_stats() const {
       loaded_->decoder().spec().context_tokens));
 }
 
+void Chat::tell_startup() {
+  if (!trace_startup_) {
+    return;
+  }
+  trace_startup_ = false;
+  loaded_->startup().finish(last_->stats);
+  write_notice("\n" + loaded_->startup().text());
+}
+
 std::string Chat::make_turn() {
+  if (trace_startup_) {
+    loaded_->startup().lap("waiting for the message");
+  }
   const std::vector<std::int32_t> prompt =
       loaded_->encode_messages(conversation_.messages());
+  if (trace_startup_) {
+    loaded_->startup().lap("prompt to tokens");
+  }
   AnswerRun answer = run_answer(*loaded_, prompt, options_, Stream::text);
   ended_by_ = answer.signal == SIGTERM ? SIGTERM : 0;
   last_ = std::move(answer.result);
+  tell_startup();
   return last_->text;
 }
 

@@ -51,6 +51,7 @@ class Generate : public Command {
   bool raw_ = false;
   bool json_ = false;
   bool quiet_ = false;
+  bool trace_startup_ = false;
   AnswerFlags flags_;
   AdapterFlags adapter_;
 };
@@ -90,6 +91,12 @@ void Generate::declare(CLI::App& app) {
          "instead of streaming.")
       ->group(group);
   app.add_flag("--quiet", quiet_, "No line of figures at the end.")
+      ->group(group);
+  app.add_flag(
+         "--trace-startup",
+         trace_startup_,
+         "Say what the time from the program's start to the first token is "
+         "made of.")
       ->group(group);
   app.footer(
       "The answer goes to standard output; the line of figures that ends every "
@@ -184,6 +191,9 @@ void Generate::print_json(
   if (!quiet_) {
     out["stats"] = truth_of(loaded, result.stats, flags_.length.max_kv).json();
   }
+  if (trace_startup_) {
+    out["startup"] = loaded.startup().json();
+  }
   if (!result.logprobs.empty()) {
     out["logprobs"] = logprobs_json(result, loaded.tokenizer());
   }
@@ -198,6 +208,9 @@ void Generate::print_end(
     write_output("\n");
   }
   write_notice(logprobs_table(result, loaded.tokenizer()));
+  if (trace_startup_) {
+    write_notice(loaded.startup().text());
+  }
   if (!quiet_) {
     const TruthLine truth =
         truth_of(loaded, result.stats, flags_.length.max_kv);
@@ -220,13 +233,23 @@ int Generate::run() {
   const GenerateOptions options = flags_.generate_options();
   const ModelOptions model_options = flags_.model_options();
   const std::string text = read_prompt();
-  LoadedModel loaded(model_, model_options, adapter_.resolve());
+  // Never destroyed: to free a vocabulary piece by piece would take longer than
+  // the end of the process, which gives all of it back at once.
+  static LoadedModel* kept = nullptr;
+  kept = new LoadedModel(
+      model_,
+      model_options,
+      adapter_.resolve(),
+      flags_.draft.model);
+  LoadedModel& loaded = *kept;
   const std::vector<std::int32_t> prompt = encode(loaded, text);
+  loaded.startup().lap("prompt to tokens");
   const AnswerRun answer = run_answer(
       loaded,
       prompt,
       options,
       json_ ? Stream::silent : Stream::text);
+  loaded.startup().finish(answer.result.stats);
   if (json_) {
     print_json(loaded, answer.result);
   } else {

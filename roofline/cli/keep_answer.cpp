@@ -130,7 +130,10 @@ void keep_answer(
     const GenerateStats& stats,
     const GenerateOptions& options) noexcept {
   try {
-    const bool ordinary = stats.prefill_seconds > 0 && !loaded.options().exact;
+    // A draft model's memory isn't the model's.
+    const bool ordinary = stats.prefill_seconds > 0 &&
+                          !loaded.options().exact &&
+                          options.num_draft_tokens == 0;
     if (ordinary && environment("ROOFLINE_HISTORY") != "off") {
       keep(loaded, stats, options);
     }

@@ -6,7 +6,8 @@
 namespace roofline::cli {
 
 /// Call it when the answer is complete. Never throws; a run that wasn't
-/// ordinary (cut short in its prompt, or with --exact) isn't kept.
+/// ordinary (cut short in its prompt, with --exact or a draft model) isn't
+/// kept.
 void keep_answer(
     const LoadedModel& loaded,
     const GenerateStats& stats,

@@ -11,37 +11,78 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Set before main(), a millisecond or two after the process started.
-const Clock::time_point process_start = Clock::now();
+/// A tokenizer and how long it took to load.
+struct TimedTokenizer {
+  std::unique_ptr<Tokenizer> tokenizer;
+  double seconds = 0;
+};
+
+TimedTokenizer load_timed(const Checkpoint& checkpoint) {
+  const auto start = Clock::now();
+  TimedTokenizer timed;
+  timed.tokenizer = checkpoint.load_tokenizer();
+  timed.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return timed;
+}
+
+/// "options" ends here, before a member is made.
+StartupTrace begin_loading() {
+  StartupTrace trace;
+  trace.lap("options and settings");
+  return trace;
+}
 
 }  // namespace
 
 LoadedModel::LoadedModel(
     const std::string& model,
     const ModelOptions& options,
-    const std::vector<AdapterChoice>& adapters)
-    : options_(options), checkpoint_(Checkpoint::open(resolve_model(model))) {
+    const std::vector<AdapterChoice>& adapters,
+    const std::string& draft_model)
+    : startup_(begin_loading()),
+      options_(options),
+      checkpoint_(Checkpoint::open(resolve_model(model))) {
+  startup_.lap("the file's header");
   // A vocabulary takes longer to read than packed weights take to map.
-  std::future<std::unique_ptr<Tokenizer>> tokenizer = std::async(
-      std::launch::async,
-      [this] { return checkpoint_->load_tokenizer(); });
+  std::future<TimedTokenizer> loading = std::async(std::launch::async, [this] {
+    return load_timed(*checkpoint_);
+  });
   decoder_ = load_with_adapters(*checkpoint_, options, adapters);
+  startup_.lap("weights");
   if (const auto source = checkpoint_->chat_template()) {
     template_.emplace(*source);
   }
-  tokenizer_ = tokenizer.get();
+  startup_.lap("chat template");
+  TimedTokenizer timed = loading.get();
+  tokenizer_ = std::move(timed.tokenizer);
+  startup_.beside("tokenizer", timed.seconds);
+  startup_.lap("waiting for the tokenizer");
   generator_ = std::make_unique<Generator>(*decoder_, *tokenizer_);
+  if (!draft_model.empty()) {
+    load_draft(draft_model);
+    startup_.lap("draft model");
+  }
   generator_->warm_up();
+  startup_.lap("warm-up");
   load_seconds_ = process_seconds();
+}
+
+void LoadedModel::load_draft(const std::string& model) {
+  draft_checkpoint_ = Checkpoint::open(resolve_model(model));
+  std::future<TimedTokenizer> tokenizer = std::async(
+      std::launch::async,
+      [this] { return load_timed(*draft_checkpoint_); });
+  ModelOptions options = options_;
+  options.quantize.reset();
+  // A guess need not be exact.
+  options.exact = false;
+  draft_ = Decoder::load(*draft_checkpoint_, options);
+  generator_->set_draft(*draft_, *tokenizer.get().tokenizer);
 }
 
 std::vector<std::int32_t> LoadedModel::encode_messages(
     const nlohmann::ordered_json& messages) const {
   return encode_chat(*tokenizer_, template_ ? &*template_ : nullptr, messages);
-}
-
-double process_seconds() {
-  return std::chrono::duration<double>(Clock::now() - process_start).count();
 }
 
 }  // namespace roofline::cli

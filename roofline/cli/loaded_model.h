@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "roofline/cli/startup_trace.h"
 #include "roofline/decode/generate.h"
 #include "roofline/model/adapter.h"
 #include "roofline/model/decoder.h"
@@ -21,14 +22,19 @@ namespace roofline::cli {
 
 class LoadedModel {
  public:
-  /// model: what resolve_model() takes; empty for the bundled one. Throws what
-  /// the loaders throw.
+  /// model: what resolve_model() takes; empty for the bundled one. draft_model
+  /// too; empty: none. It is run as it is stored. Throws what the loaders
+  /// throw, and UserError for a draft model with other tokens.
   LoadedModel(
       const std::string& model,
       const ModelOptions& options,
-      const std::vector<AdapterChoice>& adapters = {});
+      const std::vector<AdapterChoice>& adapters = {},
+      const std::string& draft_model = {});
 
   const ModelOptions& options() const { return options_; }
+  /// From the process's start to a model that can answer, in parts.
+  StartupTrace& startup() { return startup_; }
+  const StartupTrace& startup() const { return startup_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const Decoder& decoder() const { return *decoder_; }
@@ -43,16 +49,18 @@ class LoadedModel {
       const nlohmann::ordered_json& messages) const;
 
  private:
+  void load_draft(const std::string& model);
+
+  StartupTrace startup_;
   ModelOptions options_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<Checkpoint> draft_checkpoint_;
+  std::unique_ptr<Decoder> draft_;
   std::unique_ptr<Generator> generator_;
   std::optional<ChatTemplate> template_;
   double load_seconds_ = 0;
 };
-
-/// Seconds since the process started.
-double process_seconds();
 
 }  // namespace roofline::cli

@@ -101,6 +101,10 @@ class Optimize : public Command {
     options_.most_kl = -std::log(flags_.min_quality);
     const PlannedModel model = plan_model(flags_.model);
     measure_prompt(model);
+    if (!flags_.draft_model.empty()) {
+      flags_.draft_model =
+          std::filesystem::absolute(resolve_model(flags_.draft_model)).string();
+    }
     auto formats = format_candidates(model);
     if (!flags_.quant) {
       formats.resize(1);
@@ -133,6 +137,10 @@ class Optimize : public Command {
         fail<UserError>(what, "", takes);
       }
     };
+    require(
+        flags_.draft_model.empty() || !flags_.prompt_file.empty(),
+        "--draft-model needs --prompt-file",
+        "What a draft model gains depends on what is said: name a text");
     require(
         flags_.min_quality > 0 && flags_.min_quality <= 1,
         "--min-quality is out of range",
@@ -202,6 +210,7 @@ class Optimize : public Command {
       space.wired_bytes = static_cast<std::int64_t>(predicted_bytes);
     }
     space.text = !flags_.prompt_file.empty();
+    space.draft_model = flags_.draft_model;
     return space;
   }
 

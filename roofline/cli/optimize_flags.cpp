@@ -73,6 +73,13 @@ void OptimizeFlags::declare_search(CLI::App& app) {
       ->type_name("FILE")
       ->group(group);
   app.add_option(
+         "--draft-model",
+         draft_model,
+         "Search too whether this smaller model should guess what comes next, "
+         "and how far. Only with --prompt-file.")
+      ->type_name("MODEL")
+      ->group(group);
+  app.add_option(
          "--preset",
          sampling.preset,
          "Draw tokens as this preset does (see `roofline presets`); what "

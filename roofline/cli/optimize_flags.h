@@ -17,6 +17,7 @@ struct OptimizeFlags {
   double budget_seconds = OptimizeOptions().budget_seconds;
   Workload work;
   std::string prompt_file;
+  std::string draft_model;  ///< tried where a text is answered; empty: none
   SamplingFlags sampling;
   bool quant = false;
   bool params = false;

@@ -174,6 +174,7 @@ RunSettings SettingsFlags::read(const std::string& model) {
 void AnswerFlags::declare(CLI::App& app) {
   sampling.declare(app);
   length.declare(app);
+  draft.declare(app);
   quant.declare(app);
   device.declare(app);
   settings.declare(app);
@@ -199,6 +200,7 @@ std::string AnswerFlags::take_settings(std::string& model) {
   fill(length.max_tokens, given.max_tokens);
   fill(length.max_kv, given.max_kv);
   fill(length.prompt_lookup, given.prompt_lookup);
+  draft.fill(given);
   // A preset is a choice of its own.
   if (!sampling.preset) {
     sampling.fill(given);
@@ -226,6 +228,7 @@ GenerateOptions AnswerFlags::generate_options() const {
   GenerateOptions options;
   options.sampling = sampling.resolve();
   length.apply(options);
+  draft.apply(options);
   override_with(options.prefill_chunk, prefill_step);
   return options;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "roofline/cli/draft_flags.h"
 #include "roofline/decode/generate.h"
 #include "roofline/model/decoder.h"
 #include "roofline/plan/planned_model.h"
@@ -105,6 +106,7 @@ struct AnswerFlags {
   QuantFlags quant;
   SamplingFlags sampling;
   LengthFlags length;
+  DraftFlags draft;
   SettingsFlags settings;
   std::optional<int> prefill_step;
 

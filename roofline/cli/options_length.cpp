@@ -54,7 +54,7 @@ void LengthFlags::declare(CLI::App& app) {
       "When a text is longer than the context: refuse, or forget the middle. "
       "Default: error.");
   add(app,
-      group,
+      "Guessing",
       "--prompt-lookup",
       "N",
       prompt_lookup,

@@ -16,6 +16,7 @@
 #include "roofline/cli/profile_live.h"
 #include "roofline/cli/profile_report.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/startup_trace.h"
 #include "roofline/decode/chat.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/roof.h"

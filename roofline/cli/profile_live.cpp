@@ -9,6 +9,7 @@
 #include "roofline/base/memory.h"
 #include "roofline/cli/loaded_model.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/startup_trace.h"
 #include "roofline/plan/roof.h"
 
 namespace roofline::cli {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/decode/draft_pace.h"
 #include "roofline/decode/prompt_lookup.h"
 
 namespace roofline {
@@ -39,6 +40,11 @@ void validate(const GenerateOptions& options) {
       options.prompt_lookup >= 0 && options.prompt_lookup <= kMostPromptLookup,
       fmt::format("prompt_lookup is {}", options.prompt_lookup),
       fmt::format("It must lie in 0 to {}", kMostPromptLookup));
+  require(
+      options.num_draft_tokens >= 0 &&
+          options.num_draft_tokens <= kMostDraftTokens,
+      fmt::format("num_draft_tokens is {}", options.num_draft_tokens),
+      fmt::format("It must lie in 0 to {}", kMostDraftTokens));
   const int keep = KvOptions{}.keep_tokens;
   require(
       !options.max_kv_tokens || *options.max_kv_tokens > keep,

@@ -24,11 +24,6 @@ namespace {
 // small beside a model.
 constexpr std::size_t kCpuBufferCacheBytes = std::size_t{32} << 20;
 
-bool same(const KvOptions& a, const KvOptions& b) {
-  return a.max_tokens == b.max_tokens && a.keep_tokens == b.keep_tokens &&
-         a.max_chunk == b.max_chunk;
-}
-
 void check_prompt(std::span<const std::int32_t> prompt, int vocab) {
   if (prompt.empty()) {
     fail<UserError>(
@@ -77,10 +72,12 @@ struct Generator::State {
   KvOptions cache;
   std::vector<std::string> breaker_strings;
   std::vector<std::int32_t> breaker_tokens;
+  std::optional<DraftModel> draft;
+  DraftPace pace;  ///< what is known of the draft model stays
 
   // A session whose cache is as asked; one that fits keeps its tokens.
   Session& session_for(const KvOptions& options) {
-    if (!session || !same(cache, options)) {
+    if (!session || !(cache == options)) {
       session.reset();
       session = std::make_unique<Session>(decoder, options);
       cache = options;
@@ -122,8 +119,20 @@ bool must_cut(
 
 }  // namespace
 
+namespace {
+
+/// One chunk and one step: the shapes of prefill and of decode.
+void run_shapes(Decoder& decoder) {
+  const std::vector<std::int32_t> chunk(16, 0);
+  Session scratch(decoder, {});
+  mx::eval(*scratch.extend(chunk));
+  mx::eval(*scratch.extend(std::span(chunk).first(1)));
+}
+
+}  // namespace
+
 Generator::Generator(Decoder& decoder, const Tokenizer& tokenizer)
-    : state_(new State{decoder, tokenizer, nullptr, {}, {}, {}}) {
+    : state_(new State{decoder, tokenizer, nullptr, {}, {}, {}, {}, {}}) {
   if (!on_gpu()) {
     mx::set_cache_limit(kCpuBufferCacheBytes);
   }
@@ -131,6 +140,12 @@ Generator::Generator(Decoder& decoder, const Tokenizer& tokenizer)
 
 Generator::~Generator() = default;
 Generator::Generator(Generator&&) noexcept = default;
+
+void Generator::set_draft(Decoder& draft, const Tokenizer& tokenizer) {
+  require_same_tokens(state_->tokenizer, tokenizer);
+  state_->draft.emplace(draft, state_->decoder.spec().vocab);
+  state_->pace = {};
+}
 
 GenerateResult Generator::run(
     std::span<const std::int32_t> prompt,
@@ -140,6 +155,12 @@ GenerateResult Generator::run(
   State& state = *state_;
   const ModelSpec& spec = state.decoder.spec();
   validate(options);
+  if (options.num_draft_tokens > 0 && !state.draft) {
+    fail<UserError>(
+        "num_draft_tokens needs a draft model",
+        "Nothing is there to guess with",
+        "Name one, or leave num_draft_tokens out");
+  }
   check_prompt(prompt, spec.vocab);
   check_biases(options.sampling, spec.vocab);
   const auto plan = plan_context(
@@ -157,6 +178,15 @@ GenerateResult Generator::run(
           {options.min_tokens, options.ignore_eos}),
       answer,
       cancel);
+  if (state.draft && options.num_draft_tokens > 0) {
+    SamplingOptions sampling = options.sampling;
+    sampling.seed = run.seed();
+    state.draft->begin(
+        plan.cache,
+        sampling,
+        state.breakers_for(options.sampling.dry));
+    run.use(*state.draft, state.pace);
+  }
   if (!must_cut(session, prompt, plan)) {
     run.prefill(prompt);
     return run.decode(options, plan.max_tokens);
@@ -175,15 +205,17 @@ void Generator::warm_up() {
   if (!on_gpu()) {
     return;
   }
-  // One chunk and one step: the shapes of prefill and of decode.
-  const std::vector<std::int32_t> chunk(16, 0);
-  Session scratch(state_->decoder, {});
-  mx::eval(*scratch.extend(chunk));
-  mx::eval(*scratch.extend(std::span(chunk).first(1)));
+  run_shapes(state_->decoder);
+  if (state_->draft) {
+    run_shapes(state_->draft->decoder());
+  }
 }
 
 void Generator::reset() {
   state_->session.reset();
+  if (state_->draft) {
+    state_->draft->reset();
+  }
 }
 
 }  // namespace roofline

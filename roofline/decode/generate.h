@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -37,6 +38,12 @@ struct GenerateOptions {
   /// Look up at most this many of the next tokens in what was said so far, and
   /// check them in one step; the answer stays the same. 0: off.
   int prompt_lookup = 0;
+  /// Let the draft model guess at most this many of the next tokens where
+  /// nothing was looked up. 0: off.
+  int num_draft_tokens = 0;
+  /// As many in every step, whether that pays or not; otherwise fewer or none
+  /// where that is faster. For tests and comparisons.
+  bool draft_always = false;
 };
 
 /// Throws UserError naming the option and its range; the sampling options and
@@ -51,10 +58,15 @@ struct GenerateStats {
   int dropped_tokens = 0;      ///< of the prompt, left out because it rolled
   int generated_tokens = 0;    ///< without a stop token
   int proposed_tokens = 0;     ///< looked up (see prompt_lookup)
-  int accepted_tokens = 0;     ///< of these, the ones that were drawn
+  int drafted_tokens = 0;      ///< guessed by the draft model
+  int accepted_tokens = 0;     ///< of both, the ones that were drawn
+  int accepted_drafts = 0;     ///< of these, the draft model's
   double prefill_seconds = 0;  ///< 0 when the prompt was cancelled
-  double first_token_seconds = 0;  ///< from the call to the first token
-  double decode_seconds = 0;       ///< from the first token to the last
+  double draft_prefill_seconds = 0;  ///< the prompt through the draft model
+  double first_token_seconds = 0;    ///< from the call to the first token
+  /// When it was drawn; absent when none was.
+  std::optional<std::chrono::steady_clock::time_point> first_token_at;
+  double decode_seconds = 0;  ///< from the first token to the last
   /// 0 when nothing was measured.
   double prefill_tokens_per_second() const;
   double decode_tokens_per_second() const;
@@ -77,6 +89,10 @@ class Generator {
   Generator(Decoder& decoder, const Tokenizer& tokenizer);
   ~Generator();
   Generator(Generator&&) noexcept;
+
+  /// From now on answers with num_draft_tokens > 0 use this smaller model. Both
+  /// must outlive it. Throws UserError unless it has the same tokens.
+  void set_draft(Decoder& draft, const Tokenizer& tokenizer);
 
   /// Runs the prompt. on_text gets pieces of valid UTF-8 as they are sure to
   /// be kept (never part of a stop string); it may be empty. `cancel` is looked

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <mlx/memory.h>
-#include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/decode/logit_row.h"
 #include "roofline/decode/penalties.h"
 
 namespace roofline {
@@ -23,18 +23,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(now - start).count();
 }
 
-// Evaluates logits [rows, vocab] and copies one row out.
-void read_row(mx::array& logits, std::size_t row, std::vector<float>& out) {
-  logits.eval();
-  if (!logits.flags().row_contiguous) {
-    logits = mx::contiguous(logits);
-    logits.eval();
-  }
-  const auto vocab = static_cast<std::size_t>(logits.shape(-1));
-  const float* data = logits.data<float>() + row * vocab;
-  out.assign(data, data + vocab);
-}
-
 }  // namespace
 
 GenerateRun::GenerateRun(
@@ -49,6 +37,11 @@ GenerateRun::GenerateRun(
       answer_(answer),
       cancel_(cancel) {
   result_.seed = sampler_.seed();
+}
+
+void GenerateRun::use(DraftModel& draft, DraftPace& pace) {
+  draft_ = &draft;
+  pace_ = &pace;
 }
 
 void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
@@ -68,10 +61,17 @@ void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
   }
   // Of a prompt that was cut short there is no speed to tell.
   result_.stats.prefill_seconds = logits_ ? seconds_since(start_) : 0;
+  if (draft_ && logits_) {
+    const auto start = Clock::now();
+    if (!draft_->read(session_.tokens(), [&] { return cancelled(); })) {
+      logits_.reset();
+    }
+    result_.stats.draft_prefill_seconds = seconds_since(start);
+  }
 }
 
 Sample GenerateRun::draw() {
-  read_row(*logits_, accepted_, row_);
+  read_logit_row(*logits_, first_row_ + accepted_, row_);
   const std::span<const std::int32_t> run = session_.tokens();
   // What a rotating cache has let go is no longer held against the answer.
   const auto limit = session_.cache().options().max_tokens.value_or(-1);
@@ -95,35 +95,90 @@ void GenerateRun::note_token() {
 void GenerateRun::drop_proposals() {
   if (unconfirmed() > 0) {
     const auto confirmed = session_.tokens().size() - unconfirmed();
-    session_.truncate(static_cast<std::int64_t>(confirmed));
+    again_ = session_.go_back(static_cast<std::int64_t>(confirmed));
   }
   proposals_.clear();
   accepted_ = 0;
 }
 
-void GenerateRun::propose(int most) {
+bool GenerateRun::can_try(std::size_t proposals) const {
+  return session_.can_try(
+      static_cast<std::int64_t>(again_.size() + 1 + proposals));
+}
+
+void GenerateRun::look_up(int most) {
   if (!lookup_ || most < 1) {
     return;
   }
   const auto found = lookup_->propose(most);
-  if (!found.empty() &&
-      session_.can_try(static_cast<std::int64_t>(found.size()) + 1)) {
+  if (!found.empty() && can_try(found.size())) {
     proposals_.assign(found.begin(), found.end());
     result_.stats.proposed_tokens += static_cast<int>(found.size());
   }
 }
 
+void GenerateRun::draft(std::int32_t token, int most, bool always) {
+  if (!draft_ || most < 1 || !proposals_.empty()) {
+    return;
+  }
+  std::vector<std::int32_t> history = session_.tokens();
+  history.insert(history.end(), again_.begin(), again_.end());
+  history.push_back(token);
+  if (!draft_->can_guess(history, most) ||
+      !can_try(static_cast<std::size_t>(most))) {
+    return;
+  }
+  const int count =
+      always ? most : pace_->next(most, draft_->catch_up_seconds(history));
+  if (count == 0) {
+    return;
+  }
+  const auto guesses =
+      draft_->guess({history, sampler_.step(), generated(), &stops_}, count);
+  proposals_.assign(guesses.tokens.begin(), guesses.tokens.end());
+  round_.drafted = static_cast<int>(proposals_.size());
+  round_.draft_seconds = guesses.seconds;
+  round_.each_draft_seconds = guesses.each_seconds;
+  result_.stats.drafted_tokens += round_.drafted;
+}
+
+/// Books the last step, whose draws are over.
+void GenerateRun::end_round() {
+  const auto now = Clock::now();
+  if (pace_ && round_start_) {
+    round_.seconds = std::chrono::duration<double>(now - *round_start_).count();
+    pace_->note(round_);
+  }
+  round_ = {};
+  round_start_ = now;
+}
+
 /// Makes the logits of what follows `token`, unless a step before made them.
-void GenerateRun::step(std::int32_t token, int most_proposals) {
+/// room: for tokens after it.
+void GenerateRun::step(
+    std::int32_t token,
+    const GenerateOptions& options,
+    int room) {
   if (unconfirmed() > 0 && proposals_[accepted_] == token) {
     ++accepted_;
     ++result_.stats.accepted_tokens;
+    if (round_.drafted > 0) {
+      ++round_.accepted;
+      ++result_.stats.accepted_drafts;
+    }
     return;
   }
   drop_proposals();
-  propose(most_proposals);
-  std::vector<std::int32_t> tokens = {token};
+  end_round();
+  look_up(std::min(options.prompt_lookup, room));
+  draft(token, std::min(options.num_draft_tokens, room), options.draft_always);
+  std::vector<std::int32_t> tokens = std::exchange(again_, {});
+  first_row_ = proposals_.empty() ? 0 : tokens.size();
+  tokens.push_back(token);
   tokens.insert(tokens.end(), proposals_.begin(), proposals_.end());
+  if (!proposals_.empty()) {
+    session_.keep_state();
+  }
   logits_ = session_.extend(
       tokens,
       proposals_.empty() ? LogitRows::last : LogitRows::all);
@@ -139,8 +194,11 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
     }
     Sample sample = draw();
     const std::int32_t token = sample.token;
-    if (result_.stats.first_token_seconds == 0) {
-      result_.stats.first_token_seconds = seconds_since(start_);
+    if (!result_.stats.first_token_at) {
+      const auto now = Clock::now();
+      result_.stats.first_token_at = now;
+      result_.stats.first_token_seconds =
+          std::chrono::duration<double>(now - start_).count();
     }
     if (stops_.stops(token)) {
       return FinishReason::stop_token;
@@ -154,16 +212,15 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
       lookup_->push(token);
     }
     const bool more = generated() < max_tokens;
-    const int most =
-        std::min(options.prompt_lookup, max_tokens - generated() - 1);
+    const int room = max_tokens - generated() - 1;
     if (more && lazy_) {
-      step(token, most);
+      step(token, options, room);
     }
     if (!answer_.push(token, generated() >= options.min_tokens)) {
       return FinishReason::stop_string;
     }
     if (more && !lazy_) {
-      step(token, most);
+      step(token, options, room);
     }
     if (generated() % kClearCacheSteps == 0 && on_gpu()) {
       mx::clear_cache();

@@ -1,7 +1,7 @@
 // One answer: the prompt through a session, then a token at a time through
-// sampler, stop rules and text. Where the next tokens can be looked up in what
-// was said so far, one step checks several of them, and the draws go on as if
-// there had been one step for each.
+// sampler, stop rules and text. Where the next tokens can be guessed, looked up
+// in what was said so far or by a draft model, one step checks several of them,
+// and the draws go on as if there had been one step for each.
 #pragma once
 
 #include <atomic>
@@ -16,6 +16,8 @@
 #include <mlx/device.h>
 
 #include "roofline/decode/answer.h"
+#include "roofline/decode/draft_model.h"
+#include "roofline/decode/draft_pace.h"
 #include "roofline/decode/generate.h"
 #include "roofline/decode/prompt_lookup.h"
 #include "roofline/decode/stop_rules.h"
@@ -38,6 +40,11 @@ class GenerateRun {
       Answer& answer,
       const std::atomic<bool>* cancel);
 
+  /// Of the draws.
+  std::uint64_t seed() const { return sampler_.seed(); }
+  /// Before prefill(): lets `draft`, whose answer has begun, guess as often as
+  /// `pace` says. Both must outlive it.
+  void use(DraftModel& draft, DraftPace& pace);
   void prefill(std::span<const std::int32_t> prompt);
   /// Call it once, after prefill().
   GenerateResult decode(const GenerateOptions& options, int max_tokens);
@@ -52,8 +59,11 @@ class GenerateRun {
   std::size_t unconfirmed() const { return proposals_.size() - accepted_; }
   Sample draw();
   void note_token();
-  void step(std::int32_t token, int most_proposals);
-  void propose(int most);
+  void step(std::int32_t token, const GenerateOptions& options, int room);
+  void look_up(int most);
+  void draft(std::int32_t token, int most, bool always);
+  bool can_try(std::size_t proposals) const;
+  void end_round();
   void drop_proposals();
   FinishReason loop(const GenerateOptions& options, int max_tokens);
 
@@ -76,6 +86,14 @@ class GenerateRun {
   /// these.
   std::vector<std::int32_t> proposals_;
   std::size_t accepted_ = 0;
+  /// Drawn tokens that a recurrent session has let go of with the proposals.
+  std::vector<std::int32_t> again_;
+  /// The row of logits_ that the first draw after a step is from.
+  std::size_t first_row_ = 0;
+  DraftModel* draft_ = nullptr;
+  DraftPace* pace_ = nullptr;
+  DraftRound round_;  ///< the step that runs, where a draft model may guess
+  std::optional<Clock::time_point> round_start_;
   std::vector<float> row_;
   GenerateResult result_;
 };

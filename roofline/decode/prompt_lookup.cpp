@@ -6,20 +6,26 @@ namespace roofline {
 
 namespace {
 
-/// A further row in a step, in steps: measured as 0.21 to 0.28 for 1 to 32
-/// rows (bench/step_bench, 135M parameters in 4 bits, AVX-512, two cores). A
-/// constant, because a draw must not depend on a clock.
-constexpr double kRowCost = 0.25;
+/// A further row in a step, in steps: 0.12 to 0.25 for 1 to 32 rows
+/// (bench/step_bench, 135M parameters in 4 bits, AVX-512, two cores); answers
+/// with other values between these take as long. A constant, because where the
+/// sums of several rows differ in a last bit, an answer must not depend on a
+/// clock.
+constexpr double kRowCost = 0.16;
 /// A guess of a kind not tried yet is as good as this many tries, half of them
 /// hits.
 constexpr double kFirstTries = 2;
-/// How much a try still counts after the next one: the latest 16 decide.
-constexpr double kMemory = 1 - 1.0 / 16;
+/// Where one token alone is alike, fewer: none is proposed until they come
+/// true.
+constexpr double kFirstLoneHits = 0.15 * kFirstTries;
+/// How much a try still counts after the next one: the latest 32 decide.
+constexpr double kMemory = 1 - 1.0 / 32;
 
 }  // namespace
 
 PromptLookup::PromptLookup(std::span<const std::int32_t> prompt) {
   trust_.fill({kFirstTries, kFirstTries / 2});
+  trust_[1].hits = kFirstLoneHits;
   tokens_.reserve(prompt.size());
   for (const std::int32_t token : prompt) {
     index();

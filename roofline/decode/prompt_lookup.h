@@ -36,7 +36,7 @@ class PromptLookup {
   struct Trust {
     double tries, hits;
   };
-  static constexpr int kShortestGram = 2;
+  static constexpr int kShortestGram = 1;
   static constexpr int kLongestGram = 4;
   static constexpr int kLongestMatch = 8;  ///< longer ones count as this
 

@@ -202,4 +202,12 @@ std::uint64_t Sampler::seed() const {
   return state_->seed;
 }
 
+std::uint64_t Sampler::step() const {
+  return state_->step;
+}
+
+void Sampler::go_to(std::uint64_t step) {
+  state_->step = step;
+}
+
 }  // namespace roofline

@@ -75,6 +75,11 @@ class Sampler {
       std::span<const std::int32_t> banned = {});
 
   std::uint64_t seed() const;
+  /// Tokens drawn so far: what the next draw's numbers depend on, with the
+  /// seed.
+  std::uint64_t step() const;
+  /// The next draw is made as if so many had been before it.
+  void go_to(std::uint64_t step);
 
  private:
   struct State;

@@ -31,6 +31,8 @@ struct KvOptions {
   mx::Dtype dtype = mx::float16;
   /// States of recurrent layers that keep_state() holds at a time.
   int kept_states = 3;
+
+  bool operator==(const KvOptions&) const = default;
 };
 
 class KvCache {

@@ -122,8 +122,9 @@ std::optional<mx::array> Session::extend(
 bool Session::can_try(std::int64_t tokens) const {
   const auto held = static_cast<std::int64_t>(tokens_.size());
   const auto total = held + tokens;
-  // Recurrent layers can go back to kept states only.
-  if (recurrent_) {
+  // One state to go back to, and the one that extend() keeps behind the chunk.
+  constexpr int kFewestStates = 2;
+  if (recurrent_ && cache_->options().kept_states < kFewestStates) {
     return false;
   }
   // A ring of slots has room for one chunk beside what is seen, so within one
@@ -140,15 +141,20 @@ bool Session::can_try(std::int64_t tokens) const {
   });
 }
 
-void Session::truncate(std::int64_t position) {
-  cache_->truncate(position);
-  tokens_.resize(static_cast<std::size_t>(position));
+std::vector<std::int32_t> Session::go_back(std::int64_t position) {
+  const auto reached = cache_->reachable(position);
+  cache_->truncate(reached);
+  const std::vector<std::int32_t> lost(
+      tokens_.begin() + reached,
+      tokens_.begin() + position);
+  tokens_.resize(static_cast<std::size_t>(reached));
+  return lost;
 }
 
 std::int64_t Session::keep_prefix_of(std::span<const std::int32_t> prompt) {
   const auto shared = common_prefix(tokens_, prompt);
   const auto kept = std::min(shared, prompt.empty() ? 0 : prompt.size() - 1);
-  truncate(cache_->reachable(static_cast<std::int64_t>(kept)));
+  go_back(cache_->reachable(static_cast<std::int64_t>(kept)));
   return static_cast<std::int64_t>(tokens_.size());
 }
 

@@ -46,12 +46,17 @@ class Session {
   /// stands before and after each run of many tokens' last few.
   std::int64_t keep_prefix_of(std::span<const std::int32_t> prompt);
 
-  /// Whether `tokens` more can be appended in one chunk and truncate() then
-  /// take back any of them, as if they had never been there: no rope regime
-  /// ends among them, and no layer is recurrent.
+  /// Whether `tokens` more can be appended in one chunk and go_back() then take
+  /// back any of them, as if they had never been there: no rope regime ends
+  /// among them.
   bool can_try(std::int64_t tokens) const;
-  /// Forgets everything from `position` on. Throws as KvCache::truncate().
-  void truncate(std::int64_t position);
+  /// Keeps the states of recurrent layers here, so that go_back() reaches this
+  /// place. Costs nothing where there are none.
+  void keep_state() { cache_->keep_state(); }
+  /// Forgets everything from `position` on, and with recurrent layers what
+  /// stands between the latest kept state and it: returns these tokens, which
+  /// have to be appended again before others.
+  std::vector<std::int32_t> go_back(std::int64_t position);
 
   /// Forgets everything; the cache's memory stays.
   void clear();

@@ -154,11 +154,13 @@ struct WaySpace {
   std::optional<std::int64_t> wired_bytes;
   /// Answers to a text are timed: what is looked up in it counts.
   bool text = false;
+  /// A draft model that may guess at the answer to it; empty: none.
+  std::string draft_model;
 };
 
 /// Threads with instruction sets, then prefill steps; on a GPU prefill steps,
 /// then MLX's limits of memory. Then batches where several answers are wanted,
-/// and tokens to look up where a text is answered.
+/// and tokens to look up and to draft where a text is answered.
 std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space);
 /// Ways of drawing that may be quicker than that of `wish` and give other
 /// answers: no randomness, fewer or no tests, no penalty.

@@ -18,6 +18,8 @@ constexpr std::array kMixedParts = {"embed,v,down", "v,down", "embed", "ends"};
 constexpr int kMixedGroup = 64;
 /// Tokens that may be looked up at most.
 constexpr std::array kLookups = {4, 8, 16, 32};
+/// Tokens that may be drafted at most.
+constexpr std::array kDrafts = {2, 4, 8};
 
 /// Smaller is better in all three.
 struct Marks {
@@ -154,6 +156,8 @@ RunSettings combined(RunSettings base, const RunSettings& way) {
   take(base.wired_limit_bytes, way.wired_limit_bytes);
   take(base.batch, way.batch);
   take(base.prompt_lookup, way.prompt_lookup);
+  take(base.draft_model, way.draft_model);
+  take(base.num_draft_tokens, way.num_draft_tokens);
   take(base.temperature, way.temperature);
   take(base.top_p, way.top_p);
   take(base.min_p, way.min_p);
@@ -238,6 +242,15 @@ std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space) {
       lookups.emplace_back().prompt_lookup = tokens;
     }
     kinds.push_back(std::move(lookups));
+  }
+  if (space.text && !space.draft_model.empty()) {
+    std::vector<RunSettings> drafts;
+    for (const int tokens : kDrafts) {
+      RunSettings& way = drafts.emplace_back();
+      way.draft_model = space.draft_model;
+      way.num_draft_tokens = tokens;
+    }
+    kinds.push_back(std::move(drafts));
   }
   std::erase_if(kinds, [](const auto& kind) { return kind.empty(); });
   return kinds;

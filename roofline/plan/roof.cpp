@@ -104,7 +104,11 @@ std::string TruthLine::text() const {
     line += fmt::format(
         " · looked up {}, {} right",
         proposed_tokens,
-        accepted_tokens);
+        accepted_tokens - accepted_drafts);
+  }
+  if (drafted_tokens > 0) {
+    line +=
+        fmt::format(" · drafted {}, {} right", drafted_tokens, accepted_drafts);
   }
   if (const auto share = share_of_roof()) {
     line += fmt::format(
@@ -135,9 +139,11 @@ nlohmann::ordered_json TruthLine::json() const {
       {"read_bandwidth_bytes_per_second", bandwidth},
       {"roof_tokens_per_second", roof()},
       {"share_of_roof", share ? Json(*share) : Json(nullptr)}};
-  if (proposed_tokens > 0) {
+  if (proposed_tokens + drafted_tokens > 0) {
     json["proposed_tokens"] = proposed_tokens;
+    json["drafted_tokens"] = drafted_tokens;
     json["accepted_tokens"] = accepted_tokens;
+    json["accepted_drafts"] = accepted_drafts;
     json["tokens_per_step"] = tokens_per_step;
   }
   return json;
@@ -165,7 +171,9 @@ TruthLine make_truth_line(
       stats.prompt_tokens + stats.generated_tokens / 2,
       max_kv_tokens);
   line.proposed_tokens = stats.proposed_tokens;
+  line.drafted_tokens = stats.drafted_tokens;
   line.accepted_tokens = stats.accepted_tokens;
+  line.accepted_drafts = stats.accepted_drafts;
   // The first token came from the prompt's step.
   const int drawn = stats.generated_tokens - 1;
   if (const int steps = drawn - stats.accepted_tokens; steps > 0) {

@@ -46,8 +46,10 @@ struct TruthLine {
   std::size_t peak_bytes = 0;
   StepBytes step;           ///< at the answer's middle
   int proposed_tokens = 0;  ///< looked up (GenerateOptions::prompt_lookup)
-  int accepted_tokens = 0;
-  /// More than 1 when looked-up tokens were checked several in a step.
+  int drafted_tokens = 0;   ///< guessed by a draft model
+  int accepted_tokens = 0;  ///< of both, those that were drawn
+  int accepted_drafts = 0;  ///< of these, the draft model's
+  /// More than 1 when guessed tokens were checked several in a step.
   double tokens_per_step = 1;
   double bandwidth = 0;  ///< bytes a second, measured
   std::string device;

@@ -48,6 +48,7 @@ const std::vector<TextKey>& text_keys() {
       {"model", &RunSettings::model, {}},
       {"quant", &RunSettings::quant, {"none", "int4", "int8"}},
       {"quant_8bit", &RunSettings::quant_8bit, {}},
+      {"draft_model", &RunSettings::draft_model, {}},
       {"isa",
        &RunSettings::isa,
        {"generic", "avx2", "avx512", "neon", "i8mm"}}};
@@ -59,6 +60,7 @@ const std::vector<NumberKey<int>>& int_keys() {
       {"group_size", &RunSettings::group_size, 32, 128},
       {"prefill_step", &RunSettings::prefill_step, 1, 1 << 20},
       {"prompt_lookup", &RunSettings::prompt_lookup, 0, 32},
+      {"num_draft_tokens", &RunSettings::num_draft_tokens, 1, 32},
       {"batch", &RunSettings::batch, 1, 1024},
       {"threads", &RunSettings::threads, 1, 1024},
       {"max_tokens", &RunSettings::max_tokens, 1, 1 << 30},
@@ -241,6 +243,14 @@ std::string RunSettings::text() const {
   }
   if (prompt_lookup) {
     parts.push_back(fmt::format("prompt lookup {}", *prompt_lookup));
+  }
+  if (draft_model) {
+    parts.push_back(fmt::format(
+        "draft model {}",
+        fs::path(*draft_model).filename().string()));
+  }
+  if (num_draft_tokens) {
+    parts.push_back(fmt::format("at most {} drafted", *num_draft_tokens));
   }
   if (batch) {
     parts.push_back(fmt::format("batch {}", *batch));

@@ -20,6 +20,9 @@ struct RunSettings {
   std::optional<std::string> quant_8bit;
   std::optional<int> prefill_step;   ///< tokens
   std::optional<int> prompt_lookup;  ///< tokens looked up at most; 0: off
+  /// A smaller model that guesses, and how many tokens at most.
+  std::optional<std::string> draft_model;
+  std::optional<int> num_draft_tokens;
   /// Sequences in one step, where a command runs several at once.
   std::optional<int> batch;
   std::optional<int> threads;

@@ -24,6 +24,20 @@ class Bench(TinyModel):
             self.assertGreaterEqual(figure["spread"], 0)
         self.assertGreater(out["decode_tokens_per_second"], 0)
 
+    def test_guessing_runs_beside_the_same_without_it(self):
+        text = self.write("prompt.txt", "one two three one two three one two")
+        out = self.bench("--prompt-file", text, "--prompt-lookup", "4",
+                         "--draft-model", self.model)
+        setups = [s["name"] for s in out["setups"]]
+        self.assertEqual(len(setups), 3)
+        self.assertNotIn("draft", setups[0])
+        self.assertIn("lookup 4", setups[1])
+        self.assertIn("draft", setups[2])
+        self.assertEqual(len(out["figures"]), 3 * 2)
+        for flags in [["--prompt-lookup", "4"], ["--draft-model", self.model]]:
+            self.refuse("bench", "--model", self.model, *QUICK, *flags,
+                        saying="--prompt-file")
+
     def test_reports_are_written_in_every_form(self):
         begins = {"md": "###", "csv": "", "json": "{", "svg": "<svg", "html": "<!"}
         files = {kind: self.folder / f"report.{kind}" for kind in begins}

@@ -36,6 +36,17 @@ class Piped(TinyModel):
         _, out, _ = self.chat("Hello\n", "--quiet")
         self.assertEqual(out, self.generate("--temp", "0", "-n", "6") + "\n")
 
+    def test_the_start_is_told_once_after_the_first_answer(self):
+        _, _, errors = self.chat("one\ntwo\n", "--trace-startup")
+        self.assertEqual(errors.count("start to first token"), 1)
+        self.assertIn("waiting for the message", errors)
+
+    def test_a_draft_model_leaves_the_conversation_as_it_is(self):
+        _, plain, _ = self.chat("one\ntwo\n", "--quiet", "--exact")
+        code, drafted, _ = self.chat(
+            "one\ntwo\n", "--quiet", "--exact", "--draft-model", str(self.model))
+        self.assertEqual((code, drafted), (0, plain))
+
     def test_blocks_and_backslashes_make_messages_of_several_lines(self):
         messages = self.saved('"""\na\nb\n"""\nc\\\nd\n//e\n')
         said = [m["content"] for m in messages if m["role"] == "user"]

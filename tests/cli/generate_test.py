@@ -1,9 +1,13 @@
 """roofline generate: prompts, sampling, stops, streaming, quantizing, caches."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import unittest
 
-from program import Program, TinyModel
+from program import BINARY, Program, TinyModel
 
 
 class Prompts(TinyModel):
@@ -93,6 +97,35 @@ class Output(TinyModel):
             self.assertLessEqual(max(values), 0)
 
 
+class Startup(TinyModel):
+    def test_the_parts_of_the_start_add_up_to_the_time_of_the_first_token(self):
+        startup = self.generate_json("-n", "2", "--trace-startup")["startup"]
+        parts = [p["seconds"] for p in startup["parts"] if not p["beside"]]
+        self.assertGreater(startup["seconds"], 0)
+        self.assertAlmostEqual(sum(parts), startup["seconds"], delta=1e-4)
+        self.assertTrue(all(seconds >= 0 for seconds in parts), startup)
+        names = " ".join(p["part"] for p in startup["parts"])
+        for part in ["libraries", "header", "weights", "tokenizer", "template",
+                     "prefill", "drawing"]:
+            self.assertIn(part, names)
+        self.assertNotIn("startup", self.generate_json("-n", "2"))
+
+    def test_the_table_is_for_people(self):
+        result = self.run_program(
+            "generate", self.model, "Hello", "-n", "2", "--trace-startup")
+        message = result.stderr.decode()
+        self.assertRegex(message, r"total +[0-9.]+ ms")
+        self.assertNotIn(b"total", result.stdout)
+
+    @unittest.skipUnless(sys.platform == "linux", "the loader's own list")
+    def test_libraries_for_downloads_are_not_loaded_at_the_start(self):
+        out = subprocess.run(
+            [BINARY], env={**os.environ, "LD_TRACE_LOADED_OBJECTS": "1"},
+            capture_output=True).stdout.decode()
+        self.assertIn("libmlx", out)
+        self.assertNotIn("curl", out)
+
+
 class Drawing(TinyModel):
     def test_the_same_seed_gives_the_same_text_on_one_and_two_threads(self):
         arguments = ["--temp", "1.5", "--seed", "7", "-n", "64"]
@@ -130,6 +163,35 @@ class Drawing(TinyModel):
         self.assertEqual(out["text"], "A" * 40)
         self.assertGreater(out["stats"]["accepted_tokens"], 10)
         self.assertGreater(out["stats"]["tokens_per_step"], 1)
+
+    def test_a_draft_model_leaves_the_answer_as_it_is(self):
+        for draw in [["--temp", "0"], ["--temp", "0.8", "--seed", "3"]]:
+            arguments = [*draw, "--exact", "-n", "200", "--ignore-eos"]
+            plain = self.generate_json(*arguments)
+            drafted = self.generate_json(*arguments, "--draft-model", self.model)
+            self.assertEqual(drafted["tokens"], plain["tokens"])
+            both = self.generate_json(
+                *arguments, "--draft-model", self.model, "--num-draft-tokens", "2",
+                "--prompt-lookup", "4")
+            self.assertEqual(both["tokens"], plain["tokens"])
+
+    def test_a_draft_model_needs_the_same_tokens(self):
+        other = self.folder / "other"
+        shutil.copytree(self.model, other)
+        tokenizer = json.loads((other / "tokenizer.json").read_text())
+        vocabulary = tokenizer["model"]["vocab"]
+        first, second = list(vocabulary)[40:42]
+        vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+        (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+        self.refuse(
+            "generate", self.model, "Hello", "--draft-model", other,
+            saying=["another vocabulary", f'"{first}"', f'"{second}"'])
+        self.refuse(
+            "generate", self.model, "Hello", "--num-draft-tokens", "2",
+            saying="--draft-model")
+        self.refuse(
+            "generate", self.model, "Hello", "--draft-model", self.model,
+            "--num-draft-tokens", "33", saying="1 to 32")
 
     def test_a_bias_forces_a_token_and_bans_one(self):
         out = self.generate_json("-n", "4", "--logit-bias", "65=900")

@@ -77,6 +77,16 @@ class Optimize(TinyModel):
         self.assertTrue(looked_up)
         self.assertTrue(any(c["measured"] for c in looked_up))
 
+    def test_a_draft_model_is_searched_where_a_text_is_answered(self):
+        prompt = self.folder / "prompt.txt"
+        prompt.write_text("one two three one two three one two")
+        out = self.optimize("--optimize-params", "--prompt-file", prompt,
+                            "--draft-model", self.model)
+        drafted = [c for c in out["candidates"] if "draft" in c["settings"]]
+        self.assertTrue(any(c["measured"] for c in drafted))
+        self.refuse("optimize", self.model, "--draft-model", self.model,
+                    saying="--prompt-file")
+
     def test_parts_may_have_more_bits_than_the_rest(self):
         plain = ["generate", self.model, "hello", "-n", "2", "--quant", "int4",
                  "--group-size", "32"]

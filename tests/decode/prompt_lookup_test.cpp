@@ -33,8 +33,22 @@ TEST(PromptLookup, GuessesNothingWhereNothingRepeats) {
   EXPECT_TRUE(following("", 5).empty());
   EXPECT_TRUE(following("a", 5).empty());
   EXPECT_TRUE(following("abcdefg", 5).empty());
-  // One token alike is too little.
-  EXPECT_TRUE(following("a-b:a", 5).empty());
+}
+
+TEST(PromptLookup, ProposesWhereOneTokenIsAlikeOnlyOnceSuchGuessesComeTrue) {
+  PromptLookup lookup(ids_of("a-b:a"));
+  EXPECT_EQ(copy(lookup.follow(1)), ids_of("-"));
+  EXPECT_TRUE(lookup.propose(5).empty());
+  std::string text;
+  for (char c = 'A'; c <= 'Z'; ++c) {
+    text += {c, '1', c, '1'};
+    // What followed it once follows it again, and then something else does.
+    text += static_cast<char>(c - 'A' + 'a');
+  }
+  push(lookup, text);
+  push(lookup, "!?");
+  push(lookup, "!");
+  EXPECT_FALSE(lookup.propose(5).empty());
 }
 
 TEST(PromptLookup, PrefersTheLongestRunAndThenTheLatest) {

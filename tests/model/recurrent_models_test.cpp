@@ -73,10 +73,37 @@ TEST_P(RecurrentModel, GoesOnFromTheEndOfATurn) {
   EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kTolerance);
 }
 
-TEST_P(RecurrentModel, TriesNoProposals) {
+TEST_P(RecurrentModel, GoesBackToWhereItKeptAStateAndSaysWhatIsLost) {
   const Golden golden = open_golden(GetParam());
   const auto decoder = load_exact(*golden.checkpoint);
+  const auto ids = many_tokens(golden, 90);
+  const std::span<const std::int32_t> all(ids);
   Session session(*decoder, {});
+  mx::eval(*session.extend(all.first(20)));
+  std::vector<std::int32_t> again;
+  for (std::size_t at = 20; at < 60; at += 3) {
+    ASSERT_TRUE(session.can_try(static_cast<std::int64_t>(again.size()) + 7));
+    session.keep_state();
+    // Three that stay, and four guesses that were wrong.
+    std::vector<std::int32_t> tokens = again;
+    const auto right = all.subspan(at, 3);
+    tokens.insert(tokens.end(), right.begin(), right.end());
+    tokens.insert(tokens.end(), 4, 1);
+    mx::eval(*session.extend(tokens, LogitRows::all));
+    again = session.go_back(static_cast<std::int64_t>(at) + 3);
+    EXPECT_EQ(session.tokens().size() + again.size(), at + 3);
+  }
+  const auto rest = all.subspan(session.tokens().size());
+  const auto logits = to_host(*session.extend(rest));
+  EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kTolerance);
+}
+
+TEST_P(RecurrentModel, TriesNothingWhereNoStatesAreKept) {
+  const Golden golden = open_golden(GetParam());
+  const auto decoder = load_exact(*golden.checkpoint);
+  KvOptions options;
+  options.kept_states = 1;
+  Session session(*decoder, options);
   mx::eval(*session.extend(std::span(golden.ids[0]).first(20)));
   EXPECT_FALSE(session.can_try(2));
 }

@@ -358,6 +358,21 @@ TEST(WayCandidates, LookUpTokensOnlyInAText) {
   EXPECT_TRUE(more.back()[0].prompt_lookup);
 }
 
+TEST(WayCandidates, DraftOnlyInATextAndWithAModelForIt) {
+  WaySpace space = space_of(1, true);
+  space.text = true;
+  const std::size_t kinds = way_candidates(space).size();
+  space.draft_model = "small.gguf";
+  const auto more = way_candidates(space);
+  ASSERT_EQ(more.size(), kinds + 1);
+  for (const RunSettings& way : more.back()) {
+    EXPECT_EQ(way.draft_model, "small.gguf");
+    EXPECT_GT(way.num_draft_tokens.value_or(0), 0);
+  }
+  space.text = false;
+  EXPECT_EQ(way_candidates(space).size(), kinds - 1);
+}
+
 TEST(WayCandidates, WireMemoryOnlyWhereTheSystemCan) {
   WaySpace space = space_of(1, true);
   EXPECT_EQ(way_candidates(space).back().size(), 1u);

@@ -12,6 +12,8 @@ TEST(Settings, ComeBackAsTheyWereWritten) {
   settings.quant = "int4";
   settings.quant_8bit = "embed,down";
   settings.prompt_lookup = 8;
+  settings.draft_model = "small.gguf";
+  settings.num_draft_tokens = 4;
   settings.batch = 4;
   settings.group_size = 32;
   settings.threads = 2;

@@ -1,13 +1,13 @@
 #include "roofline/weights/hub/http.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cctype>
 #include <exception>
 #include <memory>
 
 #include <fmt/format.h>
+
+#include "roofline/weights/hub/curl.h"
 
 namespace roofline {
 
@@ -19,30 +19,30 @@ constexpr long kStallSeconds = 30;
 constexpr int kMostRedirects = 8;
 
 struct EasyDeleter {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  void operator()(CURL* handle) const { curl().easy_cleanup(handle); }
 };
 struct ListDeleter {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  void operator()(curl_slist* list) const { curl().slist_free_all(list); }
 };
 struct UrlDeleter {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+  void operator()(CURLU* url) const { curl().url_cleanup(url); }
 };
 using Url = std::unique_ptr<CURLU, UrlDeleter>;
 
 std::string url_part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) {
+  if (curl().url_get(url, part, &text, flags) != CURLUE_OK) {
     return "";
   }
   std::string out = text;
-  curl_free(text);
+  curl().free(text);
   return out;
 }
 
 /// Scheme, host and port: who gets to see a token.
 std::string origin_of(const std::string& text) {
-  const Url url(curl_url());
-  curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0);
+  const Url url(curl().url());
+  curl().url_set(url.get(), CURLUPART_URL, text.c_str(), 0);
   return fmt::format(
       "{}://{}:{}",
       url_part(url.get(), CURLUPART_SCHEME),
@@ -51,9 +51,9 @@ std::string origin_of(const std::string& text) {
 }
 
 std::string resolved(const std::string& base, const std::string& location) {
-  const Url url(curl_url());
-  curl_url_set(url.get(), CURLUPART_URL, base.c_str(), 0);
-  curl_url_set(url.get(), CURLUPART_URL, location.c_str(), 0);
+  const Url url(curl().url());
+  curl().url_set(url.get(), CURLUPART_URL, base.c_str(), 0);
+  curl().url_set(url.get(), CURLUPART_URL, location.c_str(), 0);
   return url_part(url.get(), CURLUPART_URL);
 }
 
@@ -83,15 +83,15 @@ class Exchange {
   void run(const HttpRequest& request, const std::string& url, bool token) {
     curl_slist* list = nullptr;
     if (token) {
-      list = curl_slist_append(
+      list = curl().slist_append(
           list,
           ("Authorization: Bearer " + request.token).c_str());
     }
     const std::unique_ptr<curl_slist, ListDeleter> headers(list);
-    const std::unique_ptr<CURL, EasyDeleter> curl(curl_easy_init());
-    CURL* handle = curl.get();
+    const std::unique_ptr<CURL, EasyDeleter> owned(curl().easy_init());
+    CURL* handle = owned.get();
     const auto set = [handle](CURLoption option, auto value) {
-      curl_easy_setopt(handle, option, value);
+      curl().easy_setopt(handle, option, value);
     };
     char reason[CURL_ERROR_SIZE] = "";
     set(CURLOPT_URL, url.c_str());
@@ -112,12 +112,12 @@ class Exchange {
     set(CURLOPT_HEADERDATA, this);
     set(CURLOPT_WRITEFUNCTION, &Exchange::on_body);
     set(CURLOPT_WRITEDATA, this);
-    const CURLcode code = curl_easy_perform(handle);
+    const CURLcode code = curl().easy_perform(handle);
     if (thrown_) {
       std::rethrow_exception(thrown_);
     }
     if (code != CURLE_OK) {
-      response_.error = reason[0] != '\0' ? reason : curl_easy_strerror(code);
+      response_.error = reason[0] != '\0' ? reason : curl().easy_strerror(code);
     }
   }
 
@@ -192,12 +192,7 @@ class Exchange {
 }  // namespace
 
 HttpResponse http_get(const HttpRequest& request, const HttpStart& start) {
-  static const bool ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
   HttpResponse response;
-  if (!ready) {
-    response.error = "libcurl doesn't start";
-    return response;
-  }
   const std::string origin = origin_of(request.url);
   std::string url = request.url;
   for (int i = 0; i <= kMostRedirects; ++i) {

@@ -38,7 +38,8 @@ using HttpSink = std::function<bool(std::string_view)>;
 /// known.
 using HttpStart = std::function<HttpSink(const HttpResponse&)>;
 
-/// Throws nothing of its own; what start or a sink throws comes out.
+/// Throws UnsupportedError where libcurl isn't installed; what start or a sink
+/// throws comes out.
 HttpResponse http_get(const HttpRequest& request, const HttpStart& start);
 
 /// The body as text, at most `most` bytes; more is an error.
