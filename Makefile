@@ -65,7 +65,7 @@ ubsan: $(SETUP) ## Run the tests under the undefined sanitizer
 tsan: $(SETUP) ## Run the tests under the thread sanitizer
 	@scripts/sanitize.sh tsan $(LAYERS)
 
-# STEPS="kernels" leaves the set-up out.
+# STEPS="kernels" runs that one only: setup, kernels, models, answer.
 aarch64: $(SETUP) ## Build for Arm and run tests under qemu (Debian)
 	@scripts/aarch64.sh $(STEPS)
 

@@ -51,11 +51,11 @@ def text_ids(binary, model, text, tokens):
 
 def compare(binary, model, ids, flags=()):
     """{mean, high, same, tokens}: KL(exact, fast) in nats a token, and on how
-    many tokens both have the same likeliest one."""
+    many tokens both have the same likeliest one. flags: of the fast run."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        fast = logits(binary, model, ids, [*flags], folder)
-        exact = logits(binary, model, ids, [*flags, "--exact"], folder)
+        fast = logits(binary, model, ids, ["--no-cache", *flags], folder)
+        exact = logits(binary, model, ids, ["--no-cache", "--exact"], folder)
     divergences, same = [], 0
     for a, b in zip(exact, fast):
         p, q = log_softmax(a), log_softmax(b)

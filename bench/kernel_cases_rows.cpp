@@ -1,4 +1,5 @@
 // What works row by row, products with many rows, and scans.
+#include <cstdint>
 #include <memory>
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
 #include "roofline/kernels/recurrent/scan.h"
+#include "roofline/kernels/round/round.h"
 #include "roofline/kernels/row_grads/row_grads.h"
 
 namespace roofline::bench {
@@ -153,6 +155,15 @@ void add_rows(std::vector<CaseMaker>& cases) {
   });
   add("norm_rope.to_half", 2, 1.5, [](float** a) {
     row_kernels().to_half(a[0], n, reinterpret_cast<Half*>(a[1]));
+  });
+  add("round.codes", 2, 1.25, [](float** a) {
+    auto* codes = reinterpret_cast<std::uint8_t*>(a[1]);
+    round_kernels().codes(a[0], n, -1.0f, 7.5f, 15.0f, codes);
+  });
+  add("round.error", 1, 1, [](float** a) {
+    // Kept in the row, so that no call is dropped.
+    a[0][0] =
+        round_kernels().error(a[0], nullptr, n, 0.13f, -1.0f, 7.5f, 15.0f);
   });
   add("row_grads.softmax", 1, 2, [](float** a) {
     row_grad_kernels().softmax(a[0], n);

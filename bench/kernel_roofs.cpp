@@ -1,13 +1,14 @@
 // Every CPU kernel at a shape of a real model, as a share of the roof that
 // bounds it: the memory's bandwidth, or the arithmetic peak of the same
-// instruction set, measured in turn with it. One JSON object on standard
-// output; bench/kernels_page.py runs it for each instruction set and makes
-// docs/kernels.md of it.
+// instruction set, measured in turn with it. One JSON object with all readings
+// on standard output, in bytes or operations a second; bench/kernels_page.py
+// runs it for each instruction set and makes docs/kernels.md of it.
 // Usage: kernel_roofs [rounds [part of a name]]; ROOFLINE_ISA forces a set.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <vector>
@@ -28,16 +29,30 @@ using Clock = std::chrono::steady_clock;
 /// A reading shorter than this says more about the clock than the kernel.
 constexpr double kLeastSeconds = 0.02;
 
-double seconds_of(const KernelCase& each) {
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * now.tv_nsec;
+}
+
+struct Reading {
+  double seconds = 0;
+  /// Of the time that all threads together could have had.
+  double processor_share = 0;
+};
+
+Reading read(const KernelCase& each) {
   int runs = 0;
   double seconds = 0;
   const auto start = Clock::now();
+  const double processor = processor_seconds();
   do {
     each.run();
     ++runs;
     seconds = std::chrono::duration<double>(Clock::now() - start).count();
   } while (seconds < kLeastSeconds);
-  return seconds / runs;
+  const double most = seconds * ThreadPool::global().threads();
+  return {seconds / runs, (processor_seconds() - processor) / most};
 }
 
 double roof_of(Roof roof) {
@@ -65,12 +80,7 @@ const char* name_of(Roof roof) {
   return "float32";
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-/// The kernel and its roof in turn: a busy neighbour slows both.
+/// The kernel and its roof in turn.
 nlohmann::json measure(const CaseMaker& maker, int rounds) {
   const KernelCase each = maker.make();
   each.run();
@@ -78,11 +88,12 @@ nlohmann::json measure(const CaseMaker& maker, int rounds) {
       maker.roof == Roof::bandwidth ? each.bytes : each.operations;
   std::vector<double> rates;
   std::vector<double> roofs;
-  std::vector<double> shares;
+  std::vector<double> processor;
   for (int round = 0; round < rounds; ++round) {
-    rates.push_back(amount / seconds_of(each));
+    const Reading reading = read(each);
+    rates.push_back(amount / reading.seconds);
+    processor.push_back(reading.processor_share);
     roofs.push_back(roof_of(maker.roof));
-    shares.push_back(rates.back() / roofs.back());
   }
   return {
       {"name", maker.name},
@@ -90,10 +101,9 @@ nlohmann::json measure(const CaseMaker& maker, int rounds) {
       {"roof", name_of(maker.roof)},
       {"bytes", each.bytes},
       {"operations", each.operations},
-      {"rate", median(rates)},
-      {"roof_rate", median(roofs)},
-      {"share", median(shares)},
-      {"shares", shares}};
+      {"processor", processor},
+      {"rates", rates},
+      {"roofs", roofs}};
 }
 
 }  // namespace

@@ -46,19 +46,22 @@ KERNELS = [
      "each row read and written", "4 to 40 a value"),
     ("gemm", "c (+)= a · b with many rows on both sides; b decoded once into panels; bf16 "
      "where the processor has it", "a, b and c once a block", "2·m·n·k"),
+    ("round", "the inner loop of quantizers: values to the codes of an affine grid, and their "
+     "error", "the values, and a byte a code", "5 to 8 a value"),
     ("recurrent", "the scans of Mamba-2 and of gated delta nets", "the state read and written",
      "6·dim·state·t a head"),
 ]
 
-# Names of the paths, and the words of `roofline convert` that make a checkpoint
-# of the bundled model whose matrices take that path.
+# A path's name; the words of `roofline convert` that make a checkpoint of the
+# bundled model whose matrices take it (None: the model itself; none: its weights
+# in bf16); and flags of the fast run.
 PATHS = [
-    ("4 bits (q4), head in 8 (q8)", None),
-    ("8 bits (q8)", ["--gguf-path", "{out}.gguf", "--type", "q8_0"]),
-    ("4 bits by table (q4_table; MXFP4)", ["--mlx-path", "{out}", "-q", "--q-mode", "mxfp4"]),
+    ("4 bits (q4), head in 8 (q8)", None, []),
+    ("8 bits (q8)", ["--gguf-path", "{out}.gguf", "--type", "q8_0"], []),
+    ("4 bits by table (q4_table; MXFP4)", ["--mlx-path", "{out}", "-q", "--q-mode", "mxfp4"], []),
     ("4 bits by table, scales for 16 (q4_16; NVFP4)",
-     ["--mlx-path", "{out}", "-q", "--q-mode", "nvfp4"]),
-    ("bf16 as stored (dense)", []),
+     ["--mlx-path", "{out}", "-q", "--q-mode", "nvfp4"], []),
+    ("bf16 as stored (dense)", [], []),
 ]
 
 
@@ -91,7 +94,7 @@ def measure_paths(options):
         stored = folder / "bf16"
         run([binary, "convert", "--hf-path", options.model, "--mlx-path", stored,
              "--dequantize", "--dtype", "bf16"], stdout=subprocess.DEVNULL)
-        for index, (path, words) in enumerate(PATHS):
+        for index, (path, words, flags) in enumerate(PATHS):
             model = options.model if words is None else stored
             if words:
                 out = folder / f"path{index}"
@@ -100,22 +103,30 @@ def measure_paths(options):
                     stdout=subprocess.DEVNULL)
                 model = words[1]
             rows.append({"name": path,
-                         **fast_vs_exact.compare(binary, str(model), ids, ["--no-cache"])})
-            if index and model != stored:
+                         **fast_vs_exact.compare(binary, str(model), ids, flags)})
+            if words:
                 made = pathlib.Path(model)
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
     return rows
 
 
-def rate(kernel):
-    unit, scale = ("GB/s", 1e9) if kernel["roof"] == "bandwidth" else ("Gop/s", 1e9)
-    value = kernel["rate"] / scale
-    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+UNITS = {"bandwidth": "GB/s", "int8": "Gop/s", "float32": "Gop/s"}
 
 
-def share(kernel):
-    low, high = min(kernel["shares"]), max(kernel["shares"])
-    return f"{kernel['share']:.0%} ({low:.0%} … {high:.0%})"
+def roof_of(readings, roof):
+    """The best of all readings: a neighbour can only make one slower."""
+    found = [r for k in readings["kernels"] if k["roof"] == roof for r in k["roofs"]]
+    return max(found, default=None)
+
+
+def cell(readings, kernel):
+    """Rate and share of the roof: median (least … most)."""
+    roof = roof_of(readings, kernel["roof"])
+    value = statistics.median(kernel["rates"])
+    digits = 0 if value >= 1e10 else 1
+    shares = [r / roof for r in (value, min(kernel["rates"]), max(kernel["rates"]))]
+    return (f"{value / 1e9:.{digits}f} {UNITS[kernel['roof']]}, "
+            "{:.0%} ({:.0%} … {:.0%})".format(*shares))
 
 
 def table(head, rows):
@@ -124,16 +135,11 @@ def table(head, rows):
 
 
 def roofs_table(kernels):
-    sets = list(kernels)
     rows = []
-    for roof in ("bandwidth", "int8", "float32"):
-        cells = []
-        for isa in sets:
-            of = [k["roof_rate"] for k in kernels[isa]["kernels"] if k["roof"] == roof]
-            unit = "GB/s" if roof == "bandwidth" else "Gop/s"
-            cells.append(f"{statistics.median(of) / 1e9:.0f} {unit}" if of else "")
-        rows.append([roof, *cells])
-    return table(["roof", *sets], rows)
+    for roof, unit in UNITS.items():
+        best = [roof_of(readings, roof) for readings in kernels.values()]
+        rows.append([roof, *(f"{b / 1e9:.0f} {unit}" if b else "" for b in best)])
+    return table(["roof", *kernels], rows)
 
 
 def shares_table(kernels):
@@ -143,7 +149,7 @@ def shares_table(kernels):
         cells = []
         for of in kernels.values():
             mine = [k for k in of["kernels"] if k["name"] == name]
-            cells.append(f"{rate(mine[0])}, {share(mine[0])}" if mine else "")
+            cells.append(cell(of, mine[0]) if mine else "")
         rows.append([f"`{name}`", any_of["shape"], any_of["roof"], *cells])
     return table(["kernel", "shape", "roof", *kernels], rows)
 
@@ -155,10 +161,23 @@ def paths_table(paths):
          for p in paths])
 
 
+def neighbours(kernels):
+    """What the figures are worth: the share of the cores that the kernels had."""
+    had = statistics.median(
+        p for of in kernels.values() for k in of["kernels"] for p in k["processor"])
+    if had >= QUIET:
+        return f"The kernels had {had:.0%} of the cores' time."
+    return (f"**Neighbours were busy: the kernels had {had:.0%} of the cores' time, so that rates, "
+            "roofs and shares below are all too low. Make the page again on a quiet machine.**")
+
+
+# Of the cores' time: below it, somebody else's work is in the figures.
+QUIET = 0.9
+
 PAGE = """# The CPU kernels
 
 Made by `python3 bench/kernels_page.py`; don't edit it by hand. Measured on
-{cpu}, {threads} threads, {rounds} rounds a kernel.
+{cpu}, {threads} threads, readings a kernel: {rounds}. {neighbours}
 
 ## What they compute
 A folder under `roofline/kernels/` each, with the mathematics in its header. t
@@ -177,14 +196,14 @@ what `smmla` takes.
 ## Roofs of this machine
 Bandwidth is what all threads read from memory; int8 and float32 are chains of
 the instruction set's own instructions on registers (`generic` has only floats).
+The best of all readings: a neighbour can only make one slower.
 
 {roofs}
 
 ## Shares of the roof
-Rate, and share of the roof that bounds the kernel at that shape: median (least …
-most) of the rounds. Kernel and roof are measured in turn; above 100 %, a
-neighbour slowed the roof more than the kernel. Operations are the ones executed:
-the fast product's two planes count twice.
+Rate, and share of the roof above that bounds the kernel at that shape: median
+(least … most) of the rounds. Operations are the ones executed: the fast product's
+two planes count twice. bf16 products can exceed the float32 peak.
 
 {shares}
 
@@ -209,6 +228,7 @@ def page(result):
         cpu=first["cpu"], threads=first["threads"], rounds=first["rounds"],
         kernels=table(["kernel", "computes", "bytes", "operations"],
                       [[f"`{k}`", what, size, ops] for k, what, size, ops in KERNELS]),
+        neighbours=neighbours(kernels),
         roofs=roofs_table(kernels),
         shares=shares_table(kernels),
         text=result["text"],

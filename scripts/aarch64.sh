@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds for 64-bit Arm with a cross compiler and runs the tests under
 # qemu-user: the kernels on a processor with every instruction set and on one
-# without i8mm.
+# without i8mm, the steps of whole models, and one answer of the program.
 # Figures of speed mean nothing there.
 #
 # Needs Debian (packages of both architectures from one mirror). What it brings
 # goes under build/; only the compiler, qemu and Rust's target are installed.
 #
-# usage: aarch64.sh [setup|kernels]...     none named: all
+# usage: aarch64.sh [setup|kernels|models|answer]...     none named: all
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/versions.env
@@ -139,14 +139,37 @@ kernels() {
     --gtest_filter='*neon*:*Qmm*:*Registry*:-*generic*'
 }
 
+# Steps of whole models with their goldens, exact and fast, on every set.
+models() {
+  build_targets model_tests
+  emulate max "$build/model_tests" --gtest_brief=1 \
+    --gtest_filter='*CpuDecoder*:*Layouts*:*GraphScans*'
+}
+
+# One answer of the program, which must be that of the generic kernels.
+answer() {
+  build_targets roofline
+  local isa first=""
+  emulate max "$build/roofline" version
+  for isa in i8mm neon generic; do
+    local text
+    text=$(emulate max -E "ROOFLINE_ISA=$isa" "$build/roofline" generate \
+      --max-tokens 8 --temp 0 --device cpu --no-cache -- 'Why is the sky blue?')
+    say "$isa answers: $text"
+    [ -z "$first" ] || [ "$text" = "$first" ] ||
+      die "$isa answers something else than the set before it."
+    first=$text
+  done
+}
+
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(setup kernels)
+[ ${#steps[@]} -gt 0 ] || steps=(setup kernels models answer)
 for step in "${steps[@]}"; do
   case "$step" in
-    setup | kernels)
+    setup | kernels | models | answer)
       say "$step"
       "$step"
       ;;
-    *) die "unknown step $step; usage: aarch64.sh [setup|kernels]..." ;;
+    *) die "unknown step $step; usage: aarch64.sh [setup|kernels|models|answer]..." ;;
   esac
 done

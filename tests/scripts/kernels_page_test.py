@@ -12,8 +12,8 @@ import kernels_page  # noqa: E402
 
 
 def reading(name, roof, share):
-    return {"name": name, "shape": "4 × 4", "roof": roof, "rate": share * 2e10,
-            "roof_rate": 2e10, "share": share, "shares": [share - 0.1, share, share + 0.1]}
+    return {"name": name, "shape": "4 × 4", "roof": roof, "roofs": [1e10, 2e10, 1.9e10],
+            "processor": [0.97, 0.98, 0.99], "rates": [(share + 0.1) * 2e10, (share - 0.1) * 2e10, share * 2e10]}
 
 
 def result():
@@ -46,6 +46,20 @@ class KernelsPage(unittest.TestCase):
         with_arm["kernels"]["neon"] = with_arm["kernels"]["avx2"]
         self.assertEqual(kernels_page.page(with_arm), kernels_page.page(result()))
 
+    def test_a_busy_machine_is_told(self):
+        self.assertNotIn("Neighbours were busy", kernels_page.page(result()))
+        busy = result()
+        for readings in busy["kernels"].values():
+            for kernel in readings["kernels"]:
+                kernel["processor"] = [0.4, 0.5, 0.6]
+        self.assertIn("had 50% of the cores' time", kernels_page.page(busy))
+        self.assertIn("Neighbours were busy", kernels_page.page(busy))
+
+    def test_a_roof_is_the_best_of_its_readings(self):
+        page = kernels_page.page(result())
+        self.assertEqual(self.row_of(page, "| bandwidth |")[1:], ["20 GB/s", "20 GB/s"])
+        self.assertEqual(self.row_of(page, "| float32 |")[1:], ["", "20 Gop/s"])
+
     def test_divergences_are_told_for_each_path(self):
         row = self.row_of(kernels_page.page(result()), "| q4 |")
         self.assertEqual(row[1:], ["9.0e-07", "5.0e-06", "8 of 8"])
@@ -55,7 +69,7 @@ class KernelsPage(unittest.TestCase):
         names = []
         for file in (SOURCE / "bench").glob("kernel_cases_*.cpp"):
             names += re.findall(r'"((?:qmm|dense|attention|packed_attention|norm_rope|row_grads|'
-                                r'gemm|recurrent)\b[^"]*)"', file.read_text())
+                                r'gemm|round|recurrent)\b[^"]*)"', file.read_text())
         self.assertGreater(len(names), 15)
         for name in names:
             self.assertTrue(any(name.startswith(kernel) for kernel in known), name)
