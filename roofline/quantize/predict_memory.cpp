@@ -69,8 +69,9 @@ Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
 /// What distillation has in memory: a byte a code, trained values (as they are,
 /// their best, their gradient, Adam's two moments), the source's last rows, its
 /// head, the head's decoded copy with its gradient, logits of both models; and
-/// of a step: each layer's input, one layer decoded with its gradient and what
-/// its products keep, twice for their gradients.
+/// of a step: each layer's input, one layer with its gradient and what its
+/// products keep, twice for their gradients. Matrices are decoded from codes
+/// alone, so MLX may have all of them decoded before the first is needed.
 std::uint64_t distillation_bytes(
     const Checkpoint& checkpoint,
     const FormatPlan& plan,
@@ -102,7 +103,7 @@ std::uint64_t distillation_bytes(
   const std::uint64_t activations =
       4 * step * (layers * dim + 4 * kActivationRows * shape.widest);
   return codes + floats + trained + 2 * tokens * dim * 4 + head + activations +
-         2 * 4 * shape.layer;
+         2 * 4 * shape.layer + 4 * codes;
 }
 
 }  // namespace
