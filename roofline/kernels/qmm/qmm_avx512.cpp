@@ -300,7 +300,11 @@ void product(
     int token_end,
     float* y,
     int ldy) {
-  const int most = static_cast<int>(tiles.size());
+  // Tiles of about equal height: a token alone would wait for its own sums.
+  const int all = token_end - token_begin;
+  const int count = (all + static_cast<int>(tiles.size()) - 1) /
+                    static_cast<int>(tiles.size());
+  const int most = count > 0 ? (all + count - 1) / count : 1;
   if (token_end - token_begin <= kFewTokens) {
     for (int i = 0; i < kAhead; i += 64) {
       _mm_prefetch(
