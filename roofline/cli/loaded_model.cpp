@@ -3,6 +3,8 @@
 #include <chrono>
 #include <future>
 
+#include <mlx/device.h>
+
 #include "roofline/decode/chat.h"
 
 namespace roofline::cli {
@@ -83,6 +85,14 @@ void LoadedModel::load_draft(const std::string& model) {
 std::vector<std::int32_t> LoadedModel::encode_messages(
     const nlohmann::ordered_json& messages) const {
   return encode_chat(*tokenizer_, template_ ? &*template_ : nullptr, messages);
+}
+
+const std::optional<RequantizationLoss>& LoadedModel::requantized() const {
+  if (!requantized_) {
+    const bool gpu = mlx::core::default_device() == mlx::core::Device::gpu;
+    requantized_ = requantization_loss(*checkpoint_, options_.exact, gpu);
+  }
+  return *requantized_;
 }
 
 }  // namespace roofline::cli

@@ -14,6 +14,7 @@
 #include "roofline/decode/generate.h"
 #include "roofline/model/adapter.h"
 #include "roofline/model/decoder.h"
+#include "roofline/model/held_form.h"
 #include "roofline/text/chat_template.h"
 #include "roofline/text/tokenizer.h"
 #include "roofline/weights/checkpoint.h"
@@ -41,6 +42,8 @@ class LoadedModel {
   Generator& generator() { return *generator_; }
   /// From the start of the process to a model that can answer.
   double load_seconds() const { return load_seconds_; }
+  /// What loading lost; looked for at the first call.
+  const std::optional<RequantizationLoss>& requantized() const;
   bool has_chat_template() const { return template_.has_value(); }
 
   /// messages: [{"role", "content"}, …], rendered with the begin of an answer.
@@ -61,6 +64,7 @@ class LoadedModel {
   std::unique_ptr<Generator> generator_;
   std::optional<ChatTemplate> template_;
   double load_seconds_ = 0;
+  mutable std::optional<std::optional<RequantizationLoss>> requantized_;
 };
 
 }  // namespace roofline::cli

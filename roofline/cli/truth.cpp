@@ -13,6 +13,7 @@ TruthLine truth_of(
       stats,
       loaded.load_seconds(),
       max_kv_tokens);
+  line.requantized = loaded.requantized();
   line.bandwidth = current_profile().read_bandwidth;
   return line;
 }

@@ -46,7 +46,9 @@ GraphLayer::GraphLayer(
   const auto inner = prefix + "feed_forward.";
   if (spec.feed_forward && spec.feed_forward->mixture) {
     mixture_.emplace(*spec.feed_forward, spec.norm, inner, weights, types);
-  } else if (spec.feed_forward) {
+  }
+  if (spec.feed_forward &&
+      (!mixture_ || spec.feed_forward->mixture_beside_dense)) {
     dense_.emplace(*spec.feed_forward, spec.norm, inner, weights, types);
   }
   make_norms(prefix, weights);
@@ -100,6 +102,14 @@ void GraphLayer::make_norms(
     feed_forward_post_norm_ =
         norm("feed_forward_post_norm", types_.activations);
   }
+  if (feeds && spec_.feed_forward->mixture_beside_dense) {
+    const auto inner = [&](const char* name, mx::Dtype input) {
+      return norm((std::string("feed_forward.") + name).c_str(), input);
+    };
+    dense_post_norm_ = inner("dense_post_norm", types_.activations);
+    mixture_norm_ = inner("mixture_norm", types_.residual);
+    mixture_post_norm_ = inner("mixture_post_norm", types_.activations);
+  }
 }
 
 /// x + scale·post_norm(y)
@@ -142,6 +152,14 @@ mx::array GraphLayer::feed_forward(const mx::array& x) const {
   return mixture_ ? mixture_->forward(x) : dense_->forward(x);
 }
 
+mx::array GraphLayer::feed_both(const mx::array& x) const {
+  const auto dense = dense_->forward(normed(x, feed_forward_norm_));
+  const auto mixed = mixture_->forward(normed(x, mixture_norm_), x);
+  return mx::add(
+      (*dense_post_norm_)(dense, types_.activations),
+      (*mixture_post_norm_)(mixed, types_.activations));
+}
+
 mx::array GraphLayer::normed(
     const mx::array& x,
     const std::optional<GraphNorm>& norm) const {
@@ -168,6 +186,9 @@ mx::array GraphLayer::compute(
   }
   if (spec_.norm_placement == NormPlacement::parallel) {
     return join(after, feed_forward(input), std::nullopt);
+  }
+  if (mixture_ && dense_) {
+    return join(after, feed_both(after), feed_forward_post_norm_);
   }
   const bool beside = spec_.norm_placement == NormPlacement::parallel_own_norms;
   const auto fed = normed(beside ? x : after, feed_forward_norm_);
@@ -223,6 +244,8 @@ std::size_t GraphLayer::weight_bytes() const {
          bytes(dense_) + bytes(twin_) + bytes(per_layer_) + bytes(streams_) +
          norm_bytes(attention_norm_) + norm_bytes(attention_post_norm_) +
          norm_bytes(feed_forward_norm_) + norm_bytes(feed_forward_post_norm_) +
+         norm_bytes(dense_post_norm_) + norm_bytes(mixture_norm_) +
+         norm_bytes(mixture_post_norm_) +
          (output_scalar_ ? output_scalar_->nbytes() : 0);
 }
 

@@ -74,6 +74,8 @@ class GraphLayer {
       std::vector<GraphSequence>& sequences);
   mx::array mix(const mx::array& x, std::vector<GraphSequence>& sequences);
   mx::array feed_forward(const mx::array& x) const;
+  /// The sum of a dense part and a mixture. x: the residual stream.
+  mx::array feed_both(const mx::array& x) const;
   mx::array normed(const mx::array& x, const std::optional<GraphNorm>& norm)
       const;
 
@@ -85,9 +87,11 @@ class GraphLayer {
   std::optional<GraphHeads> heads_;
   std::optional<GraphLatent> latent_;
   std::optional<GraphRecurrent> recurrent_;
-  /// At most one of the two.
+  /// Both only where the mixture stands beside a dense part.
   std::optional<GraphFeedForward> dense_;
   std::optional<GraphMixture> mixture_;
+  std::optional<GraphNorm> dense_post_norm_;
+  std::optional<GraphNorm> mixture_norm_, mixture_post_norm_;
   std::optional<GraphTwin> twin_;
   std::optional<GraphPerLayer> per_layer_;
   std::optional<GraphStreamLayer> streams_;

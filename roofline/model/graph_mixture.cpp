@@ -69,7 +69,7 @@ GraphMixture::GraphMixture(
     const GraphWeights& weights,
     const GraphTypes& types)
     : spec_(spec),
-      router_(*spec.mixture, prefix, weights),
+      router_(*spec.mixture, norm, prefix, weights),
       up_(read_stack(spec, prefix, weights, up_names(spec))),
       down_(read_stack(spec, prefix, weights, {"down"})),
       activate_(make_activate(spec.activation, types.fuse)) {
@@ -124,7 +124,12 @@ mx::array GraphMixture::experts(const mx::array& x, const mx::array& ids)
 }
 
 mx::array GraphMixture::forward(const mx::array& x) const {
-  const auto [ids, weights] = router_.route(x);
+  return forward(x, x);
+}
+
+mx::array GraphMixture::forward(const mx::array& x, const mx::array& routed_by)
+    const {
+  const auto [ids, weights] = router_.route(routed_by);
   const auto weighed = mx::multiply(
       experts(latent_in_ ? linear(x, *latent_in_) : x, ids),
       mx::expand_dims(weights, 2));

@@ -30,6 +30,8 @@ class GraphMixture {
 
   /// x, result: [tokens, dim].
   mx::array forward(const mx::array& x) const;
+  /// The same where the router judges another view of the tokens.
+  mx::array forward(const mx::array& x, const mx::array& routed_by) const;
   /// Bytes that one token's step reads: those of the chosen experts only.
   std::size_t weight_bytes() const;
 

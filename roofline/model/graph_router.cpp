@@ -1,7 +1,9 @@
 #include "roofline/model/graph_router.h"
 
+#include <cmath>
 #include <limits>
 
+#include <mlx/fast.h>
 #include <mlx/ops.h>
 
 namespace roofline {
@@ -57,12 +59,21 @@ Routing mix_sparsely(const mx::array& scores, float jitter) {
 
 GraphRouter::GraphRouter(
     const MixtureSpec& spec,
+    const NormSpec& norm,
     const std::string& prefix,
     const GraphWeights& weights)
     : spec_(spec),
       weight_(read_weight(spec, weights, prefix + "router")),
       bias_(weights.vector(prefix + "router.bias")),
-      selection_(weights.vector(prefix + "router.selection")) {}
+      selection_(weights.vector(prefix + "router.selection")),
+      input_scale_(weights.vector(prefix + "router.input_scale")),
+      expert_scale_(weights.vector(prefix + "router.expert_scale")),
+      norm_eps_(norm.eps) {
+  if (input_scale_) {
+    const float share = 1.0f / std::sqrt(static_cast<float>(weight_.shape(1)));
+    input_scale_ = mx::multiply(*input_scale_, mx::array(share));
+  }
+}
 
 /// Groups are judged first; experts are chosen from those of the best ones.
 mx::array GraphRouter::choose_in_groups(const mx::array& selection) const {
@@ -89,7 +100,11 @@ mx::array GraphRouter::choose(const mx::array& selection) const {
 }
 
 Routing GraphRouter::route(const mx::array& x) const {
-  auto logits = mx::matmul(mx::astype(x, mx::float32), mx::transpose(weight_));
+  auto input = mx::astype(x, mx::float32);
+  if (input_scale_) {
+    input = mx::fast::rms_norm(input, *input_scale_, norm_eps_);
+  }
+  auto logits = mx::matmul(input, mx::transpose(weight_));
   if (bias_) {
     logits = mx::add(logits, *bias_);
   }
@@ -111,12 +126,17 @@ Routing GraphRouter::route(const mx::array& x) const {
   if (spec_.scale != 1.0f) {
     weights = mx::multiply(weights, mx::array(spec_.scale));
   }
+  if (expert_scale_) {
+    weights = mx::multiply(weights, mx::take(*expert_scale_, experts, 0));
+  }
   return {experts, weights};
 }
 
 std::size_t GraphRouter::bytes() const {
   return weight_.nbytes() + (bias_ ? bias_->nbytes() : 0) +
-         (selection_ ? selection_->nbytes() : 0);
+         (selection_ ? selection_->nbytes() : 0) +
+         (input_scale_ ? input_scale_->nbytes() : 0) +
+         (expert_scale_ ? expert_scale_->nbytes() : 0);
 }
 
 }  // namespace roofline

@@ -20,10 +20,12 @@ struct Routing {
 
 class GraphRouter {
  public:
-  /// prefix: "layers.3.feed_forward.". The router is small and decides much:
-  /// it is kept and calculated in float32, and never quantized at load.
+  /// norm: what the layer's are like. prefix: "layers.3.feed_forward.". The
+  /// router is small and decides much: it is kept and calculated in float32,
+  /// and never quantized at load.
   GraphRouter(
       const MixtureSpec& spec,
+      const NormSpec& norm,
       const std::string& prefix,
       const GraphWeights& weights);
 
@@ -39,6 +41,10 @@ class GraphRouter {
   mx::array weight_;                    ///< [experts, dim]
   std::optional<mx::array> bias_;       ///< [experts]
   std::optional<mx::array> selection_;  ///< [experts]
+  /// [dim], with 1/√dim in it: the factor on the normalized input.
+  std::optional<mx::array> input_scale_;
+  std::optional<mx::array> expert_scale_;  ///< [experts]
+  float norm_eps_ = 0.0f;
 };
 
 }  // namespace roofline

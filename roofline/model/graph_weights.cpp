@@ -505,6 +505,10 @@ mx::Dtype stored_dtype(const Checkpoint& checkpoint) {
   return best;
 }
 
+bool requantized_in_graph(const Tensor& tensor) {
+  return form_of(tensor, mx::float16).kind == Form::Kind::requantized;
+}
+
 GraphWeights::GraphWeights(
     const Checkpoint& checkpoint,
     const GraphWeightOptions& options)

@@ -100,6 +100,10 @@ struct GraphWeightOptions {
 /// of the matrices are stored in (half floats for GGUF's block types).
 mx::Dtype stored_dtype(const Checkpoint& checkpoint);
 
+/// MLX's ops have no form for the tensor's codes: it gets codes of 8 bits,
+/// unless floats are asked for.
+bool requantized_in_graph(const Tensor& tensor);
+
 class GraphWeights {
  public:
   GraphWeights(const Checkpoint& checkpoint, const GraphWeightOptions& options);

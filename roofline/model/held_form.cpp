@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "roofline/model/graph_weights.h"
+
 namespace roofline {
 
 namespace {
@@ -60,6 +62,31 @@ double requantization_error(const Tensor& tensor, AffineForm form) {
     }
   }
   return squares > 0 ? std::sqrt(errors / squares) : 0;
+}
+
+std::optional<RequantizationLoss> requantization_loss(
+    const Checkpoint& checkpoint,
+    bool exact,
+    bool gpu) {
+  RequantizationLoss loss;
+  double errors = 0;
+  double weights = 0;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    const bool again = gpu ? !exact && requantized_in_graph(tensor)
+                           : held_form(tensor, exact).quantize.has_value();
+    if (tensor.rows == 1 || !again) {
+      continue;
+    }
+    const auto count = static_cast<double>(tensor.rows * tensor.cols);
+    ++loss.matrices;
+    errors += count * requantization_error(tensor, kRequantized);
+    weights += count;
+  }
+  if (loss.matrices == 0) {
+    return std::nullopt;
+  }
+  loss.error = errors / weights;
+  return loss;
 }
 
 }  // namespace roofline

@@ -175,8 +175,8 @@ Widths widths_of(const PlannedModel& model) {
     if (const auto& f = layer.feed_forward) {
       double hidden = f->hidden;
       if (f->mixture) {
-        hidden = 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
-                 f->mixture->shared_hidden;
+        hidden += 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
+                  f->mixture->shared_hidden;
       }
       w.hidden = std::max(w.hidden, hidden);
     }

@@ -122,6 +122,12 @@ std::string TruthLine::text() const {
         speed_text(roof()),
         bandwidth / 1e9);
   }
+  if (requantized) {
+    line += fmt::format(
+        " · {} matrices quantized again, error {:.2g} %",
+        requantized->matrices,
+        requantized->error * 100);
+  }
   return line + " · " + device;
 }
 
@@ -139,6 +145,11 @@ nlohmann::ordered_json TruthLine::json() const {
       {"read_bandwidth_bytes_per_second", bandwidth},
       {"roof_tokens_per_second", roof()},
       {"share_of_roof", share ? Json(*share) : Json(nullptr)}};
+  if (requantized) {
+    json["requantized"] = {
+        {"matrices", requantized->matrices},
+        {"error", requantized->error}};
+  }
   if (proposed_tokens + drafted_tokens > 0) {
     json["proposed_tokens"] = proposed_tokens;
     json["drafted_tokens"] = drafted_tokens;

@@ -11,6 +11,7 @@
 
 #include "roofline/decode/generate.h"
 #include "roofline/model/decoder.h"
+#include "roofline/model/held_form.h"
 
 namespace roofline {
 
@@ -53,6 +54,8 @@ struct TruthLine {
   double tokens_per_step = 1;
   double bandwidth = 0;  ///< bytes a second, measured
   std::string device;
+  /// What loading lost, where the kernels have no form for the stored codes.
+  std::optional<RequantizationLoss> requantized;
 
   double roof() const;  ///< tokens a second
   /// Decode as a share of the roof, 1 = all of it. Absent when not measured.

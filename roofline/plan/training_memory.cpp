@@ -35,8 +35,8 @@ LayerCost layer_cost(const ModelSpec& spec, const LayerSpec& layer) {
   if (const auto& f = layer.feed_forward) {
     double hidden = f->hidden;
     if (f->mixture) {
-      hidden = 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
-               f->mixture->shared_hidden;
+      hidden += 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
+                f->mixture->shared_hidden;
     }
     values += spec.dim + (f->gated ? 3 : 2) * hidden;
   }

@@ -34,12 +34,11 @@ HfSource open_floats(const Checkpoint& checkpoint) {
   return source;
 }
 
-/// As mlx-lm has them; of a folder whose family it has no layout for, as they
-/// are.
+/// As mlx-lm has them; of a folder whose family it has no layout for, or one
+/// that has other rows than the checkpoint, as they are.
 std::vector<RowTensor> lay_out(const HfSource& source, bool folder) {
-  const auto known = mlx_layout_families();
   const auto type = source.config.value("model_type", std::string());
-  if (folder && std::find(known.begin(), known.end(), type) == known.end()) {
+  if (folder && !mlx_layout_keeps_rows(type)) {
     return source.tensors;
   }
   return to_mlx_layout(source.tensors, source.config, source.tied);

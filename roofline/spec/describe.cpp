@@ -168,12 +168,17 @@ std::string feed_forward_in_words(const LayerSpec& layer) {
         m.shared_hidden > 0
             ? fmt::format(", and one {} wide for all", m.shared_hidden)
             : std::string();
+    const std::string beside =
+        f.mixture_beside_dense
+            ? fmt::format(" beside a dense part, {} wide", f.hidden)
+            : std::string();
     return fmt::format(
-        "{} of {} experts, {} wide{}, {}{}",
+        "{} of {} experts, {} wide{}{}, {}{}",
         m.top_k,
         m.experts,
         m.expert_hidden,
         shared,
+        beside,
         f.gated ? "gated " : "",
         activation_in_words(f.activation));
   }

@@ -275,6 +275,12 @@ void want_mixture(
     // Some converters leave it out where scores are a softmax.
     wanted.out.back().optional = m.score == ExpertScore::softmax;
   }
+  if (m.router_norm) {
+    wanted.values(at + "router.input_scale", dim);
+  }
+  if (m.expert_scale) {
+    wanted.values(at + "router.expert_scale", m.experts);
+  }
   want_experts(wanted, at + "experts.", f, m.latent_dim.value_or(dim));
   if (m.latent_dim) {
     wanted.matrix(at + "latent_in", *m.latent_dim, dim, f.bias);
@@ -352,7 +358,14 @@ void want_layer(
   const FeedForwardSpec& f = *layer.feed_forward;
   if (f.mixture) {
     want_mixture(wanted, at + "feed_forward.", f, dim);
-  } else {
+  }
+  if (f.mixture_beside_dense) {
+    for (const char* name :
+         {"dense_post_norm", "mixture_norm", "mixture_post_norm"}) {
+      wanted.norm(at + "feed_forward." + name, layer.norm, dim);
+    }
+  }
+  if (!f.mixture || f.mixture_beside_dense) {
     want_dense(wanted, at + "feed_forward.", f, f.hidden, dim);
   }
   if (f.hidden_norm) {

@@ -326,6 +326,15 @@ constexpr std::array kFamilies = {
              .layers = 30,
              .heads = 8,
              .vocab = 262144},
+        .mixture =
+            MixtureRule{
+                .experts_fields = {"num_experts"},
+                .top_k_fields = {"top_k_experts"},
+                .enabled_by = "enable_moe_block",
+                .beside_dense = true,
+                .router_norm = true,
+                .expert_scale = true,
+            },
         .gguf_window = WindowRule::pattern,
     },
     Family{

@@ -182,6 +182,11 @@ constexpr RecurrentRule with_rows_by_key_head(RecurrentRule rule) {
   return rule;
 }
 
+constexpr RecurrentRule with_whole_hidden(RecurrentRule rule) {
+  rule.adjusted_hidden = false;
+  return rule;
+}
+
 constexpr RecurrentRule with_tiled_files(RecurrentRule rule) {
   rule.gguf_tiled = true;
   return rule;
@@ -259,6 +264,36 @@ constexpr std::array kFamilies = {
         .sizes = {.hidden = 12288},
         .notes = kConvNotes,
         .recurrent = kLfm2,
+    },
+    Family{
+        .name = "lfm2_moe",
+        .gguf_name = "lfm2moe",
+        .norm_eps_field = "norm_eps",
+        .norm_eps = 1e-5,
+        .qk_norm = QkNorm::per_head,
+        .kv_heads = 8,
+        .rope_theta = 1000000.0,
+        .tied = true,
+        .tied_field = "tie_embedding",
+        .context_tokens = 128000,
+        .sizes = {.hidden = 7168},
+        .notes = kConvNotes,
+        .mixture =
+            MixtureRule{
+                .experts_fields = {"num_experts"},
+                .experts = 32,
+                .top_k = 4,
+                .hidden = 1792,
+                .score = ExpertScore::sigmoid,
+                .renormalise_field = true,
+                .scale = 1.0f,
+                .selection_bias = true,
+                .selection_bias_field = "use_expert_bias",
+                .layers = ExpertLayers::past_first,
+                .first_layer = 2,
+                .first_layer_field = "num_dense_layers",
+            },
+        .recurrent = with_whole_hidden(kLfm2),
     },
     Family{
         .name = "mamba2",

@@ -30,6 +30,7 @@ constexpr std::array kHf = {
     Row{"router", "router"},
     Row{"router.layer", "router"},
     Row{"e_score_correction_bias", "router.selection"},
+    Row{"expert_bias", "router.selection"},
     Row{"gate.e_score_correction_bias", "router.selection"},
     Row{"moe_statics.e_score_correction_bias", "router.selection"},
     Row{"gate.moe_statics.e_score_correction_bias", "router.selection"},
@@ -65,14 +66,30 @@ constexpr std::array kHf = {
     Row{"shared_expert_gate", "shared.weigh"},
 };
 
-// Beside the mixture, not in it.
+// Beside a dense part, which has those names.
 constexpr std::array kHfLayer = {
+    Row{"router.proj", "router"},
+    Row{"router.scale", "router.input_scale"},
+    Row{"router.per_expert_scale", "router.expert_scale"},
+    Row{"experts.gate_up_proj", "", Form::packed},
+    Row{"experts.down_proj", "experts.down"},
+    Row{"experts.switch_glu.gate_proj", "experts.gate"},
+    Row{"experts.switch_glu.up_proj", "experts.up"},
+    Row{"experts.switch_glu.down_proj", "experts.down"},
+    Row{"post_feedforward_layernorm_1", "dense_post_norm"},
+    Row{"pre_feedforward_layernorm_2", "mixture_norm"},
+    Row{"post_feedforward_layernorm_2", "mixture_post_norm"},
     Row{"shared_mlp.input_linear", "", Form::packed_shared},
     Row{"shared_mlp.output_linear", "shared.down"},
 };
 
 constexpr std::array kGguf = {
     Row{"ffn_gate_inp", "router"},
+    Row{"ffn_gate_inp.scale", "router.input_scale"},
+    Row{"ffn_down_exps.scale", "router.expert_scale"},
+    Row{"post_ffw_norm_1", "dense_post_norm"},
+    Row{"pre_ffw_norm_2", "mixture_norm"},
+    Row{"post_ffw_norm_2", "mixture_post_norm"},
     Row{"exp_probs_b", "router.selection"},
     Row{"ffn_latent_down", "latent_in"},
     Row{"ffn_latent_up", "latent_out"},
@@ -182,9 +199,10 @@ std::optional<std::vector<NamedRows>> find_in(
 std::optional<std::vector<NamedRows>> find_hf(
     std::string_view rest,
     const MixtureSpec& mixture,
+    bool beside_dense,
     bool transposed) {
   for (std::string_view part : kParts) {
-    if (rest.starts_with(part)) {
+    if (rest.starts_with(part) && !beside_dense) {
       return find_in(kHf, rest.substr(part.size()), mixture, transposed);
     }
   }
@@ -205,8 +223,10 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
   const MixtureSpec& mixture = *layer.feed_forward->mixture;
   const Family* row = find_family(family);
   const bool transposed = row && row->mixture && row->mixture->interleaved;
-  auto out = style == NameStyle::gguf ? find_in(kGguf, rest, mixture, false)
-                                      : find_hf(rest, mixture, transposed);
+  const bool beside_dense = layer.feed_forward->mixture_beside_dense;
+  auto out = style == NameStyle::gguf
+                 ? find_in(kGguf, rest, mixture, false)
+                 : find_hf(rest, mixture, beside_dense, transposed);
   if (!out) {
     return std::nullopt;
   }

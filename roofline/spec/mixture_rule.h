@@ -13,7 +13,7 @@ namespace roofline {
 /// Which layers have experts; the others have a dense part.
 enum class ExpertLayers {
   all,
-  past_first,  ///< from "first_k_dense_replace" on
+  past_first,  ///< from the one that a field says on
   stepped,     ///< by "decoder_sparse_step", but those of "mlp_only_layers"
   listed,      ///< those that a list calls so (recurrent_rule.h)
   between,     ///< by "moe_layer_start_index", "…_end_index", "…_interval"
@@ -54,6 +54,7 @@ struct MixtureRule {
   /// "routed_scaling_factor" when absent; absent: there is no such field.
   std::optional<float> scale = std::nullopt;
   bool selection_bias = false;
+  std::string_view selection_bias_field = {};  ///< a flag; absent: it is there
   bool router_bias = false;
   bool expert_bias = false;
   /// Files that stack gate and up have them in turns, and floats transposed.
@@ -74,6 +75,13 @@ struct MixtureRule {
 
   ExpertLayers layers = ExpertLayers::all;
   int first_layer = 0;  ///< when absent
+  std::string_view first_layer_field = "first_k_dense_replace";
+
+  /// A flag without which there are no experts; empty: there are.
+  std::string_view enabled_by = {};
+  bool beside_dense = false;  ///< FeedForwardSpec::mixture_beside_dense
+  bool router_norm = false;
+  bool expert_scale = false;
 
   std::array<FixedField, 6> fixed = {};
 };

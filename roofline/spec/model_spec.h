@@ -248,6 +248,10 @@ struct MixtureSpec {
   bool selection_bias = false;
   bool router_bias = false;
   bool expert_bias = false;
+  /// The router sees its input normalized, times a learnt vector and 1/√dim.
+  bool router_norm = false;
+  /// A learnt factor on each expert's weight, after they are scaled.
+  bool expert_scale = false;
   /// Final once the tensors are known.
   ExpertLayout layout = ExpertLayout::apart;
   /// Only experts of the best `top_groups` of `groups` groups are chosen.
@@ -272,7 +276,7 @@ struct ClampedGlu {
 };
 
 struct FeedForwardSpec {
-  /// Of the dense form; 0 where there is a mixture.
+  /// Of the dense form; 0 where there is a mixture alone.
   int hidden = 0;
   Activation activation = Activation::silu;
   /// act(x·gateᵀ) ∘ (x·upᵀ) rather than act(x·upᵀ)
@@ -290,7 +294,9 @@ struct FeedForwardSpec {
   float gate_scale = 1.0f;    ///< on the gate before the activation
   float output_scale = 1.0f;  ///< on the down projection's result
   std::optional<MixtureSpec> mixture;
-  /// The mixture stands beside a dense part of `hidden`, each with its norms.
+  /// The mixture stands beside a dense part of `hidden`. Both read the residual
+  /// stream through norms of their own, and the sum of their normalized results
+  /// goes on as one part's would; the router reads the stream itself.
   bool mixture_beside_dense = false;
 };
 

@@ -216,12 +216,6 @@ void read_extras(Fields& config, const Family& family, ModelSpec& spec) {
           config.integer("laurel_rank", kDims).value_or(*family.twin_rank));
     }
   }
-  if (config.flag("enable_moe_block").value_or(false)) {
-    fail<UnsupportedError>(
-        fmt::format("{} is true", config.label("enable_moe_block")),
-        "Experts beside a dense feed-forward part aren't known yet",
-        "");
-  }
 }
 
 }  // namespace roofline

@@ -84,6 +84,8 @@ MixtureSpec read_mixture(
       keys.fields.flag(keys.key("expert_weights_norm"))
           .value_or(rule.gguf_renormalise.value_or(rule.renormalise));
   m.least_sum = rule.least_sum;
+  m.router_norm = rule.router_norm;
+  m.expert_scale = rule.expert_scale;
   const double scale =
       keys.number("expert_weights_scale", {-1e6, 1e6}).value_or(0.0);
   m.scale = static_cast<float>(scale == 0.0 ? 1.0 : scale);
@@ -124,8 +126,10 @@ void read_gguf_mixtures(GgufKeys& keys, const Family& family, ModelSpec& spec) {
     const auto at = static_cast<std::int64_t>(i);
     if (at >= dense.value_or(0) &&
         (at + 1) % std::max<std::int64_t>(step.value_or(1), 1) == 0) {
-      spec.layers[i].feed_forward->hidden = 0;
-      spec.layers[i].feed_forward->mixture = mixture;
+      set_mixture(
+          *spec.layers[i].feed_forward,
+          family.mixture.value_or(kPlain),
+          mixture);
     }
   }
 }

@@ -155,6 +155,11 @@ MixtureSpec read_mixture(Fields& config, const MixtureRule& rule) {
         config.number("router_jitter_noise", {0.0, 1.0}).value_or(m.jitter));
   }
   m.selection_bias = rule.selection_bias;
+  if (!rule.selection_bias_field.empty()) {
+    m.selection_bias = config.flag(rule.selection_bias_field).value_or(true);
+  }
+  m.router_norm = rule.router_norm;
+  m.expert_scale = rule.expert_scale;
   m.router_bias = rule.router_bias;
   m.expert_bias = rule.expert_bias;
   read_groups(config, rule, m);
@@ -217,7 +222,7 @@ std::vector<bool> layers_with_experts(
     case ExpertLayers::between:
       return layers_between(config, rule, layers);
     case ExpertLayers::past_first: {
-      const auto first = config.integer("first_k_dense_replace", kLayers)
+      const auto first = config.integer(rule.first_layer_field, kLayers)
                              .value_or(rule.first_layer);
       std::vector<bool> out(layers, true);
       std::fill_n(
@@ -268,11 +273,32 @@ void check_mixture(Fields& config, const MixtureSpec& m) {
   }
 }
 
+void set_mixture(
+    FeedForwardSpec& feed_forward,
+    const MixtureRule& rule,
+    const MixtureSpec& mixture) {
+  feed_forward.mixture = mixture;
+  feed_forward.mixture_beside_dense = rule.beside_dense;
+  if (!rule.beside_dense) {
+    feed_forward.hidden = 0;
+  }
+}
+
 void read_mixtures(Fields& config, const Family& family, ModelSpec& spec) {
   if (!family.mixture) {
     return;
   }
-  const MixtureSpec mixture = read_mixture(config, *family.mixture);
+  const MixtureRule& rule = *family.mixture;
+  if (!rule.enabled_by.empty() &&
+      !config.flag(rule.enabled_by).value_or(false)) {
+    // Numbers of experts that aren't there say nothing.
+    for (std::string_view name :
+         {rule.experts_fields[0], rule.top_k_fields[0], rule.hidden_field}) {
+      config.find(name);
+    }
+    return;
+  }
+  const MixtureSpec mixture = read_mixture(config, rule);
   // Numbers of experts that no layer has say nothing.
   const std::vector<bool> with =
       layers_with_experts(config, family, spec.layers.size());
@@ -283,8 +309,7 @@ void read_mixtures(Fields& config, const Family& family, ModelSpec& spec) {
   check_mixture(config, mixture);
   for (std::size_t i = 0; i < with.size(); ++i) {
     if (with[i]) {
-      spec.layers[i].feed_forward->hidden = 0;
-      spec.layers[i].feed_forward->mixture = mixture;
+      set_mixture(*spec.layers[i].feed_forward, rule, mixture);
     }
   }
 }

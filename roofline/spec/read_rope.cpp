@@ -77,7 +77,7 @@ int rotated_dims(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
             beside.family.name),
         "");
   }
-  if (recipe.scaling == RopeScaling::proportional) {
+  if (recipe.scaling == RopeScaling::proportional && beside.head_dim % 2 == 0) {
     recipe.pairs = static_cast<int>(beside.head_dim * share / 2);
     recipe.factor = fields.number("factor", kFactor).value_or(1.0);
     return beside.head_dim;
@@ -241,6 +241,10 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
       fields.text("rope_type").value_or(old_name.value_or("default"));
   RopeRecipe recipe;
   recipe.scaling = kind_named(fields.label("rope_type"), kind, beside.family);
+  if (old_name && kind_named(fields.label("type"), *old_name, beside.family) !=
+                      recipe.scaling) {
+    fields.refuse("type", fmt::format("rope_type beside it is {}", kind));
+  }
   recipe.theta = fields.number("rope_theta", kTheta).value_or(beside.theta);
   recipe.layout = beside.family.rope_layout;
   recipe.dims = rotated_dims(fields, beside, recipe);
@@ -377,6 +381,7 @@ LayerRopes read_ropes(
     return read_both(parameters, scaling, beside, local);
   }
   if (has_any(parameters, kFull, kSliding)) {
+    beside.partial.reset();  // each kind of layer says its own
     Beside local = beside;
     local.head_dim = head_dims.sliding;
     return read_both(parameters, scaling, beside, local);

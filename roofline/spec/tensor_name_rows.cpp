@@ -259,6 +259,7 @@ constexpr std::array kOwn = {
     OwnRows{NameStyle::gguf, "gemma4", kGgufPerLayerModel, kGgufPerLayerLayer},
     OwnRows{NameStyle::gguf, "glm4", {}, kPackedGateUp},
     OwnRows{NameStyle::gguf, "lfm2", kLfm2Gguf, {}},
+    OwnRows{NameStyle::gguf, "lfm2moe", kLfm2Gguf, {}},
     OwnRows{NameStyle::gguf, "phi3", {}, kPackedGateUp},
 };
 

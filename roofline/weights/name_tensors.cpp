@@ -35,8 +35,10 @@ class Namer {
       : spec_(spec), label_(label), config_(config), made_(made) {}
 
   void add(const Tensor& source, NameStyle style) {
-    for (const NamedRows& wanted :
-         map_tensor_name(without_weight(source.name), style, spec_)) {
+    const auto parts =
+        map_tensor_name(without_weight(source.name), style, spec_);
+    check_parts(source, parts);
+    for (const NamedRows& wanted : parts) {
       if (wanted.stacked) {
         add_piece(source, wanted);
         continue;
@@ -51,6 +53,29 @@ class Namer {
       if (!added) {
         fail_twice(wanted.name, origin->second, source.name);
       }
+    }
+  }
+
+  /// MLX turns experts that others store [in, out], and one name of the two
+  /// layouts is the same: gates of their own tell that it is MLX's.
+  void turn_experts() {
+    constexpr std::string_view kTurned = ".experts.transposed.";
+    constexpr std::string_view kPlain = ".experts.";
+    std::vector<std::pair<std::string, std::string>> names;
+    for (const auto& [name, tensor] : tensors_) {
+      const std::size_t at = name.find(kTurned);
+      if (at != std::string::npos &&
+          has(name.substr(0, at) + ".experts.gate")) {
+        std::string plain = name;
+        names.emplace_back(name, plain.replace(at, kTurned.size(), kPlain));
+      }
+    }
+    for (const auto& [name, plain] : names) {
+      auto tensor = tensors_.extract(name);
+      tensor.key() = plain;
+      tensor.mapped().name = plain;
+      tensors_.insert(std::move(tensor));
+      origins_[plain] = origins_.at(name);
     }
   }
 
@@ -109,6 +134,34 @@ class Namer {
 
   void drop(const std::string& name) { tensors_.erase(name); }
 
+  /// A stored head that isn't a copy of the embedding. Looks at some of the
+  /// bytes: a copy is equal everywhere, other weights nowhere.
+  bool has_own_head() const {
+    const auto head = tensors_.find("head");
+    const auto embed = tensors_.find("embed");
+    if (head == tensors_.end() || embed == tensors_.end()) {
+      return false;
+    }
+    const auto ours = head->second.bytes;
+    const auto other = embed->second.bytes;
+    if (head->second.encoding != embed->second.encoding ||
+        ours.size() != other.size()) {
+      return true;
+    }
+    constexpr std::size_t kPiece = 4096;
+    constexpr std::size_t kPieces = 64;
+    const std::size_t piece = std::min(kPiece, ours.size());
+    for (std::size_t i = 0; i <= kPieces; ++i) {
+      const std::size_t at = (ours.size() - piece) / kPieces * i;
+      if (!std::ranges::equal(
+              ours.subspan(at, piece),
+              other.subspan(at, piece))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /// A convolution [channels, width, 1], as MLX has them.
   bool has_convolution_last() const {
     const auto found =
@@ -119,6 +172,30 @@ class Namer {
   }
 
  private:
+  /// Parts of a packed matrix are all of it.
+  void check_parts(const Tensor& source, const std::vector<NamedRows>& parts)
+      const {
+    std::int64_t rows = 0;
+    for (const NamedRows& part : parts) {
+      if (part.rows == 0 || part.transposed || part.stacked) {
+        return;
+      }
+      rows += part.rows * part.runs;
+    }
+    const bool vector = source.rows == 1;
+    const std::int64_t stored = vector ? source.cols : source.rows;
+    if (!parts.empty() && rows != stored) {
+      fail<CheckpointError>(
+          fmt::format(
+              "{}: tensor {} has {} rows",
+              label_,
+              printable(source.name),
+              stored),
+          fmt::format("{} says {} for its parts together", config_, rows),
+          fmt::format("Check that {} belongs to these weights", config_));
+    }
+  }
+
   void add_piece(const Tensor& source, const NamedRows& wanted) {
     const auto [index, count] = *wanted.stacked;
     auto& pieces = pieces_[wanted.name];
@@ -289,15 +366,18 @@ std::vector<Tensor> name_tensors(
     namer.add(source, style);
   }
   namer.join_pieces();
+  namer.turn_experts();
   settle_layouts(spec, namer.names());
   if (style == NameStyle::gguf) {
     settle_by_tensors(spec, namer.names());
   } else if (tie == TieFlag::by_tensors) {
     spec.tied_embeddings = !namer.has("head");
   }
-  if (spec.tied_embeddings) {
-    // The flag wins over a stored copy of the head, as in `transformers`.
+  if (spec.tied_embeddings && !namer.has_own_head()) {
     namer.drop("head");
+  } else if (spec.tied_embeddings) {
+    // A head of other values wins over the flag, as in `transformers`.
+    spec.tied_embeddings = false;
   }
   if (style == NameStyle::hugging_face && namer.has_convolution_last()) {
     unfold_mlx_factors(spec);

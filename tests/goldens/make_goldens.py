@@ -393,6 +393,19 @@ VARIANTS = {
             final_logit_softcapping=20.0,
         ),
     ),
+    "gemma4_experts": (
+        "gemma4_text",
+        dict(
+            GEMMA4,
+            hidden_size_per_layer_input=0,
+            num_hidden_layers=3,
+            layer_types=SLIDING_THEN_FULL,
+            enable_moe_block=True,
+            num_experts=6,
+            top_k_experts=3,
+            moe_intermediate_size=20,
+        ),
+    ),
     "glm": ("glm", tiny(head_dim=16, partial_rotary_factor=0.5), to_old_rope),
     "glm4": ("glm4", tiny(head_dim=16, attention_bias=False, rope_parameters=rope(partial_rotary_factor=0.25))),
     "gpt2": (
@@ -415,6 +428,19 @@ VARIANTS = {
     "gpt_neox_serial": (
         "gpt_neox",
         tiny(num_key_value_heads=..., use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True),
+    ),
+    "gpt_neox_wide": (
+        "gpt_neox",
+        # As wide as mlx-lm takes for granted.
+        dict(
+            vocab_size=96,
+            hidden_size=32,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_key_value_heads=...,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+        ),
     ),
     "helium": ("helium", tiny(head_dim=12, attention_bias=True, mlp_bias=True)),
     "hunyuan_v1_dense": (

@@ -226,6 +226,19 @@ VARIANTS = {
         edited(lambda c: c.update(block_dim=32)),
         to_mlx,
     ),
+    "lfm2_moe": (
+        "lfm2_moe",
+        dict(
+            num_hidden_layers=4,
+            layer_types=["conv", "full_attention", "conv", "full_attention"],
+            num_dense_layers=1,
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=24,
+            routed_scaling_factor=1.5,
+            conv_bias=True,
+        ),
+    ),
     "falcon_h1": ("falcon_h1", {**FALCON, "time_step_limit": (0.05, 0.6)}),
     "falcon_h1_factors": (
         "falcon_h1",
@@ -305,7 +318,7 @@ def random_model(kind, fields, seed):
             else:
                 weight.add_(torch.randn_like(weight) * 0.1)
         for name, buffer in model.named_buffers():
-            if "correction" in name:
+            if "correction" in name or "expert_bias" in name:
                 buffer.add_(torch.randn_like(buffer) * 0.1)
     return model
 

@@ -123,6 +123,21 @@ TEST_P(Layouts, TheGraphGivesTheReferenceLogits) {
   EXPECT_LT(max_error(chunked_logits(*decoder, ids_, 16), logits_), 0.01);
 }
 
+TEST_P(Layouts, LoadingSaysWhatItLost) {
+  const bool again =
+      held_form(checkpoint_->at("layers.0.feed_forward.down"), false)
+          .quantize.has_value();
+  const auto loss = requantization_loss(*checkpoint_, false, false);
+  ASSERT_EQ(loss.has_value(), again);
+  if (loss) {
+    EXPECT_GE(loss->matrices, 7);
+    EXPECT_GT(loss->error, 1e-4);
+    EXPECT_LT(loss->error, 0.006);
+  }
+  EXPECT_FALSE(requantization_loss(*checkpoint_, true, false));
+  EXPECT_FALSE(requantization_loss(*checkpoint_, true, true));
+}
+
 TEST_P(Layouts, CodesStayCodes) {
   const Tensor& down = checkpoint_->at("layers.0.feed_forward.down");
   EXPECT_EQ(down.encoding, GetParam().encoding);

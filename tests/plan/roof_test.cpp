@@ -94,6 +94,18 @@ TEST(TruthLine, GivesTheSameFiguresAsJson) {
   EXPECT_EQ(json["device"], "CPU, avx2, 2 threads");
 }
 
+TEST(TruthLine, SaysWhatLoadingLost) {
+  TruthLine line = some_line();
+  EXPECT_EQ(line.text().find("again"), std::string::npos);
+  EXPECT_FALSE(line.json().contains("requantized"));
+  line.requantized = RequantizationLoss{14, 0.0042};
+  EXPECT_NE(
+      line.text().find("14 matrices quantized again, error 0.42 %"),
+      std::string::npos)
+      << line.text();
+  EXPECT_EQ(line.json()["requantized"]["matrices"], 14);
+}
+
 TEST(TruthLine, SaysWhatWasLookedUpAndRaisesTheRoofByIt) {
   EXPECT_EQ(some_line().text().find("looked up"), std::string::npos);
   EXPECT_FALSE(some_line().json().contains("proposed_tokens"));

@@ -58,10 +58,21 @@ TEST(ReadExtras, GatesAreSparseByListOrByDefault) {
   expect_has(config_error<CheckpointError>(config), "each of 3 layers");
 }
 
-TEST(ReadExtras, ExpertsBesideTheDensePartAreRefusedByName) {
+TEST(ReadExtras, ExpertsStandBesideTheDensePartWhereTheFlagSaysSo) {
   Json config = golden_config("gemma4_text");
+  config["num_experts"] = 6;
+  config["top_k_experts"] = 2;
+  config["moe_intermediate_size"] = 20;
+  EXPECT_FALSE(read_config(config).layers[0].feed_forward->mixture);
   config["enable_moe_block"] = true;
-  expect_has(config_error<UnsupportedError>(config), "enable_moe_block");
+  const FeedForwardSpec both = *read_config(config).layers[0].feed_forward;
+  EXPECT_TRUE(both.mixture_beside_dense);
+  EXPECT_EQ(both.hidden, 48);
+  ASSERT_TRUE(both.mixture);
+  EXPECT_EQ(both.mixture->top_k, 2);
+  EXPECT_TRUE(both.mixture->router_norm);
+  config["num_experts"] = nullptr;
+  expect_has(config_error<CheckpointError>(config), "num_experts");
 }
 
 TEST(ReadExtras, AWrapperMayNameEitherOfItsFamilies) {

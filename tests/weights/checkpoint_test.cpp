@@ -149,6 +149,12 @@ TEST(FolderCheckpoint, TheTieFlagDecidesAndThenTheTensors) {
   EXPECT_TRUE(model->spec().tied_embeddings);
   EXPECT_EQ(model->find("head"), nullptr);
 
+  SafetensorsBuilder other_head;
+  add_tensors(other_head, headless);
+  other_head.fill("lm_head.weight", {kVocab, kDim}, 7);
+  folder.write("model.safetensors", other_head.build());
+  EXPECT_FALSE(Checkpoint::open(folder.path())->spec().tied_embeddings);
+
   config["tie_word_embeddings"] = false;
   write_folder(folder, config, headless);
   expect_refused<CheckpointError>(folder, {"lacks the tensor head"});

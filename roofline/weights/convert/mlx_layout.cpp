@@ -2,21 +2,20 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <charconv>
 #include <optional>
-#include <string_view>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <mlx/ops.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/weights/convert/expert_rows.h"
+#include "roofline/weights/convert/mlx_values.h"
 
 namespace roofline {
-
-namespace mx = mlx::core;
 
 namespace {
 
@@ -32,33 +31,65 @@ enum Rule : unsigned {
   kModelPrefix = 32,      ///< names begin with "model."
   kDropPrediction = 64,   ///< layers that predict further tokens
   kLanguageModel = 128,   ///< names begin with "language_model."
+  kSplitLatent = 256,     ///< kv_b_proj → embed_q and unembed_out, by head
+  kNeoxNames = 512,       ///< gpt_neox.layers → model.h
+  kInnerModel = 1024,     ///< names begin with "model.language_model."
+  kFoldFactors = 2048,    ///< the config's multipliers go into the weights
+  kDropSharedKv = 4096,   ///< layers that read others' keys have none
+  kTurnedExperts = 8192,  ///< experts are [in, out], gate and up in turns
+  kLetterNames = 16384,   ///< w1, w2, w3 → gate_proj, down_proj, up_proj
+  kFusedDense = 32768,    ///< shared_mlp.input_linear, where no experts are
 };
 
 struct Layout {
   std::string_view model_type;
   unsigned rules = kSameNames;
+  ExpertNames experts = {};
 };
+
+constexpr unsigned kQwen3Next =
+    kStackExperts | kTurnConvolutions | kNormPlusOne | kDropPrediction;
 
 constexpr std::array kLayouts = {
     Layout{"apertus"},
     Layout{"cohere"},
     Layout{"cohere2"},
-    Layout{"dots1", kStackExperts},
+    Layout{"deepseek_v2", kStackExperts},
+    Layout{"deepseek_v3", kStackExperts | kSplitLatent | kDropPrediction},
+    Layout{"dots1", kStackExperts, {.folder = "experts."}},
     Layout{"ernie4_5"},
     Layout{"exaone4"},
+    Layout{"falcon_h1", kFoldFactors | kTurnConvolutions},
     Layout{"gemma"},
     Layout{"gemma2"},
     Layout{"gemma3", kLanguageModel},
     Layout{"gemma3_text"},
+    Layout{"gemma3n", kInnerModel},
+    Layout{"gemma3n_text", kInnerModel},
+    Layout{
+        "gemma4",
+        kStackExperts | kLanguageModel | kDropSharedKv,
+        {.folder = "experts.switch_glu."}},
+    Layout{
+        "gemma4_text",
+        kStackExperts | kDropSharedKv,
+        {.folder = "experts.switch_glu."}},
     Layout{"glm"},
     Layout{"glm4"},
     Layout{"glm4_moe", kStackExperts | kDropPrediction},
     Layout{"gpt2", kTurnedLinears | kModelPrefix},
+    Layout{"gpt_neox", kNeoxNames},
+    Layout{"gpt_oss", kTurnedExperts},
     Layout{"granite"},
     Layout{"granitemoe", kSplitExpertInput},
+    Layout{
+        "granitemoehybrid",
+        kSplitExpertInput | kFusedDense | kTurnConvolutions},
     Layout{"helium"},
     Layout{"hunyuan_v1_dense"},
+    Layout{"kimi_k2", kStackExperts | kSplitLatent | kDropPrediction},
     Layout{"lfm2", kTurnConvolutions},
+    Layout{"lfm2_moe", kStackExperts | kTurnConvolutions | kLetterNames},
     Layout{"llama"},
     Layout{"mamba2", kTurnConvolutions},
     Layout{"minimax", kStackExperts},
@@ -66,6 +97,10 @@ constexpr std::array kLayouts = {
     Layout{"mistral"},
     Layout{"mixtral", kStackExperts},
     Layout{"nemotron"},
+    Layout{
+        "nemotron_h",
+        kStackExperts | kTurnConvolutions | kDropPrediction,
+        {.numbered = true}},
     Layout{"olmo"},
     Layout{"olmo2"},
     Layout{"olmo3"},
@@ -76,10 +111,12 @@ constexpr std::array kLayouts = {
     Layout{"qwen2"},
     Layout{"qwen2_moe", kStackExperts},
     Layout{"qwen3"},
+    Layout{"qwen3_5", kQwen3Next | kLanguageModel},
+    Layout{"qwen3_5_moe", kQwen3Next | kLanguageModel},
+    Layout{"qwen3_5_moe_text", kQwen3Next | kLanguageModel},
+    Layout{"qwen3_5_text", kQwen3Next | kLanguageModel},
     Layout{"qwen3_moe", kStackExperts},
-    Layout{
-        "qwen3_next",
-        kStackExperts | kTurnConvolutions | kNormPlusOne | kDropPrediction},
+    Layout{"qwen3_next", kQwen3Next},
     Layout{"seed_oss"},
     Layout{"smollm3"},
     Layout{"stablelm"},
@@ -93,26 +130,56 @@ static_assert(std::is_sorted(
       return a.model_type < b.model_type;
     }));
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.ends_with(end);
-}
-
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-const Layout& layout_of(const nlohmann::json& config) {
-  const std::string type = config.value("model_type", std::string());
+const Layout* find_layout(std::string_view type) {
   for (const Layout& layout : kLayouts) {
     if (layout.model_type == type) {
-      return layout;
+      return &layout;
     }
   }
-  const std::vector<std::string> known = mlx_layout_families();
-  fail<UnsupportedError>(
-      fmt::format("Can't write \"{}\" in MLX layout", type),
-      fmt::format("The layouts known are {}", fmt::join(known, ", ")),
-      did_you_mean(type, known));
+  return nullptr;
+}
+
+const Layout& layout_of(const nlohmann::json& config) {
+  const std::string type = config.value("model_type", std::string());
+  const Layout* layout = find_layout(type);
+  if (layout == nullptr) {
+    const std::vector<std::string> known = mlx_layout_families();
+    fail<UnsupportedError>(
+        fmt::format("Can't write \"{}\" in MLX layout", type),
+        fmt::format("The layouts known are {}", fmt::join(known, ", ")),
+        did_you_mean(type, known));
+  }
+  return *layout;
+}
+
+/// The number in "….layers.12.…"; nullopt where there is none.
+std::optional<int> layer_in(std::string_view name) {
+  constexpr std::string_view kLayers = "layers.";
+  const std::size_t at = name.find(kLayers);
+  int layer = 0;
+  if (at == std::string_view::npos) {
+    return std::nullopt;
+  }
+  name.remove_prefix(at + kLayers.size());
+  const auto [stop, error] =
+      std::from_chars(name.data(), name.data() + name.size(), layer);
+  return error == std::errc() ? std::optional(layer) : std::nullopt;
+}
+
+/// The part of a config that tells of the language model.
+const nlohmann::json& text_config(const nlohmann::json& config) {
+  const auto inner = config.find("text_config");
+  return inner != config.end() && inner->is_object() ? *inner : config;
+}
+
+int number_in(const nlohmann::json& config, const char* name) {
+  const auto found = config.find(name);
+  return found != config.end() && found->is_number_integer() ? found->get<int>()
+                                                             : 0;
 }
 
 /// A layer past the model's own, or under "mtp.".
@@ -120,8 +187,22 @@ bool is_prediction(std::string_view name, const nlohmann::json& config) {
   if (contains(name, "mtp.")) {
     return true;
   }
-  const int layers = config.value("num_hidden_layers", 0);
-  return name.starts_with(fmt::format("model.layers.{}.", layers));
+  const int layers = number_in(text_config(config), "num_hidden_layers");
+  return layers > 0 && layer_in(name).value_or(-1) >= layers;
+}
+
+bool is_kv(std::string_view name) {
+  return contains(name, ".self_attn.k_proj") ||
+         contains(name, ".self_attn.v_proj") ||
+         contains(name, ".self_attn.k_norm");
+}
+
+/// Keys or values of a layer that takes another's.
+bool is_shared_kv(std::string_view name, const nlohmann::json& config) {
+  const nlohmann::json& text = text_config(config);
+  const int own = number_in(text, "num_hidden_layers") -
+                  number_in(text, "num_kv_shared_layers");
+  return is_kv(name) && layer_in(name).value_or(-1) >= own;
 }
 
 bool is_dropped(
@@ -130,117 +211,34 @@ bool is_dropped(
     const nlohmann::json& config,
     bool tied) {
   const std::string_view name = tensor.name;
-  if (contains(name, "rotary_emb.inv_freq") ||
-      contains(name, "vision_tower.") || contains(name, "vision_model.") ||
-      contains(name, "multi_modal_projector.")) {
+  constexpr std::array<std::string_view, 9> kOthers = {
+      "rotary_emb.inv_freq",
+      "vision_tower.",
+      "vision_model.",
+      "vision_embedder.",
+      "multi_modal_projector.",
+      "audio_tower.",
+      "embed_audio.",
+      "embed_vision.",
+      "model.visual."};
+  if (std::any_of(kOthers.begin(), kOthers.end(), [&](auto part) {
+        return contains(name, part);
+      })) {
     return true;
   }
-  if (tied && ends_with(name, "lm_head.weight")) {
+  if (tied && name.ends_with("lm_head.weight")) {
     return true;
   }
-  if ((rules & kTurnedLinears) != 0 &&
-      (ends_with(name, ".attn.bias") || ends_with(name, "masked_bias"))) {
+  const bool masks = (rules & (kTurnedLinears | kNeoxNames)) != 0;
+  if (masks &&
+      (name.ends_with(".attn.bias") || name.ends_with(".attention.bias") ||
+       name.ends_with("masked_bias"))) {
+    return true;
+  }
+  if ((rules & kDropSharedKv) != 0 && is_shared_kv(name, config)) {
     return true;
   }
   return (rules & kDropPrediction) != 0 && is_prediction(name, config);
-}
-
-/// "….experts.12.w1.weight" in its parts; nullopt for other names.
-struct ExpertName {
-  std::string before;  ///< up to "experts."
-  std::size_t expert = 0;
-  std::string projection;
-};
-
-std::optional<ExpertName> expert_name(const std::string& name) {
-  constexpr std::string_view kExperts = ".experts.";
-  constexpr std::string_view kWeight = ".weight";
-  const std::size_t at = name.find(kExperts);
-  if (at == std::string::npos || !ends_with(name, kWeight)) {
-    return std::nullopt;
-  }
-  const std::size_t number = at + kExperts.size();
-  const std::size_t dot = name.find('.', number);
-  if (dot == std::string::npos || dot == number || dot - number > 6 ||
-      !std::all_of(
-          name.begin() + static_cast<std::ptrdiff_t>(number),
-          name.begin() + static_cast<std::ptrdiff_t>(dot),
-          [](char c) { return c >= '0' && c <= '9'; })) {
-    return std::nullopt;
-  }
-  std::string projection =
-      name.substr(dot + 1, name.size() - kWeight.size() - dot - 1);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 3>
-      kOldNames = {{
-          {"w1", "gate_proj"},
-          {"w2", "down_proj"},
-          {"w3", "up_proj"},
-      }};
-  for (const auto& [old, modern] : kOldNames) {
-    projection = projection == old ? std::string(modern) : projection;
-  }
-  return ExpertName{
-      name.substr(0, at + 1),
-      std::stoul(name.substr(number, dot - number)),
-      projection};
-}
-
-[[noreturn]] void fail_experts(
-    const std::string& name,
-    const std::string& why) {
-  fail<CheckpointError>(
-      fmt::format("The experts of {} can't be stacked", name),
-      why,
-      "Check that all shards of the checkpoint are there");
-}
-
-/// Tensors of one projection, by expert, become one.
-std::vector<RowTensor> stack_experts(
-    std::vector<RowTensor> tensors,
-    std::string_view model_type) {
-  std::vector<RowTensor> out;
-  std::map<std::string, std::map<std::size_t, RowTensor>> stacks;
-  for (RowTensor& tensor : tensors) {
-    const auto name = expert_name(tensor.name);
-    if (!name) {
-      out.push_back(std::move(tensor));
-      continue;
-    }
-    const std::string_view folder =
-        model_type == "dots1" ? "experts." : "switch_mlp.";
-    stacks[fmt::format("{}{}{}.weight", name->before, folder, name->projection)]
-        .emplace(name->expert, std::move(tensor));
-  }
-  for (auto& [name, experts] : stacks) {
-    RowTensor stacked = experts.begin()->second;
-    stacked.name = name;
-    stacked.pieces.clear();
-    std::vector<std::function<void()>> releases;
-    for (auto& [expert, tensor] : experts) {
-      if (expert != static_cast<std::size_t>(stacked.pieces.size()) ||
-          tensor.shape != stacked.shape || tensor.dtype != stacked.dtype) {
-        fail_experts(
-            name,
-            fmt::format(
-                "Expert {} is missing or unlike the first",
-                stacked.pieces.size()));
-      }
-      releases.push_back(tensor.release);
-      stacked.pieces.push_back(tensor.part(0, tensor.rows()));
-    }
-    stacked.release = [releases] {
-      for (const auto& release : releases) {
-        if (release) {
-          release();
-        }
-      }
-    };
-    stacked.shape.insert(
-        stacked.shape.begin(),
-        static_cast<std::int64_t>(experts.size()));
-    out.push_back(std::move(stacked));
-  }
-  return out;
 }
 
 std::string replaced(
@@ -261,90 +259,92 @@ std::string language_model_name(const std::string& name) {
   return name.starts_with("language_model.") ? name : "language_model." + name;
 }
 
-/// [experts, 2·hidden, in] → gate and up, each [experts, hidden, in].
-std::vector<RowTensor> split_expert_input(const RowTensor& tensor) {
-  if (contains(tensor.name, "output_linear.weight")) {
-    RowTensor down = tensor;
-    down.name = replaced(tensor.name, "output_linear", "switch_mlp.down_proj");
-    return {down};
+std::string inner_model_name(const std::string& name) {
+  constexpr std::string_view kPlain = "model.";
+  constexpr std::string_view kInner = "model.language_model.";
+  return name.starts_with(kInner) || !name.starts_with(kPlain)
+             ? name
+             : std::string(kInner) + name.substr(kPlain.size());
+}
+
+std::string neox_name(const std::string& name) {
+  if (name.starts_with("gpt_neox.layers.")) {
+    return replaced(name, "gpt_neox.layers.", "model.h.");
   }
-  if (!contains(tensor.name, "input_linear.weight") ||
-      tensor.shape.size() != 3) {
-    return {tensor};
+  return name.starts_with("gpt_neox.") ? replaced(name, "gpt_neox.", "model.")
+                                       : "model." + name;
+}
+
+std::string letters_spelt_out(std::string name) {
+  for (const auto& [letter, word] :
+       {std::pair{".w1.weight", ".gate_proj.weight"},
+        std::pair{".w2.weight", ".down_proj.weight"},
+        std::pair{".w3.weight", ".up_proj.weight"}}) {
+    name = replaced(std::move(name), letter, word);
   }
-  const std::int64_t experts = tensor.shape[0];
-  const std::int64_t hidden = tensor.shape[1] / 2;
-  std::vector<RowTensor> out;
-  for (const bool up : {false, true}) {
-    RowTensor half = tensor;
-    half.name = replaced(
-        tensor.name,
-        "input_linear",
-        up ? "switch_mlp.up_proj" : "switch_mlp.gate_proj");
-    half.shape[1] = hidden;
-    half.pieces.clear();
-    for (std::int64_t i = 0; i < experts; ++i) {
-      half.pieces.push_back(
-          tensor.part((2 * i + (up ? 1 : 0)) * hidden, hidden));
-    }
-    out.push_back(std::move(half));
+  return name;
+}
+
+std::string renamed(std::string name, unsigned rules) {
+  if ((rules & kModelPrefix) != 0) {
+    name = "model." + replaced(name, "transformer.", "");
   }
-  return out;
+  if ((rules & kLanguageModel) != 0) {
+    name = language_model_name(name);
+  }
+  if ((rules & kInnerModel) != 0) {
+    name = inner_model_name(name);
+  }
+  if ((rules & kNeoxNames) != 0) {
+    name = neox_name(name);
+  }
+  if ((rules & kLetterNames) != 0) {
+    name = letters_spelt_out(std::move(name));
+  }
+  return name;
 }
 
-/// The last two axes change places.
-RowTensor turned(const RowTensor& tensor) {
-  const std::size_t axes = tensor.shape.size();
-  std::vector<std::int64_t> shape = tensor.shape;
-  std::swap(shape[axes - 1], shape[axes - 2]);
-  RowTensor out = computed_rows(
-      tensor.name,
-      shape,
-      tensor.dtype,
-      [tensor](mx::Stream stream) {
-        const mx::array flat = tensor.read(0, tensor.rows(), stream);
-        const mx::Shape full(tensor.shape.begin(), tensor.shape.end());
-        return mx::contiguous(
-            mx::swapaxes(mx::reshape(flat, full, stream), -1, -2, stream),
-            false,
-            stream);
-      });
-  out.release = tensor.release;
-  return out;
+/// What one tensor becomes, names aside.
+std::vector<RowTensor> taken_apart(
+    const RowTensor& tensor,
+    const Layout& layout,
+    const nlohmann::json& config) {
+  const unsigned rules = layout.rules;
+  if ((rules & kStackExperts) != 0 && contains(tensor.name, ".experts.")) {
+    return split_stacked_experts(tensor, layout.experts.folder);
+  }
+  if ((rules & kTurnedExperts) != 0 && contains(tensor.name, ".experts.")) {
+    return split_turned_experts(tensor);
+  }
+  const bool dense =
+      (rules & kFusedDense) != 0 && number_in(config, "num_local_experts") == 0;
+  if (dense && contains(tensor.name, ".shared_mlp.")) {
+    return split_input_linear(tensor, "shared_mlp.", "mlp.");
+  }
+  if ((rules & kSplitExpertInput) != 0 && tensor.shape.size() == 3 &&
+      contains(tensor.name, "put_linear.weight")) {
+    return split_input_linear(tensor, "", "switch_mlp.");
+  }
+  if ((rules & kSplitLatent) != 0 &&
+      tensor.name.ends_with("kv_b_proj.weight")) {
+    return split_latent(tensor, config);
+  }
+  return {tensor};
 }
 
-bool is_turned_linear(std::string_view name) {
-  return ends_with(name, "c_attn.weight") || ends_with(name, "c_proj.weight") ||
-         ends_with(name, "c_fc.weight");
-}
-
-bool is_shifted_norm(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNorms = {
-      ".input_layernorm.weight",
-      ".post_attention_layernorm.weight",
-      "model.norm.weight",
-      ".q_norm.weight",
-      ".k_norm.weight"};
-  return std::any_of(kNorms.begin(), kNorms.end(), [&](auto end) {
-    return ends_with(name, end);
-  });
-}
-
-RowTensor plus_one(const RowTensor& tensor) {
-  return computed_rows(
-      tensor.name,
-      tensor.shape,
-      tensor.dtype,
-      [tensor](mx::Stream stream) {
-        const mx::array w = tensor.read(0, 1, stream);
-        return mx::add(w, mx::array(1.0f, tensor.dtype), stream);
-      });
-}
-
-bool is_unturned_convolution(const RowTensor& tensor) {
-  return tensor.shape.size() == 3 && tensor.shape.back() != 1 &&
-         (contains(tensor.name, "conv1d.weight") ||
-          contains(tensor.name, "conv.weight"));
+/// The tensor with the values that MLX's layout has.
+RowTensor revalued(
+    RowTensor tensor,
+    unsigned rules,
+    const nlohmann::json& config) {
+  if (((rules & kTurnedLinears) != 0 && is_turned_linear(tensor)) ||
+      ((rules & kTurnConvolutions) != 0 && is_unturned_convolution(tensor))) {
+    return turned(tensor);
+  }
+  if ((rules & kNormPlusOne) != 0 && is_shifted_norm(tensor)) {
+    return plus_one(tensor);
+  }
+  return (rules & kFoldFactors) != 0 ? with_factors(tensor, config) : tensor;
 }
 
 /// Weights that mlx-lm or Roofline wrote have these names already.
@@ -353,16 +353,64 @@ bool is_mlx_layout(const std::vector<RowTensor>& tensors, unsigned rules) {
       tensors.begin(),
       tensors.end(),
       [&](const RowTensor& tensor) {
+        const std::string_view name = tensor.name;
         if ((rules & (kStackExperts | kSplitExpertInput)) != 0 &&
-            contains(tensor.name, ".switch_mlp.")) {
+            contains(name, ".switch_mlp.")) {
           return true;
         }
         if ((rules & kTurnConvolutions) != 0 && tensor.shape.size() == 3 &&
-            tensor.shape.back() == 1 && contains(tensor.name, "conv")) {
+            tensor.shape.back() == 1 && contains(name, "conv")) {
           return true;
         }
-        return (rules & kModelPrefix) != 0 && tensor.name.starts_with("model.");
+        if ((rules & kTurnedExperts) != 0 &&
+            contains(name, ".experts.gate_proj.")) {
+          return true;
+        }
+        return (rules & (kModelPrefix | kNeoxNames)) != 0 &&
+               name.starts_with("model.");
       });
+}
+
+/// mlx-lm asks for keys and values of layers that take another's, and doesn't
+/// use them: those of the layer before stand there.
+void fill_shared_kv(
+    std::vector<RowTensor>& tensors,
+    const nlohmann::json& config) {
+  const nlohmann::json& text = text_config(config);
+  const int layers = number_in(text, "num_hidden_layers");
+  const int own = layers - number_in(text, "num_kv_shared_layers");
+  std::set<std::string, std::less<>> names;
+  std::vector<RowTensor> last;
+  const std::string infix = fmt::format("layers.{}.", own - 1);
+  for (const RowTensor& tensor : tensors) {
+    names.insert(tensor.name);
+    if (contains(tensor.name, infix) && is_kv(tensor.name)) {
+      last.push_back(tensor);
+    }
+  }
+  for (int layer = own; layer < layers; ++layer) {
+    for (RowTensor copy : last) {
+      copy.name = replaced(copy.name, infix, fmt::format("layers.{}.", layer));
+      if (!names.contains(copy.name)) {
+        tensors.push_back(std::move(copy));
+      }
+    }
+  }
+}
+
+/// mlx-lm has a head of its own in this family, tied or not.
+void untie_neox(std::vector<RowTensor>& tensors) {
+  const auto ends = [](std::string_view end) {
+    return [end](const RowTensor& t) { return t.name.ends_with(end); };
+  };
+  const auto embed =
+      std::find_if(tensors.begin(), tensors.end(), ends("embed_in.weight"));
+  if (embed != tensors.end() &&
+      std::none_of(tensors.begin(), tensors.end(), ends("embed_out.weight"))) {
+    RowTensor head = *embed;
+    head.name = "model.embed_out.weight";
+    tensors.push_back(std::move(head));
+  }
 }
 
 }  // namespace
@@ -380,32 +428,20 @@ std::vector<RowTensor> to_mlx_layout(
     return tensors;
   }
   if ((rules & kStackExperts) != 0) {
-    tensors = stack_experts(std::move(tensors), layout.model_type);
+    tensors = stack_experts(std::move(tensors), layout.experts);
   }
   std::vector<RowTensor> out;
-  for (RowTensor& tensor : tensors) {
-    if ((rules & kSplitExpertInput) != 0) {
-      for (RowTensor& part : split_expert_input(tensor)) {
-        out.push_back(std::move(part));
-      }
-      continue;
+  for (const RowTensor& tensor : tensors) {
+    for (RowTensor& part : taken_apart(tensor, layout, config)) {
+      out.push_back(revalued(std::move(part), rules, config));
+      out.back().name = renamed(out.back().name, rules);
     }
-    if (((rules & kTurnedLinears) != 0 && tensor.shape.size() == 2 &&
-         is_turned_linear(tensor.name)) ||
-        ((rules & kTurnConvolutions) != 0 && is_unturned_convolution(tensor))) {
-      tensor = turned(tensor);
-    } else if (
-        (rules & kNormPlusOne) != 0 && tensor.shape.size() == 1 &&
-        is_shifted_norm(tensor.name)) {
-      tensor = plus_one(tensor);
-    }
-    if ((rules & kModelPrefix) != 0) {
-      tensor.name = "model." + replaced(tensor.name, "transformer.", "");
-    }
-    if ((rules & kLanguageModel) != 0) {
-      tensor.name = language_model_name(tensor.name);
-    }
-    out.push_back(std::move(tensor));
+  }
+  if ((rules & kNeoxNames) != 0) {
+    untie_neox(out);
+  }
+  if ((rules & kInnerModel) != 0) {
+    fill_shared_kv(out, config);
   }
   return out;
 }
@@ -416,6 +452,12 @@ std::vector<std::string> mlx_layout_families() {
     out.emplace_back(layout.model_type);
   }
   return out;
+}
+
+bool mlx_layout_keeps_rows(std::string_view model_type) {
+  const Layout* layout = find_layout(model_type);
+  return layout != nullptr &&
+         (layout->rules & (kSplitLatent | kFoldFactors | kTurnedExperts)) == 0;
 }
 
 }  // namespace roofline

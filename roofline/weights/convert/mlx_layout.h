@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -24,5 +25,9 @@ std::vector<RowTensor> to_mlx_layout(
 
 /// Model types whose layout is known, sorted.
 std::vector<std::string> mlx_layout_families();
+
+/// Every matrix of this family holds the rows there that it holds in Hugging
+/// Face's layout, turned by no head and multiplied by nothing.
+bool mlx_layout_keeps_rows(std::string_view model_type);
 
 }  // namespace roofline

@@ -49,7 +49,10 @@ struct EightBitRow {
   std::string_view model_type;
   std::string_view module_end;
 };
-constexpr std::array<EightBitRow, 11> kEightBit = {{
+constexpr std::array<EightBitRow, 20> kEightBit = {{
+    {"gemma4", "router.proj"},
+    {"gemma4_text", "router.proj"},
+    {"gpt_oss", "mlp.router"},
     {"granite", "self_attn.o_proj"},
     {"granite", "mlp.down_proj"},
     {"granite", "lm_head"},
@@ -57,16 +60,26 @@ constexpr std::array<EightBitRow, 11> kEightBit = {{
     {"granitemoe", "self_attn.o_proj"},
     {"granitemoe", "mlp.down_proj"},
     {"granitemoe", "lm_head"},
+    {"granitemoehybrid", "block_sparse_moe.router.layer"},
+    {"lfm2_moe", "feed_forward.gate"},
     {"minimax", "block_sparse_moe.gate"},
+    {"qwen3_5_moe", "mlp.gate"},
+    {"qwen3_5_moe", "shared_expert_gate"},
+    {"qwen3_5_moe_text", "mlp.gate"},
+    {"qwen3_5_moe_text", "shared_expert_gate"},
     {"qwen3_moe", "mlp.gate"},
     {"qwen3_next", "mlp.gate"},
     {"qwen3_next", "shared_expert_gate"},
 }};
 
 /// Routers that mlx-lm holds as plain arrays, which nothing quantizes.
-constexpr std::array<EightBitRow, 2> kPlain = {{
+constexpr std::array<EightBitRow, 6> kPlain = {{
+    {"deepseek_v2", "mlp.gate"},
+    {"deepseek_v3", "mlp.gate"},
     {"dots1", "mlp.gate"},
     {"glm4_moe", "mlp.gate"},
+    {"kimi_k2", "mlp.gate"},
+    {"nemotron_h", "mixer.gate"},
 }};
 
 template <std::size_t N>
@@ -102,6 +115,13 @@ nlohmann::json json_of(const MlxForm& form) {
       {"group_size", form.group_size},
       {"bits", form.bits},
       {"mode", form.mode}};
+}
+
+int layers_in(const nlohmann::json& config) {
+  const auto text = config.find("text_config");
+  return text != config.end() && text->is_object()
+             ? text->value("num_hidden_layers", 0)
+             : config.value("num_hidden_layers", 0);
 }
 
 std::string module_of(const std::string& name) {
@@ -165,7 +185,7 @@ MlxQuantizer::MlxQuantizer(
     const nlohmann::json& config)
     : form_(form),
       model_type_(config.value("model_type", std::string())),
-      layers_(config.value("num_hidden_layers", 0)) {
+      layers_(layers_in(config)) {
   if (recipe.empty()) {
     return;
   }

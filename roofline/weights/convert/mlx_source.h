@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/weights/convert/hf_source.h"
+#include "roofline/weights/convert/mlx_config.h"
 #include "roofline/weights/save.h"
 
 namespace roofline {
@@ -21,10 +22,6 @@ HfSource open_hf_source(const std::filesystem::path& path);
 
 /// Values that mlx-lm keeps in the dtype they have.
 bool keeps_own_dtype(std::string_view name);
-
-/// config.json as mlx-lm reads it: of the language model alone, and with the
-/// older names of what newer configs have under "rope_parameters".
-std::string mlx_config_text(nlohmann::json config);
 
 /// Tokenizer, chat template, generation settings, and README.md.
 void write_files_beside(

@@ -13,9 +13,9 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/text/pretokenizers.h"
 #include "roofline/text/scored_vocabulary.h"
 #include "roofline/text/tokenizer.h"
+#include "roofline/weights/convert/pre_tokenizer_like.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/text_files.h"
 
@@ -25,23 +25,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-/// Tells the pre-tokenizers apart: contractions, digits of several lengths,
-/// runs of spaces and line breaks, accents, scripts, punctuation, emoji.
-constexpr std::string_view kProbe =
-    "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n"
-    "Hello, y'all! I'VE I've she'Ll don't WE'RE it's 'Re 'S\n"
-    "3 33 333 3333 33333 333333 3333333 33333333 3.3 3..3 3...3 1,234,567\n"
-    "CamelCase snake_case kebab-case iPhone XMLHttpRequest x=(a+b)*c//2; "
-    "#include <x> ${y} @z\r\n\r\n"
-    "caf\u00e9 na\u00efve \u00dcbung fa\u00e7ade \u0130stanbul e\u0301 "
-    "\u0436\u0438\u0437\u043d\u044c \u03b1\u03b2\u03b3 "
-    "\u4f60\u597d\u4e16\u754c \u65e5\u672c\u8a9e\u306e\u30c6\u30b9\u30c8 "
-    "\ud55c\uad6d\uc5b4 \u0627\u0644\u0639\u0631\u0628\u064a\u0629 "
-    "\u0939\u093f\u0928\u094d\u0926\u0940 \u0e44\u0e17\u0e22\n"
-    "\U0001f600\U0001f680 \U0001f468\u200d\U0001f469\u200d\U0001f467 "
-    "\u2705\ufe0f \u00bd \u2160 \u00b2 '''''' ``` \"quoted\" ...!!! ??  "
-    "trailing   ";
 
 struct Token {
   std::string text;
@@ -240,48 +223,14 @@ class TokenizerFile {
   bool byte_level_ = false;
 };
 
-/// Names to try, one for each behaviour that llama.cpp knows, the frequent ones
-/// first.
-constexpr std::array<const char*, 33> kPreTokenizers = {
-    "llama-bpe",   "qwen2",        "gpt-2",
-    "smollm",      "dbrx",         "tekken",
-    "gpt-4o",      "qwen35",       "glm4",
-    "deepseek-v3", "deepseek-llm", "deepseek-coder",
-    "falcon",      "default",      "minicpm5",
-    "seed-coder",  "bailingmoe",   "exaone-moe",
-    "jais-2",      "kimi-k2",      "superbpe",
-    "bloom",       "viking",       "youtu",
-    "tiny_aya",    "spark2_5",     "chameleon",
-    "laguna",      "ufakzeka",     "granite-embed-multi-97m",
-    "gemma4",      "sarvam-moe",   "granite-embed-multi-311m"};
-
-/// Fills in `pre`. Throws when nothing behaves as the folder's tokenizer.
-void find_pre(
-    VocabularySpec& spec,
-    const Tokenizer& wanted,
-    const fs::path& folder) {
-  const auto ids = wanted.encode(kProbe, Specials::none);
-  for (const char* name : kPreTokenizers) {
-    if (find_pre_tokenizer(name).spaces_marked) {
-      continue;
-    }
-    spec.pre = name;
-    spec.add_bos = false;
-    if (Tokenizer::from_vocabulary(spec)->encode(kProbe, Specials::none) ==
-        ids) {
-      return;
-    }
-  }
-  fail_form(folder, "No pre-tokenizer of llama.cpp gives its ids");
-}
-
 /// Of a vocabulary with scores: the same check.
 void check_scores(
     const VocabularySpec& spec,
     const Tokenizer& wanted,
     const fs::path& folder) {
-  if (Tokenizer::from_vocabulary(spec)->encode(kProbe, Specials::none) !=
-      wanted.encode(kProbe, Specials::none)) {
+  const std::string_view probe = tokenizer_probe();
+  if (Tokenizer::from_vocabulary(spec)->encode(probe, Specials::none) !=
+      wanted.encode(probe, Specials::none)) {
     fail_form(folder, "With scores in place of merges it gives other ids");
   }
 }
@@ -346,7 +295,12 @@ GgufMetadata gguf_vocabulary_of(const fs::path& folder, std::int64_t vocab) {
   const TokenizerFile file(folder, vocab);
   VocabularySpec spec = file.spec();
   if (file.byte_level()) {
-    find_pre(spec, *tokenizer, folder);
+    const auto pre = pre_tokenizer_like(*tokenizer, spec);
+    if (!pre) {
+      fail_form(folder, "No pre-tokenizer of llama.cpp gives its ids");
+    }
+    spec.pre = *pre;
+    spec.add_bos = false;
   } else {
     spec.pre = "default";
     check_scores(spec, *tokenizer, folder);

@@ -1,0 +1,244 @@
+#include "roofline/weights/convert/mlx_config.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "roofline/spec/read_config.h"
+
+namespace roofline {
+
+using nlohmann::json;
+
+namespace {
+
+json& text_config(json& config) {
+  const auto inner = config.find("text_config");
+  return inner != config.end() && inner->is_object() ? *inner : config;
+}
+
+std::string type_of(const json& config) {
+  return config.value("model_type", std::string());
+}
+
+void rename(json& config, const char* from, const char* to) {
+  if (config.contains(from)) {
+    config[to] = config[from];
+    config.erase(from);
+  }
+}
+
+void add_absent(json& config, const char* name, json value) {
+  if (!config.contains(name)) {
+    config[name] = std::move(value);
+  }
+}
+
+/// mlx-lm knows these language models as parts of others only.
+void wrap_text_model(json& config) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 3>
+      kWhole = {{
+          {"gemma3n_text", "gemma3n"},
+          {"qwen3_5_text", "qwen3_5"},
+          {"qwen3_5_moe_text", "qwen3_5_moe"},
+      }};
+  for (const auto& [part, whole] : kWhole) {
+    if (type_of(config) != part) {
+      continue;
+    }
+    json outer = {{"model_type", whole}};
+    for (const char* name : {"quantization", "quantization_config"}) {
+      if (config.contains(name)) {
+        outer[name] = config[name];
+        config.erase(name);
+      }
+    }
+    for (const char* name :
+         {"torch_dtype", "dtype", "eos_token_id", "tie_word_embeddings"}) {
+      if (config.contains(name)) {
+        outer[name] = config[name];
+      }
+    }
+    config.erase("architectures");
+    outer["text_config"] = std::move(config);
+    config = std::move(outer);
+  }
+}
+
+/// Repeats what "rope_parameters" says under the names of before, which are
+/// all that mlx-lm reads for some families.
+void add_old_rope_names(json& config) {
+  if (config.contains("text_config") && config["text_config"].is_object()) {
+    add_old_rope_names(config["text_config"]);
+  }
+  json rope = config.value("rope_parameters", json());
+  if (!rope.is_object()) {
+    return;
+  }
+  const json sliding = rope.value("sliding_attention", json());
+  rope = rope.value("full_attention", rope);
+  const auto add = [&](const char* name, const json& from, const char* key) {
+    if (from.is_object() && from.contains(key) && !config.contains(name)) {
+      config[name] = from[key];
+    }
+  };
+  const bool neox = type_of(config) == "gpt_neox";
+  add(neox ? "rotary_emb_base" : "rope_theta", rope, "rope_theta");
+  if (type_of(config).starts_with("gemma3")) {
+    add("rope_local_base_freq", sliding, "rope_theta");
+  }
+  const char* partial = "partial_rotary_factor";
+  if (!sliding.is_object()) {
+    add(neox ? "rotary_pct" : partial, rope, partial);
+  }
+  const bool scaled =
+      rope.is_object() && rope.value("rope_type", "default") != "default";
+  if (scaled && !config.contains("rope_scaling")) {
+    rope.erase("rope_theta");
+    rope.erase("partial_rotary_factor");
+    config["rope_scaling"] = rope;
+  }
+}
+
+json layer_types(const ModelSpec& spec) {
+  json out = json::array();
+  for (const LayerSpec& layer : spec.layers) {
+    out.push_back(
+        layer.attention->window_tokens ? "sliding_attention"
+                                       : "full_attention");
+  }
+  return out;
+}
+
+/// Layers that read an earlier one's keys and values.
+int shared_layers(const ModelSpec& spec) {
+  return static_cast<int>(std::count_if(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.attention->shares_kv_of_layer.has_value();
+      }));
+}
+
+void fill_gemma3n(json& text, const ModelSpec& spec) {
+  add_absent(text, "layer_types", layer_types(spec));
+  add_absent(text, "num_kv_shared_layers", shared_layers(spec));
+  if (!text.contains("activation_sparsity_pattern")) {
+    json shares = json::array();
+    for (const LayerSpec& layer : spec.layers) {
+      shares.push_back(layer.feed_forward->gate_sparsity.value_or(0.0f));
+    }
+    text["activation_sparsity_pattern"] = shares;
+  }
+  add_absent(text, "rope_theta", 1000000.0);
+  add_absent(text, "rope_local_base_freq", 10000.0);
+}
+
+void fill_gemma4(json& text, const ModelSpec& spec) {
+  const auto full = std::find_if(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return !layer.attention->window_tokens; });
+  if (full != spec.layers.end()) {
+    text["global_head_dim"] = full->attention->head_dim;
+    if (full->attention->values_are_keys) {
+      text["num_global_key_value_heads"] = full->attention->kv_heads;
+    }
+  }
+  add_absent(text, "layer_types", layer_types(spec));
+  add_absent(text, "num_kv_shared_layers", shared_layers(spec));
+  add_absent(text, "use_double_wide_mlp", false);
+  add_absent(text, "final_logit_softcapping", json());
+}
+
+void fill_qwen3_5(json& text) {
+  const json types = text.value("layer_types", json::array());
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    if (types[i] == "full_attention") {
+      add_absent(text, "full_attention_interval", i + 1);
+      return;
+    }
+  }
+}
+
+/// Layers under the names that they had before, the only ones known there; the
+/// width of a dense part under its usual name.
+void fill_granite_hybrid(json& config) {
+  if (config.contains("layer_types")) {
+    for (json& type : config["layer_types"]) {
+      type = type == "linear_attention" ? json("mamba")
+             : type == "full_attention" ? json("attention")
+                                        : type;
+    }
+  }
+  const json experts = config.value("num_local_experts", json(8));
+  if (experts == 0 && config.contains("shared_intermediate_size")) {
+    config["intermediate_size"] = config["shared_intermediate_size"];
+  }
+}
+
+void fill_nemotron(json& config) {
+  rename(config, "mamba_n_groups", "n_groups");
+  rename(config, "mamba_d_conv", "conv_kernel");
+  rename(config, "mamba_conv_bias", "use_conv_bias");
+  add_absent(config, "attention_bias", false);
+  // It takes the one flag for the other.
+  config["mamba_proj_bias"] = config.value("use_bias", json(false));
+}
+
+/// Factors that are one when absent, but not there.
+void fill_factors(json& config) {
+  for (const char* name :
+       {"attention_in_multiplier",
+        "attention_out_multiplier",
+        "embedding_multiplier",
+        "key_multiplier",
+        "lm_head_multiplier",
+        "ssm_in_multiplier",
+        "ssm_out_multiplier"}) {
+    add_absent(config, name, 1.0);
+  }
+  add_absent(config, "mlp_multipliers", {1.0, 1.0});
+  add_absent(config, "ssm_multipliers", {1.0, 1.0, 1.0, 1.0, 1.0});
+}
+
+void fill_in(json& config) {
+  const std::string type = type_of(config);
+  json& text = text_config(config);
+  if (type == "gemma3n") {
+    fill_gemma3n(text, read_config(config));
+  } else if (type == "gemma4" || type == "gemma4_text") {
+    fill_gemma4(text, read_config(config));
+    // It takes the whole model's.
+    if (&text != &config && text.contains("vocab_size")) {
+      config["vocab_size"] = text["vocab_size"];
+    }
+  } else if (type.starts_with("qwen3_5")) {
+    fill_qwen3_5(text);
+  } else if (type == "granitemoehybrid") {
+    fill_granite_hybrid(config);
+  } else if (type == "nemotron_h") {
+    fill_nemotron(config);
+  } else if (type == "falcon_h1") {
+    fill_factors(config);
+  }
+}
+
+}  // namespace
+
+json mlx_config(json config) {
+  config.erase("_name_or_path");
+  config.erase("vision_config");
+  config.erase("audio_config");
+  wrap_text_model(config);
+  add_old_rope_names(config);
+  fill_in(config);
+  return config;
+}
+
+std::string mlx_config_text(json config) {
+  return mlx_config(std::move(config)).dump(4) + "\n";
+}
+
+}  // namespace roofline
