@@ -5,6 +5,7 @@ rank 8 on q, k, v and o, batch 4 x 512, AdamW; the rounds are interleaved, so th
 a busy machine is busy for all.
 
     bench/train_peers.py --python PYTHON [--rounds 3] [--steps 2] [--threads 2]
+                         [--batch 4] [--tokens 512]
 
 PYTHON has torch, transformers, peft and mlx-lm. The peers train random weights
 (speed doesn't depend on them), roofline the bundled model; each round is a
@@ -24,7 +25,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
 BINARY = os.environ.get("ROOFLINE_BINARY", str(SOURCE / "build/release/roofline"))
-BATCH, TOKENS, RANK = 4, 512, 8
+RANK = 8
 CONFIG = {
     "model_type": "llama",
     "hidden_size": 576,
@@ -40,12 +41,12 @@ CONFIG = {
 }
 
 
-def torch_case(autocast, steps, threads):
+def torch_case(autocast, given):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(given.threads)
     config = {k: v for k, v in CONFIG.items() if k != "model_type"}
     model = LlamaForCausalLM(LlamaConfig(**config))
     targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -56,7 +57,7 @@ def torch_case(autocast, steps, threads):
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=1e-4
     )
-    ids = torch.randint(0, CONFIG["vocab_size"], (BATCH, TOKENS))
+    ids = torch.randint(0, CONFIG["vocab_size"], (given.batch, given.tokens))
 
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -67,9 +68,10 @@ def torch_case(autocast, steps, threads):
 
     step()
     start = time.perf_counter()
-    for _ in range(steps):
+    for _ in range(given.steps):
         step()
-    return BATCH * TOKENS * steps / (time.perf_counter() - start)
+    tokens = given.batch * given.tokens * given.steps
+    return tokens / (time.perf_counter() - start)
 
 
 def mlx_case(steps):
@@ -105,7 +107,7 @@ def mlx_case(steps):
     return count * steps / (time.perf_counter() - start)
 
 
-def roofline_case(steps, threads):
+def roofline_case(given):
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
         words = " ".join(f"word {i} of {i * i}" for i in range(40000))
@@ -113,9 +115,9 @@ def roofline_case(steps, threads):
         data.write_text("\n".join(lines) + "\n", "utf-8")
         command = [BINARY, "train", "--data", str(data), "--quiet"]
         command += ["--output", f"{folder}/out", "--long", "split"]
-        command += ["--batch", str(BATCH), "--max-tokens", str(TOKENS)]
-        command += ["--rank", str(RANK), "--steps", str(steps + 1)]
-        command += ["--save-every", "0", "--threads", str(threads), "--json"]
+        command += ["--batch", str(given.batch), "--max-tokens", str(given.tokens)]
+        command += ["--rank", str(RANK), "--steps", str(given.steps + 1)]
+        command += ["--save-every", "0", "--threads", str(given.threads), "--json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         figures = [
             json.loads(line)
@@ -125,14 +127,14 @@ def roofline_case(steps, threads):
         return speed, max(f["peak_memory_bytes"] for f in figures)
 
 
-def one(case, steps, threads):
+def one(case, given):
     if case == "roofline":
-        speed, peak = roofline_case(steps, threads)
+        speed, peak = roofline_case(given)
     else:
         if case == "mlx-lm":
             speed = mlx_case(1)
         else:
-            speed = torch_case(case == "torch bf16", steps, threads)
+            speed = torch_case(case == "torch bf16", given)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"speed": speed, "peak": peak}))
 
@@ -143,18 +145,20 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--cases", default="roofline,torch f32,torch bf16,mlx-lm")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        one(given.one, given.steps, given.threads)
+        one(given.one, given)
         return
     results = {case: [] for case in given.cases.split(",")}
     for _ in range(given.rounds):
         for case, found in results.items():
             command = [given.python, __file__, "--one", case]
-            command += ["--steps", str(given.steps)]
-            command += ["--threads", str(given.threads)]
+            for name in ("steps", "threads", "batch", "tokens"):
+                command += [f"--{name}", str(getattr(given, name))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 print(f"{case}: {done.stderr.strip().splitlines()[-1]}")

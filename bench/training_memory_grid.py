@@ -1,14 +1,19 @@
 """Predicted beside measured memory of training: writes a table of docs/memory.md.
 
-    python3 bench/training_memory_grid.py build/release/roofline [--floats FOLDER]
+    python3 bench/training_memory_grid.py PROGRAM [--codes MODEL] [--floats FOLDER]
 
 Each point trains two steps in a fresh process (`roofline train --json`) on
-samples that fill the batch, and asks `roofline memory --train` for the same. The
-bundled model's weights are codes; --floats names a checkpoint of floats, which
-QLoRA quantizes. Only Python's standard library is used here.
+samples that fill the batch, and asks `roofline memory --train` for the same.
+--codes names a quantized model (left out: the bundled one; "none": no such
+points); --floats a folder of 16-bit floats, which is trained by all methods.
+Points that were measured are kept in --results and aren't run again. --only
+takes a part of a point's label ("qlora", "4 × 512"), --most-gb leaves out points
+that are predicted to take more, and --jobs runs so many at once. Only Python's
+standard library is used here.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -20,17 +25,41 @@ from memory_grid import machine
 
 BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
 WORDS = "the quick brown fox jumps over the lazy dog near an old river bank "
+ALL = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
+# batch, tokens, recompute layers, further settings
+SHAPES = [
+    (1, 256, False, {}),
+    (1, 512, False, {}),
+    (4, 512, False, {}),
+    (4, 512, True, {}),
+    (1, 2048, True, {}),
+]
+MORE = [
+    (1, 512, False, {"rank": 64}),
+    (1, 512, False, {"targets": ALL}),
+    (1, 512, False, {"optimizer": "adamw8"}),
+    (2, 512, False, {"layers": 4}),
+]
 
 
-def points(floats):
-    """(model, method, batch, tokens, checkpointing)"""
-    for model, methods in [("", ["lora", "full"]), (floats, ["lora", "qlora", "full"])]:
-        if model is None:
-            continue
-        for method in methods:
-            yield model, method, 1, 256, False
-            yield model, method, 4, 512, False
-            yield model, method, 4, 512, True
+def points(codes, floats):
+    """(kind, model, method, shape)"""
+    if codes != "none":
+        for method in ("lora", "dora"):
+            for shape in SHAPES + (MORE if method == "lora" else []):
+                yield "codes", codes, method, shape
+    if floats:
+        for method in ("lora", "qlora", "dora", "full"):
+            for shape in SHAPES + (MORE[2:3] if method == "full" else []):
+                yield "floats", floats, method, shape
+
+
+def label(point):
+    kind, model, method, (batch, tokens, again, more) = point
+    name = Path(model).name if model else "bundled"
+    words = [f"{name} ({kind})", method, f"{batch} × {tokens}"]
+    words += ["recomputed"] if again else []
+    return ", ".join(words + [f"{key} {value}" for key, value in more.items()])
 
 
 def run_json(command, limit):
@@ -39,84 +68,124 @@ def run_json(command, limit):
         env=os.environ | {"ROOFLINE_HISTORY": "off"},
     )
     if result.returncode != 0:
-        raise RuntimeError(result.stderr.strip().splitlines()[-1])
+        raise RuntimeError((result.stderr.strip().splitlines() or ["it failed"])[-1])
     return json.loads(result.stdout)
 
 
-def measure(options, point, folder):
-    model, method, batch, tokens, checkpointing = point
-    named = ["--model", model] if model else []
-    predicted = run_json(
-        [options.program, "memory", *([model] if model else []), "--device", "cpu",
-         "--train", method, "--train-batch", batch, "--seq", tokens, "--json",
-         *(["--checkpointing"] if checkpointing else [])], 60)["total_bytes"]
-    trained = run_json(
-        [options.program, "train", *named, "--data", folder / "train.jsonl",
-         "--output", folder / "out", "--method", method, "--batch", batch,
-         "--max-tokens", tokens, "--steps", 2, "--save-every", 0, "--json", "--quiet",
-         *(["--checkpoint-layers", "on"] if checkpointing else [])], options.limit)
-    return predicted, trained["peak_bytes"]
+def predict(options, point):
+    _, model, method, (batch, tokens, again, more) = point
+    flags = {"rank": "--rank", "targets": "--targets", "optimizer": "--optimizer",
+             "layers": "--train-layers"}
+    command = [options.program, "memory", *([model] if model else []), "--device", "cpu",
+               "--train", method, "--train-batch", batch, "--seq", tokens, "--json"]
+    command += ["--checkpointing"] if again else []
+    for key, value in more.items():
+        command += [flags[key], value]
+    return run_json(command, 60)["total_bytes"]
+
+
+def measure(options, point, data):
+    _, model, method, (batch, tokens, again, more) = point
+    with tempfile.TemporaryDirectory(dir=data.parent) as out:
+        command = [options.program, "train", *(["--model", model] if model else []),
+                   "--data", data, "--output", out, "--method", method,
+                   "--batch", batch, "--max-tokens", tokens, "--steps", 2,
+                   "--save-every", 0, "--json", "--quiet"]
+        command += ["--checkpoint-layers", "on"] if again else []
+        command += ["--threads", options.threads] if options.threads else []
+        for key, value in more.items():
+            command += [f"--{key}", value]
+        told = run_json(command, options.limit)
+    return told["predicted_peak_bytes"], told["peak_bytes"]
+
+
+def within(predicted, measured):
+    return abs(predicted - measured) <= max(0.05 * measured, 64e6)
 
 
 def row(point, predicted, measured):
-    model, method, batch, tokens, checkpointing = point
+    kind, model, method, (batch, tokens, again, more) = point
     difference = predicted - measured
-    within = abs(difference) <= max(0.05 * measured, 64e6)
     cells = [
-        "bf16" if model else "Q4_1 (bundled)", method, f"{batch} × {tokens}",
-        "yes" if checkpointing else "no",
+        Path(model).name if model else "Q4_1 (bundled)", method, f"{batch} × {tokens}",
+        "yes" if again else "no",
+        ", ".join(f"{k} {'all' if v == ALL else v}" for k, v in more.items()),
         f"{predicted / 1e6:.0f}", f"{measured / 1e6:.0f}",
         f"{difference / 1e6:+.0f} MB ({100 * difference / measured:+.1f} %)",
-        "yes" if within else "**no**",
+        "yes" if within(predicted, measured) else "**no**",
     ]
-    return within, "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
-def write(path, rows, within, skipped):
+def write(path, todo, results, skipped):
+    done = [p for p in todo if label(p) in results]
+    good = sum(within(*results[label(p)]) for p in done)
     lines = [
-        f"SmolLM2-135M on {machine()}, two steps with AdamW, adapters of rank 8. "
-        f"{within} of {len(rows)} points lie within 5 % or 64 MB, whichever is larger.",
+        f"On {machine()}, two steps with AdamW, adapters of rank 8, unless told "
+        f"otherwise. {good} of {len(done)} points lie within 5 % or 64 MB, whichever "
+        "is larger.",
         "",
-        "| Weights | Method | Batch | Checkpointing | Predicted, MB | Measured, MB "
+        "| Model | Method | Batch | Recomputed | Settings | Predicted, MB | Measured, MB "
         "| Error | Within the bound |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- |",
-        *rows,
+        "| --- | --- | ---: | --- | --- | ---: | ---: | --- | --- |",
+        *(row(p, *results[label(p)]) for p in done),
     ]
     if skipped:
         lines += ["", "Not run: " + "; ".join(skipped) + "."]
     before, rest = path.read_text().split(BEGIN)
     after = rest.split(END)[1]
     path.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
+    return good == len(done)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
-    parser.add_argument("--floats", help="a folder with 16-bit floats of the same model")
-    parser.add_argument("--limit", type=int, default=300, help="seconds of a point")
+    parser.add_argument("--codes", default="", help="a quantized model; none: no points")
+    parser.add_argument("--floats", help="a folder with 16-bit floats")
+    parser.add_argument("--only", help="points whose label has this in it")
+    parser.add_argument("--jobs", type=int, default=1, help="points at once")
+    parser.add_argument("--threads", type=int, help="of each point")
+    parser.add_argument("--most-gb", type=float, default=1e9)
+    parser.add_argument("--limit", type=int, default=600, help="seconds of a point")
+    parser.add_argument("--results", type=Path, default=Path("training_memory.json"))
     parser.add_argument(
         "--out", type=Path,
         default=Path(__file__).resolve().parents[1] / "docs" / "memory.md")
     options = parser.parse_args()
-    rows, skipped, within = [], [], 0
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    todo = [p for p in points(options.codes, options.floats)
+            if not options.only or options.only in label(p)]
+    skipped = []
+
+    def one(point, data):
+        predicted = predict(options, point)
+        if predicted > options.most_gb * 1e9:
+            raise RuntimeError(f"would take {predicted / 1e9:.1f} GB")
+        own, measured = measure(options, point, data)
+        if abs(own - predicted) > 5e6:
+            raise RuntimeError(
+                f"train predicts {own / 1e6:.0f} MB and memory {predicted / 1e6:.0f} MB")
+        return predicted, measured
+
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sample = json.dumps({"text": WORDS * 60})
-        (folder / "train.jsonl").write_text((sample + "\n") * 16)
-        for point in points(options.floats):
-            label = f"{'bf16' if point[0] else 'bundled'} {' '.join(map(str, point[1:]))}"
-            try:
-                sound, text = row(point, *measure(options, point, folder))
-            except (subprocess.TimeoutExpired, RuntimeError) as error:
-                skipped.append(f"{label} ({error})")
-                print(f"{label}: {error}", flush=True)
-                continue
-            within += sound
-            rows.append(text)
-            print(text, flush=True)
-            write(options.out, rows, within, skipped)
-    write(options.out, rows, within, skipped)
-    return 0 if within == len(rows) else 1
+        data = Path(name) / "train.jsonl"
+        data.write_text((json.dumps({"text": WORDS * 160}) + "\n") * 16)
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            running = {
+                pool.submit(one, p, data): p for p in todo if label(p) not in results}
+            for future in concurrent.futures.as_completed(running):
+                point = running[future]
+                try:
+                    results[label(point)] = future.result()
+                except (subprocess.TimeoutExpired, RuntimeError) as error:
+                    skipped.append(f"{label(point)} ({error})")
+                    print(f"{label(point)}: {error}", flush=True)
+                    continue
+                print(row(point, *results[label(point)]), flush=True)
+                options.results.write_text(json.dumps(results, indent=1))
+                write(options.out, todo, results, skipped)
+    return 0 if write(options.out, todo, results, skipped) else 1
 
 
 if __name__ == "__main__":

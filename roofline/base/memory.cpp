@@ -3,6 +3,10 @@
 #ifdef __APPLE__
 #include <mach/mach.h>
 #else
+#include <features.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -72,5 +76,11 @@ std::size_t peak_resident_bytes() {
 }
 
 #endif
+
+void release_freed_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
 
 }  // namespace roofline

@@ -17,4 +17,8 @@ std::size_t resident_file_bytes();
 /// macOS the footprint's peak. 0 when the system won't tell.
 std::size_t peak_resident_bytes();
 
+/// Gives memory that was freed back to the system, where the allocator would
+/// keep it (glibc's); nothing elsewhere.
+void release_freed_memory();
+
 }  // namespace roofline

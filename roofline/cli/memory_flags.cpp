@@ -76,8 +76,15 @@ void MemoryFlags::declare_training(CLI::App& app) {
          "Samples of a step. Default: 4.")
       ->type_name("N")
       ->group(group);
+  app.add_option(
+         "--train-layers",
+         training.trained_layers,
+         "The last so many layers are trained. Default: all.")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
   app.add_flag(
-         "--checkpointing",
+         "--checkpointing,--checkpoint-layers",
          training.checkpointing,
          "Keep only each layer's input, and compute the rest again.")
       ->group(group);

@@ -12,6 +12,7 @@
 #include "roofline/cli/signals.h"
 #include "roofline/cli/train_commands.h"
 #include "roofline/cli/train_plan.h"
+#include "roofline/plan/peak.h"
 #include "roofline/report/progress.h"
 #include "roofline/train/trainer.h"
 
@@ -33,7 +34,9 @@ std::string duration_text(double seconds) {
 /// Lines of figures while a run goes on.
 class Watch {
  public:
-  Watch(int every, bool quiet) : every_(every), quiet_(quiet) {}
+  /// most_tokens: a second, by the processor's arithmetic.
+  Watch(int every, bool quiet, double most_tokens)
+      : every_(every), quiet_(quiet), most_tokens_(most_tokens) {}
 
   void step(const StepFigures& f, int steps) {
     tokens_ += static_cast<double>(f.tokens);
@@ -51,10 +54,12 @@ class Watch {
       line += fmt::format("  validation {:.4f}", *f.valid_loss);
     }
     line += fmt::format(
-        "  rate {:.2g}  norm {:.3g}  {:.0f} tok/s  {} (peak {})",
+        "  rate {:.2g}  norm {:.3g}  {:.0f} tok/s ({:.0f} % of the roof)  {} "
+        "(peak {})",
         f.learning_rate,
         f.gradient_norm,
         tokens_ / seconds_,
+        100 * tokens_ / seconds_ / most_tokens_,
         format_bytes(f.memory_bytes),
         format_bytes(f.peak_memory_bytes));
     if (f.step < steps) {
@@ -68,10 +73,16 @@ class Watch {
  private:
   int every_;
   bool quiet_;
+  double most_tokens_;
   double tokens_ = 0;
   double seconds_ = 0;
   double losses_ = 0;
   int count_ = 0;
+};
+
+struct Teacher {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<TrainableDecoder> decoder;
 };
 
 class Train : public Command {
@@ -146,7 +157,8 @@ class Train : public Command {
   }
   TrainOptions options() const;
   Dataset read(const fs::path& file, const SampleEncoder& encoder) const;
-  void tell(const Dataset& train, const Dataset* valid) const;
+  void require_writable(const Checkpoint& checkpoint) const;
+  std::unique_ptr<Teacher> load_teacher(const Tokenizer& tokenizer) const;
   int finish(
       const TrainResult& result,
       const TrainForecast& forecast,
@@ -191,9 +203,14 @@ Dataset Train::read(const fs::path& file, const SampleEncoder& encoder) const {
   write_notice(fmt::format(
       "{}: {} samples, {} tokens, {} of them learnt\n",
       file.string(),
-      data.examples.size(),
+      data.size(),
       data.tokens,
       data.learned_tokens));
+  if (data.file) {
+    write_notice(fmt::format(
+        "{}: too large to keep; read as it is needed\n",
+        file.string()));
+  }
   if (data.truncated > 0) {
     write_notice(fmt::format(
         "{}: {} samples were longer than {} tokens; {} tokens were cut off "
@@ -212,6 +229,41 @@ Dataset Train::read(const fs::path& file, const SampleEncoder& encoder) const {
         options_.max_tokens));
   }
   return data;
+}
+
+/// Full training ends in a folder of safetensors like the one it began with;
+/// said before hours of it.
+void Train::require_writable(const Checkpoint& checkpoint) const {
+  if (options_.method == AdaptMethod::full &&
+      !fs::is_directory(checkpoint.path())) {
+    fail<UnsupportedError>(
+        fmt::format("{} can't be trained in full", checkpoint.path().string()),
+        "The result is written as a folder of safetensors, and from one",
+        "Convert the model to one first, or train an adapter");
+  }
+}
+
+/// Both must read a text as the same tokens.
+std::unique_ptr<Teacher> Train::load_teacher(const Tokenizer& tokenizer) const {
+  if (options_.teacher.empty()) {
+    return nullptr;
+  }
+  auto teacher = std::make_unique<Teacher>();
+  teacher->checkpoint = Checkpoint::open(resolve_model(options_.teacher));
+  const auto own = teacher->checkpoint->load_tokenizer();
+  for (const char* text : {"Hello, world! 1234 äöü", "def f(x):\n\treturn x"}) {
+    if (own->encode(text, Specials::none) !=
+        tokenizer.encode(text, Specials::none)) {
+      fail<UserError>(
+          "The teacher has another vocabulary",
+          "It reads the same text as other tokens",
+          "Give a teacher of the same family");
+    }
+  }
+  TrainableOptions loading;
+  loading.device = DeviceChoice::cpu;
+  teacher->decoder = load_trainable(*teacher->checkpoint, loading);
+  return teacher;
 }
 
 int Train::finish(
@@ -271,6 +323,7 @@ int Train::run() {
     ThreadPool::set_global_threads(*threads_);
   }
   const auto checkpoint = Checkpoint::open(resolve_model(options_.model));
+  require_writable(*checkpoint);
   const auto tokenizer = checkpoint->load_tokenizer();
   std::optional<ChatTemplate> chat;
   if (const auto source = checkpoint->chat_template()) {
@@ -303,7 +356,12 @@ int Train::run() {
   const auto decoder = load_trainable(
       *checkpoint,
       trainable_options(options_, checkpoint->spec()));
-  Watch watch(options_.report_every, quiet_);
+  const auto teacher = load_teacher(*tokenizer);
+  Watch watch(
+      options_.report_every,
+      quiet_,
+      measure_peak_operations(ThreadPool::global(), PeakKind::float32) /
+          forecast.operations_per_token);
   TrainEvents events;
   events.on_step = [&](const StepFigures& f, int steps) {
     watch.step(f, steps);
@@ -318,6 +376,9 @@ int Train::run() {
       valid ? &*valid : nullptr,
       options_,
       events);
+  if (teacher) {
+    trainer.follow(*teacher->decoder);
+  }
   if (resume_) {
     trainer.resume();
   }

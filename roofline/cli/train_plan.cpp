@@ -8,7 +8,8 @@
 
 #include "roofline/cli/output.h"
 #include "roofline/plan/machine_facts.h"
-#include "roofline/train/forecast.h"
+#include "roofline/plan/memory.h"
+#include "roofline/train/trainer.h"
 
 namespace roofline::cli {
 
@@ -68,25 +69,108 @@ std::optional<std::string> shorter(TrainOptions& o) {
   return fmt::format("--max-tokens {} --long split", o.max_tokens);
 }
 
-double bytes_of(
-    const Checkpoint& checkpoint,
-    const Dataset& train,
-    const TrainOptions& options) {
-  const auto longest = std::int64_t{options.batch} * options.max_tokens *
-                       (options.loss == LossName::cross_entropy ? 1 : 2);
-  const auto tokens = std::min(largest_batch(train, options), longest);
-  return forecast_training(checkpoint, options, tokens).total();
+OptimizerKind kind_of(OptimizerName name) {
+  switch (name) {
+    case OptimizerName::sgd:
+      return OptimizerKind::sgd;
+    case OptimizerName::adamw8:
+      return OptimizerKind::adamw8;
+    case OptimizerName::lion:
+      return OptimizerKind::lion;
+    case OptimizerName::muon:
+      return OptimizerKind::muon;
+    case OptimizerName::adafactor:
+      return OptimizerKind::adafactor;
+    default:
+      return OptimizerKind::adamw;
+  }
 }
 
-std::string parts_text(const Forecast& forecast) {
+TrainMethod method_of(AdaptMethod method) {
+  switch (method) {
+    case AdaptMethod::full:
+      return TrainMethod::full;
+    case AdaptMethod::qlora:
+      return TrainMethod::qlora;
+    case AdaptMethod::dora:
+      return TrainMethod::dora;
+    default:
+      return TrainMethod::lora;
+  }
+}
+
+/// The planner's question about a run on these data.
+TrainingQuestion question_of(const Dataset& train, const TrainOptions& o) {
+  const std::int64_t longest = std::int64_t{o.batch} * o.max_tokens *
+                               (o.loss == LossName::cross_entropy ? 1 : 2);
+  TrainingQuestion question;
+  question.method = method_of(o.method);
+  question.rank = o.rank;
+  question.targets = o.targets;
+  question.batch = o.batch;
+  question.sequence_tokens = o.max_tokens;
+  question.batch_tokens =
+      std::min(largest_batch(train.inputs(), batch_options(o)), longest);
+  question.checkpointing = o.checkpoint_layers;
+  question.optimizer = kind_of(o.optimizer.name);
+  question.momentum = o.optimizer.momentum != 0;
+  question.trained_layers = o.layers;
+  question.precision_bits = 32;
+  question.gpu = false;
+  return question;
+}
+
+double teacher_bytes(const TrainOptions& o) {
+  double sum = 0;
+  if (!o.teacher.empty()) {
+    for (const ModelTensor& tensor : plan_model(o.teacher).tensors) {
+      sum += static_cast<double>(held_on_cpu_bytes(tensor));
+    }
+  }
+  return sum;
+}
+
+/// A multiply-add is two operations, forward as well as for the gradient of
+/// what went in, and for that of the weights where they learn.
+double operations_per_token(
+    const PlannedModel& model,
+    const Dataset& train,
+    const TrainOptions& o) {
+  const double learned =
+      static_cast<double>(train.learned_tokens) /
+      static_cast<double>(std::max<std::int64_t>(1, train.tokens));
+  double sum = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    const bool embed = tensor.name == "embed";
+    const bool head = tensor.name == "head" || embed;
+    if (tensor.rows == 1 || (embed && !model.spec.tied_embeddings)) {
+      continue;
+    }
+    double share = head ? learned : 1.0;
+    if (tensor.name.find(".experts.") != std::string::npos) {
+      for (const LayerSpec& layer : model.spec.layers) {
+        if (layer.feed_forward && layer.feed_forward->mixture) {
+          const auto& mixture = *layer.feed_forward->mixture;
+          share = 1.0 * mixture.top_k / mixture.experts;
+        }
+      }
+    }
+    const double passes = (o.method == AdaptMethod::full ? 3 : 2) +
+                          (o.checkpoint_layers && !head ? 1 : 0);
+    sum += 2 * passes * share * static_cast<double>(tensor.count());
+  }
+  return sum;
+}
+
+std::string parts_text(const MemoryPrediction& prediction) {
   std::string text;
-  for (const auto& part : forecast.parts) {
-    if (part.bytes >= 1e5) {
+  for (const auto& part : prediction.parts) {
+    if (part.bytes >= 1e6) {
       text += fmt::format(
           "{}{} {}",
           text.empty() ? "" : ", ",
           part.name,
-          format_bytes(part.bytes));
+          format_bytes(static_cast<double>(part.bytes)));
     }
   }
   return text;
@@ -103,7 +187,17 @@ TrainForecast plan_training(
   const auto budget =
       static_cast<double>(facts.available_bytes.value_or(facts.memory_bytes));
   TrainForecast out;
-  out.bytes = bytes_of(checkpoint, train, options);
+  const PlannedModel model = plan_checkpoint("", checkpoint);
+  const double teacher = teacher_bytes(options);
+  const auto predict = [&](const TrainOptions& o) {
+    TrainingQuestion question = question_of(train, o);
+    question.teacher_bytes = teacher;
+    return predict_training(model, question);
+  };
+  const auto bytes_of = [&](const TrainOptions& o) {
+    return static_cast<double>(predict(o).total());
+  };
+  out.bytes = bytes_of(options);
   TrainOptions changed = options;
   std::string changes;
   double bytes = out.bytes;
@@ -117,7 +211,7 @@ TrainForecast plan_training(
         break;
       }
       changes += (changes.empty() ? "" : " ") + *text;
-      bytes = bytes_of(checkpoint, train, changed);
+      bytes = bytes_of(changed);
     }
   }
   const bool fits_changed = bytes <= budget;
@@ -126,13 +220,12 @@ TrainForecast plan_training(
     out.bytes = bytes;
     out.text = fmt::format("Changed so that it fits: {}\n", changes);
   }
-  const auto forecast =
-      forecast_training(checkpoint, options, largest_batch(train, options));
   out.text += fmt::format(
       "Will take about {} of {} that are free: {}\n",
       format_bytes(out.bytes),
       format_bytes(budget),
-      parts_text(forecast));
+      parts_text(predict(options)));
+  out.operations_per_token = operations_per_token(model, train, options);
   out.fits = out.bytes <= budget;
   if (!out.fits) {
     const auto text = shorter(changed);

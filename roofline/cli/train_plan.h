@@ -12,6 +12,8 @@ namespace roofline::cli {
 
 struct TrainForecast {
   double bytes = 0;  ///< peak
+  /// Of products with the weights, forward and backward, for one token.
+  double operations_per_token = 0;
   bool fits = true;
   std::string text;      ///< lines for people
   std::string shortage;  ///< when it doesn't fit

@@ -11,6 +11,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/cpu_op.h"
 #include "roofline/kernels/dense/dense.h"
+#include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/quantized_x.h"
 
 namespace roofline {
@@ -153,6 +154,48 @@ void multiply(
   }
 }
 
+/// x[i] = y[i] · experts[ids[i]], the gradient of multiply().
+void multiply_back(
+    const Operand& operand,
+    const float* y,
+    const std::int32_t* ids,
+    int count,
+    float* x) {
+  const ExpertMatrices& experts = *operand.experts;
+  const auto cols = static_cast<std::size_t>(experts[0].cols);
+  const auto rows = static_cast<std::size_t>(experts[0].rows);
+  const Order order(ids, count, experts.size());
+  std::vector<float> own_y;
+  std::vector<float> own_x;
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    const auto first = static_cast<std::size_t>(order.begin[e]);
+    const auto n = static_cast<std::size_t>(order.begin[e + 1]) - first;
+    if (n == 0) {
+      continue;
+    }
+    own_y.resize(n * rows);
+    own_x.resize(n * cols);
+    const auto row_at = [&](std::size_t i) {
+      return static_cast<std::size_t>(order.rows[first + i]);
+    };
+    for (std::size_t i = 0; i < n; ++i) {
+      std::copy_n(y + row_at(i) * rows, rows, own_y.data() + i * rows);
+    }
+    gemm(
+        {own_y.data(), experts[e].rows, 1},
+        static_cast<int>(n),
+        {experts[e]},
+        own_x.data(),
+        experts[e].cols,
+        GemmResult::replace,
+        ThreadPool::global(),
+        operand.mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32);
+    for (std::size_t i = 0; i < n; ++i) {
+      std::copy_n(own_x.data() + i * cols, cols, x + row_at(i) * cols);
+    }
+  }
+}
+
 void check(
     const mx::array& x,
     const mx::array& ids,
@@ -185,12 +228,28 @@ mx::array expert_linear(
   CpuOp op;
   op.name = "ExpertLinear";
   op.out_shapes = {{count, rows}};
-  op.eval = [operand = Operand{std::move(experts), std::move(keep_alive), mode},
-             count](const CpuOpMemory& memory) {
+  const Operand operand{std::move(experts), std::move(keep_alive), mode};
+  op.eval = [operand, count](const CpuOpMemory& memory) {
     const auto* of = reinterpret_cast<const std::int32_t*>(memory.in[1]);
     multiply(operand, memory.in[0], of, count, memory.out[0]);
   };
-  const auto y = cpu_op(std::move(op), {x, mx::astype(ids, mx::int32)})[0];
+  op.vjp = [operand, count](
+               const std::vector<mx::array>& in,
+               const std::vector<mx::array>& cotangents,
+               const std::vector<mx::array>&,
+               const std::vector<int>&) {
+    CpuOp grad;
+    grad.name = "ExpertLinearGrad";
+    grad.out_shapes = {in[0].shape()};
+    grad.eval = [operand, count](const CpuOpMemory& memory) {
+      const auto* of = reinterpret_cast<const std::int32_t*>(memory.in[1]);
+      multiply_back(operand, memory.in[0], of, count, memory.out[0]);
+    };
+    return cpu_op(std::move(grad), {cotangents[0], in[1]});
+  };
+  // A choice has no gradient.
+  const auto own = mx::stop_gradient(mx::astype(ids, mx::int32));
+  const auto y = cpu_op(std::move(op), {x, own})[0];
   return mx::astype(y, x.dtype());
 }
 

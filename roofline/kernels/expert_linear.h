@@ -1,6 +1,7 @@
 // The products of a mixture of experts as one MLX op on the CPU: each row of x
 // is multiplied with the matrix of its own expert. Only matrices of experts
-// that some row names are read, each once. Not differentiable.
+// that some row names are read, each once. Differentiable with respect to x;
+// the matrices are constant.
 #pragma once
 
 #include <memory>

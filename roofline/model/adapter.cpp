@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
+#include <mlx/transforms.h>
 #include <nlohmann/json.hpp>
 
 #include "roofline/base/atomic_file.h"
@@ -44,14 +45,15 @@ constexpr std::string_view kPeftPrefix = "base_model.model.";
 
 mx::array to_array(const SafetensorsEntry& entry, const fs::path& folder) {
   const auto encoding = entry.encoding();
-  if (!encoding || entry.shape.size() != 2) {
+  if (!encoding || entry.shape.empty() || entry.shape.size() > 2) {
     refuse_adapter(folder, entry.name + " is no matrix of floats");
   }
+  const bool vector = entry.shape.size() == 1;
   Tensor tensor;
   tensor.name = entry.name;
   tensor.encoding = *encoding;
-  tensor.rows = entry.shape[0];
-  tensor.cols = entry.shape[1];
+  tensor.rows = vector ? 1 : entry.shape[0];
+  tensor.cols = entry.shape.back();
   tensor.bytes = entry.bytes;
   const auto cols = static_cast<std::size_t>(tensor.cols);
   std::vector<float> values(static_cast<std::size_t>(tensor.rows) * cols);
@@ -61,9 +63,11 @@ mx::array to_array(const SafetensorsEntry& entry, const fs::path& folder) {
         row,
         std::span(values).subspan(static_cast<std::size_t>(row) * cols, cols));
   }
+  const auto length = static_cast<int>(tensor.cols);
   return mx::array(
       values.data(),
-      {static_cast<int>(tensor.rows), static_cast<int>(tensor.cols)});
+      vector ? mx::Shape{length}
+             : mx::Shape{static_cast<int>(tensor.rows), length});
 }
 
 mx::array transposed(const mx::array& x) {
@@ -71,24 +75,29 @@ mx::array transposed(const mx::array& x) {
 }
 
 /// "…q_proj.lora_a" → module and part; nullopt for anything else.
+enum class Part { a, b, magnitude };
 struct PartName {
   std::string module;
-  bool is_a = false;
+  Part part = Part::a;
 };
 std::optional<PartName> part_of(std::string name) {
   if (name.starts_with(kPeftPrefix)) {
     name.erase(0, kPeftPrefix.size());
   }
-  const std::pair<std::string_view, bool> ends[] = {
-      {".lora_a", true},
-      {".lora_b", false},
-      {".lora_A.weight", true},
-      {".lora_B.weight", false},
-      {".lora_A.default.weight", true},
-      {".lora_B.default.weight", false}};
-  for (const auto& [end, is_a] : ends) {
+  const std::pair<std::string_view, Part> ends[] = {
+      {".lora_a", Part::a},
+      {".lora_b", Part::b},
+      {".m", Part::magnitude},
+      {".lora_A.weight", Part::a},
+      {".lora_B.weight", Part::b},
+      {".lora_magnitude_vector", Part::magnitude},
+      {".lora_magnitude_vector.weight", Part::magnitude},
+      {".lora_A.default.weight", Part::a},
+      {".lora_B.default.weight", Part::b},
+      {".lora_magnitude_vector.default.weight", Part::magnitude}};
+  for (const auto& [end, part] : ends) {
     if (name.ends_with(end)) {
-      return PartName{name.substr(0, name.size() - end.size()), is_a};
+      return PartName{name.substr(0, name.size() - end.size()), part};
     }
   }
   return std::nullopt;
@@ -161,22 +170,16 @@ float peft_scale(const Json& config, const fs::path& folder) {
           "Train an adapter without it");
     }
   }
-  if (config.value("use_dora", false)) {
-    fail<UnsupportedError>(
-        fmt::format("The adapter in {} is a DoRA", folder.string()),
-        "Only low-rank additions can be attached",
-        "Fuse it with the library that made it");
-  }
   const bool root = config.value("use_rslora", false);
   return static_cast<float>(alpha / (root ? std::sqrt(rank) : rank));
 }
 
 float mlx_scale(const Json& config, const fs::path& folder) {
   const auto type = config.value("fine_tune_type", std::string("lora"));
-  if (type != "lora") {
+  if (type != "lora" && type != "dora") {
     fail<UnsupportedError>(
         fmt::format("The adapter in {} is of type {}", folder.string(), type),
-        "Only low-rank additions can be attached",
+        "Only LoRA and DoRA can be attached",
         "Fuse it with the library that made it");
   }
   const auto found = config.find("lora_parameters");
@@ -188,18 +191,19 @@ float mlx_scale(const Json& config, const fs::path& folder) {
 
 /// The parts of one module, in the file's orientation.
 struct Module {
-  std::optional<mx::array> a, b;
+  std::optional<mx::array> a, b, magnitude;
 };
 
 void add_module(
     Adapter& adapter,
     const std::string& module,
-    const mx::array& a,
-    const mx::array& b,
+    const Module& parts,
     const Checkpoint& checkpoint,
     const fs::path& folder) {
+  const auto& a = *parts.a;
+  const auto& b = *parts.b;
   if (checkpoint.find(module) != nullptr) {  // our own name
-    adapter.matrices.push_back({module, a, b});
+    adapter.matrices.push_back({module, a, b, parts.magnitude});
     return;
   }
   const auto names =
@@ -219,13 +223,24 @@ void add_module(
     if (rows.stacked || picked.empty() || picked.back() >= b.shape(0)) {
       refuse_adapter(folder, module + " has other rows than the model");
     }
-    const auto part = take_rows_in(b, picked);
-    adapter.matrices.push_back(
-        {rows.name, a, to_our_rows(part, rows.name, checkpoint)});
+    const auto ours = [&](const mx::array& all) {
+      return to_our_rows(take_rows_in(all, picked), rows.name, checkpoint);
+    };
+    adapter.matrices.push_back({rows.name, a, ours(b)});
+    if (parts.magnitude) {
+      adapter.matrices.back().magnitude = ours(*parts.magnitude);
+    }
   }
 }
 
 }  // namespace
+
+bool Adapter::has_magnitudes() const {
+  return std::any_of(
+      matrices.begin(),
+      matrices.end(),
+      [](const AdapterMatrix& each) { return each.magnitude.has_value(); });
+}
 
 Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
   std::error_code error;
@@ -253,18 +268,26 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
       refuse_adapter(folder, entry.name + " is no part of a low-rank matrix");
     }
     auto value = to_array(entry, folder);
-    if (!peft) {
+    if (value.ndim() != (part->part == Part::magnitude ? 1 : 2)) {
+      refuse_adapter(folder, entry.name + " has another shape");
+    }
+    if (!peft && part->part != Part::magnitude) {
       value = transposed(value);  // mlx-lm has [in, rank] and [rank, out]
     }
     auto& module = modules[part->module];
-    (part->is_a ? module.a : module.b).emplace(value);
+    (part->part == Part::a   ? module.a
+     : part->part == Part::b ? module.b
+                             : module.magnitude)
+        .emplace(value);
   }
   for (const auto& [name, module] : modules) {
-    if (!module.a || !module.b || module.a->shape(0) != module.b->shape(1)) {
-      refuse_adapter(folder, name + " has halves that don't fit");
+    if (!module.a || !module.b || module.a->shape(0) != module.b->shape(1) ||
+        (module.magnitude &&
+         module.magnitude->shape(0) != module.b->shape(0))) {
+      refuse_adapter(folder, name + " has parts that don't fit");
     }
     adapter.rank = std::max(adapter.rank, module.a->shape(0));
-    add_module(adapter, name, *module.a, *module.b, checkpoint, folder);
+    add_module(adapter, name, module, checkpoint, folder);
   }
   if (adapter.matrices.empty()) {
     refuse_adapter(folder, "it is empty");
@@ -330,16 +353,26 @@ Written arrays_of(
     out.keys.insert(key);
     out.first_layer = std::min(out.first_layer, layer);
     auto b = matrix.b;
+    auto magnitude = matrix.magnitude;
     if (const auto order = row_order(matrix.name, checkpoint)) {
       b = take_rows_in(b, *order);
+      if (magnitude) {
+        magnitude = take_rows_in(*magnitude, *order);
+      }
     }
     if (format == AdapterFormat::peft) {
       const auto at = std::string(kPeftPrefix) + module;
       out.arrays.emplace_back(at + ".lora_A.weight", matrix.a);
       out.arrays.emplace_back(at + ".lora_B.weight", b);
+      if (magnitude) {
+        out.arrays.emplace_back(at + ".lora_magnitude_vector", *magnitude);
+      }
     } else {
       out.arrays.emplace_back(module + ".lora_a", transposed(matrix.a));
       out.arrays.emplace_back(module + ".lora_b", transposed(b));
+      if (magnitude) {
+        out.arrays.emplace_back(module + ".m", *magnitude);
+      }
     }
   }
   return out;
@@ -353,7 +386,7 @@ Json config_of(
   const auto layers = static_cast<int>(checkpoint.spec().layers.size());
   if (format == AdapterFormat::mlx_lm) {
     return {
-        {"fine_tune_type", "lora"},
+        {"fine_tune_type", adapter.has_magnitudes() ? "dora" : "lora"},
         {"model", checkpoint.path().string()},
         {"num_layers", layers - written.first_layer},
         {"lora_parameters",
@@ -378,7 +411,7 @@ Json config_of(
       {"fan_in_fan_out", false},
       {"inference_mode", true},
       {"use_rslora", false},
-      {"use_dora", false}};
+      {"use_dora", adapter.has_magnitudes()}};
   if (written.first_layer > 0) {
     std::vector<int> all;
     for (int layer = written.first_layer; layer < layers; ++layer) {
@@ -407,6 +440,35 @@ void write_adapter(
   write_file_atomically(folder / kConfig, std::as_bytes(std::span(text)));
 }
 
+namespace {
+
+[[noreturn]] void refuse_matrix(const std::string& name) {
+  fail<UnsupportedError>(
+      fmt::format("{} can't have an adapter", name),
+      "This model's graph reads it in another way",
+      "Fuse the adapter with the library that made it");
+}
+
+/// DoRA once and for all, without the magnitude: with f = m / ‖w + s·b·a‖ it
+/// changes w by (f − 1)·w + f·s·b·a, of which weight counts.
+void give_lengths(
+    GraphHook& hook,
+    const mx::array& magnitude,
+    float weight,
+    LowRankAddition& addition) {
+  const auto factor = mx::divide(magnitude, adapted_lengths(hook, addition));
+  const mx::array share(weight);
+  addition.b = mx::multiply(mx::expand_dims(factor, 1), addition.b);
+  addition.scale *= weight;
+  auto factors = mx::multiply(mx::subtract(factor, mx::array(1.0f)), share);
+  factors =
+      mx::add(factors, hook.row_factors ? *hook.row_factors : mx::array(1.0f));
+  mx::eval(addition.b, factors);
+  hook.row_factors = factors;
+}
+
+}  // namespace
+
 void attach(
     const Adapter& adapter,
     float weight,
@@ -414,10 +476,7 @@ void attach(
   for (const auto& matrix : adapter.matrices) {
     const auto found = decoder.hooks().find(matrix.name);
     if (found == decoder.hooks().end()) {
-      fail<UnsupportedError>(
-          fmt::format("{} can't have an adapter", matrix.name),
-          "This model's graph reads it in another way",
-          "Fuse the adapter with the library that made it");
+      refuse_matrix(matrix.name);
     }
     auto& hook = *found->second;
     if (matrix.a.shape(1) != hook.cols || matrix.b.shape(0) != hook.rows) {
@@ -430,7 +489,15 @@ void attach(
           fmt::format("The model's has {} by {}", hook.rows, hook.cols),
           "Check that it belongs to this model");
     }
-    hook.additions.push_back({matrix.a, matrix.b, adapter.scale * weight});
+    LowRankAddition addition{matrix.a, matrix.b, adapter.scale * weight};
+    if (matrix.magnitude) {
+      if (!hook.stored.times) {
+        refuse_matrix(matrix.name);
+      }
+      addition.scale = adapter.scale;
+      give_lengths(hook, *matrix.magnitude, weight, addition);
+    }
+    hook.additions.push_back(addition);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct AdapterMatrix {
   std::string name;
   mx::array a;  ///< [rank, in] float32
   mx::array b;  ///< [rows, rank] float32
+  /// [rows] float32: what each row's length becomes then (DoRA).
+  std::optional<mx::array> magnitude = {};
 };
 
 struct Adapter {
@@ -27,12 +30,14 @@ struct Adapter {
   float scale = 1.0f;
   float dropout = 0.0f;
   std::vector<AdapterMatrix> matrices;
+
+  bool has_magnitudes() const;
 };
 
 enum class AdapterFormat { mlx_lm, peft };
 
 /// Throws UserError when the folder has no adapter, CheckpointError when it
-/// doesn't fit the model, UnsupportedError for a kind that isn't low-rank.
+/// doesn't fit the model, UnsupportedError for a kind that isn't LoRA or DoRA.
 Adapter read_adapter(
     const std::filesystem::path& folder,
     const Checkpoint& checkpoint);
@@ -58,7 +63,8 @@ std::unique_ptr<Decoder> load_with_adapters(
     const ModelOptions& options,
     std::span<const AdapterChoice> adapters);
 
-/// Adds weight times the adapter to the decoder's hooks. Throws CheckpointError
+/// Adds weight times the adapter to the decoder's hooks: of DoRA, weight times
+/// what it changes. Throws CheckpointError
 /// when a matrix isn't there or has another shape.
 void attach(
     const Adapter& adapter,

@@ -455,6 +455,9 @@ std::vector<mx::array*> arrays_of_layer(
     for (auto& addition : hook->additions) {
       arrays.push_back(&addition.a);
       arrays.push_back(&addition.b);
+      if (addition.magnitude) {
+        arrays.push_back(&*addition.magnitude);
+      }
     }
   }
   return arrays;
@@ -501,17 +504,23 @@ TokenHead GraphDecoder::token_head() const {
   TokenHead head;
   head.logit_scale = spec_.logit_scale;
   head.logit_softcap = spec_.logit_softcap;
+  if (matrix.bias || head_bias_) {
+    const auto& hooks = matrix.bias_hooks;
+    head.bias_is_trained =
+        !head_bias_ && !hooks.empty() && hooks[0] && hooks[0]->trained;
+    auto bias = head_bias_             ? *head_bias_
+                : head.bias_is_trained ? *hooks[0]->trained
+                                       : mx::astype(*matrix.bias, mx::float32);
+    if (!head.bias_is_trained) {
+      bias.eval();
+    }
+    head.bias = bias;
+  }
   if (is_trained(matrix.hooks)) {
     head.trained = trained_weight(*matrix.hooks[0]);
     return head;
   }
   const auto& part = matrix.parts[0];
-  if (matrix.bias || head_bias_) {
-    fail<UnsupportedError>(
-        "The model's head has a bias",
-        "The loss of training has none",
-        "Train another model");
-  }
   if (!part.cpu) {
     fail<UnsupportedError>(
         "The model's head can't be read by the kernels of training",
@@ -570,11 +579,20 @@ std::unique_ptr<TrainableDecoder> load_trainable(
     const Checkpoint& checkpoint,
     const TrainableOptions& options) {
   for (const auto& layer : checkpoint.spec().layers) {
-    if (layer.feed_forward && layer.feed_forward->mixture) {
+    if (!layer.feed_forward || !layer.feed_forward->mixture) {
+      continue;
+    }
+    if (options.trained) {
       fail<UnsupportedError>(
-          "Mixtures of experts can't be trained",
-          "Their products have no gradient here",
-          "Train a dense model");
+          "The experts of a mixture can't be trained themselves",
+          "Their matrices are constants to gradients here",
+          "Train adapters: --method lora");
+    }
+    if (layer.feed_forward->clamped_glu) {
+      fail<UnsupportedError>(
+          "A mixture whose gates are clamped can't be trained",
+          "Its gradient isn't sound here",
+          "Train another model");
     }
   }
   ModelOptions model;

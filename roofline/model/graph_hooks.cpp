@@ -26,18 +26,42 @@ mx::array dropped(const mx::array& x, const LowRankAddition& addition) {
 
 struct Placed {
   const LowRankAddition* addition;
+  mx::array b;
   int begin;
   int rows;
 };
 
-std::vector<Placed> placed(const std::vector<GraphHookPtr>& hooks) {
-  std::vector<Placed> out;
+/// What a stack's hooks do to y.
+struct Changes {
+  std::vector<Placed> additions;
+  std::optional<mx::array> factors;  ///< [Σ rows]
+};
+
+Changes changes_of(const std::vector<GraphHookPtr>& hooks) {
+  Changes out;
   int begin = 0;
+  bool any = false;
+  std::vector<mx::array> factors;
   for (const auto& hook : hooks) {
+    factors.push_back(
+        hook->row_factors ? *hook->row_factors
+                          : mx::ones({hook->rows}, mx::float32));
+    any = any || hook->row_factors;
     for (const auto& addition : hook->additions) {
-      out.push_back({&addition, begin, hook->rows});
+      auto b = addition.b;
+      if (addition.magnitude) {
+        const auto factor =
+            mx::divide(*addition.magnitude, adapted_lengths(*hook, addition));
+        b = mx::multiply(mx::expand_dims(factor, 1), b);
+        factors.back() = mx::multiply(factors.back(), factor);
+        any = true;
+      }
+      out.additions.push_back({&addition, b, begin, hook->rows});
     }
     begin += hook->rows;
+  }
+  if (any) {
+    out.factors = mx::concatenate(factors);
   }
   return out;
 }
@@ -52,7 +76,7 @@ mx::array add_on_cpu(
   std::vector<LowRankRows> rows;
   for (const auto& each : all) {
     as.push_back(each.addition->a);
-    rows.push_back({each.addition->b, each.begin, each.addition->scale});
+    rows.push_back({each.b, each.begin, each.addition->scale});
     together = together && each.addition->dropout == 0.0f;
   }
   if (together) {
@@ -73,9 +97,7 @@ mx::array add_on_gpu(
     const std::vector<Placed>& all) {
   auto sum = y;
   for (const auto& each : all) {
-    auto part = times_transposed(
-        times_transposed(x, each.addition->a),
-        each.addition->b);
+    auto part = times_transposed(times_transposed(x, each.addition->a), each.b);
     part = mx::multiply(part, mx::array(each.addition->scale, part.dtype()));
     const int after = y.shape(1) - each.begin - each.rows;
     sum = mx::add(
@@ -118,15 +140,36 @@ mx::array multiply_trained(
   return outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 1);
 }
 
+/// ‖w + s·b·a‖² = ‖w‖² + 2s·b·(a·wᵀ) + s²·b·(a·aᵀ)·bᵀ, row by row.
+mx::array adapted_lengths(const GraphHook& hook, const LowRankAddition& each) {
+  const auto a = mx::stop_gradient(each.a);
+  const auto b = mx::stop_gradient(each.b);
+  const mx::array scale(each.scale);
+  const auto scaled = mx::multiply(b, scale);
+  const auto across =
+      mx::transpose(mx::astype(hook.stored.times(a), b.dtype()));
+  const auto within = mx::matmul(scaled, mx::matmul(a, mx::transpose(a)));
+  const auto added = mx::sum(
+      mx::multiply(
+          scaled,
+          mx::add(mx::multiply(across, mx::array(2.0f)), within)),
+      1);
+  return mx::stop_gradient(mx::sqrt(mx::add(hook.stored.squares(), added)));
+}
+
 mx::array add_additions(
     const mx::array& x,
     const mx::array& y,
     const std::vector<GraphHookPtr>& hooks) {
-  const auto all = placed(hooks);
-  if (all.empty()) {
-    return y;
+  const auto changes = changes_of(hooks);
+  const auto scaled =
+      changes.factors ? mx::multiply(y, mx::astype(*changes.factors, y.dtype()))
+                      : y;
+  if (changes.additions.empty()) {
+    return scaled;
   }
-  return on_cpu() ? add_on_cpu(x, y, all) : add_on_gpu(x, y, all);
+  return on_cpu() ? add_on_cpu(x, scaled, changes.additions)
+                  : add_on_gpu(x, scaled, changes.additions);
 }
 
 }  // namespace roofline

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,17 @@ struct LowRankAddition {
   /// Training drops so much of x on its way to a.
   float dropout = 0.0f;
   std::uint64_t dropout_seed = 0;
+  /// [rows]: the length that each row of w + scale · b · a is given (DoRA,
+  /// arXiv 2402.09353). Its length without is a constant to gradients.
+  std::optional<mx::array> magnitude = {};
+};
+
+/// The weights of a hook as they are stored, without what is added to them.
+struct StoredRows {
+  /// x [n, in] → x · wᵀ [n, rows]
+  std::function<mx::array(const mx::array& x)> times;
+  /// Σ w² of each row: [rows] float32.
+  std::function<mx::array()> squares;
 };
 
 /// Codes that stay, with scales and offsets [rows, groups] that are trained.
@@ -41,6 +53,9 @@ struct GraphHook {
   std::optional<mx::array> trained = {};  ///< [rows, cols], or [cols]: float32
   std::optional<CodedHook> coded = {};    ///< the same, decoded where needed
   std::vector<LowRankAddition> additions = {};
+  /// [rows]: what x · wᵀ is multiplied with before the additions.
+  std::optional<mx::array> row_factors = {};
+  StoredRows stored = {};
 };
 
 using GraphHookPtr = std::shared_ptr<GraphHook>;
@@ -60,7 +75,10 @@ mx::array multiply_trained(
     const mx::array& x,
     const std::vector<GraphHookPtr>& hooks);
 
-/// y = x · wᵀ of a stack, and what its hooks add.
+/// ‖w + scale · b · a‖ of each row, [rows], without the sum ever being there.
+mx::array adapted_lengths(const GraphHook& hook, const LowRankAddition& each);
+
+/// y = x · wᵀ of a stack, and what its hooks do to it.
 mx::array add_additions(
     const mx::array& x,
     const mx::array& y,

@@ -38,7 +38,7 @@ Routing mix_sparsely(const mx::array& scores, float jitter) {
   const mx::array tolerance(2.0f * jitter);
   const auto pick = [&](const mx::array& left) {
     const auto top = mx::max(left, -1, true);
-    const auto chosen = mx::argmax(left, -1, true);
+    const auto chosen = mx::stop_gradient(mx::argmax(left, -1, true));
     const auto distance = mx::divide(
         mx::subtract(top, scores),
         mx::maximum(mx::abs(scores), top));
@@ -114,8 +114,9 @@ Routing GraphRouter::route(const mx::array& x) const {
   const auto scores = spec_.score == ExpertScore::sigmoid
                           ? mx::sigmoid(logits)
                           : mx::softmax(logits, -1, true);
-  const auto experts =
-      choose(selection_ ? mx::add(scores, *selection_) : scores);
+  // A choice has no gradient; the weights of what was chosen have one.
+  const auto experts = mx::stop_gradient(
+      choose(selection_ ? mx::add(scores, *selection_) : scores));
   auto weights = mx::take_along_axis(scores, experts, -1);
   if (spec_.renormalise) {
     // The reference adds as little to keep from dividing by zero.

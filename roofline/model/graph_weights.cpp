@@ -470,6 +470,38 @@ mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
       part.mode);
 }
 
+/// Rows of a part as floats.
+mx::array part_rows(
+    const GraphMatrixPart& part,
+    const mx::array& ids,
+    mx::Dtype dtype) {
+  if (part.cpu && part.cpu->matrix.quantized()) {
+    return mx::astype(
+        packed_rows(ids, part.cpu->matrix, part.cpu->memory),
+        dtype);
+  }
+  auto rows = mx::take(part.weight, ids, 0);
+  if (part.scales && !part.biases) {
+    rows = mx::dequantize(
+        rows,
+        mx::take(*part.scales, ids, 0),
+        std::nullopt,
+        part.group_size,
+        part.bits,
+        part.mode,
+        std::nullopt,
+        dtype);
+  } else if (part.scales) {
+    rows = mx::dequantize(
+        rows,
+        mx::astype(mx::take(*part.scales, ids, 0), dtype),
+        mx::astype(mx::take(*part.biases, ids, 0), dtype),
+        part.group_size,
+        part.bits);
+  }
+  return mx::astype(rows, dtype);
+}
+
 }  // namespace
 
 std::size_t GraphMatrixPart::bytes() const {
@@ -593,6 +625,65 @@ std::vector<GraphMatrixPart> GraphWeights::parts(
   return out;
 }
 
+namespace {
+
+mx::array multiply_parts(
+    const mx::array& x,
+    const std::vector<GraphMatrixPart>& parts) {
+  std::vector<mx::array> outputs;
+  for (const auto& part : parts) {
+    outputs.push_back(multiply_part(x, part));
+  }
+  return outputs.size() == 1 ? outputs[0]
+                             : mx::concatenate(std::move(outputs), 1);
+}
+
+int rows_of(const GraphMatrixPart& part) {
+  return part.cpu ? part.cpu->matrix.rows : part.weight.shape(0);
+}
+
+/// Σ w² of all rows of a stack, some rows at a time.
+mx::array row_squares(const std::vector<GraphMatrixPart>& parts) {
+  constexpr int kPieceRows = 1024;
+  std::vector<mx::array> sums;
+  for (const auto& part : parts) {
+    const int rows = rows_of(part);
+    for (int begin = 0; begin < rows; begin += kPieceRows) {
+      const auto ids =
+          mx::arange(begin, std::min(rows, begin + kPieceRows), 1, mx::int32);
+      sums.push_back(mx::sum(mx::square(part_rows(part, ids, mx::float32)), 1));
+      mx::eval(sums.back());
+    }
+  }
+  auto all = mx::concatenate(sums);
+  mx::eval(all);
+  return all;
+}
+
+/// Lets the hooks of a stack reach their rows.
+void tell_stored_rows(GraphMatrix& matrix) {
+  const auto parts =
+      std::make_shared<const std::vector<GraphMatrixPart>>(matrix.parts);
+  const auto squares = std::make_shared<std::optional<mx::array>>();
+  int begin = 0;
+  for (const auto& hook : matrix.hooks) {
+    const int end = begin + hook->rows;
+    hook->stored.times = [parts, begin, end](const mx::array& x) {
+      const auto y = multiply_parts(x, *parts);
+      return mx::slice(y, {0, begin}, {y.shape(0), end});
+    };
+    hook->stored.squares = [parts, squares, begin, end] {
+      if (!*squares) {
+        *squares = row_squares(*parts);
+      }
+      return mx::slice(**squares, {begin}, {end});
+    };
+    begin = end;
+  }
+}
+
+}  // namespace
+
 GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
   std::vector<const Tensor*> tensors;
   std::vector<mx::array> biases;
@@ -611,6 +702,7 @@ GraphMatrix GraphWeights::matrix(std::span<const std::string> names) const {
   }
   if (!is_trained(matrix.hooks)) {
     matrix.parts = parts(tensors, names);
+    tell_stored_rows(matrix);
   }
   if (any_bias) {
     matrix.bias = cast_now(mx::concatenate(biases), options_.activations);
@@ -684,15 +776,8 @@ mx::array dense_weight(const GraphMatrixPart& part) {
 namespace {
 
 mx::array multiply(const mx::array& x, const GraphMatrix& matrix) {
-  if (is_trained(matrix.hooks)) {
-    return multiply_trained(x, matrix.hooks);
-  }
-  std::vector<mx::array> outputs;
-  for (const auto& part : matrix.parts) {
-    outputs.push_back(multiply_part(x, part));
-  }
-  return outputs.size() == 1 ? outputs[0]
-                             : mx::concatenate(std::move(outputs), 1);
+  return is_trained(matrix.hooks) ? multiply_trained(x, matrix.hooks)
+                                  : multiply_parts(x, matrix.parts);
 }
 
 /// The bias with its trained parts in their places.
@@ -738,32 +823,7 @@ mx::array take_rows(
         "Its parts differ in form",
         "Take rows of a matrix that was read alone.");
   }
-  const auto& part = matrix.parts[0];
-  if (part.cpu && part.cpu->matrix.quantized()) {
-    return mx::astype(
-        packed_rows(ids, part.cpu->matrix, part.cpu->memory),
-        dtype);
-  }
-  auto rows = mx::take(part.weight, ids, 0);
-  if (part.scales && !part.biases) {
-    rows = mx::dequantize(
-        rows,
-        mx::take(*part.scales, ids, 0),
-        std::nullopt,
-        part.group_size,
-        part.bits,
-        part.mode,
-        std::nullopt,
-        dtype);
-  } else if (part.scales) {
-    rows = mx::dequantize(
-        rows,
-        mx::astype(mx::take(*part.scales, ids, 0), dtype),
-        mx::astype(mx::take(*part.biases, ids, 0), dtype),
-        part.group_size,
-        part.bits);
-  }
-  return mx::astype(rows, dtype);
+  return part_rows(matrix.parts[0], ids, dtype);
 }
 
 }  // namespace roofline

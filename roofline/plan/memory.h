@@ -73,6 +73,14 @@ struct TrainingQuestion {
   /// Else as `roofline train` holds it on a CPU: float32 but for the frozen
   /// weights, and the loss in its own pieces.
   bool gpu = true;
+  /// The CPU's alone. Tokens of the largest batch, where the data are known;
+  /// absent: batch · sequence_tokens.
+  std::optional<std::int64_t> batch_tokens = {};
+  /// The last so many layers are trained; 0: all.
+  int trained_layers = 0;
+  bool momentum = false;  ///< sgd keeps one
+  /// A teacher's weights and what it answers with; 0: none.
+  double teacher_bytes = 0;
   MemoryConstants constants = default_memory_constants();
 };
 
@@ -90,6 +98,11 @@ struct TrainedValues {
   double values = 0;
   double magnitudes = 0;  ///< DoRA's
 };
+/// Whether a tensor is of a layer that is trained.
+bool learns(
+    const PlannedModel& model,
+    const TrainingQuestion& question,
+    const ModelTensor& tensor);
 TrainedValues adapter_values(
     const PlannedModel& model,
     const TrainingQuestion& question);

@@ -55,15 +55,9 @@ ModelTensor planned(const Tensor& tensor) {
 }
 
 PlannedModel from_checkpoint(const fs::path& path, std::string name) {
-  const auto checkpoint = Checkpoint::open(path);
-  PlannedModel model;
-  model.name = std::move(name);
-  model.spec = checkpoint->spec();
+  PlannedModel model =
+      plan_checkpoint(std::move(name), *Checkpoint::open(path));
   model.path = path;
-  model.exact = true;
-  for (const Tensor& tensor : checkpoint->tensors()) {
-    model.tensors.push_back(planned(tensor));
-  }
   return model;
 }
 
@@ -206,6 +200,18 @@ PlannedModel plan_model(std::string_view name) {
     return from_spec(std::string(entry->name), catalogue_spec(*entry));
   }
   refuse_name(name);
+}
+
+PlannedModel plan_checkpoint(std::string name, const Checkpoint& checkpoint) {
+  PlannedModel model;
+  model.name = std::move(name);
+  model.spec = checkpoint.spec();
+  model.path = checkpoint.path();
+  model.exact = true;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    model.tensors.push_back(planned(tensor));
+  }
+  return model;
 }
 
 PlannedModel plan_spec(std::string name, const ModelSpec& spec) {

@@ -13,6 +13,8 @@
 
 namespace roofline {
 
+class Checkpoint;
+
 /// How values are stored. bits 16 or 32: floats; fewer: affine codes with a
 /// 16-bit scale and bias for each group.
 struct WeightFormat {
@@ -58,6 +60,9 @@ struct PlannedModel {
 /// name that is both a model here and in the catalogue is the one here. Empty:
 /// the bundled model. Throws UserError with the nearest names.
 PlannedModel plan_model(std::string_view name);
+
+/// From a checkpoint that is open.
+PlannedModel plan_checkpoint(std::string name, const Checkpoint& checkpoint);
 
 /// From a spec alone: 16-bit tensors.
 PlannedModel plan_spec(std::string name, const ModelSpec& spec);

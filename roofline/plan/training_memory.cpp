@@ -121,7 +121,7 @@ TrainedValues adapter_values(
   for (const std::string& target : q.targets) {
     const std::string_view end = adapter_tensor_end(target);
     for (const ModelTensor& tensor : model.tensors) {
-      if (ends_with(tensor.name, end)) {
+      if (ends_with(tensor.name, end) && learns(model, q, tensor)) {
         sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);
         sum.magnitudes += static_cast<double>(tensor.rows);
         ++matrices;
@@ -144,7 +144,7 @@ double optimizer_state_bytes(
     double values) {
   switch (q.optimizer) {
     case OptimizerKind::sgd:
-      return 0;
+      return q.momentum ? 4 * values : 0;
     case OptimizerKind::adamw:
       return 8 * values;
     case OptimizerKind::adamw8:

@@ -1,6 +1,9 @@
-// What `roofline train` holds at its peak on a CPU. Counted from what its graph
-// keeps for the gradient (train/forecast.cpp counts the same for a checkpoint).
+// What `roofline train` holds at its peak on a CPU, counted from what its graph
+// keeps for the gradient. `roofline train` asks this, too.
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string>
 
 #include "roofline/plan/memory.h"
 
@@ -20,6 +23,11 @@ bool adapts(const TrainingQuestion& q, std::string_view target) {
              q.targets.end();
 }
 
+/// DoRA keeps a product before its rows are given their lengths.
+bool has_lengths(const TrainingQuestion& q, std::string_view target) {
+  return q.method == TrainMethod::dora && adapts(q, target);
+}
+
 void add_attention(
     const AttentionSpec& a,
     double dim,
@@ -31,6 +39,10 @@ void add_attention(
   const bool input =
       adapts(q, "q_proj") || adapts(q, "k_proj") || adapts(q, "v_proj");
   sum.kept += dim + (input ? dim : 0) + qkv + a.heads + queries;
+  if (input && q.method == TrainMethod::dora) {
+    sum.kept += qkv;
+  }
+  sum.kept += has_lengths(q, "o_proj") ? dim : 0;
   sum.working = std::max(sum.working, 2 * qkv + queries + 2 * dim);
 }
 
@@ -40,11 +52,21 @@ void add_feed_forward(
     const TrainingQuestion& q,
     LayerValues& sum) {
   const double hidden =
-      f.mixture ? 1.0 * f.mixture->top_k * f.mixture->expert_hidden : f.hidden;
+      f.mixture ? 1.0 * f.mixture->top_k * f.mixture->expert_hidden +
+                      f.mixture->shared_hidden
+                : f.hidden;
   const double up = (f.gated ? 2 : 1) * hidden;
   const bool input = adapts(q, "gate_proj") || adapts(q, "up_proj");
   sum.kept +=
       dim + (input ? dim : 0) + up + (adapts(q, "down_proj") ? hidden : 0);
+  if (input && q.method == TrainMethod::dora) {
+    sum.kept += up;
+  }
+  sum.kept += has_lengths(q, "down_proj") ? dim : 0;
+  if (f.mixture) {
+    // Rows of tokens for each of their experts, before and after.
+    sum.kept += 2.0 * f.mixture->top_k * dim + hidden;
+  }
   sum.working = std::max(sum.working, up + hidden + 2 * dim);
 }
 
@@ -62,46 +84,93 @@ LayerValues layer_values(
   return sum;
 }
 
-double frozen_bytes(const PlannedModel& model, const TrainingQuestion& q) {
+/// The layer of "layers.12.…"; −1 for other names.
+int layer_of(std::string_view name) {
+  constexpr std::string_view kPrefix = "layers.";
+  return name.substr(0, kPrefix.size()) == kPrefix
+             ? std::atoi(std::string(name.substr(kPrefix.size(), 8)).c_str())
+             : -1;
+}
+
+/// The first layer that learns; everything from it on has a gradient.
+int first_trained(const PlannedModel& model, const TrainingQuestion& q) {
+  const int layers = static_cast<int>(model.spec.layers.size());
+  return q.trained_layers == 0 ? 0 : std::max(0, layers - q.trained_layers);
+}
+
+bool is_quantized_first(const TrainingQuestion& q, const ModelTensor& tensor) {
+  return q.method == TrainMethod::qlora && !tensor.quantized &&
+         tensor.rows > 1 && tensor.cols % q.base_format.group_size == 0;
+}
+
+/// Weights as they are held: frozen ones packed, trained ones as floats.
+double weight_bytes(const PlannedModel& model, const TrainingQuestion& q) {
   // Packed codes have 4 bits, and two halves for each group of 32.
   constexpr double kPackedBytes = 0.625;
   double sum = 0;
   for (const ModelTensor& tensor : model.tensors) {
-    const bool packed = q.method == TrainMethod::qlora && !tensor.quantized &&
-                        tensor.rows > 1 &&
-                        tensor.cols % q.base_format.group_size == 0;
-    sum += packed ? kPackedBytes * static_cast<double>(tensor.count())
-                  : static_cast<double>(held_on_cpu_bytes(tensor));
+    const auto count = static_cast<double>(tensor.count());
+    if (q.method == TrainMethod::full && learns(model, q, tensor)) {
+      sum += 4 * count;
+    } else {
+      sum += is_quantized_first(q, tensor)
+                 ? kPackedBytes * count
+                 : static_cast<double>(held_on_cpu_bytes(tensor));
+    }
   }
   return sum;
 }
 
+/// Full training: values that learn.
+double full_values(const PlannedModel& model, const TrainingQuestion& q) {
+  double sum = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    sum += learns(model, q, tensor) ? static_cast<double>(tensor.count()) : 0;
+  }
+  return sum;
+}
+
+/// Steps of a layer's gradient whose values are alive at once: measured.
+constexpr double kAliveKept = 4.7;
+constexpr double kAliveAgain = 6.3;
+
 struct Activations {
   double kept = 0;
-  double working = 0;  ///< bytes, both
+  double working = 0;  ///< bytes, all
+  double loss = 0;
 };
 
-Activations activations_of(const ModelSpec& spec, const TrainingQuestion& q) {
-  const double tokens = 1.0 * q.batch * static_cast<double>(q.sequence_tokens);
+Activations activations_of(
+    const PlannedModel& model,
+    const TrainingQuestion& q) {
+  const ModelSpec& spec = model.spec;
+  const auto tokens =
+      static_cast<double>(q.batch_tokens.value_or(q.batch * q.sequence_tokens));
   double kept = 0;
   double working = 0;
   double most_kept = 0;
-  for (const LayerSpec& layer : spec.layers) {
-    const LayerValues values = layer_values(spec, layer, q);
+  for (std::size_t i = static_cast<std::size_t>(first_trained(model, q));
+       i < spec.layers.size();
+       ++i) {
+    const LayerValues values = layer_values(spec, spec.layers[i], q);
     kept += q.checkpointing ? spec.dim : values.kept;
     working = std::max(working, values.working);
     most_kept = std::max(most_kept, values.kept);
   }
   working += q.checkpointing ? most_kept : 0;
-  // The loss has its piece of the logits while everything is kept; the first
-  // layer's gradient comes after it, so that the larger of both counts.
+  // The loss's piece of the logits (kernels/token_loss), and its rows.
   constexpr double kLogits = 16 << 20;
-  const double piece = std::min(tokens, std::max(48.0, kLogits / spec.vocab));
-  const double loss = piece * spec.vocab + 3 * tokens * spec.dim;
-  constexpr double kPanels = 16 << 20;  // a product's packed side
+  constexpr double kLeastRows = 48;
+  const double piece =
+      std::min(tokens, std::max(kLeastRows, std::floor(kLogits / spec.vocab)));
+  const double capped =
+      (spec.logit_softcap ? 2 : 1) + (q.teacher_bytes > 0 ? 1 : 0);
+  const double loss = capped * piece * spec.vocab + 3 * tokens * spec.dim;
+  const double alive = q.checkpointing ? kAliveAgain : kAliveKept;
   return {
       sizeof(float) * tokens * kept,
-      sizeof(float) * std::max(tokens * working, loss) + kPanels};
+      sizeof(float) * tokens * working * alive,
+      sizeof(float) * loss};
 }
 
 void add(
@@ -114,32 +183,72 @@ void add(
   }
 }
 
+/// Most that loading holds beside all weights: matrices that are read as one,
+/// as floats on their way to codes.
+double loading_bytes(const PlannedModel& model, const TrainingQuestion& q) {
+  constexpr double kOnTheWay = 7.5;  // bytes a value: measured
+  double most = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    if (is_quantized_first(q, tensor)) {
+      most = std::max(most, kOnTheWay * static_cast<double>(tensor.count()));
+    }
+  }
+  return most;
+}
+
 }  // namespace
+
+bool learns(
+    const PlannedModel& model,
+    const TrainingQuestion& q,
+    const ModelTensor& tensor) {
+  return q.trained_layers == 0 ||
+         layer_of(tensor.name) >= first_trained(model, q);
+}
 
 MemoryPrediction predict_cpu_training(
     const PlannedModel& model,
     const TrainingQuestion& q) {
   MemoryPrediction out;
-  double trained = static_cast<double>(model.parameters());
-  if (q.method == TrainMethod::full) {
-    add(out, "weights (float32)", "weights", 4 * trained);
-    add(out, "gradients", "gradients", 4 * trained);
+  const bool full = q.method == TrainMethod::full;
+  const double weights = weight_bytes(model, q);
+  double trained = 0;
+  if (full) {
+    trained = full_values(model, q);
+    add(out, "weights", "weights", weights);
   } else {
     const TrainedValues adapters = adapter_values(model, q);
     trained = adapters.values +
               (q.method == TrainMethod::dora ? adapters.magnitudes : 0);
-    add(out, "frozen weights", "weights", frozen_bytes(model, q));
+    add(out, "frozen weights", "weights", weights);
     add(out, "adapters (float32)", "adapters", 4 * trained);
-    // Of the step and of the batch.
-    add(out, "gradients", "gradients", 8 * trained);
   }
+  // Of the step and of the batch.
+  add(out, "gradients", "gradients", 8 * trained);
   add(out,
       "optimizer state",
       "optimizer",
       optimizer_state_bytes(model, q, trained));
-  const Activations held = activations_of(model.spec, q);
-  add(out, "kept for the gradient", "activations", held.kept);
-  add(out, "at work: a layer, or the loss", "activations", held.working);
+  add(out, "the teacher", "weights", q.teacher_bytes);
+  const Activations held = activations_of(model, q);
+  add(out,
+      q.checkpointing ? "inputs of layers" : "kept for the gradient",
+      "activations",
+      held.kept);
+  // With everything kept the loss's memory isn't given back before the first
+  // layers' gradients come; computed again, these are the larger.
+  const bool both = !q.checkpointing;
+  add(out,
+      q.checkpointing ? "a layer, computed again" : "a layer's gradient",
+      "activations",
+      both || held.working >= held.loss ? held.working : 0);
+  add(out,
+      "logits, a piece at a time",
+      "logits",
+      both || held.loss > held.working ? held.loss : 0);
+  // A product's packed side, and what the graph and the allocator hold.
+  constexpr double kPanels = (16 << 20) + 10e6;
+  add(out, "products and the graph", "transients", kPanels);
   add(out,
       "program and tokenizer",
       "runtime",
@@ -147,6 +256,9 @@ MemoryPrediction predict_cpu_training(
           q.constants.runtime_bytes +
           q.constants.tokenizer_per_entry *
               static_cast<std::uint64_t>(model.spec.vocab)));
+  const double loading = loading_bytes(model, q);
+  const double beside = static_cast<double>(out.total()) - weights;
+  add(out, "loading, beyond the rest", "transients", loading - beside);
   return out;
 }
 

@@ -298,18 +298,24 @@ class Distiller {
     std::vector<std::int32_t> ids;
     std::vector<int> first{0};
     auto targets = std::make_shared<TokenTargets>();
-    targets->teacher.emplace();
-    auto& teacher = *targets->teacher;
+    std::vector<float> rows;
     for (const Text* text : texts) {
       ids.insert(ids.end(), text->ids.begin(), text->ids.end());
       first.push_back(static_cast<int>(ids.size()));
-      teacher.hidden.insert(
-          teacher.hidden.end(),
-          text->teacher.begin(),
-          text->teacher.end());
+      rows.insert(rows.end(), text->teacher.begin(), text->teacher.end());
     }
-    teacher.head = float_matrix(head_->values.data(), head_->rows, head_->cols);
-    teacher.memory = head_;
+    // Scale and softcap are the model's own; divergence is all of the loss.
+    TokenHead theirs = decoder_->token_head();
+    theirs.trained.reset();
+    theirs.matrix =
+        float_matrix(head_->values.data(), head_->rows, head_->cols);
+    theirs.memory = head_;
+    theirs.products = GemmType::f32;
+    targets->teacher = std::make_shared<const TokenTeacher>(TokenTeacher{
+        mx::array(rows.data(), {static_cast<int>(ids.size()), head_->cols}),
+        theirs,
+        1.0f,
+        1.0f});
     targets->targets.assign(ids.size(), 0);
     targets->weights.assign(ids.size(), 1.0f / static_cast<float>(ids.size()));
     const auto hidden = decoder_->hidden(

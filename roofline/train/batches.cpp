@@ -23,18 +23,13 @@ void shuffle(std::vector<int>& order, std::uint64_t seed) {
   }
 }
 
-int inputs_of(const Example& example) {
-  return example.sample.inputs() +
-         (example.is_pair() ? example.rejected.inputs() : 0);
-}
-
 }  // namespace
 
 std::vector<std::vector<int>> plan_epoch(
-    std::span<const Example> examples,
+    std::span<const int> inputs,
     const BatchOptions& options,
     int epoch) {
-  std::vector<int> order(examples.size());
+  std::vector<int> order(inputs.size());
   std::iota(order.begin(), order.end(), 0);
   if (options.shuffle) {
     std::uint64_t seed =
@@ -46,7 +41,7 @@ std::vector<std::vector<int>> plan_epoch(
   std::vector<std::vector<int>> batches;
   std::int64_t tokens = 0;
   for (const int index : order) {
-    const int own = inputs_of(examples[static_cast<std::size_t>(index)]);
+    const int own = inputs[static_cast<std::size_t>(index)];
     const bool full =
         batches.empty() ||
         (options.pack ? tokens + own > most_tokens
@@ -60,6 +55,24 @@ std::vector<std::vector<int>> plan_epoch(
     tokens += own;
   }
   return batches;
+}
+
+std::int64_t largest_batch(
+    std::span<const int> inputs,
+    const BatchOptions& options) {
+  // Without packing the longest samples may meet; with it the batch is full.
+  std::vector<std::int64_t> sizes(inputs.begin(), inputs.end());
+  std::sort(sizes.rbegin(), sizes.rend());
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (options.pack) {
+      const auto most = std::int64_t{options.batch} * options.max_tokens;
+      sum = std::min(most, sum + sizes[i]);
+    } else if (i < static_cast<std::size_t>(options.batch)) {
+      sum += sizes[i];
+    }
+  }
+  return sum;
 }
 
 PackedBatch pack_samples(std::span<const Sample* const> samples) {

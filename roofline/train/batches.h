@@ -21,12 +21,18 @@ struct BatchOptions {
   std::uint64_t seed = 0;
 };
 
-/// The batches of one epoch, as indices of examples: a function of the seed and
+/// The batches of one epoch, as indices of examples, of which inputs has the
+/// tokens: a function of the seed and
 /// the epoch alone, so that a resumed run sees what it would have seen.
 std::vector<std::vector<int>> plan_epoch(
-    std::span<const Example> examples,
+    std::span<const int> inputs,
     const BatchOptions& options,
     int epoch);
+
+/// The most tokens that one batch can have.
+std::int64_t largest_batch(
+    std::span<const int> inputs,
+    const BatchOptions& options);
 
 /// Samples one after the other, without padding.
 struct PackedBatch {

@@ -87,8 +87,18 @@ std::int64_t learned_of(const Sample& sample) {
   return std::count(sample.learned.begin(), sample.learned.end(), 1);
 }
 
-/// Adds an example in its final length.
-void add(Dataset& set, Example example, const DatasetOptions& options) {
+/// What became of samples on the way.
+struct Losses {
+  int truncated = 0;
+  std::int64_t cut_tokens = 0;
+  int left_out = 0;
+};
+
+/// A line's examples in their final length.
+std::vector<Example> pieces_of(
+    Example example,
+    const DatasetOptions& options,
+    Losses& losses) {
   std::vector<Example> pieces;
   if (options.split_long && !example.is_pair()) {
     for (auto& piece : split(example.sample, options.max_tokens)) {
@@ -97,28 +107,101 @@ void add(Dataset& set, Example example, const DatasetOptions& options) {
   } else {
     const auto cut = truncate(example.sample, options.max_tokens) +
                      truncate(example.rejected, options.max_tokens);
-    set.truncated += cut > 0 ? 1 : 0;
-    set.cut_tokens += cut;
+    losses.truncated += cut > 0 ? 1 : 0;
+    losses.cut_tokens += cut;
     pieces.push_back(std::move(example));
   }
-  for (auto& piece : pieces) {
-    const bool nothing = learned_of(piece.sample) == 0 ||
-                         (piece.is_pair() && learned_of(piece.rejected) == 0);
-    if (nothing) {
-      ++set.left_out;
-      continue;
-    }
-    for (const auto* sample : {&piece.sample, &piece.rejected}) {
-      if (!sample->ids.empty()) {
-        set.tokens += sample->inputs();
-        set.learned_tokens += learned_of(*sample);
-      }
-    }
-    set.examples.push_back(std::move(piece));
-  }
+  const auto nothing = [](const Example& piece) {
+    return learned_of(piece.sample) == 0 ||
+           (piece.is_pair() && learned_of(piece.rejected) == 0);
+  };
+  losses.left_out +=
+      static_cast<int>(std::count_if(pieces.begin(), pieces.end(), nothing));
+  std::erase_if(pieces, nothing);
+  return pieces;
 }
 
 }  // namespace
+
+/// Examples that are read again from their lines.
+class ExampleFile {
+ public:
+  ExampleFile(
+      const fs::path& path,
+      const SampleEncoder& encoder,
+      const DatasetOptions& options)
+      : path_(path), encoder_(encoder), options_(options) {}
+
+  void add(std::streamoff line, int piece, int inputs) {
+    places_.push_back({line, piece, inputs});
+  }
+  std::size_t size() const { return places_.size(); }
+  int inputs(std::size_t index) const { return places_[index].inputs; }
+
+  /// Throws UserError when the file has changed.
+  Example read(std::size_t index) const {
+    const Place& place = places_[index];
+    std::ifstream in(path_);
+    std::string text;
+    in.seekg(place.line);
+    if (std::getline(in, text)) {
+      try {
+        Losses unused;
+        auto pieces =
+            pieces_of(encoder_.encode(Json::parse(text)), options_, unused);
+        const auto at = static_cast<std::size_t>(place.piece);
+        if (at < pieces.size() && pieces[at].inputs() == place.inputs) {
+          return std::move(pieces[at]);
+        }
+      } catch (const Json::exception&) {
+      }
+    }
+    fail<UserError>(
+        fmt::format("{} has changed", path_.string()),
+        "A sample isn't where it was when training began",
+        "Leave the data alone while they are learnt from");
+  }
+
+ private:
+  struct Place {
+    std::streamoff line;
+    int piece;
+    int inputs;
+  };
+  fs::path path_;
+  const SampleEncoder& encoder_;
+  DatasetOptions options_;
+  std::vector<Place> places_;
+};
+
+std::size_t Dataset::size() const {
+  return file ? file->size() : examples.size();
+}
+
+Example Dataset::at(std::size_t index) const {
+  return file ? file->read(index) : examples[index];
+}
+
+std::vector<int> Dataset::inputs() const {
+  std::vector<int> all(size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i] = file ? file->inputs(i) : examples[i].inputs();
+  }
+  return all;
+}
+
+std::uint64_t mix_example(std::uint64_t hash, const Example& example) {
+  const auto mix = [&](std::uint64_t value) {
+    hash = (hash ^ value) * 0x100000001b3u;
+  };
+  for (const auto* sample : {&example.sample, &example.rejected}) {
+    for (std::size_t i = 0; i < sample->ids.size(); ++i) {
+      mix(static_cast<std::uint64_t>(sample->ids[i]) * 2 + sample->learned[i]);
+    }
+    mix(0x1ffffffff);
+  }
+  return hash;
+}
 
 SampleEncoder::SampleEncoder(
     const Tokenizer& tokenizer,
@@ -260,6 +343,58 @@ Example SampleEncoder::encode(const Json& line) const {
   refuse("it has none of the known keys");
 }
 
+namespace {
+
+/// Takes in the examples of one line after the other.
+class Gathering {
+ public:
+  Gathering(
+      const fs::path& path,
+      const SampleEncoder& encoder,
+      const DatasetOptions& options)
+      : encoder_(encoder),
+        options_(options),
+        file_(std::make_shared<ExampleFile>(path, encoder, options)) {
+    set_.fingerprint = kNoExamples;
+  }
+
+  void add(const std::string& text, std::streamoff line) {
+    auto pieces =
+        pieces_of(encoder_.encode(Json::parse(text)), options_, losses_);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      auto& piece = pieces[i];
+      set_.tokens += piece.inputs();
+      set_.learned_tokens +=
+          learned_of(piece.sample) + learned_of(piece.rejected);
+      set_.fingerprint = mix_example(set_.fingerprint, piece);
+      file_->add(line, static_cast<int>(i), piece.inputs());
+      if (set_.tokens <= options_.most_kept_tokens) {
+        set_.examples.push_back(std::move(piece));
+      }
+    }
+  }
+
+  Dataset finish() {
+    set_.truncated = losses_.truncated;
+    set_.cut_tokens = losses_.cut_tokens;
+    set_.left_out = losses_.left_out;
+    if (set_.tokens > options_.most_kept_tokens) {
+      set_.examples = {};
+      set_.file = file_;
+    }
+    return std::move(set_);
+  }
+
+ private:
+  const SampleEncoder& encoder_;
+  const DatasetOptions& options_;
+  std::shared_ptr<ExampleFile> file_;
+  Losses losses_;
+  Dataset set_;
+};
+
+}  // namespace
+
 Dataset read_dataset(
     const fs::path& file,
     const SampleEncoder& encoder,
@@ -271,14 +406,17 @@ Dataset read_dataset(
         "",
         "Check the path and its permissions");
   }
-  Dataset set;
+  Gathering gathering(file, encoder, options);
   std::string text;
+  std::streamoff line = 0;
   for (int number = 1; std::getline(in, text); ++number) {
+    const auto begin = line;
+    line += static_cast<std::streamoff>(text.size()) + 1;
     if (text.find_first_not_of(" \t\r") == std::string::npos) {
       continue;
     }
     try {
-      add(set, encoder.encode(Json::parse(text)), options);
+      gathering.add(text, begin);
     } catch (const Json::exception& error) {
       fail<UserError>(
           fmt::format("{}:{} isn't JSON", file.string(), number),
@@ -289,7 +427,8 @@ Dataset read_dataset(
           fmt::format("{}:{}: {}", file.string(), number, error.what()));
     }
   }
-  if (set.examples.empty()) {
+  Dataset set = gathering.finish();
+  if (set.size() == 0) {
     fail<UserError>(
         fmt::format("{} has nothing to learn from", file.string()),
         set.left_out > 0

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ struct Example {
   Sample rejected;
 
   bool is_pair() const { return !rejected.ids.empty(); }
+  /// Tokens that go through the model.
+  int inputs() const {
+    return sample.inputs() + (is_pair() ? rejected.inputs() : 0);
+  }
 };
 
 struct DatasetOptions {
@@ -39,16 +44,32 @@ struct DatasetOptions {
   /// Longer samples become several; otherwise their end is cut off.
   bool split_long = false;
   bool pairs = false;  ///< lines must have "chosen" and "rejected"
+  /// Sets of more tokens aren't kept: of each example only where it stands and
+  /// how long it is, and it is read again whenever its turn comes.
+  std::int64_t most_kept_tokens = 16 << 20;
 };
 
+class ExampleFile;
+
 struct Dataset {
-  std::vector<Example> examples;
+  std::vector<Example> examples;  ///< none where they stay in the file
+  std::shared_ptr<const ExampleFile> file = {};
+  std::uint64_t fingerprint = 0;    ///< of a file's examples
   std::int64_t tokens = 0;          ///< that go through the model
   std::int64_t learned_tokens = 0;  ///< that are predicted
   int truncated = 0;                ///< samples whose end was cut off
   std::int64_t cut_tokens = 0;
   int left_out = 0;  ///< lines with nothing to learn after that
+
+  std::size_t size() const;
+  Example at(std::size_t index) const;
+  /// Example::inputs() of all.
+  std::vector<int> inputs() const;
 };
+
+/// Tells one example from another (FNV-1a over its ids), going on from `hash`.
+std::uint64_t mix_example(std::uint64_t hash, const Example& example);
+constexpr std::uint64_t kNoExamples = 0xcbf29ce484222325u;
 
 /// Encodes lines for one model.
 class SampleEncoder {
@@ -83,8 +104,9 @@ class SampleEncoder {
   DatasetOptions options_;
 };
 
-/// Reads a JSONL file, line by line. Throws UserError that names file, line and
-/// reason for a malformed one, or when nothing is left to learn from.
+/// Reads a JSONL file, line by line; of a large one it keeps the places, and
+/// the encoder must outlive the data set. Throws UserError that names file,
+/// line and reason for a malformed one, or when nothing is left to learn from.
 Dataset read_dataset(
     const std::filesystem::path& file,
     const SampleEncoder& encoder,

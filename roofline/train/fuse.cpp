@@ -1,6 +1,7 @@
 #include "roofline/train/fuse.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <set>
 
@@ -317,12 +318,43 @@ class Writer {
   std::map<std::string, std::vector<RowsChange>> by_entry_;
 };
 
-/// An adapter's matrix in plain memory, scaled.
+/// An adapter's matrix in plain memory.
 struct Delta {
   int rank;
   int cols;
+  float scale;
+  float weight;  ///< of what it changes
   std::vector<float> a, b;
+  std::vector<float> magnitude;  ///< empty without DoRA
 };
+
+/// What the adapter alone makes of a row.
+std::vector<float> adapted_row(
+    const Delta& delta,
+    std::int64_t row,
+    std::span<const float> stored) {
+  std::vector<float> sum(stored.begin(), stored.end());
+  for (int r = 0; r < delta.rank; ++r) {
+    const float factor =
+        delta.scale * delta.b[static_cast<std::size_t>(row * delta.rank + r)];
+    const float* a = delta.a.data() + std::ptrdiff_t{r} * delta.cols;
+    for (std::size_t c = 0; c < sum.size(); ++c) {
+      sum[c] += factor * a[c];
+    }
+  }
+  if (!delta.magnitude.empty()) {
+    double squares = 0;
+    for (const float value : sum) {
+      squares += static_cast<double>(value) * value;
+    }
+    const auto factor = static_cast<float>(
+        delta.magnitude[static_cast<std::size_t>(row)] / std::sqrt(squares));
+    for (float& value : sum) {
+      value *= factor;
+    }
+  }
+  return sum;
+}
 
 std::vector<float> to_host(mx::array array) {
   array = mx::contiguous(array);
@@ -341,10 +373,13 @@ WeightChanges adapter_changes(
       Delta delta{
           matrix.a.shape(0),
           matrix.a.shape(1),
+          adapters[i].scale,
+          weights[i],
           to_host(matrix.a),
-          to_host(matrix.b)};
-      for (float& value : delta.b) {
-        value *= weights[i] * adapters[i].scale;
+          to_host(matrix.b),
+          {}};
+      if (matrix.magnitude) {
+        delta.magnitude = to_host(*matrix.magnitude);
       }
       deltas[matrix.name].push_back(std::move(delta));
     }
@@ -353,14 +388,11 @@ WeightChanges adapter_changes(
   for (auto& [name, list] : deltas) {
     changes[name] =
         [list = std::move(list)](std::int64_t row, std::span<float> values) {
+          const std::vector<float> stored(values.begin(), values.end());
           for (const auto& delta : list) {
-            for (int r = 0; r < delta.rank; ++r) {
-              const float factor =
-                  delta.b[static_cast<std::size_t>(row * delta.rank + r)];
-              const float* a = delta.a.data() + std::ptrdiff_t{r} * delta.cols;
-              for (std::size_t c = 0; c < values.size(); ++c) {
-                values[c] += factor * a[c];
-              }
+            const auto changed = adapted_row(delta, row, stored);
+            for (std::size_t c = 0; c < values.size(); ++c) {
+              values[c] += delta.weight * (changed[c] - stored[c]);
             }
           }
         };

@@ -25,7 +25,8 @@ enum class FuseQuantized {
   decode,      ///< to half floats (bfloat16)
 };
 
-/// w + Σ weight · scale · b · a for each matrix of the adapters.
+/// w + Σ weight · scale · b · a for each matrix of the adapters; of DoRA, w
+/// plus weight times what it changes.
 WeightChanges adapter_changes(
     std::span<const Adapter> adapters,
     std::span<const float> weights);

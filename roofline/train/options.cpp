@@ -187,9 +187,11 @@ void add_method(std::vector<TrainSetting>& rows) {
   rows.push_back(choice<AdaptMethod>(
       "method",
       kHow,
-      "lora, qlora (lora on frozen weights in 4 bits), or full.",
+      "lora, qlora (lora on frozen weights in 4 bits), dora (lora, and the "
+      "length of each row), or full.",
       {{"lora", AdaptMethod::lora},
        {"qlora", AdaptMethod::qlora},
+       {"dora", AdaptMethod::dora},
        {"full", AdaptMethod::full}},
       [](O & o) -> auto& { return o.method; }));
   rows.push_back(number<int>(
@@ -250,6 +252,32 @@ void add_method(std::vector<TrainSetting>& rows) {
       0,
       kMost,
       "a number from 0"));
+}
+
+void add_teacher(std::vector<TrainSetting>& rows) {
+  rows.push_back(words(
+      "teacher",
+      "MODEL",
+      kHow,
+      "Distillation: follow what this model of the same vocabulary answers.",
+      [](O & o) -> auto& { return o.teacher; }));
+  rows.push_back(number<float>(
+      "temperature",
+      kHow,
+      "Distillation: what both models' logits are divided by.",
+      [](O & o) -> auto& { return o.temperature; },
+      0.01,
+      1000,
+      "a number from 0.01"));
+  rows.push_back(number<float>(
+      "teacher-share",
+      kHow,
+      "Distillation: the divergence's share of the loss; cross entropy is the "
+      "rest.",
+      [](O & o) -> auto& { return o.teacher_share; },
+      0,
+      1,
+      "a share from 0 to 1"));
 }
 
 void add_optimizer(std::vector<TrainSetting>& rows) {
@@ -479,6 +507,7 @@ std::vector<TrainSetting> make_settings() {
       "Where the adapter and its checkpoints go.",
       [](O & o) -> auto& { return o.output; }));
   add_method(rows);
+  add_teacher(rows);
   add_steps(rows);
   add_optimizer(rows);
   add_keeping(rows);
@@ -596,6 +625,12 @@ void validate(const TrainOptions& options) {
         "No matrix would get an adapter",
         "targets is empty",
         "Name some with --targets");
+  }
+  if (!options.teacher.empty() && options.loss != LossName::cross_entropy) {
+    fail<UserError>(
+        "A teacher doesn't go with a loss on pairs",
+        "Distillation mixes its divergence with cross entropy",
+        "Leave out --teacher, or --loss");
   }
   is_target("", options.targets);  // refuses names that there aren't
 }

@@ -15,7 +15,7 @@
 
 namespace roofline {
 
-enum class AdaptMethod { lora, qlora, full };
+enum class AdaptMethod { lora, qlora, dora, full };
 enum class LossName { cross_entropy, dpo, orpo };
 enum class ScheduleName { constant, cosine, linear };
 /// Of products with frozen weights; all else is float32.
@@ -55,7 +55,10 @@ struct TrainOptions {
   Precision precision = Precision::float32;
 
   LossName loss = LossName::cross_entropy;
-  double beta = 0.1;  ///< dpo, orpo: strength
+  double beta = 0.1;           ///< dpo, orpo: strength
+  std::string teacher;         ///< a model to follow; empty: none
+  float temperature = 2.0f;    ///< of both in distillation
+  float teacher_share = 0.5f;  ///< of the divergence in the loss
 
   int save_every = 100;     ///< steps; 0: only at the end
   int evaluate_every = 50;  ///< steps; 0: only at the end

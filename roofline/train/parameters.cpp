@@ -27,13 +27,6 @@ int layer_of(std::string_view name) {
   return layer;
 }
 
-mx::Shape array_shape(const TrainedShape& shape) {
-  if (shape.rows == 1) {
-    return {static_cast<int>(shape.cols)};
-  }
-  return {static_cast<int>(shape.rows), static_cast<int>(shape.cols)};
-}
-
 /// In [−1, 1).
 float uniform(std::uint64_t& state) {
   return static_cast<float>(
@@ -58,95 +51,98 @@ bool is_target(std::string_view name, const std::vector<std::string>& targets) {
 Parameters::Parameters(
     const TrainableDecoder& decoder,
     const TrainOptions& options)
-    : decoder_(decoder), full_(options.method == AdaptMethod::full) {
+    : decoder_(decoder),
+      full_(options.method == AdaptMethod::full),
+      magnitudes_(options.method == AdaptMethod::dora) {
   if (full_) {
-    for (const auto& [name, hook] : decoder.hooks()) {
-      if (hook && hook->trained) {
-        hooks_.push_back(hook);
-        add(name,
-            {static_cast<std::size_t>(hook->rows),
-             static_cast<std::size_t>(hook->cols)});
-        mx::array value = mx::contiguous(*hook->trained);
-        mx::eval(value);
-        std::copy_n(
-            value.data<float>(),
-            values_.back().size(),
-            values_.back().begin());
-        hook->trained = mx::array(0.0f);  // its memory goes
-      }
-    }
+    take_over();
   } else {
     scale_ = options.alpha / static_cast<float>(options.rank);
-    const auto layers = static_cast<int>(decoder.spec().layers.size());
-    for (const auto& target : options.targets) {
-      const auto end = adapter_tensor_end(target);
-      for (const auto& [name, hook] : decoder.hooks()) {
-        if (hook && name.ends_with(end) &&
-            is_trained_name(name, layers, options.layers)) {
-          add_adapter(name, *hook, options.rank);
-          hooks_.push_back(hook);
-        }
-      }
-    }
-    std::uint64_t state = options.seed;
-    for (std::size_t i = 0; i < values_.size(); i += 2) {
-      const float bound = 1 / std::sqrt(static_cast<float>(shapes_[i].cols));
-      for (float& value : values_[i]) {
-        value = bound * uniform(state);
-      }
-    }
+    add_adapters(options);
   }
-  if (values_.empty()) {
+  if (arrays_.empty()) {
     fail<UserError>(
         "There is nothing to train",
         full_ ? "None of the weights is left over"
               : "None of the targets is in this model",
         "Name other --targets, or more --layers");
   }
-  place(arrays());
+  place(arrays_);
 }
 
-void Parameters::add(const std::string& name, TrainedShape shape) {
+/// The hooks' own weights.
+void Parameters::take_over() {
+  for (const auto& [name, hook] : decoder_.hooks()) {
+    if (hook && hook->trained) {
+      hooks_.push_back(hook);
+      add(name,
+          {static_cast<std::size_t>(hook->rows),
+           static_cast<std::size_t>(hook->cols)},
+          *hook->trained);
+      hook->trained = mx::array(0.0f);  // the memory is here alone
+    }
+  }
+}
+
+void Parameters::add_adapters(const TrainOptions& options) {
+  const auto layers = static_cast<int>(decoder_.spec().layers.size());
+  std::uint64_t state = options.seed;
+  for (const auto& target : options.targets) {
+    const auto end = adapter_tensor_end(target);
+    for (const auto& [name, hook] : decoder_.hooks()) {
+      if (hook && name.ends_with(end) &&
+          is_trained_name(name, layers, options.layers)) {
+        add_adapter(name, *hook, options.rank, state);
+        hooks_.push_back(hook);
+      }
+    }
+  }
+}
+
+void Parameters::add(
+    const std::string& name,
+    TrainedShape shape,
+    mx::array start) {
   names_.push_back(name);
   shapes_.push_back(shape);
-  values_.emplace_back(shape.size(), 0.0f);
+  start = mx::contiguous(start);
+  start.eval();
+  arrays_.push_back(std::move(start));
 }
 
 void Parameters::add_adapter(
     const std::string& name,
-    GraphHook& hook,
-    int rank) {
+    const GraphHook& hook,
+    int rank,
+    std::uint64_t& state) {
   const auto r = static_cast<std::size_t>(rank);
-  add(name + ".lora_a", {r, static_cast<std::size_t>(hook.cols)});
-  add(name + ".lora_b", {static_cast<std::size_t>(hook.rows), r});
+  const auto cols = static_cast<std::size_t>(hook.cols);
+  const auto rows = static_cast<std::size_t>(hook.rows);
+  const float bound = 1 / std::sqrt(static_cast<float>(cols));
+  std::vector<float> a(r * cols);
+  for (float& value : a) {
+    value = bound * uniform(state);
+  }
+  add(name + ".lora_a", {r, cols}, mx::array(a.data(), {rank, hook.cols}));
+  const std::vector<float> zeros(rows * r);
+  add(name + ".lora_b", {rows, r}, mx::array(zeros.data(), {hook.rows, rank}));
+  if (magnitudes_) {
+    add(name + ".m", {1, rows}, mx::sqrt(hook.stored.squares()));
+  }
 }
 
 std::size_t Parameters::total_values() const {
   std::size_t sum = 0;
-  for (const auto& each : values_) {
-    sum += each.size();
+  for (const auto& shape : shapes_) {
+    sum += shape.size();
   }
   return sum;
 }
 
 std::vector<std::span<float>> Parameters::values() {
-  return {values_.begin(), values_.end()};
-}
-
-std::vector<mx::array> Parameters::arrays() const {
-  std::vector<mx::array> out;
-  for (std::size_t i = 0; i < values_.size(); ++i) {
-    auto shape = array_shape(shapes_[i]);
-    if (!full_) {
-      shape = {
-          static_cast<int>(shapes_[i].rows),
-          static_cast<int>(shapes_[i].cols)};
-    }
-    out.emplace_back(
-        const_cast<float*>(values_[i].data()),
-        std::move(shape),
-        mx::float32,
-        [](void*) {});
+  std::vector<std::span<float>> out;
+  for (auto& array : arrays_) {
+    out.emplace_back(array.data<float>(), array.size());
   }
   return out;
 }
@@ -156,12 +152,16 @@ void Parameters::place(const std::vector<mx::array>& arrays) const {
     if (full_) {
       hooks_[i]->trained = arrays[i];
     } else {
-      hooks_[i]->additions = {
-          {arrays[2 * i],
-           arrays[2 * i + 1],
-           scale_,
-           dropout_,
-           dropout_seed_ + (static_cast<std::uint64_t>(i) << 40)}};
+      LowRankAddition addition{
+          arrays[each() * i],
+          arrays[each() * i + 1],
+          scale_,
+          dropout_,
+          dropout_seed_ + (static_cast<std::uint64_t>(i) << 40)};
+      if (magnitudes_) {
+        addition.magnitude = arrays[each() * i + 2];
+      }
+      hooks_[i]->additions = {addition};
     }
   }
 }
@@ -184,13 +184,17 @@ Adapter Parameters::adapter(const TrainOptions& options) const {
   adapter.rank = options.rank;
   adapter.scale = scale_;
   adapter.dropout = options.dropout;
-  const auto all = arrays();
+  const auto& all = arrays_;
   for (std::size_t i = 0; i < hooks_.size(); ++i) {
-    const auto& name = names_[2 * i];
+    const auto first = each() * i;
+    const auto& name = names_[first];
     adapter.matrices.push_back(
         {name.substr(0, name.size() - std::string_view(".lora_a").size()),
-         all[2 * i],
-         all[2 * i + 1]});
+         all[first],
+         all[first + 1]});
+    if (magnitudes_) {
+      adapter.matrices.back().magnitude = all[first + 2];
+    }
   }
   return adapter;
 }

@@ -39,12 +39,26 @@ std::vector<StateBuffer> buffers_of(
   return all;
 }
 
-mx::array bytes_array(std::span<std::byte> bytes) {
-  return mx::array(
-      bytes.data(),
-      {static_cast<int>(bytes.size())},
-      mx::uint8,
-      [](void*) {});
+/// Straight from memory: there is no second copy.
+void write_buffers(
+    const fs::path& path,
+    const std::vector<StateBuffer>& buffers) {
+  std::vector<PlannedTensor> tensors;
+  for (const auto& buffer : buffers) {
+    if (!buffer.bytes.empty()) {
+      tensors.push_back(
+          {buffer.name,
+           "U8",
+           {static_cast<std::int64_t>(buffer.bytes.size())}});
+    }
+  }
+  save_tensors(path, tensors, [&](SafetensorsWriter& writer) {
+    for (const auto& buffer : buffers) {
+      if (!buffer.bytes.empty()) {
+        writer.put(buffer.name, buffer.bytes);
+      }
+    }
+  });
 }
 
 void require_same(
@@ -71,13 +85,7 @@ void save_run(
     Parameters& parameters,
     Optimizer& optimizer) {
   StagedFolder staged(folder);
-  std::vector<std::pair<std::string, mx::array>> arrays;
-  for (const auto& buffer : buffers_of(parameters, optimizer)) {
-    if (!buffer.bytes.empty()) {
-      arrays.emplace_back(buffer.name, bytes_array(buffer.bytes));
-    }
-  }
-  save_arrays(staged.path() / kTensors, arrays);
+  write_buffers(staged.path() / kTensors, buffers_of(parameters, optimizer));
   const Json run = {
       {"step", state.step},
       {"best_valid_loss", state.best_valid_loss},

@@ -28,22 +28,16 @@ bool on_pairs(const TrainOptions& options) {
   return options.loss != LossName::cross_entropy;
 }
 
-/// Tells one data set from another (FNV-1a over its ids).
+/// Tells one data set from another.
 std::string fingerprint(const Dataset& data) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto mix = [&](std::uint64_t value) {
-    hash = (hash ^ value) * 0x100000001b3u;
-  };
-  for (const auto& example : data.examples) {
-    for (const auto* sample : {&example.sample, &example.rejected}) {
-      for (std::size_t i = 0; i < sample->ids.size(); ++i) {
-        mix(static_cast<std::uint64_t>(sample->ids[i]) * 2 +
-            sample->learned[i]);
-      }
-      mix(0x1ffffffff);
+  std::uint64_t hash = data.fingerprint;
+  if (hash == 0) {  // wasn't read from a file
+    hash = kNoExamples;
+    for (const auto& example : data.examples) {
+      hash = mix_example(hash, example);
     }
   }
-  return fmt::format("{} samples, {:016x}", data.examples.size(), hash);
+  return fmt::format("{} samples, {:016x}", data.size(), hash);
 }
 
 /// The settings that a resumed run must share with the one it goes on from.
@@ -61,6 +55,8 @@ std::string settings_of(const TrainOptions& options) {
   return text;
 }
 
+}  // namespace
+
 BatchOptions batch_options(const TrainOptions& options) {
   return {
       options.batch,
@@ -69,8 +65,6 @@ BatchOptions batch_options(const TrainOptions& options) {
       options.shuffle,
       options.seed};
 }
-
-}  // namespace
 
 TrainableOptions trainable_options(
     const TrainOptions& options,
@@ -102,11 +96,14 @@ struct Trainer::Batch {
 class Trainer::Stream {
  public:
   Stream(const Dataset& data, const TrainOptions& options)
-      : data_(data), options_(batch_options(options)) {
+      : inputs_(data.inputs()), options_(batch_options(options)) {
     open(0, 0);
   }
 
   std::size_t per_epoch() const { return plan_.size(); }
+  int inputs(int example) const {
+    return inputs_[static_cast<std::size_t>(example)];
+  }
 
   const std::vector<int>& at(std::int64_t index) {
     if (index < first_) {
@@ -122,10 +119,10 @@ class Trainer::Stream {
   void open(int epoch, std::int64_t first) {
     epoch_ = epoch;
     first_ = first;
-    plan_ = plan_epoch(data_.examples, options_, epoch);
+    plan_ = plan_epoch(inputs_, options_, epoch);
   }
 
-  const Dataset& data_;
+  std::vector<int> inputs_;
   BatchOptions options_;
   int epoch_ = 0;
   std::int64_t first_ = 0;
@@ -159,6 +156,7 @@ Trainer::Trainer(
   for (const auto& shape : parameters_.shapes()) {
     gradient_.emplace_back(shape.size(), 0.0f);
   }
+  release_freed_memory();  // of loading
 }
 
 Trainer::~Trainer() = default;
@@ -180,9 +178,12 @@ RunState Trainer::expected() const {
 Trainer::Batch Trainer::make_batch(
     const Dataset& data,
     const std::vector<int>& examples) const {
-  std::vector<const Sample*> samples;
+  std::vector<Example> own;
   for (const int index : examples) {
-    const auto& example = data.examples[static_cast<std::size_t>(index)];
+    own.push_back(data.at(static_cast<std::size_t>(index)));
+  }
+  std::vector<const Sample*> samples;
+  for (const auto& example : own) {
     samples.push_back(&example.sample);
     if (on_pairs(options_)) {
       samples.push_back(&example.rejected);
@@ -247,6 +248,36 @@ void Trainer::weigh(std::vector<Batch>& batches) const {
   }
 }
 
+void Trainer::follow(TrainableDecoder& teacher) {
+  if (teacher.spec().vocab != decoder_.spec().vocab) {
+    fail<UserError>(
+        "The teacher has another vocabulary",
+        fmt::format(
+            "It has {} tokens, the model {}",
+            teacher.spec().vocab,
+            decoder_.spec().vocab),
+        "Give a teacher of the same family");
+  }
+  teacher_ = &teacher;
+}
+
+/// The teacher's rows, once for the batch; its logits come with the loss.
+void Trainer::ask_teacher(Batch& batch) const {
+  if (teacher_ == nullptr) {
+    return;
+  }
+  auto hidden = mx::contiguous(teacher_->hidden(
+      {batch.packed.ids, batch.packed.first},
+      KeepLayers::all));
+  hidden.eval();
+  batch.packed.targets->teacher =
+      std::make_shared<const TokenTeacher>(TokenTeacher{
+          hidden,
+          teacher_->token_head(),
+          options_.temperature,
+          options_.teacher_share});
+}
+
 TokenLoss Trainer::loss_of(const Batch& batch, LossGradient gradient) const {
   const bool again =
       options_.checkpoint_layers && gradient == LossGradient::with;
@@ -308,7 +339,9 @@ double Trainer::gradient_of(
     std::uint64_t seed =
         options_.seed * 7919 + static_cast<std::uint64_t>(step) * 1000003 + i;
     parameters_.set_dropout(options_.dropout, next_random(seed));
+    ask_teacher(batches[i]);
     loss += batch_gradient(batches[i], gradient, i == 0);
+    batches[i].packed.targets->teacher.reset();
   }
   parameters_.set_dropout(0.0f, 0);
   parameters_.place(parameters_.arrays());
@@ -320,7 +353,7 @@ double Trainer::evaluate(const Dataset& data) {
   options.shuffle = false;
   double sum = 0;
   double count = 0;
-  for (const auto& examples : plan_epoch(data.examples, options, 0)) {
+  for (const auto& examples : plan_epoch(data.inputs(), options, 0)) {
     std::vector<Batch> batches;
     batches.push_back(make_batch(data, examples));
     weigh(batches);
@@ -337,7 +370,8 @@ double Trainer::evaluate(const Dataset& data) {
 void Trainer::find_reference(const Dataset& data) {
   auto& reference = references_[&data];
   parameters_.remove();
-  for (const auto& example : data.examples) {
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const Example example = data.at(i);
     double sums[2] = {};
     int which = 0;
     for (const auto* sample : {&example.sample, &example.rejected}) {
@@ -376,9 +410,7 @@ StepFigures Trainer::step(int number) {
         static_cast<std::int64_t>(number - 1) * options_.accumulate + i;
     examples.push_back(stream_->at(index));
     for (const int each : examples.back()) {
-      const auto& example = train_.examples[static_cast<std::size_t>(each)];
-      figures.tokens += example.sample.inputs() +
-                        (example.is_pair() ? example.rejected.inputs() : 0);
+      figures.tokens += stream_->inputs(each);
     }
   }
   figures.loss = gradient_of(examples, number, gradient_);

@@ -41,6 +41,9 @@ TrainableOptions trainable_options(
     const TrainOptions& options,
     const ModelSpec& spec);
 
+/// How these options make batches.
+BatchOptions batch_options(const TrainOptions& options);
+
 class Trainer {
  public:
   /// All of these must outlive the trainer. valid may be null.
@@ -55,6 +58,11 @@ class Trainer {
 
   int steps() const { return steps_; }
   Parameters& parameters() { return parameters_; }
+
+  /// A model that the batches' rows are to follow (distillation); it must
+  /// outlive the trainer. Throws UserError when its vocabulary has another
+  /// size.
+  void follow(TrainableDecoder& teacher);
 
   /// Goes on from the checkpoint in the output folder. Throws what load_run()
   /// throws.
@@ -86,6 +94,7 @@ class Trainer {
       bool first);
   StepFigures step(int number);
   void find_reference(const Dataset& data);
+  void ask_teacher(Batch& batch) const;
   TokenLoss loss_of(const Batch& batch, LossGradient gradient) const;
   void check_loss(double loss, double norm);
   void keep(bool last);
@@ -96,6 +105,7 @@ class Trainer {
 
   const Checkpoint& checkpoint_;
   TrainableDecoder& decoder_;
+  TrainableDecoder* teacher_ = nullptr;
   const Dataset& train_;
   const Dataset* valid_;
   TrainOptions options_;

@@ -75,14 +75,11 @@ void put_array(
   writer.put(name, bytes_of(array, holder));
 }
 
-void save_arrays(
+void save_tensors(
     const std::filesystem::path& path,
-    const std::vector<std::pair<std::string, mx::array>>& arrays,
+    const std::vector<PlannedTensor>& tensors,
+    const std::function<void(SafetensorsWriter&)>& put_all,
     const SafetensorsMetadata& metadata) {
-  std::vector<PlannedTensor> tensors;
-  for (const auto& [name, array] : arrays) {
-    tensors.push_back(planned_array(name, array));
-  }
   AtomicFile file(path);
   if (!file.is_open()) {
     fail<UserError>(
@@ -91,10 +88,7 @@ void save_arrays(
         "Check that the folder can be written");
   }
   SafetensorsWriter writer(file.fd(), path.string(), tensors, metadata);
-  for (const auto& [name, array] : arrays) {
-    mx::array holder = array;
-    writer.put(name, bytes_of(array, holder));
-  }
+  put_all(writer);
   writer.finish();
   open_to_others(file.fd());
   if (!file.publish()) {
@@ -103,6 +97,23 @@ void save_arrays(
         file.error(),
         "Check that the folder can be written");
   }
+}
+
+void save_arrays(
+    const std::filesystem::path& path,
+    const std::vector<std::pair<std::string, mx::array>>& arrays,
+    const SafetensorsMetadata& metadata) {
+  std::vector<PlannedTensor> tensors;
+  for (const auto& [name, array] : arrays) {
+    tensors.push_back(planned_array(name, array));
+  }
+  const auto put_all = [&](SafetensorsWriter& writer) {
+    for (const auto& [name, array] : arrays) {
+      mx::array holder = array;
+      writer.put(name, bytes_of(array, holder));
+    }
+  };
+  save_tensors(path, tensors, put_all, metadata);
 }
 
 }  // namespace roofline

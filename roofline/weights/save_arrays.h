@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -33,6 +34,13 @@ void put_array(
 void save_arrays(
     const std::filesystem::path& path,
     const std::vector<std::pair<std::string, mlx::core::array>>& arrays,
+    const SafetensorsMetadata& metadata = {{"format", "mlx"}});
+
+/// The same of tensors that `put_all` writes from wherever they are.
+void save_tensors(
+    const std::filesystem::path& path,
+    const std::vector<PlannedTensor>& tensors,
+    const std::function<void(SafetensorsWriter&)>& put_all,
     const SafetensorsMetadata& metadata = {{"format", "mlx"}});
 
 }  // namespace roofline

@@ -64,7 +64,13 @@ class Train(TinyModel):
         self.assertTrue((self.folder / "out/best/adapters.safetensors").exists())
 
     def test_a_killed_run_goes_on_as_if_it_had_never_stopped(self):
-        settings = {"steps": 40, "save-every": 1, "dropout": 0.1}
+        self.kill_and_go_on({"dropout": 0.1}, "adapters.safetensors")
+
+    def test_a_killed_run_of_all_weights_goes_on_likewise(self):
+        self.kill_and_go_on({"method": "full"}, "model/model.safetensors")
+
+    def kill_and_go_on(self, own, result):
+        settings = {"steps": 40, "save-every": 1, **own}
         self.succeed(*self.arguments("whole", **settings), "--quiet")
         process = self.start(*self.arguments("parts", **settings), "--quiet")
         checkpoint = self.folder / "parts/checkpoint/run.json"
@@ -76,13 +82,37 @@ class Train(TinyModel):
         done = json.loads(checkpoint.read_text())["step"]
         self.assertGreater(done, 0)
         self.succeed(*self.arguments("parts", **settings), "--resume", "--quiet")
-        for name in ["adapters.safetensors", "checkpoint/state.safetensors"]:
+        for name in [result, "checkpoint/state.safetensors"]:
             self.assertEqual(
                 (self.folder / "whole" / name).read_bytes(),
                 (self.folder / "parts" / name).read_bytes(),
                 f"{name}, killed after step {done}",
             )
         self.assertEqual(len(self.metrics("parts")), 40)
+
+    def test_dora_changes_answers_and_a_teacher_is_followed(self):
+        self.succeed(*self.arguments("dora", method="dora", steps=8), "--quiet")
+        config = json.loads((self.folder / "dora/adapter_config.json").read_text())
+        self.assertEqual(config["fine_tune_type"], "dora")
+        ids = self.write("ids.json", [[1, 2, 3, 4]])
+        common = ["--ids", ids, "--exact", "--device", "cpu"]
+        a, b = self.folder / "a.safetensors", self.folder / "b.safetensors"
+        self.succeed("logits", self.model, *common, "--out", a)
+        self.succeed(
+            "logits", self.model, *common, "--out", b,
+            "--adapter", self.folder / "dora",
+        )
+        self.assertNotEqual(a.read_bytes(), b.read_bytes())
+        # Its own teacher: there is nothing to learn.
+        settings = {"steps": 2, "report-every": 1, "teacher-share": 1}
+        told = self.run_program(
+            *self.arguments("taught", teacher=self.model, **settings)
+        ).stderr.decode()
+        self.assertIn("% of the roof", told)
+        self.assertLess(abs(self.metrics("taught")[0]["loss"]), 1e-4)
+        self.refuse(
+            *self.arguments("no", teacher=self.model, loss="dpo"), saying="teacher"
+        )
 
     def test_sigterm_leaves_a_checkpoint(self):
         process = self.start(
@@ -142,6 +172,10 @@ class Train(TinyModel):
         message = self.refuse("train", "--model", self.model, "--data", bad, "--quiet")
         self.assertIn("bad.jsonl:3", message)
         self.refuse("train", "--model", self.model, saying="--data")
+        self.refuse(
+            "train", "--model", self.bundled(), "--data", self.data,
+            "--method", "full", "--quiet", saying="can't be trained in full",
+        )
         self.refuse(*self.arguments("out", rank=0), saying="rank")
         self.refuse(*self.arguments("out", method="loro"), saying="lora")
         self.refuse(*self.arguments("out", targets="x_proj"), saying="x_proj")

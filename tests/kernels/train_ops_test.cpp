@@ -410,6 +410,71 @@ class TokenLossTest : public TrainOpsTest {
   }
 };
 
+TEST_F(TokenLossTest, AHeadsBiasIsAddedAndLearns) {
+  const auto t = targets();
+  expect_same(
+      [&](const Arrays& in) {
+        TokenHead head;
+        head.trained = in[1];
+        head.bias = in[2];
+        head.bias_is_trained = true;
+        head.logit_softcap = 1.5f;
+        return token_loss(in[0], head, t, LossGradient::with).loss;
+      },
+      [&](const Arrays& in) {
+        // One more column of ones is the same.
+        const auto hidden = mx::concatenate({in[0], mx::ones({kTokens, 1})}, 1);
+        const auto head =
+            mx::concatenate({in[1], mx::reshape(in[2], {kVocab, 1})}, 1);
+        return mx::reshape(reference(hidden, head, *t, {1.0f, 1.5f}), {1});
+      },
+      {random({kTokens, kDim}, 1),
+       random({kVocab, kDim}, 2),
+       random({kVocab}, 3)});
+}
+
+TEST_F(TokenLossTest, FollowsATeacherAsWholeLogitsDo) {
+  constexpr int kWide = 20;
+  auto rows = random({kTokens, kWide}, 5);
+  auto matrix = random({kVocab, kWide}, 6);
+  mx::eval(rows, matrix);
+  const float temperature = 2.5f;
+  const float share = 0.3f;
+  TokenHead theirs;
+  theirs.matrix = float_matrix(matrix.data<float>(), kVocab, kWide);
+  const auto t = targets();
+  t->teacher = std::make_shared<const TokenTeacher>(
+      TokenTeacher{rows, theirs, temperature, share});
+  expect_same(
+      [&](const Arrays& in) {
+        TokenHead head;
+        head.trained = in[1];
+        return token_loss(in[0], head, t, LossGradient::with).loss;
+      },
+      [&](const Arrays& in) {
+        const auto log_softmax = [&](const mx::array& x) {
+          const auto over = mx::divide(x, mx::array(temperature));
+          return mx::subtract(over, mx::logsumexp(over, 1, true));
+        };
+        const auto own = log_softmax(mx::matmul(in[0], mx::transpose(in[1])));
+        const auto q = log_softmax(mx::matmul(rows, mx::transpose(matrix)));
+        const auto divergence =
+            mx::sum(mx::multiply(mx::exp(q), mx::subtract(q, own)), 1);
+        const mx::array weights(t->weights.data(), {kTokens});
+        const auto followed = mx::multiply(
+            mx::sum(mx::multiply(weights, divergence)),
+            mx::array(share * temperature * temperature));
+        return mx::reshape(
+            mx::add(
+                followed,
+                mx::multiply(
+                    mx::array(1 - share),
+                    reference(in[0], in[1], *t, {}))),
+            {1});
+      },
+      {random({kTokens, kDim}, 1), random({kVocab, kDim}, 2)});
+}
+
 TEST_F(TokenLossTest, MatchesTheLossOfWholeLogits) {
   const auto t = targets();
   for (const LossCase& c :
@@ -499,15 +564,17 @@ TEST_F(TokenLossTest, LossesThatWeighTokensByTheirProbability) {
 TEST_F(TokenLossTest, FollowsATeachersPredictions) {
   const auto t = targets();
   const auto follow = std::make_shared<TokenTargets>(*t);
-  const auto rows = random({kTokens, kDim}, 7);
-  const auto matrix = random({kVocab, kDim}, 8);
-  follow->teacher.emplace();
-  follow->teacher->hidden.assign(
-      rows.data<float>(),
-      rows.data<float>() + rows.size());
-  follow->teacher->head = float_matrix(matrix.data<float>(), kVocab, kDim);
+  auto rows = random({kTokens, kDim}, 7);
+  auto matrix = random({kVocab, kDim}, 8);
+  mx::eval(rows, matrix);
   for (const LossCase& c :
        {LossCase{}, LossCase{0.5f, std::nullopt}, LossCase{2.0f, 1.5f}}) {
+    TokenHead theirs;
+    theirs.matrix = float_matrix(matrix.data<float>(), kVocab, kDim);
+    theirs.logit_scale = c.scale;
+    theirs.logit_softcap = c.cap;
+    follow->teacher = std::make_shared<const TokenTeacher>(
+        TokenTeacher{rows, theirs, 1.0f, 1.0f});
     const auto log_probabilities = [&](const mx::array& hidden,
                                        const mx::array& head) {
       auto logits = mx::multiply(

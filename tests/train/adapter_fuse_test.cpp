@@ -25,7 +25,12 @@ mx::array waves(int rows, int cols, float size) {
       mx::array(size));
 }
 
-Adapter some_adapter(const Checkpoint& checkpoint, float size) {
+enum class Lengths { kept, given };
+
+Adapter some_adapter(
+    const Checkpoint& checkpoint,
+    float size,
+    Lengths lengths = Lengths::kept) {
   Adapter adapter;
   adapter.rank = 3;
   adapter.scale = 2;
@@ -41,6 +46,11 @@ Adapter some_adapter(const Checkpoint& checkpoint, float size) {
         {name,
          waves(3, static_cast<int>(tensor.cols), size),
          waves(static_cast<int>(tensor.rows), 3, size)});
+    if (lengths == Lengths::given) {
+      const auto rows = static_cast<int>(tensor.rows);
+      adapter.matrices.back().magnitude =
+          mx::add(mx::reshape(waves(rows, 1, 0.3f), {rows}), mx::array(0.8f));
+    }
   }
   return adapter;
 }
@@ -65,22 +75,24 @@ class AdapterTest : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(AdapterTest, BothFormsReadBackAsTheyWereWritten) {
-  const auto adapter = some_adapter(*golden_.checkpoint, 0.1f);
-  std::vector<std::vector<float>> logits;
-  for (const auto format : {AdapterFormat::mlx_lm, AdapterFormat::peft}) {
-    const fs::path folder =
-        folder_.path() / (format == AdapterFormat::peft ? "peft" : "mlx");
-    fs::create_directories(folder);
-    write_adapter(adapter, *golden_.checkpoint, folder, format);
-    const auto read = read_adapter(folder, *golden_.checkpoint);
-    EXPECT_FLOAT_EQ(read.scale, 2);
-    EXPECT_EQ(read.rank, 3);
-    EXPECT_EQ(read.matrices.size(), adapter.matrices.size());
-    logits.push_back(
-        logits_with(*golden_.checkpoint, {{folder, 1.0f}}, golden_.ids[0]));
+  for (const auto lengths : {Lengths::kept, Lengths::given}) {
+    const auto adapter = some_adapter(*golden_.checkpoint, 0.1f, lengths);
+    std::vector<std::vector<float>> logits;
+    for (const auto format : {AdapterFormat::mlx_lm, AdapterFormat::peft}) {
+      const fs::path folder =
+          folder_.path() / (format == AdapterFormat::peft ? "peft" : "mlx");
+      fs::create_directories(folder);
+      write_adapter(adapter, *golden_.checkpoint, folder, format);
+      const auto read = read_adapter(folder, *golden_.checkpoint);
+      EXPECT_FLOAT_EQ(read.scale, 2);
+      EXPECT_EQ(read.rank, 3);
+      EXPECT_EQ(read.matrices.size(), adapter.matrices.size());
+      logits.push_back(
+          logits_with(*golden_.checkpoint, {{folder, 1.0f}}, golden_.ids[0]));
+    }
+    EXPECT_EQ(logits[0], logits[1]);
+    EXPECT_GT(max_error(logits[0], golden_.logits[0]), 0.01);
   }
-  EXPECT_EQ(logits[0], logits[1]);
-  EXPECT_GT(max_error(logits[0], golden_.logits[0]), 0.01);
 }
 
 TEST_P(AdapterTest, SeveralAdaptersAddUpByTheirWeights) {
@@ -107,37 +119,42 @@ TEST_P(AdapterTest, SeveralAdaptersAddUpByTheirWeights) {
 }
 
 TEST_P(AdapterTest, AFusedModelAnswersAsTheAdapterDoes) {
-  const Adapter adapters[] = {some_adapter(*golden_.checkpoint, 0.3f)};
-  const fs::path own = folder_.path() / "own";
-  fs::create_directories(own);
-  write_adapter(adapters[0], *golden_.checkpoint, own, AdapterFormat::mlx_lm);
-  const float weights[] = {1.0f};
-  const fs::path fused = folder_.path() / "fused";
-  write_changed_model(
-      *golden_.checkpoint,
-      adapter_changes(adapters, weights),
-      fused,
-      FuseQuantized::decode,
-      false);
-  const auto adapted =
-      logits_with(*golden_.checkpoint, {{own, 1.0f}}, golden_.ids[0]);
-  const auto merged = logits_with(*Checkpoint::open(fused), {}, golden_.ids[0]);
-  // The file holds bfloat16: 2⁻⁹ of each weight.
-  double size = 0;
-  for (const float value : adapted) {
-    size = std::max(size, static_cast<double>(std::fabs(value)));
+  for (const auto lengths : {Lengths::kept, Lengths::given}) {
+    const ScratchFolder inner("fused");
+    const Adapter adapters[] = {
+        some_adapter(*golden_.checkpoint, 0.3f, lengths)};
+    const fs::path own = inner.path() / "own";
+    fs::create_directories(own);
+    write_adapter(adapters[0], *golden_.checkpoint, own, AdapterFormat::mlx_lm);
+    const float weights[] = {1.0f};
+    const fs::path fused = inner.path() / "fused";
+    write_changed_model(
+        *golden_.checkpoint,
+        adapter_changes(adapters, weights),
+        fused,
+        FuseQuantized::decode,
+        false);
+    const auto adapted =
+        logits_with(*golden_.checkpoint, {{own, 1.0f}}, golden_.ids[0]);
+    const auto merged =
+        logits_with(*Checkpoint::open(fused), {}, golden_.ids[0]);
+    // The file holds bfloat16: 2⁻⁹ of each weight.
+    double size = 0;
+    for (const float value : adapted) {
+      size = std::max(size, static_cast<double>(std::fabs(value)));
+    }
+    EXPECT_LT(max_error(adapted, merged), 0.05 * size);
+    EXPECT_GT(max_error(adapted, golden_.logits[0]), 0.2 * size);
+    EXPECT_THROW(
+        write_changed_model(
+            *golden_.checkpoint,
+            adapter_changes(adapters, weights),
+            fused,
+            FuseQuantized::decode,
+            false),
+        UserError)
+        << "it is there already";
   }
-  EXPECT_LT(max_error(adapted, merged), 0.05 * size);
-  EXPECT_GT(max_error(adapted, golden_.logits[0]), 0.2 * size);
-  EXPECT_THROW(
-      write_changed_model(
-          *golden_.checkpoint,
-          adapter_changes(adapters, weights),
-          fused,
-          FuseQuantized::decode,
-          false),
-      UserError)
-      << "it is there already";
 }
 
 INSTANTIATE_TEST_SUITE_P(

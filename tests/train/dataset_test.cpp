@@ -164,19 +164,42 @@ TEST_F(DatasetTest, MistakesNameFileLineAndReason) {
   EXPECT_NE(mistake("\n").find("nothing to learn from"), std::string::npos);
 }
 
-TEST(Batches, AnEpochHasEverySampleOnceInAnOrderOfItsOwn) {
-  std::vector<Example> examples(23);
-  for (auto& example : examples) {
-    example.sample = testing::sample_of({1, 2, 3});
+TEST_F(DatasetTest, ALargeSetStaysInItsFileAndReadsTheSame) {
+  std::string lines;
+  for (const char* text : {"one", "two and more", "three", "a fourth one"}) {
+    lines += Json{{"text", text}}.dump() + "\n\n";
   }
+  DatasetOptions options;
+  options.max_tokens = 5;
+  options.split_long = true;
+  const Dataset kept = read(lines, options);
+  options.most_kept_tokens = 6;
+  const SampleEncoder encoder(tokenizer_, &template_, options);
+  const Dataset streamed =
+      read_dataset(folder_.path() / "train.jsonl", encoder, options);
+  ASSERT_TRUE(streamed.file);
+  EXPECT_TRUE(streamed.examples.empty());
+  EXPECT_EQ(streamed.inputs(), kept.inputs());
+  EXPECT_EQ(streamed.fingerprint, kept.fingerprint);
+  ASSERT_EQ(streamed.size(), kept.examples.size());
+  for (const std::size_t i : {3, 0, 2, 1}) {
+    EXPECT_EQ(streamed.at(i).sample.ids, kept.examples[i].sample.ids);
+    EXPECT_EQ(streamed.at(i).sample.learned, kept.examples[i].sample.learned);
+  }
+  std::ofstream(folder_.path() / "train.jsonl") << "{}\n";
+  EXPECT_THROW(streamed.at(3), UserError);
+}
+
+TEST(Batches, AnEpochHasEverySampleOnceInAnOrderOfItsOwn) {
+  const std::vector<int> inputs(23, 2);
   BatchOptions options;
   options.batch = 4;
   options.seed = 5;
   std::set<std::vector<int>> orders;
   for (const int epoch : {0, 1}) {
-    const auto batches = plan_epoch(examples, options, epoch);
+    const auto batches = plan_epoch(inputs, options, epoch);
     EXPECT_EQ(batches.size(), 6u);
-    EXPECT_EQ(batches, plan_epoch(examples, options, epoch));
+    EXPECT_EQ(batches, plan_epoch(inputs, options, epoch));
     std::vector<int> all;
     for (const auto& batch : batches) {
       all.insert(all.end(), batch.begin(), batch.end());
@@ -188,20 +211,19 @@ TEST(Batches, AnEpochHasEverySampleOnceInAnOrderOfItsOwn) {
 }
 
 TEST(Batches, PackingFillsABatchToItsTokensAndNoFurther) {
-  std::vector<Example> examples(30);
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    examples[i].sample =
-        testing::sample_of(std::vector<std::int32_t>(2 + i % 7, 1));
+  std::vector<int> inputs(30);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    inputs[i] = 1 + static_cast<int>(i % 7);
   }
   BatchOptions options;
   options.batch = 2;
   options.max_tokens = 10;
   options.pack = true;
-  const auto batches = plan_epoch(examples, options, 0);
+  const auto batches = plan_epoch(inputs, options, 0);
   for (std::size_t b = 0; b < batches.size(); ++b) {
     int tokens = 0;
     for (const int index : batches[b]) {
-      tokens += examples[static_cast<std::size_t>(index)].sample.inputs();
+      tokens += inputs[static_cast<std::size_t>(index)];
     }
     EXPECT_LE(tokens, 20);
     if (b + 1 < batches.size()) {

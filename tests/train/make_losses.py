@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM
 HERE = Path(__file__).resolve().parent
 GOLDENS = HERE.parent / "goldens"
 NAMES = ["llama", "qwen2", "gemma2", "granite", "smollm3"]
+MIXTURES = ["mixtral", "qwen3_moe"]  # adapters of the attention alone
 STEPS = 20
 RANK, ALPHA, SEED = 4, 8.0, 7
-RATES = {"lora": 1e-2, "full": 1e-3}
+RATES = {"lora": 1e-2, "dora": 1e-2, "full": 1e-3}
 WEIGHT_DECAY = 0.01
 CLIP = 1.0
 MASK = (1 << 64) - 1
@@ -56,13 +57,14 @@ def losses(name, method):
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
-    if method == "lora":
+    if method != "full":
         config = LoraConfig(
             r=RANK,
             lora_alpha=ALPHA,
             lora_dropout=0.0,
             target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
             task_type="CAUSAL_LM",
+            use_dora=method == "dora",
         )
         model = get_peft_model(model, config)
         start_adapter(model)
@@ -97,8 +99,11 @@ def main():
         "clip": CLIP,
         "learning_rate": RATES,
         "losses": {
-            method: {name: losses(name, method) for name in NAMES}
-            for method in ("lora", "full")
+            method: {
+                name: losses(name, method)
+                for name in NAMES + (MIXTURES if method == "lora" else [])
+            }
+            for method in RATES
         },
     }
     text = json.dumps(recorded, indent=1)

@@ -1,6 +1,7 @@
 #include "roofline/train/trainer.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <csignal>
@@ -87,7 +88,8 @@ TEST_P(TrainerTest, AccumulatedBatchesAreOneLargeBatch) {
 TEST_P(TrainerTest, LayersThatAreComputedAgainGiveTheSameGradient) {
   const auto golden = open_golden(GetParam());
   const auto data = pieces_of(golden);
-  for (const auto method : {AdaptMethod::lora, AdaptMethod::full}) {
+  for (const auto method :
+       {AdaptMethod::lora, AdaptMethod::dora, AdaptMethod::full}) {
     auto options = small_lora();
     options.method = method;
     Training kept(golden, data, options);
@@ -108,7 +110,8 @@ TEST_P(TrainerTest, LayersThatAreComputedAgainGiveTheSameGradient) {
 TEST_P(TrainerTest, GradientsAreTheSlopesOfTheLoss) {
   const auto golden = open_golden(GetParam());
   const auto data = pieces_of(golden);
-  for (const auto method : {AdaptMethod::lora, AdaptMethod::full}) {
+  for (const auto method :
+       {AdaptMethod::lora, AdaptMethod::dora, AdaptMethod::full}) {
     auto options = small_lora();
     options.method = method;
     Training t(golden, data, options);
@@ -117,7 +120,10 @@ TEST_P(TrainerTest, GradientsAreTheSlopesOfTheLoss) {
     Gradient unused;
     t.trainer.gradient_of({{0, 3}}, 1, gradient);
     auto values = t.trainer.parameters().values();
-    for (std::size_t i = 0; i < values.size(); i += 3) {
+    // Of DoRA the magnitudes: what their rows are divided by is a constant to
+    // the gradient of the others.
+    const std::size_t first = method == AdaptMethod::dora ? 2 : 0;
+    for (std::size_t i = first; i < values.size(); i += 3) {
       // Along the gradient itself, where the slope is its length.
       double square = 0;
       for (const float g : gradient[i]) {
@@ -144,6 +150,29 @@ TEST_P(TrainerTest, GradientsAreTheSlopesOfTheLoss) {
   }
 }
 
+TEST_P(TrainerTest, DoraStartsWithLorasGradient) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  Training lora(golden, data, options);
+  options.method = AdaptMethod::dora;
+  Training dora(golden, data, options);
+  Gradient a;
+  Gradient b;
+  // b is zero, so that every row has the length it had.
+  EXPECT_NEAR(
+      lora.trainer.gradient_of({{0, 3}}, 1, a),
+      dora.trainer.gradient_of({{0, 3}}, 1, b),
+      1e-5);
+  ASSERT_EQ(3 * a.size(), 2 * b.size());
+  for (std::size_t i = 0; i < a.size() / 2; ++i) {
+    EXPECT_LT(difference({a[2 * i]}, {b[3 * i]}), 1e-5);
+    EXPECT_LT(
+        difference({a[2 * i + 1]}, {b[3 * i + 1]}),
+        1e-5 * (1 + largest(a)));
+  }
+}
+
 TEST_P(TrainerTest, SamplesOfABatchDontSeeEachOther) {
   const auto golden = open_golden(GetParam());
   const auto data = pieces_of(golden);
@@ -161,6 +190,62 @@ TEST_P(TrainerTest, SamplesOfABatchDontSeeEachOther) {
       t.trainer.gradient_of({{0, 1, 2, 3}}, 1, unused),
       sum / tokens,
       1e-5);
+}
+
+class MixtureTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(MixtureTest, AdaptersGradientsAreTheSlopesOfTheLoss) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.targets = {"q_proj", "v_proj"};
+  Training t(golden, data, options);
+  stir(t.trainer);
+  Gradient gradient;
+  Gradient unused;
+  t.trainer.gradient_of({{0, 3}}, 1, gradient);
+  EXPECT_GT(largest(gradient), 1e-3);
+  auto values = t.trainer.parameters().values();
+  for (std::size_t i = 0; i < values.size(); i += 3) {
+    double square = 0;
+    for (const float g : gradient[i]) {
+      square += static_cast<double>(g) * g;
+    }
+    const double length = std::sqrt(square);
+    // Small, so that no token goes to another expert.
+    const double step = 2e-3 / std::max(1.0, length);
+    const std::vector<float> before(values[i].begin(), values[i].end());
+    const auto loss_at = [&](double by) {
+      for (std::size_t k = 0; k < before.size(); ++k) {
+        values[i][k] =
+            before[k] + static_cast<float>(by / length) * gradient[i][k];
+      }
+      return t.trainer.gradient_of({{0, 3}}, 1, unused);
+    };
+    const double slope = (loss_at(step) - loss_at(-step)) / (2 * step);
+    loss_at(0);
+    EXPECT_NEAR(slope, length, 0.03 * length + 1e-3)
+        << t.trainer.parameters().names()[i];
+  }
+}
+
+TEST_P(MixtureTest, TheExpertsThemselvesAreRefused) {
+  const auto golden = open_golden(GetParam());
+  auto options = small_lora();
+  options.method = AdaptMethod::full;
+  const auto data = pieces_of(golden);
+  EXPECT_THROW(Training(golden, data, options), UnsupportedError);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Goldens,
+    MixtureTest,
+    ::testing::Values("mixtral", "qwen3_moe"));
+
+TEST(MixtureTraining, ClampedGatesAreRefused) {
+  const auto golden = open_golden("gpt_oss_mxfp4");
+  const auto data = pieces_of(golden);
+  EXPECT_THROW(Training(golden, data, small_lora()), UnsupportedError);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -184,7 +269,7 @@ TEST(TrainerLosses, TwentyStepsAgreeWithPyTorch) {
       TrainOptions options;
       options.data = "given";
       options.output = output.path().string();
-      options.method = method == "full" ? AdaptMethod::full : AdaptMethod::lora;
+      set_train_option(options, "method", method);
       options.rank = recorded["rank"];
       options.alpha = recorded["alpha"];
       options.seed = recorded["seed"];
@@ -260,6 +345,50 @@ TEST(TrainerResume, GoesOnBitForBitAsIfItHadNeverStopped) {
   }
 }
 
+/// What SIGKILL would leave behind is what is on the disk at some moment.
+TEST(TrainerResume, GoesOnFromACopyOfTheDiskBitForBitWithEveryMethod) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  namespace fs = std::filesystem;
+  for (const auto method : {AdaptMethod::dora, AdaptMethod::full}) {
+    auto options = small_lora();
+    options.method = method;
+    options.steps = 6;
+    options.save_every = 2;
+    options.optimizer.weight_decay = 0.01f;
+    const ScratchFolder whole("whole");
+    const ScratchFolder left("left");
+    options.output = whole.path().string();
+    Training t(golden, data, options);
+    std::atomic<bool> stop = false;
+    Trainer trainer(
+        *golden.checkpoint,
+        *t.decoder,
+        data,
+        nullptr,
+        options,
+        {[&](const StepFigures& figures, int) {
+           if (figures.step == 5) {  // step 4 was kept
+             fs::copy(
+                 whole.path(),
+                 left.path(),
+                 fs::copy_options::recursive |
+                     fs::copy_options::overwrite_existing);
+           }
+         },
+         {}});
+    trainer.run(stop);
+    options.output = left.path().string();
+    Training again(golden, data, options);
+    again.trainer.resume();
+    EXPECT_EQ(again.trainer.run(stop).steps, 6);
+    EXPECT_EQ(
+        bytes_of_file(whole.path() / "checkpoint/state.safetensors"),
+        bytes_of_file(left.path() / "checkpoint/state.safetensors"));
+    EXPECT_EQ(Metrics(left.path(), 6).all().size(), 6u);
+  }
+}
+
 TEST(TrainerResume, RefusesAnotherRunsCheckpoint) {
   const auto golden = open_golden("llama");
   const auto data = pieces_of(golden);
@@ -320,6 +449,68 @@ TEST(TrainerSafety, StopsAtNoNumberAndKeepsTheLastGoodCheckpoint) {
   }
 }
 
+TEST(TrainerSafety, AFullDiskLosesNoOlderCheckpoint) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 6;
+  options.save_every = 2;
+  const ScratchFolder output("full_disk");
+  options.output = output.path().string();
+  Training t(golden, data, options);
+  std::signal(SIGXFSZ, SIG_IGN);  // writes fail instead
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto limit = [&](rlim_t bytes) {
+    const rlimit now{std::min(bytes, before.rlim_max), before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &now);
+  };
+  std::vector<std::string> notes;
+  Trainer trainer(
+      *golden.checkpoint,
+      *t.decoder,
+      data,
+      nullptr,
+      options,
+      {[&](const StepFigures& figures, int) {
+         limit(figures.step == 4 ? 4096 : before.rlim_cur);
+       },
+       [&](const std::string& note) {
+         notes.push_back(note);
+         const auto run = read_json_file(output.path() / "checkpoint/run.json");
+         EXPECT_EQ(run["step"], 2);
+       }});
+  std::atomic<bool> stop = false;
+  const auto result = trainer.run(stop);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(result.steps, 6);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("step 4 wasn't written"), std::string::npos)
+      << notes[0];
+  const auto run = read_json_file(output.path() / "checkpoint/run.json");
+  EXPECT_EQ(run["step"], 6);
+}
+
+TEST(TrainerSafety, ALossThatGrowsStopsTheRun) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 400;
+  options.learning_rate = -1e-2;  // up the slope
+  options.diverged = 1.01;
+  const ScratchFolder output("diverges");
+  options.output = output.path().string();
+  Training t(golden, data, options);
+  std::atomic<bool> stop = false;
+  try {
+    t.trainer.run(stop);
+    FAIL() << "it went on";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("diverges"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(TrainerSafety, KeepsTheBestByValidationLoss) {
   const auto golden = open_golden("llama");
   const auto data = pieces_of(golden);
@@ -342,6 +533,41 @@ TEST(TrainerSafety, KeepsTheBestByValidationLoss) {
   EXPECT_DOUBLE_EQ(*result.best_valid_loss, best);
   EXPECT_TRUE(
       std::filesystem::exists(output.path() / "best" / "adapters.safetensors"));
+}
+
+// ---- a teacher ----
+
+TEST(TrainerTeacher, AModelThatFollowsItselfHasNothingToLearn) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.teacher_share = 1;
+  Training plain(golden, data, options);
+  plain.trainer.parameters().remove();
+  Training t(golden, data, options);
+  t.trainer.follow(*plain.decoder);
+  Gradient gradient;
+  EXPECT_NEAR(t.trainer.gradient_of({{0, 1}}, 1, gradient), 0, 1e-5);
+  EXPECT_LT(largest(gradient), 1e-4);
+  stir(t.trainer);
+  EXPECT_GT(t.trainer.gradient_of({{0, 1}}, 1, gradient), 1e-3);
+  EXPECT_GT(largest(gradient), 1e-3);
+}
+
+TEST(TrainerTeacher, WithoutAShareItIsCrossEntropy) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.teacher_share = 0;
+  Training teacher(golden, data, options);
+  stir(teacher.trainer);
+  Training t(golden, data, options);
+  Gradient alone;
+  Gradient followed;
+  const double loss = t.trainer.gradient_of({{0}, {1, 2}}, 1, alone);
+  t.trainer.follow(*teacher.decoder);
+  EXPECT_NEAR(t.trainer.gradient_of({{0}, {1, 2}}, 1, followed), loss, 1e-5);
+  EXPECT_LT(difference(alone, followed), 1e-5 * (1 + largest(alone)));
 }
 
 // ---- pairs ----

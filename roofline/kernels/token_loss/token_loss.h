@@ -2,9 +2,10 @@
 // a whole batch ever being there: rows go through the head a few at a time, and
 // their gradient is taken in the same pass.
 //   loss = Σ_i weight_i · (log Σ_v e^{l_iv} − l_{i,target_i}),
-//   l = cap·tanh(scale · h·headᵀ / cap)
-// or, with a teacher's logits m and its probabilities q,
-//   loss = Σ_i weight_i · Σ_v q_iv·(log q_iv − log p_iv)
+//   l = cap·tanh(scale · (h·headᵀ + bias) / cap)
+// With a teacher, whose logits are l' (distillation, arXiv 1503.02531), a row
+// is
+//   (1 − share) · (…) + share · t² · KL(softmax(l'/t) ‖ softmax(l/t))
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,8 @@ namespace roofline {
 
 namespace mx = mlx::core;
 
+struct TokenTeacher;
+
 /// What the rows are to predict. Rows of weight 0 cost nothing.
 struct TokenTargets {
   std::vector<std::int32_t> targets;  ///< [tokens]
@@ -32,14 +35,8 @@ struct TokenTargets {
   /// that weigh tokens by how probable they are (preference training).
   std::function<double(std::span<const float> nll, std::span<float> weights)>
       reweigh;
-  /// Distillation: the rows follow another model's predictions instead of
-  /// tokens, and what stands for −log p is KL(teacher ‖ student).
-  struct Teacher {
-    std::vector<float> hidden;  ///< [tokens, dim], after its final norm
-    PackedMatrix head;  ///< [vocab, dim]; scale and softcap as TokenHead
-    std::shared_ptr<const void> memory;
-  };
-  std::optional<Teacher> teacher;
+  /// Not together with reweigh.
+  std::shared_ptr<const TokenTeacher> teacher = {};
 };
 
 struct TokenHead {
@@ -48,14 +45,27 @@ struct TokenHead {
   std::shared_ptr<const void> memory;
   /// Trained instead: [vocab, dim] float32; receives a gradient.
   std::optional<mx::array> trained;
+  /// [vocab] float32, frozen or, like the matrix, trained.
+  std::optional<mx::array> bias;
+  bool bias_is_trained = false;
   float logit_scale = 1.0f;
   std::optional<float> logit_softcap;
   GemmType products = GemmType::f32;
 };
 
+/// A model of the same vocabulary that the rows are to follow.
+struct TokenTeacher {
+  mx::array hidden;  ///< [tokens, its dim] float32, evaluated
+  TokenHead head;    ///< frozen
+  float temperature = 1.0f;
+  float share = 0.5f;
+};
+
 struct TokenLoss {
-  mx::array loss;  ///< [1], differentiable in hidden and in head.trained
-  mx::array nll;   ///< [tokens]: −log p; 0 where the weight is 0
+  /// [1], differentiable in hidden and in what of the head is trained
+  mx::array loss;
+  /// [tokens]: −log p, or what a teacher makes of it; 0 where the weight is 0
+  mx::array nll;
 };
 
 enum class LossGradient { none, with };
