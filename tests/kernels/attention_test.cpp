@@ -7,6 +7,7 @@
 #include "kernels/isas.h"
 #include "kernels/packed_helpers.h"
 #include "roofline/base/errors.h"
+#include "roofline/kernels/attention/plan.h"
 #include "roofline/kernels/attention/task.h"
 
 namespace roofline {
@@ -348,6 +349,85 @@ TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   for (std::size_t i = 0; i < out.size(); ++i) {
     EXPECT_NEAR(out[i], expected[i], 1e-5);
   }
+}
+
+/// The largest error of the products in bfloat16 against the reference on
+/// numbers rounded as they round them.
+double worst_in_bf16(const Case& c, int threads) {
+  const auto rounded = [](float x) { return bf16_to_f32(f32_to_bf16(x)); };
+  Cache cache(c, KvType::f16);
+  std::vector<float> q = random_floats(
+      static_cast<std::size_t>(c.tokens * c.heads * c.head_dim),
+      23,
+      2.0f);
+  std::vector<float> out(q.size(), NAN);
+  AttentionArgs args;
+  args.q = q.data();
+  args.q_stride = args.out_stride = c.heads * c.head_dim;
+  args.out = out.data();
+  args.tokens = c.tokens;
+  args.heads = c.heads;
+  args.first_position = c.first_position;
+  args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
+  args.window_tokens = c.window;
+  args.kv = cache.view;
+  ThreadPool pool(threads);
+  AttentionPlan plan;
+  plan.prepare({&args, 1}, threads, AttentionProducts::bfloat16);
+  auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
+  pool.run(plan.pieces(), piece);
+  const float factor = args.scale * 1.44269504f;
+  for (float& x : q) {
+    x = rounded(x * factor) / factor;
+  }
+  for (auto* numbers : {&cache.keys, &cache.values}) {
+    std::transform(numbers->begin(), numbers->end(), numbers->begin(), rounded);
+  }
+  const auto expected = reference(c, cache, q.data(), args.scale);
+  double worst = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const double error = std::abs(out[i] - expected[i]);
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+  }
+  return worst;
+}
+
+TEST(AttentionInBfloat16, RoundsOnlyWhatGoesIntoTheProducts) {
+  if (bf16_rows() == nullptr) {
+    GTEST_SKIP() << "this processor has no vdpbf16ps";
+  }
+  // Weights are rounded too, by at most 2⁻⁹ of themselves: a mean of values
+  // below 5 moves by at most 5·2⁻⁹, and the exponential adds 4e-6 of it.
+  const double room = 5.0 / 512 + 5e-5;
+  for (int tokens : {5, 9, 33, 40, 70}) {
+    for (int head_dim : {32, 64, 96, 128}) {
+      Case c;
+      c.tokens = tokens;
+      c.head_dim = head_dim;
+      for (int first : {0, 1, 60, 200}) {
+        c.first_position = first;
+        EXPECT_LT(worst_in_bf16(c, 2), room) << in_words(c);
+      }
+      c.window = 17;
+      EXPECT_LT(worst_in_bf16(c, 1), room) << in_words(c);
+      c.ring = 90;
+      EXPECT_LT(worst_in_bf16(c, 3), room) << in_words(c);
+    }
+  }
+}
+
+TEST(AttentionInBfloat16, OtherKindsOfCallsAreLeftToFloats) {
+  AttentionArgs args;
+  args.kv.head_dim = 64;
+  EXPECT_TRUE(fits_bf16_rows(args));
+  args.softcap = 30.0f;
+  EXPECT_FALSE(fits_bf16_rows(args));
+  args.softcap = {};
+  args.kv.head_dim = 80;
+  EXPECT_FALSE(fits_bf16_rows(args));
+  args.kv.head_dim = 64;
+  args.kv.type = KvType::f32;
+  EXPECT_FALSE(fits_bf16_rows(args));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct Quantized {
         scales(static_cast<std::size_t>(tokens) * cols / kGroup + 1),
         sums(scales.size()),
         half_sums(2 * scales.size()),
+        low(scales.size()),
         rows{
             tokens,
             cols,
@@ -37,7 +39,14 @@ struct Quantized {
   std::vector<float> scales;
   std::vector<float> sums;
   std::vector<float> half_sums;
+  std::vector<std::uint8_t> low;
   QuantizedRows rows;
+
+  /// As a step does it.
+  void trim(float octaves) {
+    rows.low = low.data();
+    trim_low(rows, 0, rows.tokens, octaves);
+  }
 };
 
 std::vector<const QmmKernels*> variants() {
@@ -148,15 +157,20 @@ double split_magnitude(
   return sum * w.unit;
 }
 
+/// octaves: trim_low()'s, unless nothing is to be trimmed.
 void check_fast(
     const Case& c,
     const PackedMatrix& w,
-    const std::vector<float>& x) {
+    const std::vector<float>& x,
+    std::optional<float> octaves = {}) {
   const auto weights = dequantized(w);
   for (const QmmKernels* k : variants()) {
     SCOPED_TRACE(describe(*k, c));
     Quantized q(c.tokens, c.cols);
     k->quantize(x.data(), 0, c.tokens, q.rows);
+    if (octaves) {
+      q.trim(*octaves);
+    }
     const auto seen = dequantized(q.rows);
     const int ldy = c.rows + 3;
     std::vector<float> y(static_cast<std::size_t>(c.tokens) * ldy, kUntouched);
@@ -250,6 +264,37 @@ TEST_P(Qmm, LongRowsGiveTheProduct) {
     const auto x = random_floats(static_cast<std::size_t>(cols) * 3, 6);
     check_fast({GetParam(), 16, cols, 3}, w.matrix, x);
     check_exact({GetParam(), 16, cols, 3}, w.matrix, x);
+  }
+}
+
+/// Values whose groups' magnitudes differ, each token's in its own way.
+std::vector<float> uneven_floats(int tokens, int cols, unsigned seed) {
+  auto x = random_floats(static_cast<std::size_t>(tokens) * cols, seed);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    x[i] *= (i / kGroup * 5 + i / cols) % 7 == 0 ? 20.0f : 1.0f;
+  }
+  return x;
+}
+
+TEST_P(Qmm, TrimmedRowsGiveTheProductOfWhatIsLeftOfThem) {
+  for (int tokens = 1; tokens <= 34; ++tokens) {
+    const RandomMatrix w(GetParam(), 51, 160, 21);
+    const auto x = uneven_floats(tokens, 160, 22);
+    check_fast({GetParam(), 51, 160, tokens}, w.matrix, x, 1.0f);
+  }
+  for (int rows = 1; rows <= 65; ++rows) {
+    const RandomMatrix w(GetParam(), rows, 96, 23);
+    const auto x = uneven_floats(13, 96, 24);
+    check_fast({GetParam(), rows, 96, 13}, w.matrix, x, 1.0f);
+  }
+}
+
+TEST_P(Qmm, TheLargestCodesOverflowNoSumOfManyTokens) {
+  for (float sign : {1.0f, -1.0f}) {
+    const RandomMatrix w(GetParam(), 32, 128, 7, 0.01f, Codes::all_max);
+    const std::vector<float> x(128 * 12, sign * 3.0f);
+    check_fast({GetParam(), 32, 128, 12}, w.matrix, x);
+    check_fast({GetParam(), 32, 128, 12}, w.matrix, x, 1.0f);
   }
 }
 
@@ -392,6 +437,69 @@ TEST(QmmQuantize, SumsOfHalvesAreLeftOutWhereNobodyWantsThem) {
     EXPECT_NE(q.rows.sums[0], 0.0f);
     EXPECT_EQ(q.half_sums[0], 0.0f);
   }
+}
+
+TEST(QmmTrimLow, GroupsFarAboveTheRowsMeanKeepTheirLowCodes) {
+  // Scales 1, 1, 1, 16 times something: a geometric mean of 2.
+  std::vector<float> x(4 * 32);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float large = i / 32 == 3 ? 16.0f : 1.0f;
+    x[i] = large * std::cos(static_cast<float>(i % 32));
+  }
+  Quantized q(1, 128);
+  const QmmKernels& k = *qmm_kernels(Isa::generic);
+  k.quantize(x.data(), 0, 1, q.rows);
+  const float whole_sum = q.sums[3];
+  q.trim(2.5f);
+  EXPECT_EQ(q.low, (std::vector<std::uint8_t>{0, 0, 0, 1, 0}));
+  for (int i = 0; i < 128; ++i) {
+    const std::size_t at = static_cast<std::size_t>(i);
+    const std::int8_t* group = q.rows.codes + i / 32 * 64;
+    if (i < 96) {
+      EXPECT_EQ(group[32 + i % 32], 0);
+      EXPECT_NEAR(
+          q.scales[at / 32] * static_cast<float>(code_of(q.rows, at)),
+          x[at],
+          0.505f * 128 * q.scales[at / 32]);
+    }
+  }
+  EXPECT_EQ(q.sums[3], whole_sum);
+  q.trim(3.5f);
+  EXPECT_EQ(q.low, (std::vector<std::uint8_t>{0, 0, 0, 0, 0}));
+}
+
+TEST(QmmTrimLow, SumsAreThoseOfTheCodesThatAreLeft) {
+  const auto x = uneven_floats(5, 192, 25);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    Quantized q(5, 192);
+    k->quantize(x.data(), 0, 5, q.rows);
+    q.trim(1.0f);
+    int kept = 0;
+    for (std::size_t half = 0; half < 2 * 5 * 6; ++half) {
+      int sum = 0;
+      for (std::size_t i = 16 * half; i < 16 * half + 16; ++i) {
+        sum += code_of(q.rows, i);
+      }
+      const float scale = q.scales[half / 2];
+      EXPECT_EQ(q.half_sums[half], scale * static_cast<float>(sum));
+      kept += q.low[half / 2];
+    }
+    EXPECT_GT(kept, 0);
+    EXPECT_LT(kept, 2 * 5 * 6);
+  }
+}
+
+TEST(QmmTrimLow, ARowOfZerosIsTrimmedAndANanStays) {
+  std::vector<float> x(3 * 64, 0.0f);
+  x[64 + 40] = std::numeric_limits<float>::quiet_NaN();
+  const QmmKernels& k = *qmm_kernels(Isa::generic);
+  Quantized q(3, 64);
+  k.quantize(x.data(), 0, 3, q.rows);
+  q.trim(1.0f);
+  EXPECT_EQ(q.low[0], 0);
+  EXPECT_EQ(q.sums[0], 0.0f);
+  EXPECT_FALSE(std::isfinite(q.sums[3]));
 }
 
 TEST(QmmQuantize, ANanOrInfinityIsNotLost) {

@@ -12,6 +12,18 @@ inline V load_dims(const T* row, int d, int dims) {
   return dims - d >= V::kWidth ? V::load(row + d) : V::load(row + d, dims - d);
 }
 
+/// Asks for what lies a few kilobytes after a row of the cache: rows are read
+/// one after the other, but the hardware's own prefetch keeps too few lines
+/// under way and stops at each page.
+template <class V, class T>
+inline void ask_ahead(const T* row, int dims) {
+  constexpr int kAhead = 8192;
+  const int bytes = dims * static_cast<int>(sizeof(T));
+  for (int line = 0; line < bytes; line += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + kAhead + line);
+  }
+}
+
 /// Scores of ROWS rows from `row` on against `count` <= V::kWidth keys.
 template <class V, int ROWS, class T>
 void score_keys(
@@ -25,6 +37,7 @@ void score_keys(
   const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
   for (int k = 0; k < count; ++k) {
     const T* key = keys + static_cast<std::int64_t>(k) * head_dim;
+    ask_ahead<V>(key, head_dim);
     V sums[ROWS];
     for (int r = 0; r < ROWS; ++r) {
       sums[r] = V::all(0.0f);
@@ -66,6 +79,7 @@ void add_values(
   }
   for (int k = 0; k < count; ++k) {
     const T* value = values + static_cast<std::int64_t>(k) * head_dim + d;
+    ask_ahead<V>(value, VECS * V::kWidth);
     V parts[VECS];
     for (int v = 0; v < VECS; ++v) {
       // Only single vectors reach past the last dim.

@@ -51,8 +51,12 @@ int AttentionPlan::tile_rows(const Tile& tile) const {
   return (tile.token_end - tile.token_begin) * (args.heads / args.kv.kv_heads);
 }
 
-void AttentionPlan::prepare(std::span<const AttentionArgs> args, int threads) {
+void AttentionPlan::prepare(
+    std::span<const AttentionArgs> args,
+    int threads,
+    AttentionProducts products) {
   kernels_ = &attention_kernels();
+  bf16_rows_ = products == AttentionProducts::bfloat16 ? bf16_rows() : nullptr;
   args_ = args;
   tiles_.clear();
   pieces_.clear();
@@ -197,6 +201,8 @@ void AttentionPlan::run(int index, int worker) {
   task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
   if (task.rows() <= kFewRows) {
     kernels_->few_rows(task);
+  } else if (bf16_rows_ != nullptr && fits_bf16_rows(*task.args)) {
+    bf16_rows_(task);
   } else {
     kernels_->many_rows(task);
   }

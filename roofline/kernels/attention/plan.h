@@ -10,15 +10,23 @@
 #include <span>
 #include <vector>
 
+#include "roofline/kernels/attention/bf16_rows.h"
 #include "roofline/kernels/attention/task.h"
 
 namespace roofline {
+
+/// What the products of many rows are computed in. bfloat16 where the processor
+/// and the call allow it: see bf16_rows.h.
+enum class AttentionProducts { float32, bfloat16 };
 
 class AttentionPlan {
  public:
   /// Prepares the calls for `threads` workers. `args` must stay until the last
   /// run(). Throws BugError for heads that aren't a multiple of kv_heads.
-  void prepare(std::span<const AttentionArgs> args, int threads);
+  void prepare(
+      std::span<const AttentionArgs> args,
+      int threads,
+      AttentionProducts products = AttentionProducts::float32);
   /// Pieces of work; run() each once, in any order, from any thread.
   int pieces() const { return static_cast<int>(pieces_.size()); }
   void run(int piece, int worker);
@@ -48,6 +56,7 @@ class AttentionPlan {
   int tile_rows(const Tile& tile) const;
 
   const AttentionKernels* kernels_ = nullptr;
+  ManyRows bf16_rows_ = nullptr;  ///< nullptr: not wanted, or not there
   std::span<const AttentionArgs> args_;
   std::vector<Tile> tiles_;
   std::vector<Piece> pieces_;

@@ -16,6 +16,8 @@ constexpr int kPiecesPerThread = 6;
 constexpr std::size_t kLeastPieceBytes = 8 * 1024;
 /// Up to so many tokens a product is bound by reading the weights.
 constexpr int kFewTokens = 16;
+/// Products of more tokens than that take row blocks in pairs.
+constexpr int kSingleBlockTokens = 8;
 /// Weights of a piece with many tokens; they stay in the first cache while the
 /// tokens pass.
 constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;
@@ -61,6 +63,7 @@ ProductGrid::ProductGrid(
     token_step_ = round_up(ceil_div(tokens, parts), kFewTokens);
     block_step_ = blocks_of(kManyTokensPieceBytes);
   }
+  multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
   block_step_ =
       std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
   block_pieces_ = ceil_div(blocks, block_step_);
@@ -115,6 +118,9 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
     rows.quantized.scales += first * (cols / kGroup);
     rows.quantized.sums += first * (cols / kGroup);
     rows.quantized.half_sums += 2 * first * (cols / kGroup);
+    if (rows.quantized.low) {
+      rows.quantized.low += first * (cols / kGroup);
+    }
   }
   return rows;
 }

@@ -10,16 +10,18 @@ void QuantizedBuffer::grow(std::size_t tokens, std::size_t cols) {
   scales.grow(tokens * groups);
   sums.grow(tokens * groups);
   half_sums.grow(2 * tokens * groups);
+  low.grow(tokens * groups);
 }
 
-QuantizedRows QuantizedBuffer::rows(int tokens, int cols) {
+QuantizedRows QuantizedBuffer::rows(int tokens, int cols, bool trimmed) {
   return {
       tokens,
       cols,
       codes.data(),
       scales.data(),
       sums.data(),
-      half_sums.data()};
+      half_sums.data(),
+      trimmed ? low.data() : nullptr};
 }
 
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {

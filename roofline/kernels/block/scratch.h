@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <vector>
@@ -43,9 +44,11 @@ struct QuantizedBuffer {
   AlignedBuffer<float> scales;
   AlignedBuffer<float> sums;
   AlignedBuffer<float> half_sums;
+  AlignedBuffer<std::uint8_t> low;
 
   void grow(std::size_t tokens, std::size_t cols);
-  QuantizedRows rows(int tokens, int cols);
+  /// trimmed: with room for what trim_low() leaves.
+  QuantizedRows rows(int tokens, int cols, bool trimmed = false);
 };
 
 struct StepScratch::State {

@@ -38,7 +38,8 @@ void StepRun::start() {
 void StepRun::norm_input(
     int t,
     const std::optional<StepNorm>& before,
-    bool codes) {
+    bool codes,
+    bool trimmed) {
   const float* x = row(s_.x, t, model_.dim);
   float* normed = row(s_.normed, t, model_.dim);
   if (before) {
@@ -50,8 +51,8 @@ void StepRun::norm_input(
         sizeof(float) * static_cast<std::size_t>(model_.dim));
   }
   if (codes) {
-    StepInput input = normed_input();
-    quantize(t, input);
+    StepInput input = normed_input(trimmed);
+    quantize(t, input, kNormedOctaves);
   }
 }
 
@@ -128,21 +129,37 @@ void StepRun::hidden_piece(
   }
 }
 
+/// What the pieces of the hidden activations left, as the down product reads
+/// it.
+StepInput StepRun::hidden_input(const StepLayer& layer) {
+  const StepFeedForward& ff = layer.feed_forward;
+  const bool in_float = hidden_in_float(model_, ff);
+  const bool trimmed = !in_float && trims(layer);
+  const StepInput down{
+      in_float ? s_.hidden.data() : nullptr,
+      s_.hidden_codes.rows(tokens_, ff.down.cols(), trimmed)};
+  if (trimmed) {
+    // Only now: a piece doesn't see the scales of the whole row.
+    each_token(tokens_, [&](int t) { trim(t, down.quantized, kInnerOctaves); });
+  }
+  return down;
+}
+
 /// Ends the attention sub-layer and leaves the feed-forward's output in y.
 void StepRun::feed_forward(const StepLayer& layer) {
   const StepFeedForward& ff = layer.feed_forward;
   const bool parallel = layer.placement == NormPlacement::parallel;
   const bool codes = wants_codes(ff.up) || wants_codes(ff.gate);
+  const bool trimmed = trims(layer);
   each_token(tokens_, [&](int t) {
     join(layer, layer.attention_post_norm, t);
     if (!parallel) {
-      norm_input(t, layer.feed_forward_norm, codes);
+      norm_input(t, layer.feed_forward_norm, codes, trimmed);
     }
   });
   lap(StepOp::norm);
-  const StepInput input = normed_input();
+  const StepInput input = normed_input(trimmed);
   const PackedMatrix& up = ff.up.parts[0];
-  const int hidden = ff.down.cols();
   const ProductGrid grid(
       up.row_blocks(),
       up.row_blocks(),
@@ -161,10 +178,7 @@ void StepRun::feed_forward(const StepLayer& layer) {
   };
   pool_.run(grid.pieces(), piece);
   lap(StepOp::gate_up, &ff.gate, &ff.up);
-  const bool in_float = hidden_in_float(model_, ff);
-  const StepInput down{
-      in_float ? s_.hidden.data() : nullptr,
-      s_.hidden_codes.rows(tokens_, hidden)};
+  const StepInput down = hidden_input(layer);
   run_linear(kernels_, ff.down, down, tokens_, s_.y.data(), model_.dim, pool_);
   lap(StepOp::down, &ff.down);
 }
@@ -174,7 +188,7 @@ void StepRun::head(float* logits) {
   const int count = static_cast<int>(s_.logit_rows.size());
   const StepLayer* last =
       model_.layers.empty() ? nullptr : &model_.layers.back();
-  StepInput input = normed_input();
+  StepInput input = normed_input(false);
   each_token(count, [&](int i) {
     const int t = s_.logit_rows[static_cast<std::size_t>(i)];
     if (last) {
@@ -186,7 +200,7 @@ void StepRun::head(float* logits) {
         model_.dim,
         row(s_.normed, i, model_.dim));
     if (wants_codes(model_.head)) {
-      quantize(i, input);
+      quantize(i, input, kNormedOctaves);
     }
   });
   lap(StepOp::norm);

@@ -35,18 +35,19 @@ void StepRun::attention(const StepLayer& layer) {
   const bool codes = wants_codes(attention.qkv) ||
                      (parallel && (wants_codes(ff.up) || wants_codes(ff.gate)));
   const StepLayer* before = index > 0 ? &model_.layers[index - 1] : nullptr;
+  const bool trimmed = trims(layer);
   each_token(tokens_, [&](int t) {
     if (before) {
       join(*before, before->feed_forward_post_norm, t);
     }
-    norm_input(t, layer.attention_norm, codes);
+    norm_input(t, layer.attention_norm, codes, trimmed);
   });
   lap(StepOp::norm);
   const int width = attention.qkv_width();
   run_linear(
       kernels_,
       attention.qkv,
-      normed_input(),
+      normed_input(trimmed),
       tokens_,
       s_.qkv.data(),
       width,
@@ -59,9 +60,9 @@ void StepRun::attention(const StepLayer& layer) {
   const int q_width = attention.q_width();
   StepInput attended{
       s_.attended.data(),
-      s_.attended_codes.rows(tokens_, q_width)};
+      s_.attended_codes.rows(tokens_, q_width, trimmed)};
   if (wants_codes(attention.out)) {
-    each_token(tokens_, [&](int t) { quantize(t, attended); });
+    each_token(tokens_, [&](int t) { quantize(t, attended, kInnerOctaves); });
   }
   run_linear(
       kernels_,
@@ -162,7 +163,10 @@ void StepRun::attend(const StepAttention& attention, std::size_t index) {
     s_.attention.push_back(args);
     begin += slice.tokens;
   }
-  s_.plan.prepare(s_.attention, pool_.threads());
+  s_.plan.prepare(
+      s_.attention,
+      pool_.threads(),
+      model_.exact ? AttentionProducts::float32 : AttentionProducts::bfloat16);
   auto piece = [&](int i, int worker) { s_.plan.run(i, worker); };
   pool_.run(s_.plan.pieces(), piece);
 }

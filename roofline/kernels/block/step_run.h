@@ -22,6 +22,14 @@ constexpr std::int64_t kSerialFloats = 8192;
 /// Tokens that a piece of row work takes.
 constexpr int kRowTokens = 8;
 
+/// Up to so many tokens a product is bound by reading its weights: both planes
+/// of the activations cost nothing then.
+constexpr int kUntrimmedTokens = 8;
+/// trim_low()'s octaves for what a norm leaves, and for what attention and the
+/// activation leave, whose errors weigh less: docs/accuracy.md.
+constexpr float kNormedOctaves = 1.0f;
+constexpr float kInnerOctaves = 1.5f;
+
 /// One call of run_step.
 class StepRun {
  public:
@@ -131,8 +139,23 @@ class StepRun {
     }
   }
 
-  void quantize(int t, StepInput& input) const {
+  void quantize(int t, StepInput& input, float octaves) const {
     kernels_.qmm->quantize(input.x, t, t + 1, input.quantized);
+    trim(t, input.quantized, octaves);
+  }
+
+  void trim(int t, const QuantizedRows& rows, float octaves) const {
+    if (rows.low != nullptr) {
+      trim_low(rows, t, t + 1, octaves);
+    }
+  }
+
+  /// Whether a layer's products leave low codes out. The first layer's and the
+  /// last one's errors weigh most: they keep them, as the head does.
+  bool trims(const StepLayer& layer) const {
+    return !model_.exact && kernels_.qmm->skips_low &&
+           tokens_ > kUntrimmedTokens && &layer != &model_.layers.front() &&
+           &layer != &model_.layers.back();
   }
 
   bool wants_codes(const StepLinear& linear) const {
@@ -140,7 +163,11 @@ class StepRun {
   }
 
   void start();
-  void norm_input(int t, const std::optional<StepNorm>& norm, bool codes);
+  void norm_input(
+      int t,
+      const std::optional<StepNorm>& norm,
+      bool codes,
+      bool trimmed);
   void join(
       const StepLayer& layer,
       const std::optional<StepNorm>& post_norm,
@@ -160,10 +187,13 @@ class StepRun {
       const StepInput& input,
       float* gate,
       float* up);
+  StepInput hidden_input(const StepLayer& layer);
   void head(float* logits);
 
-  StepInput normed_input() {
-    return {s_.normed.data(), s_.normed_codes.rows(tokens_, model_.dim)};
+  StepInput normed_input(bool trimmed) {
+    return {
+        s_.normed.data(),
+        s_.normed_codes.rows(tokens_, model_.dim, trimmed)};
   }
 
   const StepModel& model_;

@@ -56,8 +56,9 @@ template <class V, PackedFormat kFormat, int kRows, int kTokens>
 void dense_tile(const DenseTile& tile) {
   constexpr int kChains = kRows * kTokens == 1 ? 4 : 1;
   // A single pass over w is asked for this far ahead, in bytes: rows follow
-  // each other, but the hardware's prefetch stops at each page.
-  constexpr int kAhead = 2048;
+  // each other, but the hardware's prefetch stops at each page and keeps too
+  // few lines under way.
+  constexpr int kAhead = 8192;
   DenseSums<V, kFormat, kRows, kTokens, kChains> s;
 #pragma GCC unroll 4
   for (int chain = 0; chain < kChains; ++chain) {

@@ -6,8 +6,11 @@
 // integers within a group, and
 //   y[t,r] = unit · Σ_g xs[t,g]·(ws[r,g]·Σ_c xc·wc + wb[r,g]·Σ_c xc).
 // With two scales a group (q4_16, q8_16) each half of it has its own two terms.
-// One plane would be quicker with many tokens, but small models don't bear it:
-// SmolLM2's answers change (KL 4e-3 nats a token; two planes: 3e-7).
+// With many tokens the second plane is half of the work. Leaving it out costs
+// small models their answers (SmolLM2: KL 4e-3 nats a token; two planes: 3e-7),
+// but nearly all of that comes from few groups, those with outliers: trim_low()
+// clears the low codes of the others, and the products skip them (KL 4e-4,
+// docs/accuracy.md).
 // Exact: x stays float32 and w is decoded in registers.
 // Reads w once: bytes() of the matrix; 2·tokens·rows·cols operations.
 #pragma once
@@ -38,7 +41,20 @@ struct QuantizedRows {
   /// [tokens, cols / 32, 2]: the same for each 16 columns, which only q4_16 and
   /// q8_16 read; nullptr: not wanted.
   float* half_sums = nullptr;
+  /// [tokens, cols / 32]: 0 where a group's low codes are all zero, 1
+  /// elsewhere; nullptr: 1 everywhere. What trim_low() leaves.
+  std::uint8_t* low = nullptr;
 };
+
+/// Clears the low codes of the groups of rows [token_begin, token_end) whose
+/// scale is at most 2^octaves times the geometric mean of its row's scales, and
+/// mends the sums. A group's error is in proportion to its scale, so those that
+/// keep their low codes are those that matter. Depends on nothing but the row.
+void trim_low(
+    const QuantizedRows& q,
+    int token_begin,
+    int token_end,
+    float octaves);
 
 /// A quantized format's place in a table of variants.
 constexpr std::size_t format_index(PackedFormat format) {
@@ -76,6 +92,8 @@ struct QmmKernels {
       int token_end,
       float* y,
       int ldy);
+  /// Whether fast() is quicker where trim_low() cleared low codes.
+  bool skips_low = false;
 };
 
 /// The variant for active_isa().

@@ -23,6 +23,11 @@ constexpr int kHalf = 8;        ///< rows a register
 constexpr int kMostTokens = 4;  ///< sums, 16-bit sums and codes in 16 registers
 constexpr int kMostExact = 8;
 
+/// Up to so many tokens are bound by memory: the stream is asked for so far
+/// ahead, across pages, where the hardware's own prefetch stops.
+constexpr int kFewTokens = 4;
+constexpr int kAhead = 8192;
+
 struct Tile {
   const std::byte* stream;  ///< moved on by 32 bytes for the second half
   const std::byte* scales;  ///< moved on by 16 bytes
@@ -30,6 +35,7 @@ struct Tile {
   float unit;
   __m256i table;  ///< 16 bytes, twice
   __m256i rows;   ///< which of the 8 rows exist
+  bool ahead;     ///< ask for the stream
   float* y;
   std::ptrdiff_t ldy;
 };
@@ -142,6 +148,17 @@ inline void add_dots(
   }
 }
 
+/// Whether one of the tokens has low codes in a group.
+template <int kTokens>
+inline bool any_low(const std::uint8_t* low, std::ptrdiff_t groups) {
+  unsigned any = 0;
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t) {
+    any |= low[t * groups];
+  }
+  return any != 0;
+}
+
 template <PackedFormat kFormat, int kTokens>
 void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const __m256i high_unit = _mm256_set1_epi16(kHighUnit);
@@ -156,12 +173,21 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const std::byte* stream = tile.stream;
   const std::byte* halves = tile.scales;
+  const std::uint8_t* low = x.low ? x.low + token * groups : nullptr;
   __m256 y[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
     y[t] = _mm256_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
+    if (tile.ahead) {
+      for (int i = 0; i < kStride<kFormat>; i += 64) {
+        _mm_prefetch(
+            reinterpret_cast<const char*>(stream + kAhead + i),
+            _MM_HINT_T0);
+      }
+    }
+    const bool has_low = low == nullptr || any_low<kTokens>(low + g, groups);
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kTokens];
@@ -178,13 +204,15 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
           stride,
           high_unit,
           dots);
-      add_dots<kFormat, kTokens>(
-          lines,
-          tile.table,
-          plane + kGroup,
-          stride,
-          one,
-          dots);
+      if (has_low) {
+        add_dots<kFormat, kTokens>(
+            lines,
+            tile.table,
+            plane + kGroup,
+            stride,
+            one,
+            dots);
+      }
       const std::byte* own = halves + set * kGroupScales;
       const __m256 scale = load_halves(own);
       __m256 bias = load_halves(own + kGroupScales / 2);
@@ -333,6 +361,7 @@ void product(
             _mm256_broadcastsi128_si256(_mm_loadu_si128(
                 reinterpret_cast<const __m128i*>(w.table.data()))),
             first_lanes(w.rows - first),
+            half == 0 && token_end - token_begin <= kFewTokens,
             y + first,
             ldy};
         tiles[static_cast<std::size_t>(tokens - 1)](tile, x, token);
@@ -486,7 +515,7 @@ void quantize(
 }  // namespace
 
 const QmmKernels& qmm_avx2() {
-  static constexpr QmmKernels kKernels{"avx2", quantize, fast, exact};
+  static constexpr QmmKernels kKernels{"avx2", quantize, fast, exact, true};
   return kKernels;
 }
 
