@@ -161,13 +161,14 @@ TEST_P(CpuDecoderGolden, QuantizedActivationsStayNearExactOnes) {
   const auto exact_logits = chunked_logits(*exact, golden_.ids[0], 40);
   for (const Isa isa : all_isas()) {
     force_isa(isa);
-    for (const std::size_t chunk : {40, 1}) {
+    for (const std::size_t chunk : {40, 33, 1}) {
       const auto fast_logits = chunked_logits(*fast, golden_.ids[0], chunk);
       const double kl = mean_kl(exact_logits, fast_logits, vocab);
       RecordProperty("mean_kl", std::to_string(kl));
-      // Many tokens at once leave low codes out; measured: up to 2e-5. The
+      // Many tokens at once leave low codes out; measured: up to 9e-5. The
       // budget is 1e-3, but these models' logits are flatter than real ones.
-      EXPECT_LT(kl, chunk > 1 ? 1e-4 : 1e-5)
+      // Up to 33 with all their logits may be guesses: they stay near.
+      EXPECT_LT(kl, chunk > 33 ? 3e-4 : 1e-5)
           << isa_name(isa) << ", chunks of " << chunk;
     }
   }

@@ -166,7 +166,7 @@ void StepRun::attend(const StepAttention& attention, std::size_t index) {
   s_.plan.prepare(
       s_.attention,
       pool_.threads(),
-      model_.exact ? AttentionProducts::float32 : AttentionProducts::bfloat16);
+      rounds_more() ? AttentionProducts::bfloat16 : AttentionProducts::float32);
   auto piece = [&](int i, int worker) { s_.plan.run(i, worker); };
   pool_.run(s_.plan.pieces(), piece);
 }

@@ -3,6 +3,7 @@
 // feed-forward, step_attention.cpp the attention sub-layer.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,6 +26,10 @@ constexpr int kRowTokens = 8;
 /// Up to so many tokens a product is bound by reading its weights: both planes
 /// of the activations cost nothing then.
 constexpr int kUntrimmedTokens = 8;
+/// A slice of up to so many tokens whose logits are all asked for checks
+/// guesses (32 and the token before them): it must give what one token a step
+/// gives.
+constexpr int kMostCheckedTokens = 33;
 /// trim_low()'s octaves for what a norm leaves, and for what attention and the
 /// activation leave, whose errors weigh less: docs/accuracy.md.
 constexpr float kNormedOctaves = 1.0f;
@@ -150,12 +155,20 @@ class StepRun {
     }
   }
 
+  /// Whether this step rounds more than one of a single token does.
+  bool rounds_more() const {
+    const auto checks = [](const StepSlice& slice) {
+      return slice.logit_rows > 1 && slice.tokens <= kMostCheckedTokens;
+    };
+    return !model_.exact && tokens_ > kUntrimmedTokens &&
+           std::none_of(slices_.begin(), slices_.end(), checks);
+  }
+
   /// Whether a layer's products leave low codes out. The first layer's and the
   /// last one's errors weigh most: they keep them, as the head does.
   bool trims(const StepLayer& layer) const {
-    return !model_.exact && kernels_.qmm->skips_low &&
-           tokens_ > kUntrimmedTokens && &layer != &model_.layers.front() &&
-           &layer != &model_.layers.back();
+    return kernels_.qmm->skips_low && rounds_more() &&
+           &layer != &model_.layers.front() && &layer != &model_.layers.back();
   }
 
   bool wants_codes(const StepLinear& linear) const {
