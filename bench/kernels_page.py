@@ -215,7 +215,7 @@ without i8mm). No figure of speed is claimed there.
 Kullback-Leibler divergence of the next token's distribution with the same
 weights, {text}. The budget is 1e-3 nats a token. The fast path quantizes
 activations to 15 bits and holds keys and values in f16; `--exact` keeps all of
-it in float32.
+it in float32. Steps of more than 8 tokens round more: docs/accuracy.md.
 
 {paths}
 """
