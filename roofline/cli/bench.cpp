@@ -129,6 +129,7 @@ class Bench : public Command {
            "Parts that int4 holds at 8 bits, as for generate.")
         ->type_name("PART,…")
         ->group(group);
+    declare_kv(app);
     app.add_option("--threads", threads_, "CPU threads. Default: all cores.")
         ->delimiter(',')
         ->type_name("N,…")
@@ -235,6 +236,33 @@ class Bench : public Command {
     cases_.depths = {0};
   }
 
+  void declare_kv(CLI::App& app) {
+    const char* group = "Configurations";
+    app.add_option(
+           "--kv-bits",
+           kv_bits_,
+           "Keys and values in codes: 16 (floats), 8, 4. Default: 16.")
+        ->delimiter(',')
+        ->type_name("N,…")
+        ->group(group);
+    KvChoice& kv = base_.kv.choice;
+    app.add_option("--k-bits", kv.key_bits, "The same of keys alone.")
+        ->type_name("N")
+        ->group(group);
+    app.add_option("--v-bits", kv.value_bits, "The same of values alone.")
+        ->type_name("N")
+        ->group(group);
+    app.add_option("--kv-group-size", kv.group_size, "32 or 64. Default: 64.")
+        ->type_name("N")
+        ->group(group);
+    app.add_option(
+           "--kv-keep-full",
+           kv.keep_full,
+           "The first N tokens as floats. Default: 0.")
+        ->type_name("N")
+        ->group(group);
+  }
+
   void declare_output(CLI::App& app) {
     app.add_flag("--json", json_, "Print one JSON object.")->group("Output");
     app.add_option(
@@ -301,6 +329,9 @@ class Bench : public Command {
       base_.group_size = settings.group_size;
       base_.eight_bit = settings.quant_8bit;
     }
+    if (kv_bits_.empty() && !base_.kv.choice.any()) {
+      base_.kv.choice = settings.kv();
+    }
     if (settings.batch && batches_.empty()) {
       batches_ = {*settings.batch};
     }
@@ -334,17 +365,21 @@ class Bench : public Command {
     for (const std::string& device : devices) {
       for (const std::string& quant :
            quants_.empty() ? std::vector<std::string>{"none"} : quants_) {
-        BenchSetup setup = base_;
-        setup.model = model_;
-        setup.device = device;
-        setup.quant = quant;
-        setup.quantize();  // throws what doesn't go together
-        if (threads_.empty()) {
-          add_setups(setup, out);
-        }
-        for (const int threads : threads_) {
-          setup.threads = threads;
-          add_setups(setup, out);
+        for (const KvFlags& kv : kv_formats()) {
+          BenchSetup setup = base_;
+          setup.model = model_;
+          setup.device = device;
+          setup.quant = quant;
+          setup.kv = kv;
+          setup.quantize();  // throws what doesn't go together
+          setup.kv.resolve();
+          if (threads_.empty()) {
+            add_setups(setup, out);
+          }
+          for (const int threads : threads_) {
+            setup.threads = threads;
+            add_setups(setup, out);
+          }
         }
       }
     }
@@ -372,6 +407,25 @@ class Bench : public Command {
       other.draft = setup.draft;
       out.push_back(other);
     }
+  }
+
+  /// One for each of --kv-bits; groups belong to those that are codes.
+  std::vector<KvFlags> kv_formats() const {
+    if (kv_bits_.empty()) {
+      return {base_.kv};
+    }
+    std::vector<KvFlags> out;
+    for (const int bits : kv_bits_) {
+      KvFlags kv = base_.kv;
+      kv.choice.bits = bits;
+      const bool parts = kv.choice.key_bits || kv.choice.value_bits;
+      if (bits == 16 && kv_bits_.size() > 1 && !parts) {
+        kv.choice.group_size.reset();
+        kv.choice.keep_full.reset();
+      }
+      out.push_back(std::move(kv));
+    }
+    return out;
   }
 
   // "mlx-lm=FILE" is for that peer, "FILE" for every one. Empty: in PATH.
@@ -464,7 +518,7 @@ class Bench : public Command {
   std::vector<std::string> quants_;
   std::vector<std::string> devices_ = {"auto"};
   std::vector<std::string> peers_, peer_programs_, out_, remarks_;
-  std::vector<int> batches_;
+  std::vector<int> batches_, kv_bits_;
   std::vector<int> threads_;
   bool compare_cpu_ = false;
   bool worker_ = false;

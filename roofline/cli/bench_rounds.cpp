@@ -119,7 +119,12 @@ void fill_roofs(
         choice ? quantized(model, weight_format(*choice)) : model;
     for (BenchFigure& figure : report.figures) {
       if (figure.engine == "roofline" && figure.setup == process->setup()) {
-        set_roof(figure, stored, process->facts().rates, options.prefill_step);
+        set_roof(
+            figure,
+            stored,
+            process->facts().rates,
+            options.prefill_step,
+            process->given().kv.resolve());
       }
     }
     if (process->facts().random_weights) {

@@ -51,6 +51,11 @@ std::vector<std::string> worker_command(
   add("--threads", setup.threads);
   add("--group-size", setup.group_size);
   add("--quant-8bit", setup.eight_bit);
+  add("--kv-bits", setup.kv.choice.bits);
+  add("--k-bits", setup.kv.choice.key_bits);
+  add("--v-bits", setup.kv.choice.value_bits);
+  add("--kv-group-size", setup.kv.choice.group_size);
+  add("--kv-keep-full", setup.kv.choice.keep_full);
   add("--cache-limit-bytes", setup.cache_limit_bytes);
   add("--wired-limit-bytes", setup.wired_limit_bytes);
   add("--prompt-lookup", setup.prompt_lookup);
@@ -105,6 +110,9 @@ std::string BenchSetup::label() const {
   if (eight_bit) {
     text += fmt::format(" (8 bits: {})", *eight_bit);
   }
+  if (kv.choice.any()) {
+    text += ", KV " + kv.resolve().text();
+  }
   if (threads) {
     text += fmt::format(", {} thread{}", *threads, *threads == 1 ? "" : "s");
   }
@@ -147,6 +155,9 @@ void BenchSetup::take(const RunSettings& settings) {
   quant = settings.quant.value_or(quant);
   if (settings.group_size) {
     group_size = settings.group_size;
+  }
+  if (settings.kv().any()) {
+    kv.choice = settings.kv();
   }
   if (settings.threads) {
     threads = settings.threads;

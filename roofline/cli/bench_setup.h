@@ -21,6 +21,7 @@ struct BenchSetup {
   std::string quant = "none";
   std::optional<int> group_size;
   std::optional<std::string> eight_bit;  ///< parts, with int4
+  KvFlags kv;
   std::optional<int> threads;
   std::string device = "auto";
   bool exact = false;

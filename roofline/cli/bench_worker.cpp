@@ -43,6 +43,7 @@ Loaded load(const BenchSetup& setup) {
   device.no_cache = setup.no_cache;
   ModelOptions options = device.resolve();
   options.quantize = setup.quantize();
+  options.kv = setup.kv.resolve();
   const PlannedModel planned = plan_model(setup.model);
   Loaded out;
   if (planned.path && planned.exact) {

@@ -48,8 +48,8 @@ class Evaluate : public Command {
            "--reference",
            reference_,
            "A model to compare with, most often the one that MODEL was made "
-           "of: Kullback-Leibler divergence from it, the same likeliest token, "
-           "change of the right token's probability.")
+           "of, its cache in floats: Kullback-Leibler divergence from it, the "
+           "same likeliest token, change of the right token's probability.")
         ->type_name("MODEL")
         ->group("Comparison");
     app.add_option(
@@ -67,6 +67,7 @@ class Evaluate : public Command {
         ->group("Output");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     quant_.declare(app);
+    kv_.declare(app);
     adapter_.declare(app);
     device_.declare(app);
     app.footer(
@@ -79,6 +80,7 @@ class Evaluate : public Command {
         "    roofline evaluate model.gguf --context 512 --stride 256\n"
         "    roofline evaluate quantized --reference original --json\n"
         "    roofline evaluate model.gguf --text wiki.raw --like llama.cpp\n"
+        "    roofline evaluate model.gguf --reference model.gguf --kv-bits 8\n"
         "    roofline evaluate model.gguf --choices arc.jsonl");
   }
 
@@ -91,6 +93,7 @@ class Evaluate : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
+    options.kv = kv_.resolve();
     const double start = seconds_now();
     checkpoint_ = Checkpoint::open(resolve_model(model_));
     tokenizer_ = checkpoint_->load_tokenizer();
@@ -102,6 +105,7 @@ class Evaluate : public Command {
     report.model = checkpoint_->path().string();
     report.size = size_of(*checkpoint_);
     report.quantized_at_load = options.quantize.has_value();
+    report.kv = options.kv;
     report.device = decoder_->device_name();
     report.load_seconds = seconds_now() - start;
     InterruptGuard interrupt;
@@ -243,6 +247,7 @@ class Evaluate : public Command {
       source = Checkpoint::open(resolve_model(reference_));
       ModelOptions plain = options;
       plain.quantize.reset();
+      plain.kv = {};
       reference = Decoder::load(*source, plain);
       report.reference = source->path().string();
       report.reference_size = size_of(*source);
@@ -276,6 +281,7 @@ class Evaluate : public Command {
   std::optional<int> context_, stride_, least_context_, limit_;
   bool json_ = false;
   QuantFlags quant_;
+  KvFlags kv_;
   AdapterFlags adapter_;
   DeviceFlags device_;
   std::unique_ptr<Checkpoint> checkpoint_;

@@ -88,6 +88,9 @@ std::string EvaluateReport::text() const {
   if (!quantized_at_load) {
     out += fmt::format("               {}\n", size_text(size));
   }
+  if (kv.in_codes()) {
+    out += fmt::format("               KV cache {}\n", kv.text());
+  }
   if (reference) {
     out += fmt::format(
         "reference      {}\n               {}\n",
@@ -128,6 +131,13 @@ nlohmann::ordered_json EvaluateReport::json() const {
       {"model", model},
       {"size", size_json(size)},
       {"quantized_at_load", quantized_at_load}};
+  if (kv.in_codes()) {
+    out["kv_cache"] = {
+        {"key_bits", kv.key_bits},
+        {"value_bits", kv.value_bits},
+        {"group_size", kv.group_size},
+        {"keep_full", kv.keep_full}};
+  }
   if (reference) {
     out["reference"] = *reference;
     out["reference_size"] = size_json(*reference_size);

@@ -11,6 +11,7 @@
 #include "roofline/evaluate/choices.h"
 #include "roofline/evaluate/model_size.h"
 #include "roofline/evaluate/quality.h"
+#include "roofline/model/kv_format.h"
 
 namespace roofline::cli {
 
@@ -18,6 +19,7 @@ struct EvaluateReport {
   std::string model;
   ModelSize size;
   bool quantized_at_load = false;  ///< then `size` is the file's, not its own
+  KvFormat kv;                     ///< of the model's cache
   std::string text_name;           ///< of the text or the task
   std::string bos;                 ///< "window", "text" or "none"
   WindowOptions windows;

@@ -37,6 +37,8 @@ InferenceQuestion question_of(
   question.prefill_step =
       std::clamp(stats.prompt_tokens, 1, options.prefill_chunk);
   question.gpu = gpu;
+  question.kv = loaded.options().kv;
+  question.kv_float_bits = loaded.options().exact ? 32 : 16;
   question.threads = ThreadPool::global().threads();
   if (const auto& choice = loaded.options().quantize) {
     question.quantize = weight_format(*choice);

@@ -31,6 +31,7 @@ class Logits : public Command {
         ->type_name("FILE.safetensors")
         ->group("Files");
     quant_.declare(app);
+    kv_.declare(app);
     adapter_.declare(app);
     device_.declare(app);
     app.footer(
@@ -54,6 +55,7 @@ class Logits : public Command {
     }
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
+    options.kv = kv_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
     const auto decoder =
@@ -65,6 +67,7 @@ class Logits : public Command {
  private:
   std::string model_, ids_, out_;
   QuantFlags quant_;
+  KvFlags kv_;
   AdapterFlags adapter_;
   DeviceFlags device_;
 };

@@ -15,17 +15,6 @@ namespace roofline::cli {
 
 namespace {
 
-void require_measurable(const InferenceQuestion& question) {
-  if (question.kv_bits != 16) {
-    fail<UserError>(
-        fmt::format(
-            "A KV cache in {} bits can't be measured",
-            question.kv_bits),
-        "It runs in 16 bits",
-        "Leave --kv-bits out");
-  }
-}
-
 /// The model's files, or random weights of its shape in the format asked for.
 struct Subject {
   std::unique_ptr<Checkpoint> checkpoint;
@@ -59,6 +48,8 @@ ModelOptions options_of(const InferenceQuestion& question, bool random) {
         question.quantize->group_size,
         question.quantize->eight_bit};
   }
+  options.kv = question.kv;
+  options.exact = question.kv_float_bits == 32;
   options.cache_packed = !random;
   return options;
 }
@@ -138,7 +129,6 @@ int run_measured(
     const InferenceQuestion& question,
     const MeasureOptions& options,
     bool json) {
-  require_measurable(question);
   InferenceQuestion asked = question;
   asked.threads = ThreadPool::global().threads();
   const Subject subject = open_subject(model, asked);

@@ -212,6 +212,12 @@ std::string calibrated_text(const std::optional<Calibration>& calibration) {
 InferenceQuestion Memory::question() const {
   InferenceQuestion question = flags_.run;
   question.gpu = gpu();
+  KvChoice kv = flags_.kv.choice;
+  if (kv.bits == 32) {  // as with --exact
+    question.kv_float_bits = 32;
+    kv.bits.reset();
+  }
+  question.kv = kv.resolve();
   if (const auto own = calibration()) {
     question.constants = own->constants;
   }
@@ -258,6 +264,7 @@ int Memory::tell_inference(
     const PlannedModel& model,
     InferenceQuestion question,
     const MemoryBudget& room) const {
+  check_kv_format(question.kv, model.spec);
   if (flags_.context == "max") {
     question.context_tokens = largest_context(model, question, room.bytes);
     if (question.context_tokens == 0) {
@@ -279,12 +286,12 @@ int Memory::tell_inference(
   }
   const std::string settings = fmt::format(
       "inference on the {}, weights {}, {} tokens of context, batch {}, KV "
-      "cache in {} bits{}",
+      "cache in {}{}",
       question.gpu ? "GPU" : "CPU",
       question.quantize ? question.quantize->text() : "as stored",
       question.context_tokens,
       question.batch,
-      question.kv_bits,
+      question.kv_text(),
       calibrated_text(calibration()));
   tell_prediction(
       model,

@@ -152,7 +152,7 @@ std::vector<FittingModel> fitting_models(
 Json choice_json(const FitChoice& choice, const PlannedModel& model) {
   return {
       {"format", choice.format_text(model)},
-      {"kv_bits", choice.question.kv_bits},
+      {"kv_bits", choice.question.kv_bits()},
       {"prefill_step", choice.question.prefill_step},
       {"context_tokens", choice.question.context_tokens},
       {"largest_context_tokens", choice.largest_context},
@@ -277,7 +277,7 @@ bool tell_settings(
   for (const FitChoice& choice : choices) {
     table.rows.push_back(
         {choice.format_text(model),
-         fmt::format("{} bits", choice.question.kv_bits),
+         choice.question.kv_text(),
          fmt::format("{}", choice.question.prefill_step),
          fmt::format("{}", choice.question.context_tokens),
          bytes_text(choice.bytes),

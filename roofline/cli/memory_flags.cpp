@@ -29,12 +29,7 @@ void MemoryFlags::declare_run(CLI::App& app) {
   app.add_option("--batch", run.batch, "Sequences at once. Default: 1.")
       ->type_name("N")
       ->group(group);
-  app.add_option(
-         "--kv-bits",
-         run.kv_bits,
-         "Bits of a cached value: 32, 16, 8 or 4. Default: 16.")
-      ->type_name("N")
-      ->group(group);
+  kv.declare(app);
   app.add_option(
          "--prefill-step",
          run.prefill_step,

@@ -13,6 +13,7 @@ namespace roofline::cli {
 struct MemoryFlags {
   std::string model;
   QuantFlags quant;
+  KvFlags kv;
   std::string context;
   std::string device = "auto";
   InferenceQuestion run;

@@ -62,6 +62,13 @@ std::vector<std::string> isas_here() {
   return names;
 }
 
+bool has_keys(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return layer.attention.has_value(); });
+}
+
 class Optimize : public Command {
  public:
   void declare(CLI::App& app) override {
@@ -123,8 +130,8 @@ class Optimize : public Command {
     options_.describe = [&](OptimizeCandidate& candidate) {
       predict_candidate(model, candidate, known, options_, gpu_);
     };
-    const OptimizeResult result =
-        here ? search(std::move(formats)) : predicted(std::move(formats));
+    const OptimizeResult result = here ? search(model, std::move(formats))
+                                       : predicted(std::move(formats));
     tell(model, result, here);
     return kSuccess;
   }
@@ -200,8 +207,10 @@ class Optimize : public Command {
                              .size());
   }
 
-  WaySpace space(std::uint64_t predicted_bytes) const {
+  WaySpace space(const PlannedModel& model, std::uint64_t predicted_bytes)
+      const {
     WaySpace space;
+    space.kv = has_keys(model.spec);
     space.cores = machine_facts().usable_cores;
     space.isas = isas_here();
     space.work = options_.work;
@@ -214,10 +223,12 @@ class Optimize : public Command {
     return space;
   }
 
-  OptimizeResult search(std::vector<OptimizeCandidate> formats) {
+  OptimizeResult search(
+      const PlannedModel& model,
+      std::vector<OptimizeCandidate> formats) {
     std::vector<std::vector<RunSettings>> ways;
     if (flags_.params) {
-      ways = way_candidates(space(formats[0].predicted_bytes));
+      ways = way_candidates(space(model, formats[0].predicted_bytes));
       options_.told = told_ways(flags_.sampling.resolve());
     }
     Progress progress(

@@ -112,6 +112,7 @@ std::unique_ptr<Decoder> SetupMeasurer::load(
   BenchSetup setup;
   setup.take(settings);
   options.quantize = setup.quantize();
+  options.kv = setup.kv.resolve();
   options.cache_packed = keep;
   return Decoder::load(*checkpoint_, options);
 }

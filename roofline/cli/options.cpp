@@ -124,6 +124,42 @@ std::optional<QuantizeChoice> QuantFlags::resolve() const {
   return choice;
 }
 
+void KvFlags::declare(CLI::App& app) {
+  const char* group = "KV cache";
+  add(app,
+      group,
+      "--kv-bits",
+      "8|4|16",
+      choice.bits,
+      "Keep keys and values in codes of so many bits, with a scale and a bias "
+      "for each group. Default: 16, floats.");
+  add(app,
+      group,
+      "--k-bits",
+      "8|4|16",
+      choice.key_bits,
+      "The same of keys alone.");
+  add(app,
+      group,
+      "--v-bits",
+      "8|4|16",
+      choice.value_bits,
+      "The same of values alone.");
+  add(app,
+      group,
+      "--kv-group-size",
+      "32|64",
+      choice.group_size,
+      "Values that share a scale and a bias. Default: 64.");
+  add(app,
+      group,
+      "--kv-keep-full",
+      "N",
+      choice.keep_full,
+      "Keep the first N tokens as floats: attention leans on them most. "
+      "Default: 0.");
+}
+
 WeightFormat weight_format(const QuantizeChoice& choice) {
   return {choice.bits, choice.group_size, choice.eight_bit};
 }
@@ -176,6 +212,7 @@ void AnswerFlags::declare(CLI::App& app) {
   length.declare(app);
   draft.declare(app);
   quant.declare(app);
+  kv.declare(app);
   device.declare(app);
   settings.declare(app);
 }
@@ -194,6 +231,9 @@ std::string AnswerFlags::take_settings(std::string& model) {
     quant.quant = given.quant;
     quant.group_size = given.group_size;
     fill(quant.eight_bit, given.quant_8bit);
+  }
+  if (!kv.choice.any()) {
+    kv.choice = given.kv();
   }
   fill(device.threads, given.threads);
   fill(prefill_step, given.prefill_step);
@@ -221,6 +261,7 @@ std::string AnswerFlags::take_settings(std::string& model) {
 ModelOptions AnswerFlags::model_options() const {
   ModelOptions options = device.resolve();
   options.quantize = quant.resolve();
+  options.kv = kv.resolve();
   return options;
 }
 

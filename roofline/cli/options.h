@@ -44,6 +44,15 @@ struct QuantFlags {
   std::optional<QuantizeChoice> resolve() const;
 };
 
+/// --kv-bits, --k-bits, --v-bits, --kv-group-size, --kv-keep-full.
+struct KvFlags {
+  KvChoice choice;
+
+  void declare(CLI::App& app);
+  /// Throws UserError.
+  KvFormat resolve() const { return choice.resolve(); }
+};
+
 /// What a choice means to the planner and to random weights.
 WeightFormat weight_format(const QuantizeChoice& choice);
 RandomFormat random_format(const QuantizeChoice& choice);
@@ -104,6 +113,7 @@ struct SettingsFlags {
 struct AnswerFlags {
   DeviceFlags device;
   QuantFlags quant;
+  KvFlags kv;
   SamplingFlags sampling;
   LengthFlags length;
   DraftFlags draft;

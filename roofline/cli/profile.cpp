@@ -70,6 +70,7 @@ class Profile : public Command {
   int signal_ = 0;  // that cut the run short
   DeviceFlags device_;
   QuantFlags quant_;
+  KvFlags kv_;
 
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -100,6 +101,7 @@ void Profile::declare(CLI::App& app) {
   app.add_flag("--raw", raw_, "Continue the prompt without the chat template.")
       ->group("Run");
   quant_.declare(app);
+  kv_.declare(app);
   device_.declare(app);
   const char* group = "Output";
   app.add_option("--out", out_, "Write the trace, for Perfetto.")
@@ -183,6 +185,7 @@ int Profile::run() {
   require_utf8(prompt_, "The prompt");
   ModelOptions options = device_.resolve();
   options.quantize = quant_.resolve();
+  options.kv = kv_.resolve();
   if (!powermetrics_.empty() && ::access(powermetrics_.c_str(), R_OK) != 0) {
     read_file(powermetrics_);  // says why, before the run rather than after it
   }

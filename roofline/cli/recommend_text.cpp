@@ -152,11 +152,11 @@ std::string run_text(
       plan.model,
       format_name(plan.format));
   text += fmt::format(
-      "    memory       {} of {} at {} tokens of context, KV cache {} bits\n",
+      "    memory       {} of {} at {} tokens of context, KV cache {}\n",
       size_text(plan.memory.total()),
       size_text(hardware.budget_bytes),
       plan.question.context_tokens,
-      plan.question.kv_bits);
+      plan.question.kv_text());
   text += fmt::format(
       "    speed        decode {} expected (roof {}), prefill {}{}\n",
       speed_text(plan.speed.decode),
@@ -221,7 +221,7 @@ Json run_json(const RunPlan& plan, const std::string& preset) {
       {"format", format_name(plan.format)},
       {"bits", bits},
       {"context_tokens", plan.question.context_tokens},
-      {"kv_bits", plan.question.kv_bits},
+      {"kv_bits", plan.question.kv_bits()},
       {"prefill_step", plan.question.prefill_step},
       {"memory_bytes", plan.memory.total()},
       {"decode_tokens_per_second", plan.speed.decode},

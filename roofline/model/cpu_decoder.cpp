@@ -24,6 +24,7 @@ class CpuDecoder : public Decoder {
   CpuDecoder(const Checkpoint& checkpoint, const ModelOptions& options)
       : spec_(checkpoint.spec()),
         exact_(options.exact),
+        kv_(options.kv),
         pool_(ThreadPool::global()),
         weights_(CpuWeights::load(checkpoint, options, pool_)),
         scratch_(std::make_shared<StepScratch>()),
@@ -40,6 +41,7 @@ class CpuDecoder : public Decoder {
   std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override {
     KvOptions own = options;
     own.dtype = exact_ ? mx::float32 : mx::float16;
+    own.format = kv_;
     return std::make_unique<KvCache>(spec_, own);
   }
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
@@ -53,6 +55,7 @@ class CpuDecoder : public Decoder {
 
   ModelSpec spec_;
   bool exact_;
+  KvFormat kv_;
   ThreadPool& pool_;
   std::shared_ptr<const CpuWeights> weights_;
   std::shared_ptr<StepScratch> scratch_;

@@ -18,6 +18,7 @@ std::unique_ptr<Decoder> Decoder::load(
     const Checkpoint& checkpoint,
     const ModelOptions& options) {
   require_runnable(checkpoint.spec());
+  check_kv_format(options.kv, checkpoint.spec());
   if (options.quantize) {
     check_matrix_parts(
         options.quantize->eight_bit,

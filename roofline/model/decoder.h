@@ -35,6 +35,8 @@ struct ModelOptions {
   bool exact = false;
   /// Quantize floating-point matrices at load.
   std::optional<QuantizeChoice> quantize;
+  /// How the caches that make_cache() gives keep keys and values.
+  KvFormat kv = {};
   /// Keep what is repacked on disk for the next start.
   bool cache_packed = true;
   /// Run the MLX graph on the CPU instead of the fused step (for tests and
@@ -62,7 +64,7 @@ class Decoder {
   virtual const ModelSpec& spec() const = 0;
   /// "CPU, avx512, 2 threads": for people.
   virtual std::string device_name() const = 0;
-  /// An empty cache of the type this decoder wants.
+  /// An empty cache of the type this decoder wants, in ModelOptions::kv.
   virtual std::unique_ptr<KvCache> make_cache(
       const KvOptions& options) const = 0;
 

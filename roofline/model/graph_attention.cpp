@@ -6,6 +6,8 @@
 #include <mlx/fast.h>
 #include <mlx/ops.h>
 
+#include "roofline/model/graph_codes.h"
+
 namespace roofline {
 
 namespace {
@@ -99,6 +101,7 @@ SlotMask make_slot_mask(
     int tokens,
     std::optional<int> window_tokens) {
   SlotMask mask;
+  mask.position = position;
   if (segments.size() == 1) {
     const auto& run = segments[0];
     mask.first_slot = run.first_slot;
@@ -128,6 +131,14 @@ SlotMask make_slot_mask(
   return mask;
 }
 
+std::optional<mx::array> seen_of(const SlotMask& mask, int tokens) {
+  if (!mask.causal) {
+    return mask.seen;
+  }
+  // The slots end with the queries' own.
+  return mx::tri(tokens, mask.slots, mask.slots - tokens, mx::bool_);
+}
+
 const SlotMask& SlotMasks::get(
     const std::vector<KvSegment>& segments,
     std::optional<int> window_tokens) {
@@ -146,17 +157,55 @@ const SlotMask& SlotMasks::get(
 
 namespace {
 
-/// Writes `fresh` [1, heads, tokens, dims] into `held`.
+/// Writes all slots of `fresh` into those of `held` from `slot` on; slots are
+/// axis 2.
+void put(mx::array& held, const mx::array& fresh, int slot) {
+  held = mx::slice_update(
+      held,
+      mx::astype(fresh, held.dtype()),
+      mx::Shape{0, 0, slot, 0},
+      mx::Shape{1, fresh.shape(1), slot + fresh.shape(2), fresh.shape(3)});
+}
+
+mx::array tokens_of(const mx::array& x, int begin, int end) {
+  if (begin == 0 && end == x.shape(2)) {
+    return x;
+  }
+  return mx::slice(
+      x,
+      mx::Shape{0, 0, begin, 0},
+      mx::Shape{1, x.shape(1), end, x.shape(3)});
+}
+
+/// Tokens [begin, end) of x, which lie in successive slots from `slot` on.
+void write_run(
+    KvStore& store,
+    const mx::array& x,
+    int begin,
+    int end,
+    int slot) {
+  const int floats = store.in_codes() ? store.float_slots() : store.slots();
+  const int full = std::clamp(floats - slot, 0, end - begin);
+  if (full > 0) {
+    put(store.floats(), tokens_of(x, begin, begin + full), slot);
+  }
+  if (begin + full == end) {
+    return;
+  }
+  const auto fresh = to_codes(tokens_of(x, begin + full, end), store.shape());
+  for (std::size_t i = 0; i < fresh.size(); ++i) {
+    put(store.codes()[i], fresh[i], slot + full - floats);
+  }
+}
+
+/// Writes x [1, heads, tokens, dims], the first at `position`.
 void write(
     const KvCache& cache,
     int layer,
-    mx::array& held,
-    const mx::array& fresh,
+    KvStore& store,
+    const mx::array& x,
     std::int64_t position) {
-  const int heads = fresh.shape(1);
-  const int tokens = fresh.shape(2);
-  const int dims = fresh.shape(3);
-  const auto cast = mx::astype(fresh, held.dtype());
+  const int tokens = x.shape(2);
   for (int begin = 0; begin < tokens;) {
     const auto slot = cache.slot_of(layer, position + begin);
     auto end = begin + 1;
@@ -164,15 +213,7 @@ void write(
            cache.slot_of(layer, position + end) == slot + end - begin) {
       ++end;
     }
-    const auto run =
-        end - begin == tokens
-            ? cast
-            : mx::slice(cast, {0, 0, begin, 0}, {1, heads, end, dims});
-    held = mx::slice_update(
-        held,
-        run,
-        mx::Shape{0, 0, slot, 0},
-        mx::Shape{1, heads, slot + end - begin, dims});
+    write_run(store, x, begin, end, slot);
     begin = end;
   }
 }
@@ -185,8 +226,8 @@ void store(
     const mx::array& k,
     const mx::array& v,
     std::int64_t position) {
-  write(cache, layer, cache.keys(layer), k, position);
-  write(cache, layer, cache.values(layer), v, position);
+  write(cache, layer, cache.key_store(layer), k, position);
+  write(cache, layer, cache.value_store(layer), v, position);
 }
 
 void store_latent(
@@ -194,7 +235,7 @@ void store_latent(
     int layer,
     const mx::array& latents,
     std::int64_t position) {
-  write(cache, layer, cache.keys(layer), latents, position);
+  write(cache, layer, cache.key_store(layer), latents, position);
 }
 
 mx::array attend(
@@ -204,15 +245,21 @@ mx::array attend(
     const AttentionSpec& spec,
     const SlotMask& mask,
     const std::optional<mx::array>& sinks) {
-  const auto seen_part = [&](const mx::array& held) {
-    const auto part = mx::slice(
-        held,
-        {0, 0, mask.first_slot, 0},
-        {1, spec.kv_heads, mask.first_slot + mask.slots, spec.head_dim});
-    return mx::astype(part, q.dtype());
+  const GraphQueries queries{
+      q,
+      mask.position,
+      spec.scale,
+      spec.window_tokens,
+      spec.softcap,
+      sinks};
+  if (auto y = attend_codes(queries, cache, layer, mask)) {
+    return *y;
+  }
+  const auto seen_part = [&](KvStore& held) {
+    return read_slots(held, mask.first_slot, mask.slots, q.dtype());
   };
-  const auto k = seen_part(cache.keys(layer));
-  const auto v = seen_part(cache.values(layer));
+  const auto k = seen_part(cache.key_store(layer));
+  const auto v = seen_part(cache.value_store(layer));
   if (!spec.softcap) {
     return mx::fast::scaled_dot_product_attention(
         q,
@@ -223,12 +270,7 @@ mx::array attend(
         mask.seen,
         sinks);
   }
-  auto seen = mask.seen;
-  if (mask.causal) {
-    // The slots end with the queries' own.
-    seen = mx::tri(q.shape(2), mask.slots, mask.slots - q.shape(2), mx::bool_);
-  }
-  return attend_capped(q, k, v, spec, seen);
+  return attend_capped(q, k, v, spec, seen_of(mask, q.shape(2)));
 }
 
 }  // namespace roofline

@@ -18,6 +18,7 @@ namespace roofline {
 struct SlotMask {
   int first_slot = 0;
   int slots = 0;
+  std::int64_t position = 0;  ///< of the first query
   /// Every query sees all slots up to its own position, which come in order.
   bool causal = false;
   /// [tokens, slots] bool; absent when all slots are seen or `causal` says it.
@@ -31,6 +32,10 @@ SlotMask make_slot_mask(
     std::int64_t position,
     int tokens,
     std::optional<int> window_tokens);
+
+/// Which slots each query sees [tokens, slots], `causal` written out; absent:
+/// all of them.
+std::optional<mx::array> seen_of(const SlotMask& mask, int tokens);
 
 /// Masks of one sequence's step: layers that see the same share one.
 class SlotMasks {

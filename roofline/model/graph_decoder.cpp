@@ -37,10 +37,11 @@ std::string name_of(mx::Device device) {
 struct LoadOptions {
   bool exact = false;
   GraphWeightOptions weights;
+  KvFormat kv = {};
 };
 
 LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
-  LoadOptions load{options.exact, {}};
+  LoadOptions load{options.exact, {}, options.kv};
   load.weights.quantize = options.quantize;
   load.weights.keep_scales = options.exact;
   if (device == mx::Device::cpu) {
@@ -59,7 +60,7 @@ mx::array token_ids(std::span<const Slice> slices) {
 }
 
 LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
-  LoadOptions load{device == mx::Device::cpu, {}};
+  LoadOptions load{device == mx::Device::cpu, {}, {}};
   load.weights.quantize = options.quantize;
   load.weights.trained = options.trained;
   load.weights.codes = options.codes;
@@ -116,6 +117,7 @@ class GraphDecoder final : public TrainableDecoder {
   ModelSpec spec_;
   mx::Device device_;
   bool exact_;
+  KvFormat kv_;
   GraphTypes types_;
   GraphWeights weights_;
   GraphMatrix embed_;
@@ -135,6 +137,7 @@ GraphDecoder::GraphDecoder(
     : spec_(checkpoint.spec()),
       device_(device),
       exact_(options.exact),
+      kv_(options.kv),
       types_(pick_types(checkpoint)),
       weights_(
           checkpoint,
@@ -184,6 +187,9 @@ std::unique_ptr<KvCache> GraphDecoder::make_cache(
   wanted.dtype = exact_                               ? mx::float32
                  : types_.activations == mx::bfloat16 ? mx::bfloat16
                                                       : mx::float16;
+  wanted.format = kv_;
+  wanted.layout =
+      device_ == mx::Device::gpu ? KvLayout::mlx : KvLayout::kernels;
   return std::make_unique<KvCache>(spec_, wanted);
 }
 

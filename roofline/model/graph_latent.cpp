@@ -8,6 +8,8 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/model/graph_codes.h"
+
 namespace roofline {
 
 namespace {
@@ -102,6 +104,38 @@ mx::array GraphLatent::queries(const mx::array& x) const {
   return linear((*q_norm_)(linear(x, q_a_), types_.activations), q_b_);
 }
 
+/// query [1, heads, tokens, kv_rank + rope_dim] over the latents: the heads'
+/// weighted sums of these [1, heads, tokens, kv_rank].
+mx::array GraphLatent::attend(
+    const mx::array& query,
+    KvCache& cache,
+    const SlotMask& mask) const {
+  const int rank = latent_.kv_rank;
+  const GraphQueries queries{
+      query,
+      mask.position,
+      spec_.scale,
+      spec_.window_tokens,
+      std::nullopt,
+      std::nullopt};
+  if (auto y = attend_codes(queries, cache, index_, mask, rank)) {
+    return *y;
+  }
+  const auto keys = read_slots(
+      cache.key_store(index_),
+      mask.first_slot,
+      mask.slots,
+      query.dtype());
+  const auto values = mx::slice(keys, {0, 0, 0, 0}, {1, 1, mask.slots, rank});
+  return mx::fast::scaled_dot_product_attention(
+      query,
+      keys,
+      values,
+      spec_.scale,
+      mask.causal ? "causal" : "",
+      mask.seen);
+}
+
 /// q, kv: those of all sequences. Result: [sequence.tokens, heads·value_dim].
 mx::array GraphLatent::attend_one(
     const mx::array& q,
@@ -111,7 +145,6 @@ mx::array GraphLatent::attend_one(
   const int heads = spec_.heads;
   const int rank = latent_.kv_rank;
   const int nope = latent_.nope_dim;
-  const int width = rank + latent_.rope_dim;
   const auto rotated = [&](const mx::array& x) {
     return rope_ ? (*rope_)(x, sequence.position, sequence.sequence_tokens) : x;
   };
@@ -143,20 +176,7 @@ mx::array GraphLatent::attend_one(
   store_latent(*sequence.cache, index_, fresh, sequence.position);
   const auto& mask =
       sequence.masks.get(sequence.cache->segments(index_), spec_.window_tokens);
-  const auto keys = mx::astype(
-      mx::slice(
-          sequence.cache->keys(index_),
-          {0, 0, mask.first_slot, 0},
-          {1, 1, mask.first_slot + mask.slots, width}),
-      query.dtype());
-  const auto values = mx::slice(keys, {0, 0, 0, 0}, {1, 1, mask.slots, rank});
-  const auto seen = mx::fast::scaled_dot_product_attention(
-      query,
-      keys,
-      values,
-      spec_.scale,
-      mask.causal ? "causal" : "",
-      mask.seen);
+  const auto seen = attend(query, *sequence.cache, mask);
   const auto y = mx::matmul(mx::squeeze(seen, 0), from_latent_);
   return mx::reshape(
       mx::transpose(y, {1, 0, 2}),

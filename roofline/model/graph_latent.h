@@ -34,6 +34,8 @@ class GraphLatent {
 
  private:
   mx::array queries(const mx::array& x) const;
+  mx::array attend(const mx::array& query, KvCache& cache, const SlotMask& mask)
+      const;
   mx::array attend_one(
       const mx::array& q,
       const mx::array& kv,

@@ -1,13 +1,9 @@
 #include "roofline/model/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include <fmt/format.h>
-#include <mlx/allocator.h>
-#include <mlx/device.h>
-#include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
@@ -36,6 +32,8 @@ struct Placement {
   std::int64_t keep = 0;
   std::int64_t ring = kUnbounded;  ///< slots of the ring
   std::int64_t seen = kUnbounded;  ///< latest ring positions a query sees
+  /// Latest positions among which the first `keep` are seen.
+  std::int64_t keep_seen = kUnbounded;
 
   bool bounded() const { return ring != kUnbounded; }
   std::int64_t slot_limit() const {
@@ -48,17 +46,33 @@ struct Placement {
   std::int64_t first_seen(std::int64_t position) const {
     return std::max(keep, position - seen + 1);
   }
+  /// The same of the first `keep`.
+  std::int64_t first_kept_seen(std::int64_t position) const {
+    return std::max<std::int64_t>(0, position - keep_seen + 1);
+  }
 };
+
+/// First positions that never leave their slots in a rotating layer.
+int kept_tokens(const KvOptions& options) {
+  const KvFormat& format = options.format;
+  return std::max(
+      options.keep_tokens,
+      format.in_codes() ? format.keep_full : 0);
+}
 
 Placement place(const AttentionSpec& attention, const KvOptions& options) {
   Placement placement;
   if (options.max_tokens) {
-    placement.keep = options.keep_tokens;
-    placement.seen = *options.max_tokens - options.keep_tokens;
+    placement.keep = kept_tokens(options);
+    placement.seen = *options.max_tokens - placement.keep;
   }
   const auto window = attention.window_tokens;
   if (window && (!options.max_tokens || *window <= *options.max_tokens)) {
-    placement.keep = 0;
+    // Tokens kept in full have slots of their own here too: which are kept so
+    // must not hang on the ring's size. They fall out of the window all the
+    // same.
+    placement.keep = options.format.in_codes() ? options.format.keep_full : 0;
+    placement.keep_seen = *window;
     placement.seen = *window;
   }
   if (placement.seen != kUnbounded) {
@@ -106,24 +120,6 @@ Kept kept_of(const AttentionSpec& attention) {
       attention.value_dim.value_or(attention.head_dim)};
 }
 
-/// The host's way to grow [1, heads, slots, dim]: MLX's CPU ops would copy
-/// element by element. New slots are zero.
-mx::array copied_larger(const mx::array& old, const mx::Shape& shape) {
-  const auto heads = static_cast<std::size_t>(shape[1]);
-  const auto head_bytes = old.itemsize() * shape[2] * shape[3];
-  const auto held_bytes = old.itemsize() * old.shape(2) * shape[3];
-  auto data = mx::allocator::malloc(heads * head_bytes);
-  auto* to = static_cast<std::byte*>(data.buffer().raw_ptr());
-  for (std::size_t head = 0; head < heads; ++head) {
-    if (held_bytes > 0) {
-      std::memcpy(to, old.data<std::byte>() + head * held_bytes, held_bytes);
-    }
-    std::memset(to + held_bytes, 0, head_bytes - held_bytes);
-    to += head_bytes;
-  }
-  return mx::array(std::move(data), shape, old.dtype());
-}
-
 void check(const KvOptions& options) {
   if (options.max_chunk < 1) {
     fail<UserError>(
@@ -134,16 +130,15 @@ void check(const KvOptions& options) {
   if (!options.max_tokens) {
     return;
   }
-  if (options.keep_tokens < 0 || *options.max_tokens <= options.keep_tokens) {
+  const int keep = kept_tokens(options);
+  if (options.keep_tokens < 0 || *options.max_tokens <= keep) {
     fail<UserError>(
         fmt::format(
             "A cache of {} tokens can't keep the first {}",
             *options.max_tokens,
-            options.keep_tokens),
+            keep),
         "Some room must be left for the latest tokens",
-        fmt::format(
-            "Give a cache of at least {} tokens.",
-            options.keep_tokens + 1));
+        fmt::format("Give a cache of at least {} tokens.", keep + 1));
   }
 }
 
@@ -154,8 +149,8 @@ struct KvCache::Layer {
   int kv_heads = 0;
   int head_dim = 0;
   std::int64_t slots = 0;
-  mx::array keys;
-  mx::array values;
+  KvStore keys;
+  KvStore values;
   std::vector<KvSegment> segments;
   /// Ring positions below this were overwritten before a truncate().
   std::int64_t lost_below = 0;
@@ -165,7 +160,6 @@ struct KvCache::Layer {
     return std::max({placement.keep, lost_below, position - placement.ring});
   }
   void grow(std::int64_t new_slots);
-  mx::array larger(const mx::array& old, std::int64_t new_slots) const;
   void list_segments(std::int64_t from, std::int64_t to);
 };
 
@@ -184,30 +178,9 @@ struct KvCache::State {
   }
 };
 
-mx::array KvCache::Layer::larger(const mx::array& old, std::int64_t new_slots)
-    const {
-  const auto dtype = old.dtype();
-  const int dims = old.shape(3);
-  const mx::Shape shape = {1, kv_heads, static_cast<int>(new_slots), dims};
-  if (dims == 0) {
-    return old;
-  }
-  if (mx::default_device() == mx::Device::cpu &&
-      (slots == 0 || old.is_available())) {
-    return copied_larger(old, shape);
-  }
-  const mx::Shape added = {
-      1,
-      kv_heads,
-      static_cast<int>(new_slots - slots),
-      dims};
-  const auto zeros = mx::zeros(added, dtype);
-  return slots == 0 ? zeros : mx::concatenate({old, zeros}, 2);
-}
-
 void KvCache::Layer::grow(std::int64_t new_slots) {
-  keys = larger(keys, new_slots);
-  values = larger(values, new_slots);
+  keys.grow(static_cast<int>(new_slots));
+  values.grow(static_cast<int>(new_slots));
   slots = new_slots;
 }
 
@@ -236,7 +209,7 @@ void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
       first += count;
     }
   };
-  add(0, std::min(placement.keep, to));
+  add(placement.first_kept_seen(from), std::min(placement.keep, to));
   add(placement.first_seen(from), to);
 }
 
@@ -244,19 +217,28 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
     : state_(std::make_unique<State>(
           State{options, {}, {spec, options.kept_states}, 0, 0})) {
   check(options);
+  check_kv_format(options.format, spec);
+  const KvFormat& format = options.format;
   for (const auto& layer : spec.layers) {
     const auto attention = layer.attention.value_or(AttentionSpec{});
     const Kept kept = kept_of(attention);
-    const auto empty = [&](int dims) {
-      return mx::zeros({1, kept.heads, 0, dims}, options.dtype);
+    const auto store = [&](int dims, int bits) {
+      return KvStore(
+          {kept.heads,
+           dims,
+           bits,
+           format.group_size,
+           format.keep_full,
+           options.layout,
+           options.dtype});
     };
     state_->layers.push_back(
         {place(attention, options),
          kept.heads,
          kept.key_dim,
          0,
-         empty(kept.key_dim),
-         empty(kept.value_dim),
+         store(kept.key_dim, format.key_bits),
+         store(kept.value_dim, format.value_bits),
          {},
          0});
   }
@@ -381,26 +363,40 @@ KvView KvCache::view(int layer) {
   if (!held.keys.is_available() || !held.values.is_available()) {
     std::vector<mx::array> all;
     for (auto& each : state_->layers) {
-      all.push_back(each.keys);
-      all.push_back(each.values);
+      each.keys.list(all);
+      each.values.list(all);
     }
     mx::eval(all);
   }
-  return {
-      dtype == mx::float32 ? KvType::f32 : KvType::f16,
-      held.keys.data<void>(),
-      held.values.data<void>(),
-      held.kv_heads,
-      held.head_dim,
-      static_cast<int>(held.slots),
-      held.segments};
+  KvView view;
+  view.type = dtype == mx::float32 ? KvType::f32 : KvType::f16;
+  view.keys = held.keys.floats().data<void>();
+  view.values = held.values.floats().data<void>();
+  view.kv_heads = held.kv_heads;
+  view.head_dim = held.head_dim;
+  view.slots = static_cast<int>(held.slots);
+  view.segments = held.segments;
+  view.key_codes = held.keys.view();
+  view.value_codes = held.values.view();
+  if (view.any_codes()) {
+    view.full_slots = std::min(view.slots, state_->options.format.keep_full);
+  }
+  return view;
 }
 
 mx::array& KvCache::keys(int layer) {
-  return state_->layers.at(layer).keys;
+  return state_->layers.at(layer).keys.floats();
 }
 
 mx::array& KvCache::values(int layer) {
+  return state_->layers.at(layer).values.floats();
+}
+
+KvStore& KvCache::key_store(int layer) {
+  return state_->layers.at(layer).keys;
+}
+
+KvStore& KvCache::value_store(int layer) {
   return state_->layers.at(layer).values;
 }
 
@@ -419,7 +415,7 @@ const std::vector<KvSegment>& KvCache::segments(int layer) const {
 std::size_t KvCache::bytes() const {
   std::size_t sum = state_->recurrent.bytes();
   for (const auto& layer : state_->layers) {
-    sum += layer.keys.nbytes() + layer.values.nbytes();
+    sum += layer.keys.bytes() + layer.values.bytes();
   }
   return sum;
 }
@@ -441,6 +437,21 @@ std::int64_t KvCache::slots_for(
   return slots;
 }
 
+std::size_t KvCache::layer_bytes_for(
+    const AttentionSpec& attention,
+    const KvOptions& options,
+    std::int64_t tokens) {
+  const KvFormat& format = options.format;
+  const auto slots = slots_for(attention, options, tokens);
+  const auto full =
+      format.in_codes() ? std::min<std::int64_t>(slots, format.keep_full) : 0;
+  const auto float_bytes = mx::size_of(options.dtype);
+  return static_cast<std::size_t>(full) *
+             kv_full_token_bytes(attention, float_bytes) +
+         static_cast<std::size_t>(slots - full) *
+             kv_token_bytes(attention, format, float_bytes);
+}
+
 std::size_t KvCache::bytes_for(
     const ModelSpec& spec,
     const KvOptions& options,
@@ -450,14 +461,7 @@ std::size_t KvCache::bytes_for(
     if (!layer.attention) {
       continue;
     }
-    const auto& attention = *layer.attention;
-    if (attention.shares_kv_of_layer) {
-      continue;
-    }
-    const Kept kept = kept_of(attention);
-    sum += static_cast<std::size_t>(slots_for(attention, options, tokens)) *
-           kept.heads * (kept.key_dim + kept.value_dim) *
-           mx::size_of(options.dtype);
+    sum += layer_bytes_for(*layer.attention, options, tokens);
   }
   return sum;
 }

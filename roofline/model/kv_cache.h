@@ -14,6 +14,8 @@
 #include <mlx/array.h>
 
 #include "roofline/kernels/attention/attention.h"
+#include "roofline/model/kv_format.h"
+#include "roofline/model/kv_store.h"
 #include "roofline/model/recurrent_states.h"
 #include "roofline/spec/model_spec.h"
 
@@ -29,6 +31,10 @@ struct KvOptions {
   /// Longest run of tokens that one forward call will append.
   int max_chunk = 512;
   mx::Dtype dtype = mx::float16;
+  /// Which of keys and values are in codes; dtype is what the others have. A
+  /// rotating layer keeps the tokens that are kept in full.
+  KvFormat format = {};
+  KvLayout layout = KvLayout::kernels;
   /// States of recurrent layers that keep_state() holds at a time.
   int kept_states = 3;
 
@@ -37,8 +43,9 @@ struct KvOptions {
 
 class KvCache {
  public:
-  /// Throws UserError when keep_tokens doesn't lie below max_tokens or a size
-  /// isn't positive. Allocates nothing yet.
+  /// Throws UserError when keep_tokens doesn't lie below max_tokens, a size
+  /// isn't positive, or the model's cache can't have the format. Allocates
+  /// nothing yet.
   KvCache(const ModelSpec& spec, const KvOptions& options);
   ~KvCache();
   KvCache(KvCache&&) noexcept;
@@ -71,9 +78,12 @@ class KvCache {
   KvView view(int layer);
   /// Graph path: the arrays [1, kv_heads, slots, head_dim] of one layer, which
   /// the caller replaces after a slice update. Latent attention has the keys
-  /// [1, 1, slots, kv_rank + rope_dim] only; its values have no dims.
+  /// [1, 1, slots, kv_rank + rope_dim] only; its values have no dims. Where
+  /// there are codes, these are the first slots.
   mx::array& keys(int layer);
   mx::array& values(int layer);
+  KvStore& key_store(int layer);
+  KvStore& value_store(int layer);
   /// What a recurrent layer remembers, which the caller replaces after a step.
   RecurrentState& recurrent(int layer);
   /// Slot of a position that is still held.
@@ -88,6 +98,11 @@ class KvCache {
   /// appended in chunks of max_chunk: room grows in steps, and a layer that
   /// sees less stays smaller.
   static std::int64_t slots_for(
+      const AttentionSpec& attention,
+      const KvOptions& options,
+      std::int64_t tokens);
+  /// Bytes of one layer's keys and values for so many tokens.
+  static std::size_t layer_bytes_for(
       const AttentionSpec& attention,
       const KvOptions& options,
       std::int64_t tokens);

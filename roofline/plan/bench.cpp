@@ -159,16 +159,23 @@ void set_roof(
     BenchFigure& figure,
     const PlannedModel& model,
     const BenchRates& rates,
-    int prefill_step) {
+    int prefill_step,
+    const KvFormat& kv) {
   const BenchCase& what = figure.what;
   std::int64_t steps = what.tokens;
   if (what.phase == BenchPhase::prefill) {
     steps = (what.tokens + prefill_step - 1) / prefill_step;
-    figure.work =
-        prefill_work(model, what.tokens, prefill_step, what.depth, what.batch);
+    figure.work = prefill_work(
+        model,
+        what.tokens,
+        prefill_step,
+        what.depth,
+        what.batch,
+        kv);
   } else {
     // A step in the middle stands for all: KV grows by the same each step.
-    figure.work = decode_work(model, what.depth + what.tokens / 2, what.batch);
+    figure.work =
+        decode_work(model, what.depth + what.tokens / 2, what.batch, kv);
     figure.work.kv_bytes *= what.tokens;
     figure.work.operations *= what.tokens;
   }

@@ -96,7 +96,8 @@ void set_roof(
     BenchFigure& figure,
     const PlannedModel& model,
     const BenchRates& rates,
-    int prefill_step);
+    int prefill_step,
+    const KvFormat& kv = {});
 
 /// Of the spread above which a figure is called worthless: half of the runs
 /// lie farther than this from the median.

@@ -55,7 +55,7 @@ ClaimResult check_fits(const Claim& claim, const PlannedModel& model) {
     return result;
   }
   for (const int bits : {16, 8, 4}) {
-    question.kv_bits = bits;
+    question.set_kv_bits(bits);
     const std::int64_t tokens = largest_context(model, question, budget);
     if (tokens > 0) {
       result.verdict = Verdict::only_if;

@@ -28,6 +28,13 @@ double unit_of(const std::string& unit) {
   return unit == "T" || unit == "TB" ? kGib * 1024 : 0;
 }
 
+bool has_keys(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return layer.attention.has_value(); });
+}
+
 bool any_floats(const PlannedModel& model) {
   return std::any_of(
       model.tensors.begin(),
@@ -150,7 +157,14 @@ std::vector<FitChoice> settings_that_fit(
     for (const int bits : {16, 8, 4}) {
       InferenceQuestion question = wish;
       question.quantize = format;
-      question.kv_bits = bits;
+      if (!wish.kv.in_codes()) {
+        question.set_kv_bits(bits);
+      } else if (bits < 16) {
+        continue;  // the one asked for, once
+      }
+      if (bits < 16 && !has_keys(model.spec)) {
+        continue;  // states stay floats
+      }
       const FitChoice choice = choice_for(model, question, budget_bytes);
       if (choice.whole || choice.largest_context > 0) {
         out.push_back(choice);

@@ -39,9 +39,10 @@ struct FitChoice {
   std::string format_text(const PlannedModel& model) const;
 };
 
-/// Weights as stored, 8, then 4 bits; in each, the KV cache in 16, 8, then 4
-/// bits with the prefill step asked for, and a step of 128 where that doesn't
-/// do. Only those with a context of at least 256 tokens.
+/// Weights as stored, 8, then 4 bits; in each, the KV cache as wished for, or
+/// in 16, 8, then 4 bits where that is floats, with the prefill step asked for,
+/// and a step of 128 where that doesn't do. Only those with a context of at
+/// least 256 tokens.
 std::vector<FitChoice> settings_that_fit(
     const PlannedModel& model,
     const InferenceQuestion& wish,

@@ -104,12 +104,6 @@ void add_weights(MemoryPrediction& out, const PlannedModel& model, bool gpu) {
   }
 }
 
-/// Bytes of `count` cached values: floats, or codes with a 16-bit scale for
-/// each group of 64.
-double cached_bytes(double count, int bits) {
-  return count * bits / 8 + (bits < 16 ? count / 64 * 2 : 0);
-}
-
 struct CacheBytes {
   double full = 0;
   double window = 0;
@@ -127,14 +121,10 @@ void add_attention_cache(
   }
   KvOptions options;
   options.max_chunk = q.prefill_step;
-  const auto slots =
-      static_cast<double>(KvCache::slots_for(a, options, q.context_tokens));
-  double values =
-      slots * a.kv_heads * (a.head_dim + a.value_dim.value_or(a.head_dim));
-  if (a.latent) {
-    values = slots * (a.latent->kv_rank + a.latent->rope_dim);
-  }
-  const double bytes = cached_bytes(values, q.kv_bits);
+  options.format = q.kv;
+  options.dtype = q.kv_float_bits == 32 ? mx::float32 : mx::float16;
+  const auto bytes = static_cast<double>(
+      KvCache::layer_bytes_for(a, options, q.context_tokens));
   (a.latent ? sum.latent : a.window_tokens ? sum.window : sum.full) += bytes;
   sum.largest_layer = std::max(sum.largest_layer, bytes);
 }
@@ -231,11 +221,25 @@ void check(const InferenceQuestion& q) {
   require(q.batch >= 1, "The batch must have at least 1 sequence");
   require(q.prefill_step >= 1, "A prefill step has at least 1 token");
   require(
-      q.kv_bits == 4 || q.kv_bits == 8 || q.kv_bits == 16 || q.kv_bits == 32,
+      q.kv_float_bits == 16 || q.kv_float_bits == 32,
       "The KV cache has 4, 8, 16 or 32 bits a value");
+  check_kv_format(q.kv);
 }
 
 }  // namespace
+
+void InferenceQuestion::set_kv_bits(int bits) {
+  kv_float_bits = bits == 32 ? 32 : 16;
+  kv.key_bits = kv.value_bits = bits == 32 ? 16 : bits;
+}
+
+int InferenceQuestion::kv_bits() const {
+  return kv.key_bits < 16 ? kv.key_bits : kv_float_bits;
+}
+
+std::string InferenceQuestion::kv_text() const {
+  return kv.in_codes() ? kv.text() : fmt::format("{} bits", kv_float_bits);
+}
 
 Bytes held_on_cpu_bytes(const ModelTensor& tensor) {
   return held_on_cpu(tensor).bytes;

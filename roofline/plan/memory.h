@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "roofline/model/kv_format.h"
 #include "roofline/plan/planned_model.h"
 
 namespace roofline {
@@ -36,9 +37,9 @@ MemoryConstants default_memory_constants();
 struct InferenceQuestion {
   std::int64_t context_tokens = 4096;
   int batch = 1;
-  /// 16 or 32 (floats), 8 or 4 (codes with a 16-bit scale for each group of
-  /// 64).
-  int kv_bits = 16;
+  /// How keys and values are kept; what isn't in codes has so many bits.
+  KvFormat kv = {};
+  int kv_float_bits = 16;  ///< 16, or 32 (--exact)
   int prefill_step = 512;
   /// Quantize at load; absent: as stored.
   std::optional<WeightFormat> quantize;
@@ -46,6 +47,13 @@ struct InferenceQuestion {
   bool gpu = false;
   int threads = 2;
   MemoryConstants constants = default_memory_constants();
+
+  /// Keys and values in 32, 16, 8 or 4 bits.
+  void set_kv_bits(int bits);
+  /// Of a key.
+  int kv_bits() const;
+  /// "8 bits (group 64)".
+  std::string kv_text() const;
 };
 
 MemoryPrediction predict_inference(

@@ -152,6 +152,20 @@ std::size_t Search::best_format() {
   return race(std::move(alive), kFormatsEnd);
 }
 
+/// Measures the quality of a way that changes answers. False when it is out.
+bool Search::judge_way(std::size_t index, double end) {
+  if (options_.describe) {
+    options_.describe(all_[index]);
+  }
+  if (!affords(end)) {
+    drop(index, "no time was left to measure its quality");
+  } else {
+    judge_quality(index);
+  }
+  report();
+  return all_[index].dropped.empty();
+}
+
 std::size_t Search::best_way(
     std::size_t base_index,
     const std::vector<RunSettings>& ways,
@@ -164,9 +178,13 @@ std::size_t Search::best_way(
     candidate.quality = base.quality;
     candidate.predicted_bytes = base.predicted_bytes;
     candidate.predicted_seconds = base.predicted_seconds;
-    if (candidate.settings != base.settings) {
-      alive.push_back(all_.size());
-      all_.push_back(std::move(candidate));
+    if (candidate.settings == base.settings) {
+      continue;
+    }
+    const std::size_t index = all_.size();
+    all_.push_back(std::move(candidate));
+    if (!way.kv().any() || judge_way(index, end)) {
+      alive.push_back(index);
     }
   }
   return race(std::move(alive), end);

@@ -156,10 +156,13 @@ struct WaySpace {
   bool text = false;
   /// A draft model that may guess at the answer to it; empty: none.
   std::string draft_model;
+  /// The model has keys and values that may be kept in fewer bits.
+  bool kv = false;
 };
 
 /// Threads with instruction sets, then prefill steps; on a GPU prefill steps,
-/// then MLX's limits of memory. Then batches where several answers are wanted,
+/// then MLX's limits of memory. Then the cache's precisions, which cost quality
+/// and so have theirs measured. Then batches where several answers are wanted,
 /// and tokens to look up and to draft where a text is answered.
 std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space);
 /// Ways of drawing that may be quicker than that of `wish` and give other

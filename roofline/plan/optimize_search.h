@@ -53,6 +53,7 @@ class Search {
       std::size_t count) const;
   void judge_quality(std::size_t index);
   bool loses_more_bits_already(std::size_t index) const;
+  bool judge_way(std::size_t index, double end);
   std::size_t best_way(
       std::size_t base,
       const std::vector<RunSettings>& ways,

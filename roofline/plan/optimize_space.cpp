@@ -100,6 +100,22 @@ std::vector<RunSettings> thread_ways(const WaySpace& space) {
   return ways;
 }
 
+/// The cache's precisions, the most bits first. 4 bits want small groups and
+/// the first tokens in full.
+std::vector<RunSettings> kv_ways() {
+  constexpr int kSmallGroup = 32;
+  constexpr int kFirst = 4;
+  std::vector<RunSettings> ways(3);
+  ways[0].kv_bits = 8;
+  ways[1].k_bits = 8;
+  ways[1].v_bits = 4;
+  ways[1].kv_group_size = kSmallGroup;
+  ways[2].kv_bits = 4;
+  ways[2].kv_group_size = kSmallGroup;
+  ways[2].kv_keep_full = kFirst;
+  return ways;
+}
+
 double bits_per_weight(const PlannedModel& model) {
   return 8.0 * static_cast<double>(model.weight_bytes()) /
          static_cast<double>(std::max<std::int64_t>(1, model.parameters()));
@@ -149,6 +165,13 @@ RunSettings combined(RunSettings base, const RunSettings& way) {
       to = from;
     }
   };
+  if (way.kv().any()) {
+    base.kv_bits = way.kv_bits;
+    base.k_bits = way.k_bits;
+    base.v_bits = way.v_bits;
+    base.kv_group_size = way.kv_group_size;
+    base.kv_keep_full = way.kv_keep_full;
+  }
   take(base.prefill_step, way.prefill_step);
   take(base.threads, way.threads);
   take(base.isa, way.isa);
@@ -231,6 +254,9 @@ std::vector<std::vector<RunSettings>> way_candidates(const WaySpace& space) {
   if (space.gpu) {
     kinds.push_back(memory_ways(space));
   }
+  if (space.kv) {
+    kinds.push_back(kv_ways());
+  }
   std::vector<RunSettings> batches;
   for (int batch = 2; batch <= space.work.answers; batch *= 2) {
     batches.emplace_back().batch = batch;
@@ -289,6 +315,7 @@ double predict_candidate(
   question.context_tokens = work.prompt_tokens + work.decode_tokens;
   question.gpu = gpu;
   question.constants = options.constants;
+  question.kv = candidate.settings.kv().resolve();
   const auto format = format_of(candidate.settings);
   const PlannedModel stored = format ? quantized(model, *format) : model;
   candidate.bits_per_weight = bits_per_weight(stored);

@@ -43,23 +43,19 @@ std::size_t kv_bytes_at(
     const ModelSpec& spec,
     std::int64_t depth,
     std::size_t bytes_per_value,
-    std::optional<int> max_kv_tokens) {
+    std::optional<int> max_kv_tokens,
+    const KvFormat& format) {
   // States of recurrent layers are read and written.
   std::size_t bytes = 2 * state_bytes(spec);
   for (const LayerSpec& layer : spec.layers) {
-    if (!layer.attention) {
-      continue;
+    if (layer.attention) {
+      bytes += kv_read_bytes(
+          *layer.attention,
+          format,
+          depth,
+          max_kv_tokens,
+          bytes_per_value);
     }
-    const AttentionSpec& attention = *layer.attention;
-    std::int64_t seen = std::max<std::int64_t>(0, depth);
-    if (max_kv_tokens) {
-      seen = std::min<std::int64_t>(seen, *max_kv_tokens);
-    }
-    if (attention.window_tokens) {
-      seen = std::min<std::int64_t>(seen, *attention.window_tokens);
-    }
-    bytes += static_cast<std::size_t>(seen) * attention.kv_heads *
-             attention.head_dim * 2 * bytes_per_value;
   }
   return bytes;
 }
@@ -72,7 +68,12 @@ StepBytes step_bytes(
   const std::size_t bytes_per_value = mx::size_of(cache->options().dtype);
   return {
       decoder.step_weight_bytes(),
-      kv_bytes_at(decoder.spec(), depth, bytes_per_value, max_kv_tokens)};
+      kv_bytes_at(
+          decoder.spec(),
+          depth,
+          bytes_per_value,
+          max_kv_tokens,
+          cache->options().format)};
 }
 
 double roof_tokens_per_second(const StepBytes& bytes, double bandwidth) {

@@ -24,11 +24,13 @@ struct StepBytes {
 
 /// Keys and values that a step reads when `depth` tokens are in the cache:
 /// windowed layers read their window, a rotating cache at most max_kv_tokens.
+/// bytes_per_value: of what isn't in codes.
 std::size_t kv_bytes_at(
     const ModelSpec& spec,
     std::int64_t depth,
     std::size_t bytes_per_value = 2,
-    std::optional<int> max_kv_tokens = std::nullopt);
+    std::optional<int> max_kv_tokens = std::nullopt,
+    const KvFormat& format = {});
 
 StepBytes step_bytes(
     const Decoder& decoder,

@@ -58,6 +58,11 @@ const std::vector<TextKey>& text_keys() {
 const std::vector<NumberKey<int>>& int_keys() {
   static const std::vector<NumberKey<int>> keys = {
       {"group_size", &RunSettings::group_size, 32, 128},
+      {"kv_bits", &RunSettings::kv_bits, 4, 16},
+      {"k_bits", &RunSettings::k_bits, 4, 16},
+      {"v_bits", &RunSettings::v_bits, 4, 16},
+      {"kv_group_size", &RunSettings::kv_group_size, 32, 64},
+      {"kv_keep_full", &RunSettings::kv_keep_full, 0, 1 << 20},
       {"prefill_step", &RunSettings::prefill_step, 1, 1 << 20},
       {"prompt_lookup", &RunSettings::prompt_lookup, 0, 32},
       {"num_draft_tokens", &RunSettings::num_draft_tokens, 1, 32},
@@ -177,6 +182,14 @@ void add_names(const Keys& keys, std::vector<std::string>& names) {
 }
 
 void check(const RunSettings& settings, std::string_view source) {
+  try {
+    settings.kv().resolve();
+  } catch (const UserError& error) {
+    fail<UserError>(
+        fmt::format("{}: the cache can't be kept so", source),
+        error.what(),
+        "Correct kv_bits, k_bits, v_bits, kv_group_size or kv_keep_full");
+  }
   if (settings.quant_8bit) {
     parse_matrix_parts(
         *settings.quant_8bit,
@@ -217,6 +230,32 @@ void insert_all(
 
 }  // namespace
 
+bool KvChoice::any() const {
+  return bits || key_bits || value_bits || group_size || keep_full;
+}
+
+KvFormat KvChoice::resolve() const {
+  KvFormat format;
+  const int both = bits.value_or(format.key_bits);
+  format.key_bits = key_bits.value_or(both);
+  format.value_bits = value_bits.value_or(both);
+  format.group_size = group_size.value_or(format.group_size);
+  format.keep_full = keep_full.value_or(format.keep_full);
+  check_kv_format(format);
+  if (!format.in_codes() && (group_size || keep_full)) {
+    fail<UserError>(
+        group_size ? "--kv-group-size needs --kv-bits"
+                   : "--kv-keep-full needs --kv-bits",
+        "Without codes every token is kept in full",
+        "Add --kv-bits 8 or 4 (or --k-bits, --v-bits), or leave it out");
+  }
+  return format;
+}
+
+KvChoice RunSettings::kv() const {
+  return {kv_bits, k_bits, v_bits, kv_group_size, kv_keep_full};
+}
+
 std::string RunSettings::text() const {
   std::vector<std::string> parts;
   if (quant) {
@@ -230,6 +269,9 @@ std::string RunSettings::text() const {
       text += fmt::format(")");
     }
     parts.push_back(std::move(text));
+  }
+  if (kv().any()) {
+    parts.push_back("KV cache " + kv().resolve().text());
   }
   if (threads) {
     parts.push_back(

@@ -9,7 +9,24 @@
 #include <string>
 #include <string_view>
 
+#include "roofline/model/kv_format.h"
+
 namespace roofline {
+
+/// A cache in codes, as options and settings ask for it: what is absent follows
+/// from the rest.
+struct KvChoice {
+  std::optional<int> bits;        ///< of keys and of values
+  std::optional<int> key_bits;    ///< counts more than bits
+  std::optional<int> value_bits;  ///< as key_bits
+  std::optional<int> group_size;
+  std::optional<int> keep_full;
+
+  bool any() const;
+  /// Throws UserError for a bad value, and for a group or tokens in full
+  /// without codes.
+  KvFormat resolve() const;
+};
 
 struct RunSettings {
   /// Run where no other is named.
@@ -18,6 +35,9 @@ struct RunSettings {
   std::optional<int> group_size;     ///< 32, 64 or 128; only with quant
   /// Parts that have 8 bits with int4, comma between (spec/tensor_parts.h).
   std::optional<std::string> quant_8bit;
+  /// Bits of a cached value, 8 or 4 in codes; of keys and of values where they
+  /// differ; values that share a scale; first tokens that stay floats.
+  std::optional<int> kv_bits, k_bits, v_bits, kv_group_size, kv_keep_full;
   std::optional<int> prefill_step;   ///< tokens
   std::optional<int> prompt_lookup;  ///< tokens looked up at most; 0: off
   /// A smaller model that guesses, and how many tokens at most.
@@ -39,6 +59,7 @@ struct RunSettings {
   std::optional<double> repetition_penalty;
 
   bool operator==(const RunSettings&) const = default;
+  KvChoice kv() const;
   /// "int4 (group 64), 2 threads, avx2"; "defaults" when nothing is set.
   std::string text() const;
 };

@@ -12,13 +12,6 @@ namespace {
 // Of a state and of the convolution's inputs: float32 and 16-bit values.
 constexpr double kStateBytes = 4;
 constexpr double kConvolutionBytes = 2;
-// Codes of keys and values have a 16-bit scale for each group of so many.
-constexpr double kKvGroup = 64;
-
-double bytes_per_kv_value(int kv_bits) {
-  const double bits = kv_bits < 16 ? kv_bits + 16 / kKvGroup : kv_bits;
-  return bits / 8;
-}
 
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
@@ -105,19 +98,6 @@ double seen_tokens(const AttentionSpec& attention, double depth) {
              : depth;
 }
 
-/// Bytes of what a layer keeps of one token.
-double kept_bytes(const AttentionSpec& attention, int kv_bits) {
-  double values = 0;
-  if (attention.latent) {
-    values = attention.latent->kv_rank + attention.latent->rope_dim;
-  } else {
-    const int value_dim = attention.value_dim.value_or(attention.head_dim);
-    values = static_cast<double>(attention.kv_heads) *
-             (attention.head_dim + value_dim);
-  }
-  return values * bytes_per_kv_value(kv_bits);
-}
-
 /// Operations of one query against one key and value, all heads: in a latent's
 /// own space where there is one, as a decode step does it.
 double score_operations(const AttentionSpec& attention) {
@@ -151,15 +131,20 @@ PhaseWork mixer_work(
     const ModelSpec& spec,
     double depth,
     double tokens,
-    int kv_bits) {
+    const KvFormat& kv,
+    int float_bits) {
   PhaseWork work;
   for (const LayerSpec& layer : spec.layers) {
     if (layer.attention) {
       const AttentionSpec& attention = *layer.attention;
-      const double read = seen_tokens(attention, depth);
       // The first new token sees one more than depth, the last one all.
       const double mean = seen_tokens(attention, depth + (tokens + 1) / 2);
-      work.bytes += read * kept_bytes(attention, kv_bits);
+      work.bytes += static_cast<double>(kv_read_bytes(
+          attention,
+          kv,
+          static_cast<std::int64_t>(depth),
+          std::nullopt,
+          static_cast<std::size_t>(float_bits / 8)));
       work.operations += mean * tokens * score_operations(attention);
     }
     if (layer.recurrent) {
@@ -199,10 +184,11 @@ PhaseWork decode_work(
     const PlannedModel& model,
     std::int64_t depth,
     int batch,
-    int kv_bits) {
+    const KvFormat& kv,
+    int kv_float_bits) {
   PhaseWork work = weight_work(model, batch, batch);
   const PhaseWork mixers =
-      mixer_work(model.spec, static_cast<double>(depth), 1, kv_bits);
+      mixer_work(model.spec, static_cast<double>(depth), 1, kv, kv_float_bits);
   add(work, mixers, batch);
   return work;
 }
@@ -212,7 +198,8 @@ PhaseWork prefill_work(
     std::int64_t tokens,
     int prefill_step,
     std::int64_t depth,
-    int batch) {
+    int batch,
+    const KvFormat& kv) {
   PhaseWork work;
   const std::int64_t step = std::max(1, prefill_step);
   for (std::int64_t begin = 0; begin < tokens; begin += step) {
@@ -226,6 +213,7 @@ PhaseWork prefill_work(
         model.spec,
         static_cast<double>(depth + begin),
         static_cast<double>(count),
+        kv,
         16);
     work.bytes += weights.bytes;
     work.operations += weights.operations;
@@ -241,10 +229,19 @@ SpeedPrediction predict_speed(
     const MachineRates& rates) {
   const PlannedModel planned =
       question.quantize ? quantized(model, *question.quantize) : model;
-  const PhaseWork decode =
-      decode_work(planned, prompt_tokens, question.batch, question.kv_bits);
-  const PhaseWork prefill =
-      prefill_work(planned, prompt_tokens, question.prefill_step);
+  const PhaseWork decode = decode_work(
+      planned,
+      prompt_tokens,
+      question.batch,
+      question.kv,
+      question.kv_float_bits);
+  const PhaseWork prefill = prefill_work(
+      planned,
+      prompt_tokens,
+      question.prefill_step,
+      0,
+      1,
+      question.kv);
   const double bytes = rates.bytes_per_second;
   const double operations = rates.operations_per_second;
   const auto prompt = static_cast<double>(prompt_tokens);

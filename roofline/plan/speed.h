@@ -34,7 +34,8 @@ PhaseWork decode_work(
     const PlannedModel& model,
     std::int64_t depth,
     int batch = 1,
-    int kv_bits = 16);
+    const KvFormat& kv = {},
+    int kv_float_bits = 16);
 /// Prefill of `tokens` tokens in steps of prefill_step, after `depth` tokens
 /// that are in the cache; of `batch` sequences in the same steps.
 PhaseWork prefill_work(
@@ -42,7 +43,8 @@ PhaseWork prefill_work(
     std::int64_t tokens,
     int prefill_step = 512,
     std::int64_t depth = 0,
-    int batch = 1);
+    int batch = 1,
+    const KvFormat& kv = {});
 
 struct SpeedPrediction {
   double decode_roof = 0;  ///< tokens a second, all sequences together

@@ -36,6 +36,21 @@ class Evaluate(TinyModel):
             quality["perplexity"], quality["reference_perplexity"]
         )
 
+    def test_a_cache_in_codes_is_compared_with_one_in_floats(self):
+        def kl(*arguments):
+            found = self.evaluate(
+                "--text", "-", "--reference", self.model, "--exact", *arguments,
+                input="abc" * 40,
+            )
+            return found.get("kv_cache"), found["quality"]["kl"]["mean"]
+
+        eight, near = kl("--kv-bits", "8", "--kv-group-size", "32")
+        four, far = kl("--kv-bits", "4", "--kv-group-size", "32")
+        self.assertEqual((eight["key_bits"], four["value_bits"]), (8, 4))
+        self.assertGreater(near, 0)
+        self.assertGreater(far, near)
+        self.assertIsNone(kl()[0])
+
     def test_more_strides_count_more_tokens(self):
         text = "abcdefgh" * 32
         few = self.evaluate("--text", "-", "--context", "32", input=text)

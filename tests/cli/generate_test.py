@@ -51,6 +51,32 @@ class Prompts(TinyModel):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(b"no chat template", result.stderr)
 
+    def test_a_cache_in_codes_answers_and_its_mistakes_are_told(self):
+        # As with floats where all tokens stay floats.
+        self.assertEqual(
+            self.tokens(self.model, "Hello", "--kv-bits", "8", "--kv-keep-full", "99"),
+            self.tokens(self.model, "Hello"),
+        )
+        self.tokens(self.model, "Hello", "--k-bits", "8", "--v-bits", "4",
+                    "--kv-group-size", "32")
+        for wrong, said in [
+            (["--kv-bits", "5"], b"8, 4 or 16"),
+            (["--kv-bits", "8", "--kv-group-size", "16"], b"32 or 64"),
+            (["--kv-group-size", "32"], b"--kv-bits"),
+            (["--kv-keep-full", "4"], b"--kv-bits"),
+        ]:
+            result = self.run_program("generate", self.model, "Hello", *wrong)
+            self.assertEqual(result.returncode, 2, wrong)
+            self.assertIn(said, result.stderr)
+
+    def test_settings_say_how_the_cache_is_kept(self):
+        file = self.write("own.toml", "kv_bits = 4\nkv_group_size = 32\n")
+        result = self.run_program(
+            "generate", self.model, "Hello", "-n", "4", "--settings", file
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(b"KV cache 4 bits (group 32)", result.stderr)
+
     def test_without_a_tokenizer_the_message_says_so(self):
         (self.model / "tokenizer.json").unlink()
         self.refuse("generate", self.model, "Hello", saying="tokenizer")

@@ -60,6 +60,25 @@ class Memory(Program):
         self.assertEqual(out["choices"][0]["format"], "bf16")
         self.assertEqual(out["choices"][0]["kv_bits"], 16)
 
+    def test_a_cache_in_codes_is_smaller_to_the_byte(self):
+        def cache(*arguments):
+            return by_kind(
+                self.answer("llama-2-7b", "--context", "4096", *arguments)
+            )["kv"]
+
+        values = 4096 * 2 * 32 * 32 * 128
+        self.assertEqual(cache(), values * 2)
+        self.assertEqual(cache("--kv-bits", "32"), values * 4)
+        self.assertEqual(cache("--kv-bits", "8"), values + values // 16)
+        self.assertEqual(
+            cache("--k-bits", "8", "--v-bits", "4", "--kv-group-size", "32"),
+            values // 2 + values // 4 + values // 8,
+        )
+
+    def test_fit_takes_the_cache_that_was_asked_for(self):
+        out = self.answer("llama-2-7b", "--fit", "--ram", "64GB", "--kv-bits", "8")
+        self.assertEqual({row["kv_bits"] for row in out["choices"]}, {8})
+
     def test_a_model_that_fits_in_no_way_fails(self):
         result = self.run_program("memory", "llama-2-70b", "--fit", "--ram", "8GB")
         self.assertEqual(result.returncode, 2)

@@ -66,6 +66,7 @@ TEST_P(IsaTableTest, EveryOpRunsTheForcedVariant) {
   expect(dense_kernels(), dense_kernels(isa));
   expect(gemm_kernels(), gemm_kernels(isa));
   expect(attention_kernels(), attention_kernels(isa));
+  expect(kv_code_kernels(), kv_code_kernels(isa));
   expect(row_kernels(), row_kernels(isa));
   expect(row_grad_kernels(), row_grad_kernels(isa));
   expect(scan_kernels(), scan_kernels(isa));

@@ -74,7 +74,7 @@ TEST(SettingsThatFit, TheBestQualityComesFirst) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     const int weight_bits = i < 3 ? 16 : i < 6 ? 8 : 4;
     EXPECT_EQ(all[i].format ? all[i].format->bits : 16, weight_bits) << i;
-    EXPECT_EQ(all[i].question.kv_bits, (std::array{16, 8, 4}[i % 3])) << i;
+    EXPECT_EQ(all[i].question.kv_bits(), (std::array{16, 8, 4}[i % 3])) << i;
     EXPECT_TRUE(all[i].whole);
     EXPECT_EQ(all[i].largest_context, 4096);
     EXPECT_EQ(all[i].question.prefill_step, 512);
@@ -111,7 +111,7 @@ TEST(SettingsThatFit, AShorterPrefillStepComesBeforeALesserContext) {
   const FitChoice* found = nullptr;
   for (const FitChoice& choice : choices) {
     if (choice.format && choice.format->bits == 4 &&
-        choice.question.kv_bits == 16) {
+        choice.question.kv_bits() == 16) {
       found = &choice;
     }
   }

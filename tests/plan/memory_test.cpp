@@ -110,18 +110,23 @@ TEST(PredictInference, FewerHeadsOfKeysTakeLessThanOfQueries) {
   EXPECT_EQ(out.of("kv"), 2048ULL * 2 * 32 * 8 * 128 * 2);
 }
 
-TEST(PredictInference, CachedCodesHaveATwoByteScaleForEach64) {
+TEST(PredictInference, CachedCodesHaveTwo16BitNumbersForEachGroup) {
   InferenceQuestion question = asked(2048);
   const std::uint64_t values = 2048ULL * 2 * 32 * 32 * 128;
-  question.kv_bits = 8;
+  question.set_kv_bits(8);
   EXPECT_EQ(
       predict_inference(llama(), question).of("kv"),
-      values + values / 64 * 2);
-  question.kv_bits = 4;
+      values + values / 64 * 4);
+  question.set_kv_bits(4);
+  question.kv.group_size = 32;
   EXPECT_EQ(
       predict_inference(llama(), question).of("kv"),
-      values / 2 + values / 64 * 2);
-  question.kv_bits = 32;
+      values / 2 + values / 32 * 4);
+  question.kv.keep_full = 16;
+  EXPECT_EQ(
+      predict_inference(llama(), question).of("kv"),
+      (values / 2 + values / 32 * 4) / 2048 * 2032 + values / 2048 * 16 * 2);
+  question.set_kv_bits(32);
   EXPECT_EQ(predict_inference(llama(), question).of("kv"), values * 4);
 }
 
@@ -217,7 +222,7 @@ TEST(PredictInference, ImpossibleQuestionsAreRefused) {
   refused([](InferenceQuestion& q) { q.context_tokens = 0; });
   refused([](InferenceQuestion& q) { q.batch = 0; });
   refused([](InferenceQuestion& q) { q.prefill_step = 0; });
-  refused([](InferenceQuestion& q) { q.kv_bits = 5; });
+  refused([](InferenceQuestion& q) { q.set_kv_bits(5); });
 }
 
 }  // namespace

@@ -373,6 +373,62 @@ TEST(WayCandidates, DraftOnlyInATextAndWithAModelForIt) {
   EXPECT_EQ(way_candidates(space).size(), kinds - 1);
 }
 
+TEST(WayCandidates, KeepTheCacheInFewerBitsWhereThereIsOne) {
+  WaySpace space = space_of(1, true);
+  const std::size_t kinds = way_candidates(space).size();
+  space.kv = true;
+  const auto more = way_candidates(space);
+  ASSERT_EQ(more.size(), kinds + 1);
+  for (const RunSettings& way : more.back()) {
+    EXPECT_TRUE(way.kv().resolve().in_codes());
+  }
+}
+
+RunSettings with_kv_bits(int bits) {
+  RunSettings way;
+  way.kv_bits = bits;
+  return way;
+}
+
+TEST(Optimize, CachesInFewerBitsHaveTheirQualityMeasured) {
+  WrittenMachine machine;
+  const std::string eight = with_kv_bits(8).text();
+  const std::string four = with_kv_bits(4).text();
+  EXPECT_EQ(eight, "KV cache 8 bits (group 64)");
+  machine.rows = {
+      {"defaults", {1.0}},
+      {eight, {0.8, 60, 0.001}},
+      {four, {0.5, 40, 0.9}}};
+  const auto result = optimize(
+      {OptimizeCandidate()},
+      {{with_kv_bits(8), with_kv_bits(4)}},
+      machine,
+      plenty());
+  EXPECT_EQ(choice_of(result), eight);
+  EXPECT_EQ(machine.judged[eight], 1);
+  EXPECT_EQ(machine.judged[four], 1);
+  EXPECT_EQ(machine.runs[four], 0);
+  const auto dropped = std::find_if(
+      result.candidates.begin(),
+      result.candidates.end(),
+      [](const OptimizeCandidate& c) { return c.loses_too_much; });
+  ASSERT_NE(dropped, result.candidates.end());
+  EXPECT_EQ(dropped->settings.kv_bits, 4);
+}
+
+TEST(Optimize, ACacheInFewerBitsIsPredictedToBeSmaller) {
+  OptimizeCandidate plain;
+  OptimizeCandidate coded;
+  coded.settings.kv_bits = 8;
+  OptimizeOptions options;
+  options.work.prompt_tokens = 4000;
+  const PlannedModel model = plan_model("llama-2-7b");
+  predict_candidate(model, plain, {}, options, false);
+  predict_candidate(model, coded, {}, options, false);
+  EXPECT_LT(coded.predicted_bytes, plain.predicted_bytes);
+  EXPECT_EQ(coded.bits_per_weight, plain.bits_per_weight);
+}
+
 TEST(WayCandidates, WireMemoryOnlyWhereTheSystemCan) {
   WaySpace space = space_of(1, true);
   EXPECT_EQ(way_candidates(space).back().size(), 1u);

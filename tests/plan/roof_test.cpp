@@ -31,6 +31,14 @@ TEST(KvBytes, StopGrowingAtTheWindowAndAtTheCache) {
   EXPECT_EQ(kv_bytes_at(two_layers(), 1000, 2, 50), (50u + 50) * 512);
 }
 
+TEST(KvBytes, OfCodesAreFewer) {
+  const KvFormat codes = {8, 4, 64, 0};
+  // 2 heads × (64 + 4 + 32 + 4) bytes.
+  EXPECT_EQ(
+      kv_bytes_at(two_layers(), 1000, 2, std::nullopt, codes),
+      (1000u + 100) * 208);
+}
+
 TEST(Roof, IsBandwidthOverBytes) {
   EXPECT_DOUBLE_EQ(roof_tokens_per_second({80, 20}, 1000), 10.0);
   EXPECT_EQ(roof_tokens_per_second({}, 1000), 0.0);

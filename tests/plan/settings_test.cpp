@@ -21,9 +21,33 @@ TEST(Settings, ComeBackAsTheyWereWritten) {
   settings.prefill_step = 256;
   settings.cache_limit_bytes = 5'000'000'000;
   settings.temperature = 0.25;
+  settings.k_bits = 8;
+  settings.v_bits = 4;
+  settings.kv_group_size = 32;
+  settings.kv_keep_full = 4;
   const std::string text = settings_toml(settings, "why\nin two lines");
   EXPECT_EQ(text.rfind("# why\n# in two lines\n", 0), 0u) << text;
   EXPECT_EQ(parse_settings(text, "x.toml"), settings);
+}
+
+TEST(KvChoice, KeysAndValuesCountMoreThanBoth) {
+  KvChoice choice;
+  EXPECT_FALSE(choice.any());
+  EXPECT_EQ(choice.resolve(), KvFormat());
+  choice.bits = 8;
+  EXPECT_EQ(choice.resolve(), (KvFormat{8, 8, 64, 0}));
+  choice.value_bits = 4;
+  choice.group_size = 32;
+  choice.keep_full = 2;
+  EXPECT_EQ(choice.resolve(), (KvFormat{8, 4, 32, 2}));
+  choice.bits.reset();
+  EXPECT_EQ(choice.resolve(), (KvFormat{16, 4, 32, 2}));
+}
+
+TEST(KvChoice, RefusesWhatWouldHaveNoEffect) {
+  EXPECT_THROW((KvChoice{{}, {}, {}, 64, {}}).resolve(), UserError);
+  EXPECT_THROW((KvChoice{16, {}, {}, {}, 4}).resolve(), UserError);
+  EXPECT_THROW((KvChoice{6, {}, {}, {}, {}}).resolve(), UserError);
 }
 
 TEST(Settings, EmptyIsTheDefaults) {
@@ -53,6 +77,8 @@ TEST(Settings, RefusesMistakesInASentence) {
   EXPECT_NE(refusal("quant = \"int3\"").find("int4"), std::string::npos);
   EXPECT_NE(refusal("a = = 1").find("line 1"), std::string::npos);
   EXPECT_NE(refusal("group_size = 64").find("quant"), std::string::npos);
+  EXPECT_NE(refusal("kv_group_size = 32").find("kv-bits"), std::string::npos);
+  EXPECT_NE(refusal("kv_bits = 7").find("8, 4 or 16"), std::string::npos);
   EXPECT_NE(
       refusal("quant = \"int4\"\ngroup_size = 48").find("32, 64 or 128"),
       std::string::npos);

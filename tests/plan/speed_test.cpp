@@ -55,8 +55,9 @@ TEST(DecodeWork, KeysAndValuesGrowWithDepthUpToTheWindow) {
   // 2 layers · 1 head · (4 + 4) values · 2 bytes
   EXPECT_DOUBLE_EQ(decode_work(model, 100).bytes - empty, 100 * 32);
   EXPECT_DOUBLE_EQ(
-      decode_work(model, 100, 1, 8).bytes - empty,
-      100 * 16 * 8.25 / 8);
+      // 4 values fill a group of 64, with its scale and bias.
+      decode_work(model, 100, 1, {8, 8, 64, 0}).bytes - empty,
+      100 * 4 * 68);
   model.spec.layers[1].attention->window_tokens = 10;
   EXPECT_DOUBLE_EQ(decode_work(model, 100).bytes - empty, 110 * 16);
 }

@@ -13,49 +13,65 @@ namespace roofline {
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
-/// Head dims in scratch are padded to this, with zeros.
-constexpr int kDimPad = 16;
-
-inline int padded_dims(int head_dim) {
-  return (head_dim + kDimPad - 1) / kDimPad * kDimPad;
-}
-
 /// The rows of a task in scratch, and their running softmax.
 struct AttentionState {
   int rows = 0;
-  int dims = 0;              ///< padded
+  int dims = 0;              ///< of queries and keys, padded
+  int value_dims = 0;        ///< padded
   float* q = nullptr;        ///< [rows, dims], scaled
-  float* sums = nullptr;     ///< [rows, dims]
+  float* sums = nullptr;     ///< [rows, value_dims]
   float* scores = nullptr;   ///< [rows, kKeyTile]
   float* largest = nullptr;  ///< [rows]
   float* total = nullptr;    ///< [rows]
   float* keys = nullptr;     ///< [dims, kKeyTile]
-  float* values = nullptr;   ///< [kKeyTile, dims]
+  float* values = nullptr;   ///< [kKeyTile, value_dims]
+  /// Scales, then biases, of a tile in codes: twice [groups, kKeyTile].
+  float* key_scales = nullptr;
+  float* value_scales = nullptr;
 };
 
 template <class V>
 AttentionState open_state(const AttentionTask& task) {
   AttentionState s;
+  const KvView& kv = task.args->kv;
   s.rows = task.rows();
-  s.dims = padded_dims(task.args->kv.head_dim);
-  const std::size_t block = static_cast<std::size_t>(s.rows) * s.dims;
-  s.q = task.scratch;
-  s.sums = s.q + block;
-  s.scores = s.sums + block;
-  s.keys = s.scores + static_cast<std::size_t>(s.rows) * kKeyTile;
-  s.values = s.keys + static_cast<std::size_t>(s.dims) * kKeyTile;
-  s.largest = s.values + static_cast<std::size_t>(s.dims) * kKeyTile;
-  s.total = s.largest + s.rows;
+  s.dims = padded_dims(kv.head_dim, kv.key_codes);
+  s.value_dims = padded_dims(kv.dims_of_value(), kv.value_codes);
+  float* free = task.scratch;
+  const auto take = [&free](int rows, int columns) {
+    float* taken = free;
+    free += static_cast<std::ptrdiff_t>(rows) * columns;
+    return taken;
+  };
+  s.q = take(s.rows, s.dims);
+  s.sums = take(s.rows, s.value_dims);
+  s.scores = take(s.rows, kKeyTile);
+  s.keys = take(s.dims, kKeyTile);
+  s.values = take(kKeyTile, s.value_dims);
+  if (kv.key_codes.bits > 0) {
+    s.key_scales = take(2 * kv.key_codes.groups(), kKeyTile);
+  }
+  if (kv.value_codes.bits > 0) {
+    s.value_scales = take(2 * kv.value_codes.groups(), kKeyTile);
+  }
+  s.largest = take(s.rows, 1);
+  s.total = take(s.rows, 1);
   return s;
 }
 
-/// Row r of a task: its query and its place in the output.
+/// Row r of a task, whose heads have so many dims: its query or its place in
+/// the output.
 template <class V, class T>
-inline T* row_of(const AttentionTask& task, T* base, int stride, int r) {
+inline T* row_of(
+    const AttentionTask& task,
+    T* base,
+    int stride,
+    int dims,
+    int r) {
   const int group = task.group();
   const std::int64_t token = task.token_begin + r / group;
   const std::int64_t head = task.kv_head * group + r % group;
-  return base + token * stride + head * task.args->kv.head_dim;
+  return base + token * stride + head * dims;
 }
 
 template <class V>
@@ -64,15 +80,18 @@ void load_queries(const AttentionTask& task, const AttentionState& s) {
   const V scale = V::all(task.args->scale);
   const V zero = V::all(0.0f);
   for (int r = 0; r < s.rows; ++r) {
-    const float* from = row_of<V>(task, task.args->q, task.args->q_stride, r);
+    const float* from =
+        row_of<V>(task, task.args->q, task.args->q_stride, dims, r);
     float* q = s.q + static_cast<std::int64_t>(r) * s.dims;
-    float* sums = s.sums + static_cast<std::int64_t>(r) * s.dims;
+    float* sums = s.sums + static_cast<std::int64_t>(r) * s.value_dims;
     for (int d = 0; d < s.dims; d += V::kWidth) {
       const int left = dims - d;
       const V v = left >= V::kWidth ? V::load(from + d)
                   : left > 0        ? V::load(from + d, left)
                                     : zero;
       (v * scale).store(q + d);
+    }
+    for (int d = 0; d < s.value_dims; d += V::kWidth) {
       zero.store(sums + d);
     }
     s.largest[r] = kMinusInfinity;
@@ -82,13 +101,22 @@ void load_queries(const AttentionTask& task, const AttentionState& s) {
 
 template <class V>
 void finish(const AttentionTask& task, const AttentionState& s) {
-  const int dims = task.args->kv.head_dim;
+  const AttentionArgs& args = *task.args;
+  const int dims = args.kv.dims_of_value();
   for (int r = 0; r < s.rows; ++r) {
-    const float* sums = s.sums + static_cast<std::int64_t>(r) * s.dims;
+    const float* sums = s.sums + static_cast<std::int64_t>(r) * s.value_dims;
     float* to = task.partial
                     ? task.partial + static_cast<std::int64_t>(r) * (dims + 2)
-                    : row_of<V>(task, task.args->out, task.args->out_stride, r);
-    const float factor = task.partial ? 1.0f : 1.0f / s.total[r];
+                    : row_of<V>(task, args.out, args.out_stride, dims, r);
+    float total = s.total[r];
+    if (args.sinks && !task.partial) {
+      float weight[V::kWidth];
+      const int group = task.group();
+      const float sink = args.sinks[task.kv_head * group + r % group];
+      vec_exp(V::all(sink - s.largest[r])).store(weight);
+      total += weight[0];
+    }
+    const float factor = task.partial ? 1.0f : 1.0f / total;
     for (int d = 0; d < dims; d += V::kWidth) {
       const V v = V::load(sums + d) * V::all(factor);
       if (dims - d >= V::kWidth) {
@@ -177,8 +205,8 @@ void softmax_row(
     const V factors = vec_exp(V::all(s.largest[row]) - shift);
     float factor[V::kWidth];
     factors.store(factor);
-    float* sums = s.sums + static_cast<std::int64_t>(row) * s.dims;
-    for (int d = 0; d < s.dims; d += V::kWidth) {
+    float* sums = s.sums + static_cast<std::int64_t>(row) * s.value_dims;
+    for (int d = 0; d < s.value_dims; d += V::kWidth) {
       (V::load(sums + d) * factors).store(sums + d);
     }
     s.total[row] *= factor[0];

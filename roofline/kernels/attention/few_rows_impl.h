@@ -3,14 +3,9 @@
 // Bound by the bytes of the cache. Included only by instantiating files.
 #pragma once
 
-#include "roofline/kernels/attention/attention_impl.h"
+#include "roofline/kernels/attention/tiles_impl.h"
 
 namespace roofline {
-
-template <class V, class T>
-inline V load_dims(const T* row, int d, int dims) {
-  return dims - d >= V::kWidth ? V::load(row + d) : V::load(row + d, dims - d);
-}
 
 /// Asks for what lies a few kilobytes after a row of the cache: rows are read
 /// one after the other, but the hardware's own prefetch keeps too few lines
@@ -24,34 +19,8 @@ inline void ask_ahead(const T* row, int dims) {
   }
 }
 
-/// Scores of ROWS rows from `row` on against `count` <= V::kWidth keys.
-template <class V, int ROWS, class T>
-void score_keys(
-    const AttentionState& s,
-    int row,
-    const T* keys,
-    int head_dim,
-    int count,
-    float* scores) {
-  V products[ROWS][V::kWidth];
-  const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
-  for (int k = 0; k < count; ++k) {
-    const T* key = keys + static_cast<std::int64_t>(k) * head_dim;
-    ask_ahead<V>(key, head_dim);
-    V sums[ROWS];
-    for (int r = 0; r < ROWS; ++r) {
-      sums[r] = V::all(0.0f);
-    }
-    for (int d = 0; d < head_dim; d += V::kWidth) {
-      const V part = load_dims<V>(key, d, head_dim);
-      for (int r = 0; r < ROWS; ++r) {
-        sums[r] = fma(part, V::load(q + r * s.dims + d), sums[r]);
-      }
-    }
-    for (int r = 0; r < ROWS; ++r) {
-      products[r][k] = sums[r];
-    }
-  }
+template <class V, int ROWS>
+inline void store_scores(V (*products)[V::kWidth], int count, float* scores) {
   for (int r = 0; r < ROWS; ++r) {
     for (int k = count; k < V::kWidth; ++k) {
       products[r][k] = V::all(0.0f);
@@ -60,31 +29,129 @@ void score_keys(
   }
 }
 
+/// Scores of ROWS rows from `row` on against `count` <= V::kWidth keys
+/// of a tile.
+template <class V, int ROWS, class T>
+void score_keys(
+    const AttentionState& s,
+    int row,
+    const PlainTile<T>& keys,
+    int first,
+    int count,
+    float* scores) {
+  V products[ROWS][V::kWidth];
+  const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
+  for (int k = 0; k < count; ++k) {
+    ask_ahead<V>(keys.row(first + k), keys.dims);
+    V sums[ROWS];
+    for (int r = 0; r < ROWS; ++r) {
+      sums[r] = V::all(0.0f);
+    }
+    for (int d = 0; d < keys.dims; d += V::kWidth) {
+      const V part = load_padded<V>(keys, first + k, d);
+      for (int r = 0; r < ROWS; ++r) {
+        sums[r] = fma(part, V::load(q + r * s.dims + d), sums[r]);
+      }
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      products[r][k] = sums[r];
+    }
+  }
+  store_scores<V, ROWS>(products, count, scores);
+}
+
+/// Products of ROWS rows and KEYS keys in codes, from key k of the tile on, put
+/// into products[row][at …]. A key's values are made in registers, once for all
+/// rows, and a row's query is read once for all keys.
+template <class V, int ROWS, int KEYS, int BITS>
+inline void multiply_keys(
+    const AttentionState& s,
+    const float* q,
+    const CodeTile<BITS>& keys,
+    int k,
+    V (*products)[V::kWidth],
+    int at) {
+  V sums[ROWS][KEYS];
+  for (int r = 0; r < ROWS; ++r) {
+    for (int i = 0; i < KEYS; ++i) {
+      sums[r][i] = V::all(0.0f);
+    }
+  }
+  int d = 0;
+  for (int g = 0; g < keys.groups; ++g) {
+    V scale[KEYS], bias[KEYS];
+    for (int i = 0; i < KEYS; ++i) {
+      scale[i] = V::all(keys.scales[g * kKeyTile + k + i]);
+      bias[i] = V::all(keys.biases[g * kKeyTile + k + i]);
+    }
+    for (const int end = d + keys.group; d < end; d += kKvBlock) {
+      for (int in = 0; in < kKvBlock; in += V::kWidth) {
+        V parts[KEYS];
+        for (int i = 0; i < KEYS; ++i) {
+          const auto* block = block_of<BITS>(keys.row(k + i), d);
+          parts[i] = fma(load_codes<V, BITS>(block, in), scale[i], bias[i]);
+        }
+        for (int r = 0; r < ROWS; ++r) {
+          const V part = V::load(q + r * s.dims + d + in);
+          for (int i = 0; i < KEYS; ++i) {
+            sums[r][i] = fma(parts[i], part, sums[r][i]);
+          }
+        }
+      }
+    }
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    for (int i = 0; i < KEYS; ++i) {
+      products[r][at + i] = sums[r][i];
+    }
+  }
+}
+
+/// The same scores with keys in codes.
+template <class V, int ROWS, int BITS>
+void score_keys(
+    const AttentionState& s,
+    int row,
+    const CodeTile<BITS>& keys,
+    int first,
+    int count,
+    float* scores) {
+  V products[ROWS][V::kWidth];
+  const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
+  int k = 0;
+  for (; k + 2 <= count; k += 2) {
+    multiply_keys<V, ROWS, 2>(s, q, keys, first + k, products, k);
+  }
+  if (k < count) {
+    multiply_keys<V, ROWS, 1>(s, q, keys, first + k, products, k);
+  }
+  store_scores<V, ROWS>(products, count, scores);
+}
+
 /// sums[row …][d …] += weights · values for VECS vectors of dims.
 template <class V, int ROWS, int VECS, class T>
 void add_values(
     const AttentionState& s,
     int row,
-    const T* values,
-    int head_dim,
+    const PlainTile<T>& values,
     int count,
     int d) {
   V acc[ROWS][VECS];
-  float* sums = s.sums + static_cast<std::int64_t>(row) * s.dims + d;
+  float* sums = s.sums + static_cast<std::int64_t>(row) * s.value_dims + d;
   const float* weights = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
   for (int r = 0; r < ROWS; ++r) {
     for (int v = 0; v < VECS; ++v) {
-      acc[r][v] = V::load(sums + r * s.dims + v * V::kWidth);
+      acc[r][v] = V::load(sums + r * s.value_dims + v * V::kWidth);
     }
   }
   for (int k = 0; k < count; ++k) {
-    const T* value = values + static_cast<std::int64_t>(k) * head_dim + d;
+    const T* value = values.row(k) + d;
     ask_ahead<V>(value, VECS * V::kWidth);
     V parts[VECS];
     for (int v = 0; v < VECS; ++v) {
       // Only single vectors reach past the last dim.
       parts[v] = VECS > 1 ? V::load(value + v * V::kWidth)
-                          : load_dims<V>(value - d, d, head_dim);
+                          : load_padded<V>(values, k, d);
     }
     for (int r = 0; r < ROWS; ++r) {
       const V w = V::all(weights[r * kKeyTile + k]);
@@ -95,27 +162,8 @@ void add_values(
   }
   for (int r = 0; r < ROWS; ++r) {
     for (int v = 0; v < VECS; ++v) {
-      acc[r][v].store(sums + r * s.dims + v * V::kWidth);
+      acc[r][v].store(sums + r * s.value_dims + v * V::kWidth);
     }
-  }
-}
-
-template <class V, int ROWS, class T>
-void score_tile(
-    const AttentionState& s,
-    int row,
-    const T* keys,
-    int head_dim,
-    int count) {
-  for (int k = 0; k < count; k += V::kWidth) {
-    const int some = count - k < V::kWidth ? count - k : V::kWidth;
-    score_keys<V, ROWS>(
-        s,
-        row,
-        keys + static_cast<std::int64_t>(k) * head_dim,
-        head_dim,
-        some,
-        s.scores + static_cast<std::int64_t>(row) * kKeyTile + k);
   }
 }
 
@@ -123,16 +171,132 @@ template <class V, int ROWS, class T>
 void add_value_tile(
     const AttentionState& s,
     int row,
-    const T* values,
-    int head_dim,
+    const PlainTile<T>& values,
     int count) {
   constexpr int kWide = V::kTileVecs;
   int d = 0;
-  for (; d + kWide * V::kWidth <= head_dim; d += kWide * V::kWidth) {
-    add_values<V, ROWS, kWide>(s, row, values, head_dim, count, d);
+  for (; d + kWide * V::kWidth <= values.dims; d += kWide * V::kWidth) {
+    add_values<V, ROWS, kWide>(s, row, values, count, d);
   }
-  for (; d < head_dim; d += V::kWidth) {
-    add_values<V, ROWS, 1>(s, row, values, head_dim, count, d);
+  for (; d < values.dims; d += V::kWidth) {
+    add_values<V, ROWS, 1>(s, row, values, count, d);
+  }
+}
+
+/// A row's weights met by one group of values in codes: Σ w·(s·c + b) is
+/// Σ (w·s)·c + Σ w·b, so that scales and biases cost nothing for each dim.
+template <class V, int ROWS>
+struct GroupWeights {
+  float scaled[ROWS][kKeyTile];  ///< w·s, zero past the last
+  float bias[ROWS];              ///< Σ w·b
+
+  template <int BITS>
+  GroupWeights(
+      const AttentionState& s,
+      int row,
+      const CodeTile<BITS>& values,
+      int group,
+      int count) {
+    const float* scales = values.scales + group * kKeyTile;
+    const float* biases = values.biases + group * kKeyTile;
+    for (int r = 0; r < ROWS; ++r) {
+      const float* weights =
+          s.scores + static_cast<std::int64_t>(row + r) * kKeyTile;
+      V sum = V::all(0.0f);
+      int k = 0;
+      for (; k + V::kWidth <= count; k += V::kWidth) {
+        const V w = V::load(weights + k);
+        (w * V::load(scales + k)).store(scaled[r] + k);
+        sum = fma(w, V::load(biases + k), sum);
+      }
+      bias[r] = sum_of(sum);
+      for (; k < count; ++k) {
+        scaled[r][k] = weights[k] * scales[k];
+        bias[r] += weights[k] * biases[k];
+      }
+    }
+  }
+};
+
+/// Calls f<0>, f<STEP>, … up to the end of a block.
+template <int STEP, int AT = 0, class F>
+inline void each_part(F f) {
+  if constexpr (AT < kKvBlock) {
+    f.template operator()<AT>();
+    each_part<STEP, AT + STEP>(f);
+  }
+}
+
+/// sums[row …][d …] += weights · values for VECS vectors of one group, of which
+/// the first begins AT dims into its block.
+template <class V, int ROWS, int VECS, int AT, int BITS>
+void add_codes(
+    const AttentionState& s,
+    int row,
+    const CodeTile<BITS>& values,
+    const GroupWeights<V, ROWS>& weights,
+    int count,
+    int d) {
+  V acc[ROWS][VECS];
+  float* sums = s.sums + static_cast<std::int64_t>(row) * s.value_dims + d;
+  for (int r = 0; r < ROWS; ++r) {
+    for (int v = 0; v < VECS; ++v) {
+      acc[r][v] = V::load(sums + r * s.value_dims + v * V::kWidth) +
+                  V::all(weights.bias[r]);
+    }
+  }
+  for (int k = 0; k < count; ++k) {
+    const std::uint8_t* block = block_of<BITS>(values.row(k), d - AT);
+    V parts[VECS];
+    for (int v = 0; v < VECS; ++v) {
+      const int at = AT + v * V::kWidth;
+      parts[v] = load_codes<V, BITS>(
+          block_of<BITS>(block, at / kKvBlock * kKvBlock),
+          at % kKvBlock);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      const V w = V::all(weights.scaled[r][k]);
+      for (int v = 0; v < VECS; ++v) {
+        acc[r][v] = fma(w, parts[v], acc[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    for (int v = 0; v < VECS; ++v) {
+      acc[r][v].store(sums + r * s.value_dims + v * V::kWidth);
+    }
+  }
+}
+
+template <class V, int ROWS, int BITS>
+void add_value_tile(
+    const AttentionState& s,
+    int row,
+    const CodeTile<BITS>& values,
+    int count) {
+  constexpr int kWide = V::kTileVecs * V::kWidth;
+  static_assert(kKvBlock % V::kWidth == 0);
+  int d = 0;
+  for (int g = 0; g < values.groups; ++g) {
+    const GroupWeights<V, ROWS> weights(s, row, values, g, count);
+    const int end = (g + 1) * values.group;
+    const auto add = [&]<int VECS, int AT>() {
+      add_codes<V, ROWS, VECS, AT>(s, row, values, weights, count, d);
+      d += VECS * V::kWidth;
+    };
+    while (d < end) {
+      if constexpr (kWide >= kKvBlock) {
+        if (kWide > kKvBlock && end - d >= kWide) {
+          add.template operator()<V::kTileVecs, 0>();
+        } else {
+          add.template operator()<kKvBlock / V::kWidth, 0>();
+        }
+      } else {
+        // Half a block at a time, or less.
+        each_part<kWide>(
+            [&]<int AT>() { add.template operator()<V::kTileVecs, AT>(); });
+      }
+    }
   }
 }
 
@@ -155,44 +319,35 @@ inline void by_fours(int rows, F f) {
   }
 }
 
-template <class V, class T>
-void few_rows_of(const AttentionTask& task) {
-  const AttentionState s = open_state<V>(task);
-  load_queries<V>(task, s);
-  const KvView& kv = task.args->kv;
-  const std::int64_t head_dim = kv.head_dim;
-  const std::int64_t head = static_cast<std::int64_t>(task.kv_head) * kv.slots;
-  std::int64_t positions[kKeyTile];
-  for (int i = 0; i < task.run_count; ++i) {
-    const KeyRun& run = task.runs[i];
-    for (int begin = 0; begin < run.count; begin += kKeyTile) {
-      const int left = run.count - begin;
-      const int count = left < kKeyTile ? left : kKeyTile;
-      const std::int64_t at = (head + run.slot + begin) * head_dim;
-      const T* keys = static_cast<const T*>(kv.keys) + at;
-      const T* values = static_cast<const T*>(kv.values) + at;
-      for (int k = 0; k < count; ++k) {
-        positions[k] = run.position + begin + k;
-      }
-      by_fours(s.rows, [&]<int ROWS>(int row) {
-        score_tile<V, ROWS>(s, row, keys, kv.head_dim, count);
-      });
-      softmax_tile<V>(task, s, positions, count);
-      by_fours(s.rows, [&]<int ROWS>(int row) {
-        add_value_tile<V, ROWS>(s, row, values, kv.head_dim, count);
-      });
+template <class V, class Tile>
+void score_tile(const AttentionState& s, const Tile& keys, int count) {
+  by_fours(s.rows, [&]<int ROWS>(int row) {
+    float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
+    for (int k = 0; k < count; k += V::kWidth) {
+      const int some = count - k < V::kWidth ? count - k : V::kWidth;
+      score_keys<V, ROWS>(s, row, keys, k, some, scores + k);
     }
-  }
-  finish<V>(task, s);
+  });
 }
 
 template <class V>
 void few_rows(const AttentionTask& task) {
-  if (task.args->kv.type == KvType::f16) {
-    few_rows_of<V, Half>(task);
-  } else {
-    few_rows_of<V, float>(task);
-  }
+  AttentionState s = open_state<V>(task);
+  load_queries<V>(task, s);
+  const TileSource keys = key_source<V>(task, s);
+  const TileSource values = value_source<V>(task, s);
+  each_tile<V>(task, [&](int slot, int count, const std::int64_t* positions) {
+    with_tile<V>(keys, slot, count, [&](const auto& tile) {
+      score_tile<V>(s, tile, count);
+    });
+    softmax_tile<V>(task, s, positions, count);
+    with_tile<V>(values, slot, count, [&](const auto& tile) {
+      by_fours(s.rows, [&]<int ROWS>(int row) {
+        add_value_tile<V, ROWS>(s, row, tile, count);
+      });
+    });
+  });
+  finish<V>(task, s);
 }
 
 }  // namespace roofline

@@ -4,7 +4,7 @@
 // instantiating files.
 #pragma once
 
-#include "roofline/kernels/attention/attention_impl.h"
+#include "roofline/kernels/attention/tiles_impl.h"
 
 namespace roofline {
 
@@ -128,71 +128,16 @@ void product(
   }
 }
 
-/// A tile of keys, wherever they lie.
-template <class T>
-struct KeyTile {
-  int count = 0;
-  std::int64_t positions[kKeyTile];
-  const T* keys[kKeyTile];
-  const T* values[kKeyTile];
-};
-
-/// Reads successive keys of a task's runs, tile after tile. V keeps each
-/// instruction set's copy apart.
-template <class V, class T>
-class KeyReader {
- public:
-  explicit KeyReader(const AttentionTask& task) : task_(task) {
-    const KvView& kv = task.args->kv;
-    head_ = static_cast<std::int64_t>(task.kv_head) * kv.slots;
-  }
-  bool next(KeyTile<T>& tile) {
-    const KvView& kv = task_.args->kv;
-    tile.count = 0;
-    while (tile.count < kKeyTile && run_ < task_.run_count) {
-      const KeyRun& run = task_.runs[run_];
-      if (inside_ == run.count) {
-        ++run_;
-        inside_ = 0;
-        continue;
-      }
-      const std::int64_t at = (head_ + run.slot + inside_) * kv.head_dim;
-      tile.positions[tile.count] = run.position + inside_;
-      tile.keys[tile.count] = static_cast<const T*>(kv.keys) + at;
-      tile.values[tile.count] = static_cast<const T*>(kv.values) + at;
-      ++tile.count;
-      ++inside_;
-    }
-    return tile.count > 0;
-  }
-
- private:
-  const AttentionTask& task_;
-  std::int64_t head_ = 0;
-  int run_ = 0;
-  int inside_ = 0;
-};
-
-template <class V, class T>
-inline V load_padded(const T* row, int d, int dims) {
-  const int left = dims - d;
-  if (left >= V::kWidth) {
-    return V::load(row + d);
-  }
-  return left > 0 ? V::load(row + d, left) : V::all(0.0f);
-}
-
 /// Keys turned to [dims, kKeyTile]; columns past the last key are zero up to
 /// the next vector.
-template <class V, class T>
-void convert_keys(const KeyTile<T>& tile, int head_dim, AttentionState& s) {
-  for (int k = 0; k < tile.count; k += V::kWidth) {
+template <class V, class Tile>
+void convert_keys(const Tile& tile, int count, const AttentionState& s) {
+  for (int k = 0; k < count; k += V::kWidth) {
     for (int d = 0; d < s.dims; d += V::kWidth) {
       V block[V::kWidth];
       for (int i = 0; i < V::kWidth; ++i) {
-        block[i] = k + i < tile.count
-                       ? load_padded<V>(tile.keys[k + i], d, head_dim)
-                       : V::all(0.0f);
+        block[i] =
+            k + i < count ? load_padded<V>(tile, k + i, d) : V::all(0.0f);
       }
       transpose(block);
       for (int i = 0; i < V::kWidth; ++i) {
@@ -203,26 +148,28 @@ void convert_keys(const KeyTile<T>& tile, int head_dim, AttentionState& s) {
   }
 }
 
-template <class V, class T>
-void convert_values(const KeyTile<T>& tile, int head_dim, AttentionState& s) {
-  for (int k = 0; k < tile.count; ++k) {
-    float* to = s.values + static_cast<std::int64_t>(k) * s.dims;
-    for (int d = 0; d < s.dims; d += V::kWidth) {
-      load_padded<V>(tile.values[k], d, head_dim).store(to + d);
+template <class V, class Tile>
+void convert_values(const Tile& tile, int count, const AttentionState& s) {
+  for (int k = 0; k < count; ++k) {
+    float* to = s.values + static_cast<std::int64_t>(k) * s.value_dims;
+    for (int d = 0; d < s.value_dims; d += V::kWidth) {
+      load_padded<V>(tile, k, d).store(to + d);
     }
   }
 }
 
-template <class V, class T>
-void many_rows_of(const AttentionTask& task) {
+template <class V>
+void many_rows(const AttentionTask& task) {
   AttentionState s = open_state<V>(task);
   load_queries<V>(task, s);
+  const TileSource keys = key_source<V>(task, s);
+  const TileSource values = value_source<V>(task, s);
   const int head_dim = task.args->kv.head_dim;
-  KeyTile<T> tile;
-  KeyReader<V, T> reader(task);
-  while (reader.next(tile)) {
-    const int columns = (tile.count + V::kWidth - 1) / V::kWidth * V::kWidth;
-    convert_keys<V>(tile, head_dim, s);
+  each_tile<V>(task, [&](int slot, int count, const std::int64_t* positions) {
+    const int columns = (count + V::kWidth - 1) / V::kWidth * V::kWidth;
+    with_tile<V>(keys, slot, count, [&](const auto& tile) {
+      convert_keys<V>(tile, count, s);
+    });
     product<V>(
         s.q,
         s.dims,
@@ -234,30 +181,23 @@ void many_rows_of(const AttentionTask& task) {
         s.rows,
         columns,
         false);
-    softmax_tile<V>(task, s, tile.positions, tile.count);
-    convert_values<V>(tile, head_dim, s);
+    softmax_tile<V>(task, s, positions, count);
+    with_tile<V>(values, slot, count, [&](const auto& tile) {
+      convert_values<V>(tile, count, s);
+    });
     product<V>(
         s.scores,
         kKeyTile,
         s.values,
-        s.dims,
-        tile.count,
+        s.value_dims,
+        count,
         s.sums,
-        s.dims,
+        s.value_dims,
         s.rows,
-        s.dims,
+        s.value_dims,
         true);
-  }
+  });
   finish<V>(task, s);
-}
-
-template <class V>
-void many_rows(const AttentionTask& task) {
-  if (task.args->kv.type == KvType::f16) {
-    many_rows_of<V, Half>(task);
-  } else {
-    many_rows_of<V, float>(task);
-  }
 }
 
 }  // namespace roofline

@@ -37,11 +37,20 @@ KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {
 
 }  // namespace
 
-std::size_t attention_scratch_floats(int rows, int head_dim) {
-  const std::size_t dims = (static_cast<std::size_t>(head_dim) + 15) / 16 * 16;
+std::size_t attention_scratch_floats(int rows, const KvView& kv) {
+  const auto dims = [](int n, const KvCodes& codes) {
+    return static_cast<std::size_t>(padded_dims(n, codes));
+  };
+  const auto groups = [](const KvCodes& codes) {
+    return static_cast<std::size_t>(codes.bits > 0 ? codes.groups() : 0);
+  };
   const std::size_t tile = kKeyTile;
   const auto r = static_cast<std::size_t>(rows);
-  const std::size_t floats = 2 * r * dims + r * tile + 2 * dims * tile + 2 * r;
+  const std::size_t both = dims(kv.head_dim, kv.key_codes) +
+                           dims(kv.dims_of_value(), kv.value_codes);
+  const std::size_t scales =
+      2 * tile * (groups(kv.key_codes) + groups(kv.value_codes));
+  const std::size_t floats = r * both + r * tile + both * tile + 2 * r + scales;
   // Whole cache lines, so that workers don't share one.
   return (floats + 15) / 16 * 16;
 }
@@ -129,7 +138,7 @@ void AttentionPlan::add_tiles(int index) {
     tiles_.push_back(tile);
     scratch_each_ = std::max(
         scratch_each_,
-        attention_scratch_floats(tile_rows(tile), args.kv.head_dim));
+        attention_scratch_floats(tile_rows(tile), args.kv));
   }
 }
 
@@ -154,7 +163,11 @@ void AttentionPlan::cut_keys(Tile& tile) {
         ends_.push_back(static_cast<int>(runs_.size()));
         room = each;
       }
-      const int count = std::min(run.count, room);
+      int count = std::min(run.count, room);
+      const int full = args.kv.full_slots - run.slot;
+      if (full > 0 && args.kv.any_codes()) {
+        count = std::min(count, full);
+      }
       runs_.push_back({run.position, run.slot, count});
       run.position += count;
       run.slot += count;
@@ -168,8 +181,9 @@ void AttentionPlan::cut_keys(Tile& tile) {
 void AttentionPlan::add_pieces(int tile_index) {
   const Tile& tile = tiles_[static_cast<std::size_t>(tile_index)];
   const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
-  const std::size_t floats = static_cast<std::size_t>(tile_rows(tile)) *
-                             static_cast<std::size_t>(args.kv.head_dim + 2);
+  const std::size_t floats =
+      static_cast<std::size_t>(tile_rows(tile)) *
+      static_cast<std::size_t>(args.kv.dims_of_value() + 2);
   for (int head = 0; head < args.kv.kv_heads; ++head) {
     for (int split = 0; split < tile.splits; ++split) {
       pieces_.push_back({tile_index, head, split, groups_, partial_floats_});
@@ -219,7 +233,7 @@ void AttentionPlan::run(int index, int worker) {
 void AttentionPlan::combine(const Piece& piece) {
   const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
   const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
-  const int dims = args.kv.head_dim;
+  const int dims = args.kv.dims_of_value();
   const int rows = tile_rows(tile);
   const int group = args.heads / args.kv.kv_heads;
   const std::size_t row_floats = static_cast<std::size_t>(dims + 2);
@@ -246,6 +260,9 @@ void AttentionPlan::combine(const Piece& piece) {
       for (int d = 0; d < dims; ++d) {
         out[d] += weight * part[d];
       }
+    }
+    if (args.sinks) {
+      total += std::exp(args.sinks[head] - largest);
     }
     for (int d = 0; d < dims; ++d) {
       out[d] /= total;

@@ -9,7 +9,8 @@
 
 namespace roofline {
 
-/// Keys that lie in successive slots and hold successive positions.
+/// Keys that lie in successive slots and hold successive positions: all in
+/// codes, where there are some, or all as floats.
 struct KeyRun {
   std::int64_t position = 0;
   int slot = 0;
@@ -28,8 +29,8 @@ struct AttentionTask {
   float* scratch = nullptr;
   /// nullptr: write the finished rows to args->out. Otherwise the task sees
   /// only a part of the keys and leaves, for each row (token, then head within
-  /// the group), head_dim weighted sums, the largest score and the total
-  /// weight: [rows, head_dim + 2].
+  /// the group), value_dim weighted sums, the largest score and the total
+  /// weight: [rows, value_dim + 2].
   float* partial = nullptr;
 
   int group() const { return args->heads / args->kv.kv_heads; }
@@ -59,6 +60,13 @@ const AttentionKernels& attention_kernels_avx512();
 const AttentionKernels& attention_kernels_neon();
 
 /// Floats of scratch that a task of so many rows needs.
-std::size_t attention_scratch_floats(int rows, int head_dim);
+std::size_t attention_scratch_floats(int rows, const KvView& kv);
+
+/// Dims of a row in scratch, zeros after the last: whole vectors of every
+/// instruction set, and whole groups of codes.
+inline int padded_dims(int dims, const KvCodes& codes) {
+  const int pad = codes.bits > 0 ? codes.group : 16;
+  return (dims + pad - 1) / pad * pad;
+}
 
 }  // namespace roofline

@@ -122,24 +122,37 @@ void StepRun::store(
     const float* k,
     const float* v) const {
   const int slot = slot_of(view, position);
-  const int dim = view.head_dim;
   for (int h = 0; h < view.kv_heads; ++h) {
-    const std::ptrdiff_t at =
-        (static_cast<std::ptrdiff_t>(h) * view.slots + slot) * dim;
-    if (view.type == KvType::f16) {
-      kernels_.rows->to_half(
-          k + h * dim,
-          dim,
-          static_cast<Half*>(view.keys) + at);
-      kernels_.rows->to_half(
-          v + h * dim,
-          dim,
-          static_cast<Half*>(view.values) + at);
-    } else {
-      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(dim);
-      std::memcpy(static_cast<float*>(view.keys) + at, k + h * dim, bytes);
-      std::memcpy(static_cast<float*>(view.values) + at, v + h * dim, bytes);
+    const int at = h * view.head_dim;
+    store_row(view, view.keys, view.key_codes, h, slot, k + at);
+    store_row(view, view.values, view.value_codes, h, slot, v + at);
+  }
+}
+
+/// x [head_dim] becomes the key or the value of a head in a slot.
+void StepRun::store_row(
+    const KvView& view,
+    void* floats,
+    const KvCodes& codes,
+    int head,
+    int slot,
+    const float* x) const {
+  const int dim = view.head_dim;
+  int slots = view.slots;
+  if (codes.bits > 0) {
+    if (slot >= view.full_slots) {
+      kv_code_kernels().encode(x, codes, head, slot - view.full_slots);
+      return;
     }
+    slots = view.full_slots;
+  }
+  const std::ptrdiff_t at =
+      (static_cast<std::ptrdiff_t>(head) * slots + slot) * dim;
+  if (view.type == KvType::f16) {
+    kernels_.rows->to_half(x, dim, static_cast<Half*>(floats) + at);
+  } else {
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(dim);
+    std::memcpy(static_cast<float*>(floats) + at, x, bytes);
   }
 }
 

@@ -192,6 +192,13 @@ class StepRun {
       std::int64_t position,
       const float* k,
       const float* v) const;
+  void store_row(
+      const KvView& view,
+      void* floats,
+      const KvCodes& codes,
+      int head,
+      int slot,
+      const float* x) const;
   void attend(const StepAttention& attention, std::size_t index);
   void feed_forward(const StepLayer& layer);
   void hidden_piece(

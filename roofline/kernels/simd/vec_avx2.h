@@ -38,6 +38,20 @@ struct Vec {
     }
     return load(copy);
   }
+  static __m256i bytes(const std::uint8_t* from) {
+    return _mm256_cvtepu8_epi32(
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+  }
+  static Vec load_bytes(const std::uint8_t* from) {
+    return {_mm256_cvtepi32_ps(bytes(from))};
+  }
+  static Vec load_low_halves(const std::uint8_t* from) {
+    return {_mm256_cvtepi32_ps(
+        _mm256_and_si256(bytes(from), _mm256_set1_epi32(15)))};
+  }
+  static Vec load_high_halves(const std::uint8_t* from) {
+    return {_mm256_cvtepi32_ps(_mm256_srli_epi32(bytes(from), 4))};
+  }
   void store(float* to) const { _mm256_storeu_ps(to, v); }
   void store(float* to, int n) const { _mm256_maskstore_ps(to, mask(n), v); }
   __m128i halves() const {

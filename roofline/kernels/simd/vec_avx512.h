@@ -32,6 +32,20 @@ struct Vec {
   static Vec load(const Half* from, int n) {
     return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), from))};
   }
+  static __m512i bytes(const std::uint8_t* from) {
+    return _mm512_cvtepu8_epi32(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+  static Vec load_bytes(const std::uint8_t* from) {
+    return {_mm512_cvtepi32_ps(bytes(from))};
+  }
+  static Vec load_low_halves(const std::uint8_t* from) {
+    return {_mm512_cvtepi32_ps(
+        _mm512_and_si512(bytes(from), _mm512_set1_epi32(15)))};
+  }
+  static Vec load_high_halves(const std::uint8_t* from) {
+    return {_mm512_cvtepi32_ps(_mm512_srli_epi32(bytes(from), 4))};
+  }
   void store(float* to) const { _mm512_storeu_ps(to, v); }
   void store(float* to, int n) const { _mm512_mask_storeu_ps(to, mask(n), v); }
   __m256i halves() const {

@@ -42,6 +42,29 @@ struct Vec {
     }
     return v;
   }
+  /// Whole numbers: a byte each.
+  static Vec load_bytes(const std::uint8_t* from) {
+    Vec v = all(0.0f);
+    for (int i = 0; i < kWidth; ++i) {
+      v.lane[i] = from[i];
+    }
+    return v;
+  }
+  /// Of each byte the low and the high four bits.
+  static Vec load_low_halves(const std::uint8_t* from) {
+    Vec v = all(0.0f);
+    for (int i = 0; i < kWidth; ++i) {
+      v.lane[i] = static_cast<float>(from[i] & 15);
+    }
+    return v;
+  }
+  static Vec load_high_halves(const std::uint8_t* from) {
+    Vec v = all(0.0f);
+    for (int i = 0; i < kWidth; ++i) {
+      v.lane[i] = static_cast<float>(from[i] >> 4);
+    }
+    return v;
+  }
   void store(float* to) const { store(to, kWidth); }
   void store(float* to, int n) const {
     for (int i = 0; i < n; ++i) {

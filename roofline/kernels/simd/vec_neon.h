@@ -38,6 +38,21 @@ struct Vec {
     }
     return load(copy);
   }
+  static uint8x8_t bytes(const std::uint8_t* from) {
+    std::uint32_t four = 0;
+    __builtin_memcpy(&four, from, sizeof(four));
+    return vreinterpret_u8_u32(vdup_n_u32(four));
+  }
+  static Vec whole(uint8x8_t bytes) {
+    return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))))};
+  }
+  static Vec load_bytes(const std::uint8_t* from) { return whole(bytes(from)); }
+  static Vec load_low_halves(const std::uint8_t* from) {
+    return whole(vand_u8(bytes(from), vdup_n_u8(15)));
+  }
+  static Vec load_high_halves(const std::uint8_t* from) {
+    return whole(vshr_n_u8(bytes(from), 4));
+  }
   void store(float* to) const { vst1q_f32(to, v); }
   void store(float* to, int n) const {
     float copy[kWidth];
