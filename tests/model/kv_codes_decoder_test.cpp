@@ -19,10 +19,11 @@ using testing::max_error;
 using testing::open_golden;
 using testing::to_host;
 
-/// In standard deviations of the logits. Codes of 8 bits move each key and
-/// value by at most 1/510 of its group's range. The goldens' weights are random
-/// and their heads small, which makes them more sensitive than real models.
-constexpr double kNearFloat = 0.15;
+/// Root mean square in standard deviations of the logits. Codes of 8 bits move
+/// each key and value by at most 1/510 of its group's range; single logits move
+/// farther, most where a token goes to another expert. The goldens' weights are
+/// random and their heads small: real models are less sensitive.
+constexpr double kNearFloat = 0.1;
 /// The same tokens in other pieces: float32 sums in another order may move a
 /// value across the border between two codes.
 constexpr double kSameCodes = 0.02;
@@ -35,6 +36,17 @@ KvFormat codes_of(int bits, int keep_full = 0) {
   format.group_size = 32;
   format.keep_full = keep_full;
   return format;
+}
+
+double rms_error(
+    const std::vector<float>& actual,
+    const std::vector<float>& expected) {
+  double sum = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    sum += std::pow(double{actual[i]} - expected[i], 2);
+  }
+  const double mean = sum / static_cast<double>(expected.size());
+  return std::sqrt(mean) / testing::standard_deviation(expected);
 }
 
 std::unique_ptr<Decoder> load(
@@ -91,7 +103,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(KvCodesGolden, EightBitsStayNearFloatsInAnyPieces) {
   const auto whole = logits(codes_of(8), 40);
-  const double error = max_error(whole, golden_.logits[0]);
+  ASSERT_EQ(whole.size(), golden_.logits[0].size());
+  const double error = rms_error(whole, golden_.logits[0]);
   EXPECT_LT(error, kNearFloat);
   // Codes it is: floats would be nearer.
   EXPECT_GT(error, 1e-5);
@@ -215,7 +228,7 @@ TEST(KvCodes, ARotatingCacheKeepsWhatIsKeptInFull) {
     float_logits = to_host(floats->forward({&other, 1}));
   }
   EXPECT_EQ(cache->segments(0).front().count, 6);
-  EXPECT_LT(max_error(codes_logits, float_logits), kNearFloat);
+  EXPECT_LT(rms_error(codes_logits, float_logits), kNearFloat);
   options.max_tokens = 6;
   EXPECT_THROW(decoder->make_cache(options), UserError);
 }
