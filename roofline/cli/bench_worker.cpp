@@ -111,6 +111,7 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
     other.quant = "none";
     other.group_size.reset();
     other.eight_bit.reset();
+    other.kv = {};
     other.exact = false;
     draft = load(other);
   }

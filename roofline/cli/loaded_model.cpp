@@ -76,6 +76,7 @@ void LoadedModel::load_draft(const std::string& model) {
       [this] { return load_timed(*draft_checkpoint_); });
   ModelOptions options = options_;
   options.quantize.reset();
+  options.kv = {};
   // A guess need not be exact.
   options.exact = false;
   draft_ = Decoder::load(*draft_checkpoint_, options);
