@@ -261,7 +261,8 @@ std::unique_ptr<Teacher> Train::load_teacher(const Tokenizer& tokenizer) const {
     }
   }
   TrainableOptions loading;
-  loading.device = DeviceChoice::cpu;
+  loading.device = options_.device;
+  loading.half_activations = options_.precision == Precision::bf16;
   teacher->decoder = load_trainable(*teacher->checkpoint, loading);
   return teacher;
 }
@@ -275,7 +276,7 @@ int Train::finish(
   if (!plot_.empty() && !metrics.all().empty()) {
     write_chart(loss_chart(metrics.all()), plot_);
   }
-  const double peak = static_cast<double>(peak_resident_bytes());
+  const double peak = peak_training_memory(options_);
   if (json_) {
     nlohmann::ordered_json out = {
         {"output", options_.output},
@@ -360,7 +361,9 @@ int Train::run() {
   Watch watch(
       options_.report_every,
       quiet_,
-      measure_peak_operations(ThreadPool::global(), PeakKind::float32) /
+      (trains_on_gpu(options_)
+           ? measure_gpu_peak_operations()
+           : measure_peak_operations(ThreadPool::global(), PeakKind::float32)) /
           forecast.operations_per_token);
   TrainEvents events;
   events.on_step = [&](const StepFigures& f, int steps) {

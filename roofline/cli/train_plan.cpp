@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <mlx/memory.h>
 
 #include "roofline/cli/output.h"
 #include "roofline/plan/machine_facts.h"
@@ -115,8 +116,9 @@ TrainingQuestion question_of(const Dataset& train, const TrainOptions& o) {
   question.optimizer = kind_of(o.optimizer.name);
   question.momentum = o.optimizer.momentum != 0;
   question.trained_layers = o.layers;
-  question.precision_bits = 32;
-  question.gpu = false;
+  question.gpu = trains_on_gpu(o);
+  question.precision_bits =
+      question.gpu && o.precision == Precision::bf16 ? 16 : 32;
   return question;
 }
 
@@ -184,8 +186,10 @@ TrainForecast plan_training(
     TrainOptions& options,
     bool fit) {
   const MachineFacts facts = machine_facts();
-  const auto budget =
-      static_cast<double>(facts.available_bytes.value_or(facts.memory_bytes));
+  const auto budget = static_cast<double>(
+      trains_on_gpu(options)
+          ? mlx::core::get_memory_limit()
+          : facts.available_bytes.value_or(facts.memory_bytes));
   TrainForecast out;
   const PlannedModel model = plan_checkpoint("", checkpoint);
   const double teacher = teacher_bytes(options);

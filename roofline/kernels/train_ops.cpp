@@ -5,7 +5,9 @@
 #include <numeric>
 #include <string>
 
+#include <mlx/device.h>
 #include <mlx/ops.h>
+#include <mlx/random.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
@@ -409,9 +411,16 @@ mx::array dropout(const mx::array& x, float share, std::uint64_t seed) {
   if (share <= 0.0f) {
     return x;
   }
+  const float kept = 1.0f / (1.0f - share);
+  if (mx::default_device() == mx::Device::gpu) {
+    const auto stays =
+        mx::random::bernoulli(1.0f - share, x.shape(), mx::random::key(seed));
+    return mx::multiply(
+        mx::multiply(x, mx::astype(stays, x.dtype())),
+        mx::array(kept, x.dtype()));
+  }
   const int n = x.shape(-1);
   const auto rows = static_cast<std::int64_t>(x.size()) / n;
-  const float kept = 1.0f / (1.0f - share);
   const auto limit = static_cast<std::uint64_t>(share * 0x1p32);
   CpuOp op;
   op.name = "Dropout";

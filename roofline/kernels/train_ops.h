@@ -50,7 +50,7 @@ mx::array rms_norm_rows(
 mx::array activate_rows(const mx::array& x, Activation activation, bool gated);
 
 /// Zeroes a share of x, drawn from the seed alone, and divides the rest by
-/// 1 − share, so that the mean stays.
+/// 1 − share, so that the mean stays. Runs on a GPU too, where it draws others.
 mx::array dropout(const mx::array& x, float share, std::uint64_t seed);
 
 }  // namespace roofline

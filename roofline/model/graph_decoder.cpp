@@ -38,10 +38,11 @@ struct LoadOptions {
   bool exact = false;
   GraphWeightOptions weights;
   KvFormat kv = {};
+  std::optional<mx::Dtype> activations = {};  ///< of a GPU; absent: as stored
 };
 
 LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
-  LoadOptions load{options.exact, {}, options.kv};
+  LoadOptions load{options.exact, {}, options.kv, {}};
   load.weights.quantize = options.quantize;
   load.weights.keep_scales = options.exact;
   if (device == mx::Device::cpu) {
@@ -60,11 +61,15 @@ mx::array token_ids(std::span<const Slice> slices) {
 }
 
 LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
-  LoadOptions load{device == mx::Device::cpu, {}, {}};
+  const bool half = device == mx::Device::gpu && options.half_activations;
+  LoadOptions load{!half, {}, {}, {}};
+  if (half) {
+    load.activations = mx::bfloat16;  // gradients overrun what f16 can hold
+  }
   load.weights.quantize = options.quantize;
   load.weights.trained = options.trained;
   load.weights.codes = options.codes;
-  if (device == mx::Device::cpu) {
+  if (device == mx::Device::cpu && !options.graph_on_cpu) {
     load.weights.cpu_kernels = options.products;
   }
   return load;
@@ -98,7 +103,9 @@ class GraphDecoder final : public TrainableDecoder {
       std::size_t index,
       const mx::array& x,
       const TrainBatch& batch);
-  GraphTypes pick_types(const Checkpoint& checkpoint) const;
+  GraphTypes pick_types(
+      const Checkpoint& checkpoint,
+      std::optional<mx::Dtype> activations) const;
   void check(std::span<const Slice> slices) const;
   mx::array embed(
       const mx::array& tokens,
@@ -108,6 +115,7 @@ class GraphDecoder final : public TrainableDecoder {
       const mx::array& tokens,
       std::vector<GraphSequence>& sequences);
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
+  mx::array head_product(const mx::array& rows) const;
   mx::array logits(const mx::array& x) const;
   void check_again() const;
   mx::array with_states(const mx::array& logits, std::span<const Slice> slices)
@@ -138,7 +146,7 @@ GraphDecoder::GraphDecoder(
       device_(device),
       exact_(options.exact),
       kv_(options.kv),
-      types_(pick_types(checkpoint)),
+      types_(pick_types(checkpoint, options.activations)),
       weights_(
           checkpoint,
           [&] {
@@ -169,11 +177,13 @@ GraphDecoder::GraphDecoder(
   }
 }
 
-GraphTypes GraphDecoder::pick_types(const Checkpoint& checkpoint) const {
+GraphTypes GraphDecoder::pick_types(
+    const Checkpoint& checkpoint,
+    std::optional<mx::Dtype> activations) const {
   GraphTypes types;
   types.fuse = device_ == mx::Device::gpu;
   if (!exact_ && device_ == mx::Device::gpu) {
-    types.activations = stored_dtype(checkpoint);
+    types.activations = activations.value_or(stored_dtype(checkpoint));
     // f16 ends at 65504, which the residual stream of some models passes.
     types.residual =
         types.activations == mx::float16 ? mx::float32 : types.activations;
@@ -276,13 +286,18 @@ mx::array GraphDecoder::pick_rows(
   return mx::take(x, mx::array(rows.data(), {count}), 0);
 }
 
-mx::array GraphDecoder::logits(const mx::array& x) const {
-  const auto normed = final_norm_(x, types_.activations);
-  auto y = mx::astype(linear(normed, head_ ? *head_ : embed_), mx::float32);
+/// rows · headᵀ in float32, before scale and cap.
+mx::array GraphDecoder::head_product(const mx::array& rows) const {
+  auto y = mx::astype(linear(rows, head_ ? *head_ : embed_), mx::float32);
   if (head_bias_) {
     y = mx::add(y, *head_bias_);
   }
-  return scaled_logits(y, spec_);
+  return y;
+}
+
+mx::array GraphDecoder::logits(const mx::array& x) const {
+  const auto normed = final_norm_(x, types_.activations);
+  return scaled_logits(head_product(normed), spec_);
 }
 
 /// The residual stream [tokens, dim] after all layers.
@@ -358,7 +373,7 @@ bool GraphDecoder::can_pack() const {
         return layer.attention && !layer.recurrent &&
                PackedSamples::can(*layer.attention);
       });
-  return plain && device_ == mx::Device::cpu && !positions_;
+  return plain && weights_.own_kernels() && !positions_;
 }
 
 /// The samples as one packed sequence, or each with a cache of its own for the
@@ -524,6 +539,13 @@ TokenHead GraphDecoder::token_head() const {
   }
   if (is_trained(matrix.hooks)) {
     head.trained = trained_weight(*matrix.hooks[0]);
+  }
+  if (!weights_.own_kernels()) {
+    head.product = [this](const mx::array& rows) {
+      return head_product(mx::astype(rows, types_.activations));
+    };
+  }
+  if (head.trained || head.product) {
     return head;
   }
   const auto& part = matrix.parts[0];
@@ -603,6 +625,7 @@ std::unique_ptr<TrainableDecoder> load_trainable(
   }
   ModelOptions model;
   model.device = options.device;
+  model.graph_on_cpu = options.graph_on_cpu;
   const auto device = prepare_device(model);
   require_runnable(checkpoint.spec());
   return std::make_unique<GraphDecoder>(

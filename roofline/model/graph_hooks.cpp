@@ -97,7 +97,9 @@ mx::array add_on_gpu(
     const std::vector<Placed>& all) {
   auto sum = y;
   for (const auto& each : all) {
-    auto part = times_transposed(times_transposed(x, each.addition->a), each.b);
+    auto part = times_transposed(
+        times_transposed(dropped(x, *each.addition), each.addition->a),
+        each.b);
     part = mx::multiply(part, mx::array(each.addition->scale, part.dtype()));
     const int after = y.shape(1) - each.begin - each.rows;
     sum = mx::add(

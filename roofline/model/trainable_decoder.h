@@ -46,6 +46,10 @@ struct TrainableOptions {
       {};
   /// Products of quantized matrices as when answering, or exact.
   LinearMode products = LinearMode::exact;
+  /// On a GPU: bfloat16 between the weights instead of float32.
+  bool half_activations = false;
+  /// MLX's ops on the CPU too, as on a GPU: for comparing.
+  bool graph_on_cpu = false;
 };
 
 /// `checkpoint` must outlive the decoder. Throws what Decoder::load throws.

@@ -447,9 +447,17 @@ void add_steps(std::vector<TrainSetting>& rows) {
       "precision",
       kStep,
       "Products with frozen weights: float32, or bf16 where the processor has "
-      "instructions for it.",
+      "instructions for it; on a GPU all between the weights.",
       {{"float32", Precision::float32}, {"bf16", Precision::bf16}},
       [](O & o) -> auto& { return o.precision; }));
+  rows.push_back(choice<DeviceChoice>(
+      "device",
+      kStep,
+      "Where steps are computed: auto (a GPU where there is one), cpu or gpu.",
+      {{"auto", DeviceChoice::automatic},
+       {"cpu", DeviceChoice::cpu},
+       {"gpu", DeviceChoice::gpu}},
+      [](O & o) -> auto& { return o.device; }));
 }
 
 void add_keeping(std::vector<TrainSetting>& rows) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/model/decoder.h"
 #include "roofline/train/optimizer.h"
 
 namespace roofline {
@@ -18,7 +19,8 @@ namespace roofline {
 enum class AdaptMethod { lora, qlora, dora, full };
 enum class LossName { cross_entropy, dpo, orpo };
 enum class ScheduleName { constant, cosine, linear };
-/// Of products with frozen weights; all else is float32.
+/// Of products with frozen weights, on a GPU of what lies between them too; all
+/// else is float32.
 enum class Precision { float32, bf16 };
 /// What becomes of samples that are longer than max_tokens.
 enum class LongSamples { truncate, split };
@@ -53,6 +55,7 @@ struct TrainOptions {
   std::uint64_t seed = 0;
   bool checkpoint_layers = false;  ///< recompute layers instead of keeping
   Precision precision = Precision::float32;
+  DeviceChoice device = DeviceChoice::automatic;
 
   LossName loss = LossName::cross_entropy;
   double beta = 0.1;           ///< dpo, orpo: strength

@@ -6,6 +6,8 @@
 #include <numeric>
 
 #include <fmt/format.h>
+#include <mlx/device.h>
+#include <mlx/memory.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
@@ -46,8 +48,8 @@ std::string settings_of(const TrainOptions& options) {
   for (const auto& row : train_settings()) {
     const bool free = row.name == "steps" || row.name == "epochs" ||
                       row.name == "output" || row.name == "data" ||
-                      row.name == "model" || row.name.ends_with("-every") ||
-                      row.name == "diverged";
+                      row.name == "model" || row.name == "device" ||
+                      row.name.ends_with("-every") || row.name == "diverged";
     if (!free) {
       text += fmt::format("{} = {}\n", row.name, row.get(options));
     }
@@ -70,9 +72,10 @@ TrainableOptions trainable_options(
     const TrainOptions& options,
     const ModelSpec& spec) {
   TrainableOptions out;
-  out.device = DeviceChoice::cpu;  // the loss has kernels for it alone
+  out.device = options.device;
   if (options.precision == Precision::bf16) {
     out.products = LinearMode::bf16;
+    out.half_activations = true;
   }
   if (options.method == AdaptMethod::qlora) {
     out.quantize = QuantizeChoice{};  // floats; codes stay as they are
@@ -84,6 +87,16 @@ TrainableOptions trainable_options(
     };
   }
   return out;
+}
+
+bool trains_on_gpu(const TrainOptions& options) {
+  return options.device != DeviceChoice::cpu &&
+         mx::is_available(mx::Device::gpu);
+}
+
+double peak_training_memory(const TrainOptions& options) {
+  return static_cast<double>(
+      trains_on_gpu(options) ? mx::get_peak_memory() : peak_resident_bytes());
 }
 
 /// Samples on their way through the model.
@@ -429,8 +442,9 @@ StepFigures Trainer::step(int number) {
       number);
   state_.step = number;
   figures.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  figures.memory_bytes = static_cast<double>(resident_bytes());
-  figures.peak_memory_bytes = static_cast<double>(peak_resident_bytes());
+  figures.memory_bytes = static_cast<double>(
+      trains_on_gpu(options_) ? mx::get_active_memory() : resident_bytes());
+  figures.peak_memory_bytes = peak_training_memory(options_);
   return figures;
 }
 

@@ -44,6 +44,13 @@ TrainableOptions trainable_options(
 /// How these options make batches.
 BatchOptions batch_options(const TrainOptions& options);
 
+/// Whether a run with these options computes on a GPU.
+bool trains_on_gpu(const TrainOptions& options);
+
+/// The most memory the run held: of the GPU where it computes there, else of
+/// the process. Bytes.
+double peak_training_memory(const TrainOptions& options);
+
 class Trainer {
  public:
   /// All of these must outlive the trainer. valid may be null.

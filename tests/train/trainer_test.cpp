@@ -5,8 +5,10 @@
 
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <limits>
 
+#include <mlx/device.h>
 #include <nlohmann/json.hpp>
 
 #include "roofline/base/errors.h"
@@ -105,6 +107,40 @@ TEST_P(TrainerTest, LayersThatAreComputedAgainGiveTheSameGradient) {
         1e-5);
     EXPECT_LT(difference(a, b), 1e-5 * (1 + largest(a)));
   }
+}
+
+/// The gradient of a step elsewhere against that of the kernels.
+void expect_same_gradient(const std::string& name, testing::Where where) {
+  const auto golden = open_golden(name);
+  const auto data = pieces_of(golden);
+  for (const auto method : {AdaptMethod::lora, AdaptMethod::full}) {
+    for (const bool again : {false, true}) {
+      auto options = small_lora();
+      options.method = method;
+      options.checkpoint_layers = again;
+      Gradient a;
+      Gradient b;
+      Training kernels(golden, data, options);
+      stir(kernels.trainer);
+      const double want = kernels.trainer.gradient_of({{0, 1, 2}}, 1, a);
+      Training other(golden, data, options, where);
+      stir(other.trainer);
+      EXPECT_NEAR(other.trainer.gradient_of({{0, 1, 2}}, 1, b), want, 1e-4);
+      EXPECT_LT(difference(a, b), 1e-4 * (1 + largest(a)));
+    }
+  }
+}
+
+TEST_P(TrainerTest, MlxOpsGiveTheSameGradientAsTheKernels) {
+  expect_same_gradient(GetParam(), testing::Where::cpu_in_mlx_ops);
+}
+
+TEST_P(TrainerTest, AGpuGivesTheSameGradientAsTheKernels) {
+  if (!mx::is_available(mx::Device::gpu)) {
+    GTEST_SKIP() << "there is no GPU";
+  }
+  ::setenv("MLX_ENABLE_TF32", "0", 1);
+  expect_same_gradient(GetParam(), testing::Where::gpu);
 }
 
 TEST_P(TrainerTest, GradientsAreTheSlopesOfTheLoss) {
@@ -615,6 +651,15 @@ TEST(TrainerPairs, AccumulatedPairsAreOneLargeBatch) {
       t.trainer.gradient_of({{0}, {1}}, 1, parts),
       1e-5);
   EXPECT_LT(difference(whole, parts), 1e-5 * (1 + largest(whole)));
+
+  Training ops(golden, data, options, testing::Where::cpu_in_mlx_ops);
+  stir(ops.trainer);
+  Gradient same;
+  EXPECT_NEAR(
+      t.trainer.gradient_of({{0, 1}}, 1, whole),
+      ops.trainer.gradient_of({{0, 1}}, 1, same),
+      1e-4);
+  EXPECT_LT(difference(whole, same), 1e-4 * (1 + largest(whole)));
 }
 
 }  // namespace

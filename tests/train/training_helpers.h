@@ -52,18 +52,26 @@ inline Dataset pieces_of(const Golden& golden) {
   return data;
 }
 
+/// On which kernels: MLX's ops are what a GPU runs.
+enum class Where { cpu, cpu_in_mlx_ops, gpu };
+
 /// A model with the trainer's options, ready to train.
 struct Training {
-  Training(const Golden& golden, const Dataset& data, TrainOptions given)
+  Training(
+      const Golden& golden,
+      const Dataset& data,
+      TrainOptions given,
+      Where where = Where::cpu)
       : options(std::move(given)),
-        decoder(load_trainable(*golden.checkpoint, device())),
+        decoder(load_trainable(*golden.checkpoint, loading(where))),
         trainer(*golden.checkpoint, *decoder, data, nullptr, options, {}) {}
 
-  TrainableOptions device() const {
+  TrainableOptions loading(Where where) const {
     ModelSpec spec;
     spec.layers.resize(64);
     auto out = trainable_options(options, spec);
-    out.device = DeviceChoice::cpu;
+    out.device = where == Where::gpu ? DeviceChoice::gpu : DeviceChoice::cpu;
+    out.graph_on_cpu = where == Where::cpu_in_mlx_ops;
     return out;
   }
 

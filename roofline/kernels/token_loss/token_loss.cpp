@@ -10,6 +10,7 @@
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
 #include "roofline/kernels/row_grads/row_grads.h"
+#include "roofline/kernels/token_loss/graph_token_loss.h"
 
 namespace roofline {
 
@@ -315,6 +316,9 @@ TokenLoss token_loss(
     const TokenHead& head,
     std::shared_ptr<const TokenTargets> targets,
     LossGradient gradient) {
+  if (head.product) {
+    return graph_token_loss(hidden, head, *targets);
+  }
   const int tokens = hidden.shape(0);
   CpuOp op;
   op.name = "TokenLoss";

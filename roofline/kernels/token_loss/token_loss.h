@@ -40,6 +40,10 @@ struct TokenTargets {
 };
 
 struct TokenHead {
+  /// On a GPU: rows [n, dim] → rows · headᵀ in MLX's ops, frozen or trained;
+  /// the loss is a graph of such ops then, and of what is below only the
+  /// scale, the cap and whether something is trained are looked at.
+  std::function<mx::array(const mx::array& rows)> product;
   /// Frozen: a matrix [vocab, dim] and what owns its bytes.
   PackedMatrix matrix;
   std::shared_ptr<const void> memory;
