@@ -90,5 +90,7 @@ function(roofline_tests layer)
     ROOFLINE_GOLDENS="${CMAKE_SOURCE_DIR}/tests/goldens")
   target_link_libraries(${layer}_tests PRIVATE roofline_${layer}
                         GTest::gtest_main roofline_options)
+  # Tests spend their time in the library: a third less to compile them.
+  target_compile_options(${layer}_tests PRIVATE $<$<CONFIG:Release>:-O1>)
   add_test(NAME ${layer} COMMAND ${layer}_tests)
 endfunction()

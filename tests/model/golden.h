@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -23,6 +24,13 @@
 
 namespace roofline::testing {
 
+/// The committed ones, or those of ROOFLINE_GOLDENS_FOLDER, which
+/// bench/family_sweep.py fills.
+inline std::filesystem::path goldens_folder() {
+  const char* other = std::getenv("ROOFLINE_GOLDENS_FOLDER");
+  return other != nullptr ? other : ROOFLINE_GOLDENS;
+}
+
 /// What the config of a golden says.
 inline ModelSpec golden_spec(const std::filesystem::path& folder) {
   std::ifstream file(folder / "config.json");
@@ -34,7 +42,7 @@ template <class Test>
 std::vector<std::string> goldens_that(Test test) {
   std::vector<std::string> names;
   for (const auto& entry :
-       std::filesystem::directory_iterator(ROOFLINE_GOLDENS)) {
+       std::filesystem::directory_iterator(goldens_folder())) {
     if (std::filesystem::exists(entry.path() / "golden.safetensors") &&
         test(golden_spec(entry.path()))) {
       names.push_back(entry.path().filename().string());
@@ -56,7 +64,7 @@ inline std::vector<std::string> fused_golden_names() {
 }
 
 inline std::filesystem::path golden_folder(const std::string& name) {
-  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
+  return goldens_folder() / name;
 }
 
 struct Golden {
