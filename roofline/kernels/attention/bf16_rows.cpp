@@ -16,7 +16,8 @@ bool fits_bf16_rows(const AttentionArgs& args) {
   const KvView& kv = args.kv;
   return kv.type == KvType::f16 && !kv.any_codes() &&
          kv.head_dim % kPairDims == 0 && kv.dims_of_value() == kv.head_dim &&
-         kv.dims_of_value_row() == kv.head_dim && !args.softcap;
+         kv.dims_of_value_row() == kv.head_dim && !args.softcap &&
+         args.sinks == nullptr;
 }
 
 }  // namespace roofline
