@@ -38,6 +38,8 @@ KERNELS = [
      "the cache, online softmax", "the cache once", "4·heads·dim·keys·t"),
     ("attention.many_rows", "the same for many queries: tiles of keys as float32, register-"
      "blocked products", "the cache once a tile of queries", "4·heads·dim·keys·t"),
+    ("kv_codes", "keys and values to 8 or 4 bit codes with a scale and a bias a group, as they "
+     "enter the cache", "the values, and a byte or half a code", "6 a value"),
     ("packed_attention", "causal attention of training over samples end to end, and its "
      "gradient", "q, k, v and out", "4·heads·dim·keys·t"),
     ("norm_rope", "norms, rotary positions, activations, sums, conversion to f16, a row at a "

@@ -170,7 +170,7 @@ TEST_P(KvCodesGolden, GoingBackForgetsCodes) {
     GTEST_SKIP() << "recurrent, or one of its ropes ends here";
   }
   back.extend(ids.last(5));
-  back.truncate(12);
+  EXPECT_EQ(back.keep_prefix_of(ids.first(13)), 12);
   // In the same pieces, so that sums are in the same order.
   back.extend(ids.subspan(12, 4));
   const auto actual = to_host(*back.extend(ids.subspan(16, 4)));
