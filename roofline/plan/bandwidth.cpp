@@ -95,11 +95,18 @@ void empty_caches([[maybe_unused]] const std::byte* piece) {
 }
 
 // Independent sums that become vector additions: no load waits for another.
+// Memory is asked for some way ahead, as the kernels do: the processor's own
+// prefetch keeps fewer lines under way.
 std::uint64_t sum_of(const std::byte* data, std::size_t size) {
   constexpr std::size_t kLanes = 32;
+  constexpr std::size_t kAhead = 8192;
+  constexpr std::size_t kLine = 64;
   const auto* words = reinterpret_cast<const std::uint64_t*>(data);
   std::uint64_t lanes[kLanes] = {};
   for (std::size_t i = 0; i < size / 8; i += kLanes) {
+    for (std::size_t at = 0; at < 8 * kLanes; at += kLine) {
+      __builtin_prefetch(data + 8 * i + kAhead + at);
+    }
     for (std::size_t l = 0; l < kLanes; ++l) {
       lanes[l] += words[i + l];
     }

@@ -24,9 +24,11 @@ std::int64_t run_bytes(std::int64_t rounds, Add add) {
   for (std::int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24
     for (int32x4_t& sum : sums) {
-      sum = add(sum, codes, values);
-      // One by one: a sum of equal products could be had by multiplying.
-      __asm__ volatile("" : "+w"(sum));
+      // One by one: a sum of equal products could be had by multiplying. A
+      // copy, for what is told to change itself stays in memory.
+      int32x4_t next = add(sum, codes, values);
+      __asm__ volatile("" : "+w"(next));
+      sum = next;
     }
   }
   int32x4_t total = vdupq_n_s32(0);
@@ -46,8 +48,9 @@ inline std::int64_t run_float32(std::int64_t rounds) {
   for (std::int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24
     for (float32x4_t& sum : sums) {
-      sum = vfmaq_f32(one, sum, factor);
-      __asm__ volatile("" : "+w"(sum));
+      float32x4_t next = vfmaq_f32(one, sum, factor);
+      __asm__ volatile("" : "+w"(next));
+      sum = next;
     }
   }
   float32x4_t total = vdupq_n_f32(0.0F);

@@ -9,44 +9,49 @@ namespace {
 constexpr int kBytes = 32;
 constexpr int kFloats = 8;
 
+struct Ints {
+  __m256i value;
+};
+
+struct Floats {
+  __m256 value;
+};
+
 std::int64_t run_int8(std::int64_t rounds) {
-  __m256i sums[kPeakChains] = {};
+  PeakSums<Ints> sums;
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i codes = _mm256_set1_epi8(1);
   const __m256i values = _mm256_set1_epi8(1);
   for (std::int64_t round = 0; round < rounds; ++round) {
     // Told to change, so that no product is taken out of the loop.
     __asm__ volatile("" : "+x"(codes));
-#pragma GCC unroll 12
-    for (__m256i& sum : sums) {
+    sums.each([&](Ints& sum) {
       __m256i product = _mm256_maddubs_epi16(codes, values);
       __asm__ volatile("" : "+x"(product));
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(product, ones));
-    }
+      sum.value = _mm256_add_epi32(sum.value, _mm256_madd_epi16(product, ones));
+    });
   }
   __m256i total = _mm256_setzero_si256();
-  for (const __m256i& sum : sums) {
-    total = _mm256_add_epi32(total, sum);
-  }
+  sums.each(
+      [&](const Ints& sum) { total = _mm256_add_epi32(total, sum.value); });
   return _mm256_extract_epi32(total, 0);
 }
 
 std::int64_t run_float32(std::int64_t rounds) {
-  __m256 sums[kPeakChains] = {};
+  PeakSums<Floats> sums;
   const __m256 factor = _mm256_set1_ps(0.5F);
   const __m256 one = _mm256_set1_ps(1.0F);
   for (std::int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
-    for (__m256& sum : sums) {
-      sum = _mm256_fmadd_ps(sum, factor, one);
+    sums.each([&](Floats& sum) {
+      __m256 next = _mm256_fmadd_ps(sum.value, factor, one);
       // One by one: equal chains would be computed once.
-      __asm__ volatile("" : "+x"(sum));
-    }
+      __asm__ volatile("" : "+x"(next));
+      sum.value = next;
+    });
   }
   __m256 total = _mm256_setzero_ps();
-  for (const __m256& sum : sums) {
-    total = _mm256_add_ps(total, sum);
-  }
+  sums.each(
+      [&](const Floats& sum) { total = _mm256_add_ps(total, sum.value); });
   return static_cast<std::int64_t>(_mm256_cvtss_f32(total));
 }
 
