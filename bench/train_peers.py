@@ -113,7 +113,7 @@ def roofline_case(given):
         words = " ".join(f"word {i} of {i * i}" for i in range(40000))
         lines = [json.dumps({"text": words[i * 4000 :]}) for i in range(4)]
         data.write_text("\n".join(lines) + "\n", "utf-8")
-        command = [BINARY, "train", "--data", str(data), "--quiet"]
+        command = [BINARY, "train", "--data", str(data), "--quiet", "--device", "cpu"]
         command += ["--output", f"{folder}/out", "--long", "split"]
         command += ["--batch", str(given.batch), "--max-tokens", str(given.tokens)]
         command += ["--rank", str(RANK), "--steps", str(given.steps + 1)]

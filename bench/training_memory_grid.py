@@ -90,7 +90,7 @@ def measure(options, point, data):
         command = [options.program, "train", *(["--model", model] if model else []),
                    "--data", data, "--output", out, "--method", method,
                    "--batch", batch, "--max-tokens", tokens, "--steps", 2,
-                   "--save-every", 0, "--json", "--quiet"]
+                   "--save-every", 0, "--json", "--quiet", "--device", "cpu"]
         command += ["--checkpoint-layers", "on"] if again else []
         command += ["--threads", options.threads] if options.threads else []
         for key, value in more.items():
