@@ -296,8 +296,9 @@ int Train::finish(
     write_json(out);
   } else if (!quiet_) {
     write_notice(fmt::format(
-        "peak memory {}, predicted {} ({:+.1f} %)\n",
+        "peak memory {}, predicted {}{} ({:+.1f} %)\n",
         format_bytes(peak),
+        trains_on_gpu(options_) ? "at least " : "",
         format_bytes(forecast.bytes),
         100 * (forecast.bytes / peak - 1)));
     write_notice(

@@ -225,7 +225,9 @@ TrainForecast plan_training(
     out.text = fmt::format("Changed so that it fits: {}\n", changes);
   }
   out.text += fmt::format(
-      "Will take about {} of {} that are free: {}\n",
+      "Will take {} {} of {} that are free: {}\n",
+      // MLX's gradients on a GPU keep more than the formulas count.
+      trains_on_gpu(options) ? "at least" : "about",
       format_bytes(out.bytes),
       format_bytes(budget),
       parts_text(predict(options)));

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <mlx/backend/cuda/cuda.h>
 #include <mlx/ops.h>
 
 #include "roofline/kernels/attention/cached_attention.h"
@@ -269,7 +270,8 @@ std::optional<mx::array> attend_codes(
   if (keys.shape().layout == KvLayout::kernels) {
     return attend_kernels(queries, cache, layer, value_dim);
   }
-  if (queries.q.shape(2) > kFewTokens) {
+  // MLX's CUDA backend has no such product of several heads (0.32.4).
+  if (queries.q.shape(2) > kFewTokens || mx::cu::is_available()) {
     return std::nullopt;
   }
   return attend_quantized(queries, cache, layer, mask, value_dim);
