@@ -153,9 +153,9 @@ class Namer {
     const std::size_t piece = std::min(kPiece, ours.size());
     for (std::size_t i = 0; i <= kPieces; ++i) {
       const std::size_t at = (ours.size() - piece) / kPieces * i;
-      if (!std::ranges::equal(
-              ours.subspan(at, piece),
-              other.subspan(at, piece))) {
+      const auto here = ours.subspan(at, piece);
+      const auto there = other.subspan(at, piece);
+      if (!std::equal(here.begin(), here.end(), there.begin())) {
         return true;
       }
     }
