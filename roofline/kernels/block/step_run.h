@@ -32,8 +32,8 @@ constexpr int kUntrimmedTokens = 8;
 constexpr int kMostCheckedTokens = 33;
 /// trim_low()'s octaves for what a norm leaves, and for what attention and the
 /// activation leave, whose errors weigh less: docs/accuracy.md.
-constexpr float kNormedOctaves = 1.0f;
-constexpr float kInnerOctaves = 1.5f;
+constexpr float kNormedOctaves = 0.5f;
+constexpr float kInnerOctaves = 1.0f;
 
 /// One call of run_step.
 class StepRun {
