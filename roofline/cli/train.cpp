@@ -359,13 +359,16 @@ int Train::run() {
       *checkpoint,
       trainable_options(options_, checkpoint->spec()));
   const auto teacher = load_teacher(*tokenizer);
+  // Measured only to be shown.
+  const double peak =
+      quiet_ ? 0.0
+      : trains_on_gpu(options_)
+          ? measure_gpu_peak_operations()
+          : measure_peak_operations(ThreadPool::global(), PeakKind::float32);
   Watch watch(
       options_.report_every,
       quiet_,
-      (trains_on_gpu(options_)
-           ? measure_gpu_peak_operations()
-           : measure_peak_operations(ThreadPool::global(), PeakKind::float32)) /
-          forecast.operations_per_token);
+      peak / forecast.operations_per_token);
   TrainEvents events;
   events.on_step = [&](const StepFigures& f, int steps) {
     watch.step(f, steps);

@@ -494,28 +494,15 @@ void quantize_group(
   scale = zero ? 0.0f : most / kMostCode;
 }
 
-void quantize(
-    const float* x,
-    int token_begin,
-    int token_end,
-    const QuantizedRows& q) {
-  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
-  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
-  for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
-    std::array<std::int32_t, 2> sums;
-    quantize_group(
-        x + g * kGroup,
-        q.codes + g * kPlanes * kGroup,
-        q.scales[g],
-        sums);
-    store_sums(q, g, sums[0], sums[1]);
-  }
-}
-
 }  // namespace
 
 const QmmKernels& qmm_avx2() {
-  static constexpr QmmKernels kKernels{"avx2", quantize, fast, exact, true};
+  static constexpr QmmKernels kKernels{
+      "avx2",
+      quantize_groups<quantize_group>,
+      fast,
+      exact,
+      true};
   return kKernels;
 }
 

@@ -91,25 +91,6 @@ void quantize_group(
   scale = most / kMostCode;
 }
 
-void quantize(
-    const float* x,
-    int token_begin,
-    int token_end,
-    const QuantizedRows& q) {
-  const std::size_t groups = static_cast<std::size_t>(q.cols / kGroup);
-  const auto begin = static_cast<std::size_t>(token_begin) * groups;
-  const auto end = static_cast<std::size_t>(token_end) * groups;
-  for (std::size_t g = begin; g < end; ++g) {
-    std::array<std::int32_t, 2> sums;
-    quantize_group(
-        x + g * kGroup,
-        q.codes + g * kPlanes * kGroup,
-        q.scales[g],
-        sums);
-    store_sums(q, g, sums[0], sums[1]);
-  }
-}
-
 void store(const PackedMatrix& w, int block, const RowFloats& sums, float* y) {
   const int first = block * kRowBlock;
   const int rows = std::min(kRowBlock, w.rows - first);
@@ -228,7 +209,11 @@ void exact(
 }  // namespace
 
 const QmmKernels& qmm_generic() {
-  static constexpr QmmKernels kKernels{"generic", quantize, fast, exact};
+  static constexpr QmmKernels kKernels{
+      "generic",
+      quantize_groups<quantize_group>,
+      fast,
+      exact};
   return kKernels;
 }
 

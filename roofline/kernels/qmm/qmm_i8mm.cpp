@@ -183,7 +183,11 @@ void fast(
 }  // namespace
 
 const QmmKernels& qmm_i8mm() {
-  static constexpr QmmKernels kKernels{"i8mm", quantize, fast, exact};
+  static constexpr QmmKernels kKernels{
+      "i8mm",
+      quantize_groups<quantize_group>,
+      fast,
+      exact};
   return kKernels;
 }
 

@@ -35,7 +35,11 @@ void fast(
 }  // namespace
 
 const QmmKernels& qmm_neon() {
-  static constexpr QmmKernels kKernels{"neon", quantize, fast, exact};
+  static constexpr QmmKernels kKernels{
+      "neon",
+      quantize_groups<quantize_group>,
+      fast,
+      exact};
   return kKernels;
 }
 

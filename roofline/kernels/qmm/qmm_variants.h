@@ -1,6 +1,7 @@
 // The instruction sets' own tables, for qmm.cpp only.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,6 +31,27 @@ constexpr float kZeroGroup = 1e-30f;
   if (q.half_sums != nullptr) {
     q.half_sums[2 * group] = scale * static_cast<float>(first);
     q.half_sums[2 * group + 1] = scale * static_cast<float>(second);
+  }
+}
+
+/// QmmKernels::quantize from what quantizes one group: (x, codes, scale, sums
+/// of the codes of each half). Static as above.
+template <auto kQuantizeGroup>
+static void quantize_groups(
+    const float* x,
+    int token_begin,
+    int token_end,
+    const QuantizedRows& q) {
+  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
+  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
+  for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+    std::array<std::int32_t, 2> sums;
+    kQuantizeGroup(
+        x + g * kGroup,
+        q.codes + g * kPlanes * kGroup,
+        q.scales[g],
+        sums);
+    store_sums(q, g, sums[0], sums[1]);
   }
 }
 
