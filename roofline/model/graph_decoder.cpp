@@ -115,7 +115,7 @@ class GraphDecoder final : public TrainableDecoder {
       const mx::array& tokens,
       std::vector<GraphSequence>& sequences);
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
-  mx::array head_product(const mx::array& rows) const;
+  mx::array head_logits(const mx::array& rows) const;
   mx::array logits(const mx::array& x) const;
   void check_again() const;
   mx::array with_states(const mx::array& logits, std::span<const Slice> slices)
@@ -286,18 +286,17 @@ mx::array GraphDecoder::pick_rows(
   return mx::take(x, mx::array(rows.data(), {count}), 0);
 }
 
-/// rows · headᵀ in float32, before scale and cap.
-mx::array GraphDecoder::head_product(const mx::array& rows) const {
+/// The logits of normed rows, in float32.
+mx::array GraphDecoder::head_logits(const mx::array& rows) const {
   auto y = mx::astype(linear(rows, head_ ? *head_ : embed_), mx::float32);
   if (head_bias_) {
     y = mx::add(y, *head_bias_);
   }
-  return y;
+  return scaled_logits(y, spec_);
 }
 
 mx::array GraphDecoder::logits(const mx::array& x) const {
-  const auto normed = final_norm_(x, types_.activations);
-  return scaled_logits(head_product(normed), spec_);
+  return head_logits(final_norm_(x, types_.activations));
 }
 
 /// The residual stream [tokens, dim] after all layers.
@@ -541,11 +540,11 @@ TokenHead GraphDecoder::token_head() const {
     head.trained = trained_weight(*matrix.hooks[0]);
   }
   if (!weights_.own_kernels()) {
-    head.product = [this](const mx::array& rows) {
-      return head_product(mx::astype(rows, types_.activations));
+    head.logits = [this](const mx::array& rows) {
+      return head_logits(mx::astype(rows, types_.activations));
     };
   }
-  if (head.trained || head.product) {
+  if (head.trained || head.logits) {
     return head;
   }
   const auto& part = matrix.parts[0];

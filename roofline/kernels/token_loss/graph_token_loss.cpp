@@ -16,18 +16,6 @@ constexpr int kRows = 512;
 
 using Arrays = std::vector<mx::array>;
 
-mx::array logits_of(const mx::array& rows, const TokenHead& head) {
-  auto logits = mx::astype(head.product(rows), mx::float32);
-  if (head.logit_scale != 1.0f) {
-    logits = mx::multiply(logits, mx::array(head.logit_scale));
-  }
-  if (head.logit_softcap) {
-    const mx::array cap(*head.logit_softcap);
-    logits = mx::multiply(cap, mx::tanh(mx::divide(logits, cap)));
-  }
-  return logits;
-}
-
 mx::array log_softmax(const mx::array& logits) {
   return mx::subtract(logits, mx::logsumexp(logits, 1, /*keepdims=*/true));
 }
@@ -44,7 +32,7 @@ mx::array losses_of(
     const Rows& rows,
     const TokenHead& head,
     const TokenTargets& how) {
-  const auto logits = logits_of(rows.hidden, head);
+  const auto logits = head.logits(rows.hidden);
   const auto of_target =
       mx::take_along_axis(logits, mx::expand_dims(rows.targets, 1), 1);
   const auto nll =
@@ -55,7 +43,7 @@ mx::array losses_of(
   const auto& teacher = *how.teacher;
   const float t = teacher.temperature;
   const auto theirs = log_softmax(mx::divide(
-      mx::stop_gradient(logits_of(*rows.teachers_hidden, teacher.head)),
+      mx::stop_gradient(teacher.head.logits(*rows.teachers_hidden)),
       mx::array(t)));
   const auto own = log_softmax(mx::divide(logits, mx::array(t)));
   const auto divergence =

@@ -7,7 +7,7 @@
 
 namespace roofline {
 
-/// `head.product` must be there. Evaluates −log p when the targets reweigh.
+/// `head.logits` must be there. Evaluates −log p when the targets reweigh.
 TokenLoss graph_token_loss(
     const mx::array& hidden,
     const TokenHead& head,

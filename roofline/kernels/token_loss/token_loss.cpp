@@ -316,7 +316,7 @@ TokenLoss token_loss(
     const TokenHead& head,
     std::shared_ptr<const TokenTargets> targets,
     LossGradient gradient) {
-  if (head.product) {
+  if (head.logits) {
     return graph_token_loss(hidden, head, *targets);
   }
   const int tokens = hidden.shape(0);

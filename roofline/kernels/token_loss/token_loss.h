@@ -40,10 +40,10 @@ struct TokenTargets {
 };
 
 struct TokenHead {
-  /// On a GPU: rows [n, dim] → rows · headᵀ in MLX's ops, frozen or trained;
-  /// the loss is a graph of such ops then, and of what is below only the
-  /// scale, the cap and whether something is trained are looked at.
-  std::function<mx::array(const mx::array& rows)> product;
+  /// On a GPU: rows [n, dim] → their logits in MLX's ops, scaled and capped,
+  /// with a frozen head or a trained one. The loss is a graph of such ops then,
+  /// and of what is below only whether something is trained is looked at.
+  std::function<mx::array(const mx::array& rows)> logits;
   /// Frozen: a matrix [vocab, dim] and what owns its bytes.
   PackedMatrix matrix;
   std::shared_ptr<const void> memory;
