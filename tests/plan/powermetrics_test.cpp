@@ -12,11 +12,30 @@ namespace {
 // 2026-09-11 13:41:46 -0700
 constexpr double kFirstEnd = 1789159306;
 
-std::string sample_text(const std::string& format = "txt") {
+std::string read_data(const std::string& name) {
   std::ifstream file(
-      std::string(ROOFLINE_TEST_DATA) + "/powermetrics/m2_two_samples." +
-      format);
+      std::string(ROOFLINE_TEST_DATA) + "/powermetrics/" + name);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string sample_text(const std::string& format = "txt") {
+  return read_data("m2_two_samples." + format);
+}
+
+// What `powermetrics -s cpu_power -n 1` of macOS 13 wrote on an M1 Max that
+// compiled: no GPU section, no combined power.
+TEST(Powermetrics, ReadsWhatWasRecordedOnAnM1Max) {
+  const auto samples = parse_powermetrics(read_data("m1_max_recorded.txt"));
+  ASSERT_EQ(samples.size(), 1u);
+  EXPECT_DOUBLE_EQ(samples[0].seconds, 5.00624);
+  // 2022-08-16 23:39:54 +0200
+  EXPECT_EQ(samples[0].end_unix_seconds, 1660685994);
+  EXPECT_DOUBLE_EQ(samples[0].cpu_watts.value(), 23.639);
+  EXPECT_DOUBLE_EQ(samples[0].gpu_watts.value(), 0.109);
+  EXPECT_DOUBLE_EQ(samples[0].ane_watts.value(), 0);
+  EXPECT_DOUBLE_EQ(samples[0].total_watts.value(), 23.748);
+  EXPECT_EQ(samples[0].gpu_active, std::nullopt);
+  EXPECT_EQ(samples[0].gpu_hz, std::nullopt);
 }
 
 TEST(Powermetrics, ReadsPowerAndTheGpusStateOfEachSample) {
