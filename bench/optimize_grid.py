@@ -4,7 +4,8 @@ grid that was tried by hand, and never slower than the defaults.
     python3 bench/optimize_grid.py [--model MODEL] [--rounds 5] [--budget 120]
 
 The grid is every combination of threads, instruction set and prefill step (and,
-with --quant, format); it, the choice and the defaults run in interleaved rounds,
+with --quant, format, of which only those are rivals that keep --min-quality, as
+optimize itself measured it); it, the choice and the defaults run in interleaved rounds,
 each in a process of its own, on the workload that optimize was asked for. Ends
 with 1 when the choice is slower than the best of the grid or than the defaults
 by more than chance explains. Only Python's standard library is used here.
@@ -49,6 +50,14 @@ def grid(options, sets):
         name = f"{threads} threads, {isa}, step {step}"
         points[name + (f", {quant}" if quant != "none" else "")] = text
     return points
+
+
+def quality_of(found, quant):
+    """The share that a format in groups of 64 keeps, as optimize measured it."""
+    for candidate in found["candidates"]:
+        if candidate["settings"] == f"{quant} (group 64)" and candidate["quality"]:
+            return candidate["quality"]["score"]
+    return None
 
 
 def seconds(options, settings):
@@ -126,7 +135,17 @@ def main():
         values = times[name]
         print(f"{name:32} {statistics.median(values):6.2f} s "
               f"({min(values):.2f} … {max(values):.2f})")
-    tried = [name for name in times if name not in ("the choice", "defaults")]
+    # A format that loses more than was allowed is quicker and no rival.
+    poor = []
+    for quant in options.quant:
+        kept = quality_of(found, quant)
+        if kept is not None and kept < float(options.min_quality):
+            poor.append(quant)
+            print(f"{quant} keeps {kept:.3f} of the quality: not a rival")
+    tried = [
+        name for name in times
+        if name not in ("the choice", "defaults") and name.split(", ")[-1] not in poor
+    ]
     fastest = min(tried, key=lambda name: statistics.median(times[name]))
     slower = False
     for rival in [fastest, "defaults"]:

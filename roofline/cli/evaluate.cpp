@@ -12,6 +12,7 @@
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/slow_start.h"
 #include "roofline/decode/chat.h"
 #include "roofline/evaluate/choices.h"
 #include "roofline/evaluate/quality.h"
@@ -101,7 +102,10 @@ class Evaluate : public Command {
     if (choices_.empty()) {
       read_text(report);
     }
-    decoder_ = load_with_adapters(*checkpoint_, options, adapter_.resolve());
+    {
+      const SlowStart notice;
+      decoder_ = load_with_adapters(*checkpoint_, options, adapter_.resolve());
+    }
     report.model = checkpoint_->path().string();
     report.size = size_of(*checkpoint_);
     report.quantized_at_load = options.quantize.has_value();

@@ -5,6 +5,7 @@
 
 #include <mlx/device.h>
 
+#include "roofline/cli/slow_start.h"
 #include "roofline/decode/chat.h"
 
 namespace roofline::cli {
@@ -49,6 +50,7 @@ LoadedModel::LoadedModel(
   std::future<TimedTokenizer> loading = std::async(std::launch::async, [this] {
     return load_timed(*checkpoint_);
   });
+  const SlowStart notice;
   decoder_ = load_with_adapters(*checkpoint_, options, adapters);
   startup_.lap("weights");
   if (const auto source = checkpoint_->chat_template()) {

@@ -6,6 +6,7 @@
 #include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
+#include "roofline/cli/slow_start.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
@@ -58,6 +59,7 @@ class Logits : public Command {
     options.kv = kv_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
+    const SlowStart notice;
     const auto decoder =
         load_with_adapters(*checkpoint, options, adapter_.resolve());
     write_logits(*decoder, ids, out_);

@@ -16,6 +16,7 @@
 #include "roofline/cli/profile_live.h"
 #include "roofline/cli/profile_report.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/slow_start.h"
 #include "roofline/cli/startup_trace.h"
 #include "roofline/decode/chat.h"
 #include "roofline/plan/machine.h"
@@ -139,6 +140,7 @@ void Profile::load(const ModelOptions& options) {
   ids_ = encode(*checkpoint_, *tokenizer_, raw_, prompt_);
   trace_span("load: tokenizer", start);
   start = trace_seconds();
+  const SlowStart notice;
   decoder_ = Decoder::load(*checkpoint_, options);
   trace_span("load: weights", start);
   result_.load_seconds = trace_seconds();

@@ -13,8 +13,7 @@ namespace {
 constexpr double kFirstEnd = 1789159306;
 
 std::string read_data(const std::string& name) {
-  std::ifstream file(
-      std::string(ROOFLINE_TEST_DATA) + "/powermetrics/" + name);
+  std::ifstream file(std::string(ROOFLINE_TEST_DATA) + "/powermetrics/" + name);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
