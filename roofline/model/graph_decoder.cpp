@@ -403,7 +403,10 @@ GraphDecoder::Samples GraphDecoder::open_samples(
   for (std::size_t i = 0; i + 1 < first.size(); ++i) {
     const int begin = first[i];
     const int tokens = first[i + 1] - begin;
-    samples.caches.push_back(make_cache({}));
+    // A sample is one step, however long.
+    KvOptions whole;
+    whole.max_chunk = std::max(whole.max_chunk, tokens);
+    samples.caches.push_back(make_cache(whole));
     auto* cache = samples.caches.back().get();
     samples.slices.push_back(
         {cache,
@@ -455,32 +458,25 @@ mx::array GraphDecoder::hidden(const TrainBatch& batch, KeepLayers keep) {
 
 namespace {
 
-/// The arrays in the hooks of one layer, so that they can be swapped.
-std::vector<mx::array*> arrays_of_layer(
+std::vector<GraphHookPtr> hooks_of_layer(
     const GraphHooks& hooks,
     std::size_t index) {
   const auto prefix = fmt::format("layers.{}.", index);
-  std::vector<mx::array*> arrays;
+  std::vector<GraphHookPtr> out;
   for (const auto& [name, hook] : hooks) {
-    if (!name.starts_with(prefix)) {
-      continue;
-    }
-    if (hook->trained) {
-      arrays.push_back(&*hook->trained);
-    }
-    if (hook->coded) {
-      arrays.push_back(&hook->coded->scales);
-      arrays.push_back(&hook->coded->offsets);
-    }
-    for (auto& addition : hook->additions) {
-      arrays.push_back(&addition.a);
-      arrays.push_back(&addition.b);
-      if (addition.magnitude) {
-        arrays.push_back(&*addition.magnitude);
-      }
+    if (name.starts_with(prefix)) {
+      out.push_back(hook);
     }
   }
-  return arrays;
+  return out;
+}
+
+std::vector<mx::array> values_at(const std::vector<mx::array*>& places) {
+  std::vector<mx::array> values;
+  for (const auto* place : places) {
+    values.push_back(*place);
+  }
+  return values;
 }
 
 }  // namespace
@@ -491,11 +487,9 @@ mx::array GraphDecoder::layer_again(
     std::size_t index,
     const mx::array& x,
     const TrainBatch& batch) {
-  const auto places = arrays_of_layer(weights_.hooks(), index);
-  std::vector<mx::array> inputs{x};
-  for (const auto* place : places) {
-    inputs.push_back(*place);
-  }
+  const auto places = trained_arrays(hooks_of_layer(weights_.hooks(), index));
+  auto inputs = values_at(places);
+  inputs.insert(inputs.begin(), x);
   const auto run = [this,
                     index,
                     places,
@@ -503,18 +497,10 @@ mx::array GraphDecoder::layer_again(
                     first =
                         std::vector(batch.first.begin(), batch.first.end())](
                        const std::vector<mx::array>& in) {
-    std::vector<mx::array> before;
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      before.push_back(*places[i]);
-      *places[i] = in[i + 1];
-    }
+    const SwappedArrays swapped(places, std::span(in).subspan(1));
     auto samples = open_samples(ids, first);
-    const auto y =
-        layers_[index].forward(in[0], std::nullopt, samples.sequences);
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      *places[i] = before[i];
-    }
-    return std::vector<mx::array>{y};
+    return std::vector<mx::array>{
+        layers_[index].forward(in[0], std::nullopt, samples.sequences)};
   };
   return mx::checkpoint(run)(inputs)[0];
 }
@@ -540,7 +526,17 @@ TokenHead GraphDecoder::token_head() const {
     head.trained = trained_weight(*matrix.hooks[0]);
   }
   if (!weights_.own_kernels()) {
-    head.logits = [this](const mx::array& rows) {
+    auto hooks = matrix.hooks;
+    hooks.insert(
+        hooks.end(),
+        matrix.bias_hooks.begin(),
+        matrix.bias_hooks.end());
+    const auto places = trained_arrays(hooks);
+    head.parameters = values_at(places);
+    head.logits = [this, places](
+                      const mx::array& rows,
+                      const std::vector<mx::array>& values) {
+      const SwappedArrays swapped(places, values);
       return head_logits(mx::astype(rows, types_.activations));
     };
   }

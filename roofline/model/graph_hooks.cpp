@@ -111,6 +111,46 @@ mx::array add_on_gpu(
 
 }  // namespace
 
+std::vector<mx::array*> trained_arrays(const std::vector<GraphHookPtr>& hooks) {
+  std::vector<mx::array*> places;
+  for (const auto& hook : hooks) {
+    if (!hook) {
+      continue;
+    }
+    if (hook->trained) {
+      places.push_back(&*hook->trained);
+    }
+    if (hook->coded) {
+      places.push_back(&hook->coded->scales);
+      places.push_back(&hook->coded->offsets);
+    }
+    for (auto& addition : hook->additions) {
+      places.push_back(&addition.a);
+      places.push_back(&addition.b);
+      if (addition.magnitude) {
+        places.push_back(&*addition.magnitude);
+      }
+    }
+  }
+  return places;
+}
+
+SwappedArrays::SwappedArrays(
+    std::vector<mx::array*> places,
+    std::span<const mx::array> values)
+    : places_(std::move(places)) {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    before_.push_back(*places_[i]);
+    *places_[i] = values[i];
+  }
+}
+
+SwappedArrays::~SwappedArrays() {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    *places_[i] = before_[i];
+  }
+}
+
 bool is_trained(const std::vector<GraphHookPtr>& hooks) {
   return !hooks.empty() && (hooks[0]->trained || hooks[0]->coded);
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,25 @@ struct GraphHook {
 
 using GraphHookPtr = std::shared_ptr<GraphHook>;
 using GraphHooks = std::map<std::string, GraphHookPtr, std::less<>>;
+
+/// The places of all that is trained in hooks, so that it can be swapped.
+std::vector<mx::array*> trained_arrays(const std::vector<GraphHookPtr>& hooks);
+
+/// What `places` hold while a graph of other values is built.
+class SwappedArrays {
+ public:
+  /// As many values as places.
+  SwappedArrays(
+      std::vector<mx::array*> places,
+      std::span<const mx::array> values);
+  ~SwappedArrays();
+  SwappedArrays(const SwappedArrays&) = delete;
+  SwappedArrays& operator=(const SwappedArrays&) = delete;
+
+ private:
+  std::vector<mx::array*> places_;
+  std::vector<mx::array> before_;
+};
 
 /// The stack of hooked matrices has trained weights instead of stored ones.
 bool is_trained(const std::vector<GraphHookPtr>& hooks);

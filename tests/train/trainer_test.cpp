@@ -143,6 +143,29 @@ TEST_P(TrainerTest, AGpuGivesTheSameGradientAsTheKernels) {
   expect_same_gradient(GetParam(), testing::Where::gpu);
 }
 
+TEST(TrainerMlxOps, TakesASampleLongerThanAStepOfDecoding) {
+  const auto golden = open_golden("llama");
+  std::vector<std::int32_t> ids;
+  while (ids.size() < 600) {
+    ids.insert(ids.end(), golden.ids[0].begin(), golden.ids[0].begin() + 40);
+  }
+  Dataset data;
+  data.examples.push_back({testing::sample_of(ids), {}});
+  for (const bool again : {false, true}) {
+    auto options = small_lora();
+    options.checkpoint_layers = again;
+    Gradient a;
+    Gradient b;
+    Training kernels(golden, data, options);
+    Training ops(golden, data, options, testing::Where::cpu_in_mlx_ops);
+    EXPECT_NEAR(
+        kernels.trainer.gradient_of({{0}}, 1, a),
+        ops.trainer.gradient_of({{0}}, 1, b),
+        1e-4);
+    EXPECT_LT(difference(a, b), 1e-4 * (1 + largest(a)));
+  }
+}
+
 /// How a slope is taken, and how near it must be to the gradient's length.
 struct SlopeCheck {
   double step;

@@ -40,10 +40,14 @@ struct TokenTargets {
 };
 
 struct TokenHead {
-  /// On a GPU: rows [n, dim] → their logits in MLX's ops, scaled and capped,
-  /// with a frozen head or a trained one. The loss is a graph of such ops then,
-  /// and of what is below only whether something is trained is looked at.
-  std::function<mx::array(const mx::array& rows)> logits;
+  /// On a GPU: rows [n, dim] and values of `parameters` → logits in MLX's ops,
+  /// scaled and capped. The loss is a graph of such ops then, and nothing below
+  /// is looked at.
+  std::function<
+      mx::array(const mx::array& rows, const std::vector<mx::array>& values)>
+      logits;
+  /// Of `logits`: what of the head is trained.
+  std::vector<mx::array> parameters;
   /// Frozen: a matrix [vocab, dim] and what owns its bytes.
   PackedMatrix matrix;
   std::shared_ptr<const void> memory;
