@@ -8,7 +8,7 @@
 namespace roofline::bench {
 
 /// What bounds a kernel at its shape.
-enum class Roof { bandwidth, int8, float32 };
+enum class Roof { bandwidth, int8, float32, bfloat16 };
 
 /// One run on all threads, with memory of its own.
 struct KernelCase {

@@ -6,6 +6,8 @@
 
 #include "kernel_cases_parts.h"
 #include "roofline/base/half.h"
+#include "roofline/kernels/bf16_product/bf16_product.h"
+#include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/kernels/quantized_x.h"
@@ -110,6 +112,47 @@ KernelCase product_case(
   return out;
 }
 
+/// On tiles; x is rounded already.
+KernelCase tiles_case(PackedFormat format, Shape shape, int tokens) {
+  struct State {
+    State(PackedFormat format, Shape shape, int tokens)
+        : matrices(format, shape, 0),
+          y(std::size_t(tokens) * shape.rows),
+          memory(2 * RoundedRows::size(tokens, shape.cols)),
+          x{shape.cols, reinterpret_cast<std::uint16_t*>(memory.data())} {}
+    Matrices matrices;
+    std::vector<float> y;
+    Buffer memory;
+    RoundedRows x;
+  };
+  const auto s = std::make_shared<State>(format, shape, tokens);
+  const int blocks = s->matrices.matrix.row_blocks();
+  const auto grid = ProductGrid::for_tiles(
+      blocks,
+      blocks,
+      tokens,
+      ThreadPool::global().threads());
+  KernelCase out;
+  out.run = [s, grid, kernels = bf16_product_kernels()] {
+    auto piece = [&](int index, int) {
+      const ProductPiece p = grid.piece(index);
+      kernels->product(
+          s->matrices.matrix,
+          p.block_begin,
+          p.block_end,
+          s->x,
+          p.token_begin,
+          p.token_end,
+          s->y.data(),
+          s->matrices.matrix.rows);
+    };
+    ThreadPool::global().run(grid.pieces(), piece);
+  };
+  out.bytes = static_cast<double>(s->matrices.one);
+  out.operations = 2.0 * tokens * shape.rows * shape.cols;
+  return out;
+}
+
 KernelCase quantize_case() {
   constexpr int kTokens = 8192;
   constexpr int kCols = 2048;
@@ -165,6 +208,24 @@ void add_products(std::vector<CaseMaker>& cases) {
     add("dense.product", format, 1, Precision::exact, Roof::bandwidth);
   }
   add("dense.product", bf16, 64, Precision::exact, Roof::float32);
+  if (bf16_product_kernels() != nullptr) {
+    constexpr int kTokens = 512;
+    constexpr Shape kSmall{1536, 576};  // SmolLM2-135M's gate
+    constexpr Shape kDeep{2048, 8192};  // Llama-3.2-1B's down
+    for (const Shape s : {kSmall, kWide, kDeep}) {
+      for (const PackedFormat format : {q4, bf16}) {
+        cases.push_back(
+            {fmt::format(
+                 "bf16_product {}, {} × {}",
+                 format_name(format),
+                 s.rows,
+                 s.cols),
+             fmt::format("{} × {}, {} tokens", s.rows, s.cols, kTokens),
+             Roof::bfloat16,
+             [=] { return tiles_case(format, s, kTokens); }});
+      }
+    }
+  }
   cases.push_back({"qmm.quantize", "8192 × 2048", Roof::bandwidth, [] {
                      return quantize_case();
                    }});

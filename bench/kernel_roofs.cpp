@@ -62,6 +62,8 @@ double roof_of(Roof roof) {
       return measure_read_bandwidth(pool).bytes_per_second;
     case Roof::int8:
       return measure_peak_operations(pool, PeakKind::int8);
+    case Roof::bfloat16:
+      return measure_peak_operations(pool, PeakKind::bfloat16);
     case Roof::float32:
       break;
   }
@@ -74,6 +76,8 @@ const char* name_of(Roof roof) {
       return "bandwidth";
     case Roof::int8:
       return "int8";
+    case Roof::bfloat16:
+      return "bfloat16";
     case Roof::float32:
       break;
   }

@@ -33,6 +33,8 @@ KERNELS = [
     ("qmm.fast", "y = x · wᵀ, w packed in 4 or 8 bits, integer products within a group, "
      "both planes", "b", "4·t·r·c"),
     ("qmm.exact", "the same with x in float32 and w decoded in registers", "b", "2·t·r·c"),
+    ("bf16_product", "y = x · wᵀ for many tokens on matrix tiles, both sides in bf16, w in any "
+     "format decoded once a block (AMX)", "b", "2·t·r·c"),
     ("dense.product", "y = x · wᵀ, w in f32, f16 or bf16 as stored", "2 or 4·r·c", "2·t·r·c"),
     ("attention.few_rows", "softmax attention of a few queries: keys and values straight from "
      "the cache, online softmax", "the cache once", "4·heads·dim·keys·t"),
@@ -112,7 +114,8 @@ def measure_paths(options):
     return rows
 
 
-UNITS = {"bandwidth": "GB/s", "int8": "Gop/s", "float32": "Gop/s"}
+UNITS = {"bandwidth": "GB/s", "int8": "Gop/s", "float32": "Gop/s",
+         "bfloat16": "Gop/s"}
 
 
 def roof_of(readings, roof):
@@ -139,6 +142,8 @@ def table(head, rows):
 def roofs_table(kernels):
     rows = []
     for roof, unit in UNITS.items():
+        if not any(k["roof"] == roof for of in kernels.values() for k in of["kernels"]):
+            continue
         best = [roof_of(readings, roof) for readings in kernels.values()]
         rows.append([roof, *(f"{b / 1e9:.0f} {unit}" if b else "" for b in best)])
     return table(["roof", *kernels], rows)
@@ -190,7 +195,11 @@ multiply-add counts as two operations.
 
 Every kernel has a generic variant in portable C++, which is the reference of
 the tests, and variants for AVX2, AVX-512 with VNNI, and NEON with dot products
-(`neon`). `i8mm` has byte products of its own (`qmm`) and takes NEON's for the
+(`neon`). `amx` has matrix tiles for what has many rows: steps of 16 tokens and
+more (`bf16_product`), attention in bf16 and `gemm` in bf16; it takes AVX-512's
+kernels for the rest, and where the system refuses tiles, `avx512` is what runs.
+Its kernels are written over `kernels/simd/tiles.h`, which the tests emulate on
+any processor with AVX-512 and bf16. `i8mm` has byte products of its own (`qmm`) and takes NEON's for the
 rest. The layout of packed weights is one for all: a block of 16 rows is one
 AVX-512 register, two of AVX2 or four of NEON, and a pair of NEON's zipped is
 what `smmla` takes.

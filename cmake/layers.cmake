@@ -1,20 +1,22 @@
 # One static library a layer, one test program a layer. Sources are globbed, so
 # that adding a file is all it takes. A file whose name ends in _avx2.cpp,
-# _avx512.cpp, _neon.cpp or _i8mm.cpp is compiled for that instruction set and
+# _avx512.cpp, _amx.cpp, _neon.cpp or _i8mm.cpp is compiled for that instruction set and
 # must be reached only through a run-time choice; everything else stays on the
 # processor family's baseline.
 set(ROOFLINE_FLAGS_AVX2 -mavx2 -mfma -mf16c -mbmi2)
 set(ROOFLINE_FLAGS_AVX512 ${ROOFLINE_FLAGS_AVX2} -mavx512f -mavx512bw
     -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512)
+set(ROOFLINE_FLAGS_AMX ${ROOFLINE_FLAGS_AVX512} -mavx512bf16 -mamx-tile
+    -mamx-bf16 -mamx-int8)
 set(ROOFLINE_FLAGS_NEON -march=armv8.2-a+dotprod)
 set(ROOFLINE_FLAGS_I8MM -march=armv8.2-a+dotprod+i8mm+bf16)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(ROOFLINE_OWN_ISAS AVX2 AVX512)
+  set(ROOFLINE_OWN_ISAS AVX2 AVX512 AMX)
   set(ROOFLINE_OTHER_ISAS "_(neon|i8mm)\\.cpp$")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   set(ROOFLINE_OWN_ISAS NEON I8MM)
-  set(ROOFLINE_OTHER_ISAS "_avx(2|512)\\.cpp$")
+  set(ROOFLINE_OTHER_ISAS "_(avx2|avx512|amx)\\.cpp$")
   # The baseline has fused multiply-adds: where the compiler took them, the
   # references would round in another way than on x86.
   add_compile_options(-ffp-contract=off)
@@ -24,7 +26,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   endif()
 else()
   set(ROOFLINE_OWN_ISAS)
-  set(ROOFLINE_OTHER_ISAS "_(avx2|avx512|neon|i8mm)\\.cpp$")
+  set(ROOFLINE_OTHER_ISAS "_(avx2|avx512|amx|neon|i8mm)\\.cpp$")
 endif()
 
 function(roofline_isa_flags)

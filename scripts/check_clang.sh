@@ -22,6 +22,10 @@ flags_of() {
       echo '-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl
         -mavx512dq -mavx512vnni'
       ;;
+    x86_64:*_amx.cpp)
+      echo '-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl
+        -mavx512dq -mavx512vnni -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8'
+      ;;
   esac
 }
 
@@ -40,5 +44,5 @@ if [ $# -gt 0 ]; then
 else
   git ls-files -z --cached --others --exclude-standard -- \
     'roofline/**.cpp'
-fi | grep -zvE "$([ "$(uname -m)" = x86_64 ] && echo '_(neon|i8mm)' || echo '_avx(2|512)')" |
+fi | grep -zvE "$([ "$(uname -m)" = x86_64 ] && echo '_(neon|i8mm)' || echo '_(avx2|avx512|amx)')" |
   xargs -0 -n 1 -P "$cores" bash -c 'check "$0"'

@@ -13,6 +13,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -53,6 +57,30 @@ std::uint64_t saved_states() {
   return (std::uint64_t{high} << 32) | low;
 }
 
+bool has_avx512_bf16() {
+  return has(cpuid(7, 1).a, 5);
+}
+
+bool has_amx() {
+  const unsigned features = cpuid(7).d;
+  return has(features, 22) /* BF16 */ && has(features, 24) /* TILE */ &&
+         has(features, 25) /* INT8 */ && has_avx512_bf16();
+}
+
+/// Tiles' data are 8 KiB a thread, which Linux saves only for a process that
+/// asked for it. The answer holds for all threads.
+bool may_use_amx() {
+#if defined(__linux__)
+  constexpr std::uint64_t kTiles = std::uint64_t{3} << 17;  // config and data
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;               // XFEATURE_XTILEDATA
+  return (saved_states() & kTiles) == kTiles &&
+         ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 Isa detect() {
   constexpr std::uint64_t kYmm = 0x6;   // XMM, YMM
   constexpr std::uint64_t kZmm = 0xe6;  // and masks, both halves of ZMM
@@ -68,7 +96,10 @@ Isa detect() {
   const bool avx512 = (saved & kZmm) == kZmm && has(more.b, 16) /* F */ &&
                       has(more.b, 17) /* DQ */ && has(more.b, 30) /* BW */ &&
                       has(more.b, 31) /* VL */ && has(more.c, 11) /* VNNI */;
-  return avx512 ? Isa::avx512 : Isa::avx2;
+  if (!avx512) {
+    return Isa::avx2;
+  }
+  return has_amx() && may_use_amx() ? Isa::amx : Isa::avx512;
 }
 
 std::string brand() {
@@ -84,6 +115,14 @@ std::string brand() {
 }
 
 #elif defined(__aarch64__)
+
+bool has_amx() {
+  return false;
+}
+
+bool has_avx512_bf16() {
+  return false;
+}
 
 #if defined(__APPLE__)
 
@@ -131,6 +170,14 @@ std::string brand() {
 }
 
 #else
+
+bool has_amx() {
+  return false;
+}
+
+bool has_avx512_bf16() {
+  return false;
+}
 
 Isa detect() {
   return Isa::generic;
@@ -232,6 +279,8 @@ std::string_view isa_name(Isa isa) {
       return "i8mm";
     case Isa::neon:
       return "neon";
+    case Isa::amx:
+      return "amx";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -245,6 +294,10 @@ std::string_view isa_name(Isa isa) {
 Isa best_isa() {
   static const Isa best = detect();
   return best;
+}
+
+bool amx_refused() {
+  return has_amx() && best_isa() != Isa::amx;
 }
 
 std::span<const Isa> runnable_isas() {
@@ -270,12 +323,18 @@ Isa active_isa() {
   return static_cast<Isa>(active);
 }
 
+bool can_force(Isa isa) {
+  const bool emulated =
+      isa == Isa::amx && best_isa() == Isa::avx512 && has_avx512_bf16();
+  return emulated || isa_runs(isa);
+}
+
 void force_isa(Isa isa) {
-  if (!isa_runs(isa)) {
+  if (!can_force(isa)) {
     fail<BugError>(
         "Can't force " + std::string(isa_name(isa)),
         "This machine doesn't run it",
-        "Check isa_runs() first");
+        "Check can_force() first");
   }
   g_active.store(static_cast<int>(isa), std::memory_order_release);
 }

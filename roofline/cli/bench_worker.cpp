@@ -78,7 +78,7 @@ double peak_of(const Checkpoint& checkpoint, const BenchSetup& setup) {
   const bool coded = !setup.exact && (setup.quant != "none" || codes > floats);
   return measure_peak_operations(
       ThreadPool::global(),
-      coded ? PeakKind::int8 : PeakKind::float32);
+      setup.exact ? PeakKind::float32 : product_peak(coded));
 }
 
 void send(const Json& json) {

@@ -122,6 +122,7 @@ DoctorInputs gather() {
       "2>/dev/null")) >>
       in.nvidia_driver;
   in.isa_best = isa_name(best_isa());
+  in.amx_refused = amx_refused();
   try {
     in.isa_active = isa_name(active_isa());
   } catch (const UserError& error) {

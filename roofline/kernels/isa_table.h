@@ -29,6 +29,7 @@ struct IsaTable {
   Get avx512 = nullptr;
   Get neon = nullptr;
   Get i8mm = nullptr;
+  Get amx = nullptr;
 
   /// The variant made for this set; nullptr when this build has none.
   const Kernels* find(Isa isa) const {
@@ -50,6 +51,8 @@ struct IsaTable {
  private:
   Get own(Isa isa) const {
     switch (isa) {
+      case Isa::amx:
+        return amx;
       case Isa::i8mm:
         return i8mm;
       case Isa::neon:

@@ -13,6 +13,9 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/kernels/aligned_buffer.h"
+#include "roofline/kernels/bf16_product/bf16_product.h"
+#include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/qmm/qmm.h"
@@ -38,6 +41,50 @@ GemmType type_of(LinearMode mode) {
   return mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
 }
 
+/// Both sides in bfloat16 on tiles; false: this machine has none.
+bool multiply_on_tiles(
+    const PackedMatrix& w,
+    const float* x,
+    int tokens,
+    float* y,
+    ThreadPool& pool) {
+  const Bf16ProductKernels* kernels = bf16_product_kernels();
+  if (kernels == nullptr) {
+    return false;
+  }
+  AlignedBuffer<std::uint16_t> memory;
+  memory.grow(RoundedRows::size(tokens, w.cols));
+  const RoundedRows rows{w.cols, memory.data()};
+  auto round = [&](int piece, int) {
+    const int begin = piece * RoundedRows::kTokens;
+    const int end = std::min(tokens, begin + RoundedRows::kTokens);
+    for (int t = begin; t < end; ++t) {
+      const float* from = x + static_cast<std::ptrdiff_t>(t) * w.cols;
+      kernels->round(from, w.cols, t, 0, rows);
+    }
+  };
+  pool.run((tokens + RoundedRows::kTokens - 1) / RoundedRows::kTokens, round);
+  const auto grid = ProductGrid::for_tiles(
+      w.row_blocks(),
+      w.row_blocks(),
+      tokens,
+      pool.threads());
+  auto piece = [&](int index, int) {
+    const ProductPiece p = grid.piece(index);
+    kernels->product(
+        w,
+        p.block_begin,
+        p.block_end,
+        rows,
+        p.token_begin,
+        p.token_end,
+        y,
+        w.rows);
+  };
+  pool.run(grid.pieces(), piece);
+  return true;
+}
+
 void multiply(
     const PackedMatrix& w,
     LinearMode mode,
@@ -45,6 +92,10 @@ void multiply(
     int tokens,
     float* y) {
   ThreadPool& pool = ThreadPool::global();
+  if (tokens >= kGemmTokens && mode != LinearMode::exact &&
+      multiply_on_tiles(w, x, tokens, y, pool)) {
+    return;
+  }
   const bool whole = !w.quantized() || mode != LinearMode::fast;
   if (tokens >= kGemmTokens && whole) {
     const GemmRight right{w, true};

@@ -15,7 +15,9 @@ namespace roofline {
 namespace mx = mlx::core;
 
 enum class LinearMode {
-  fast,   ///< x in 15 bits where w is quantized (qmm.h)
+  /// x in 15 bits where w is quantized (qmm.h); many rows on tiles where the
+  /// machine has them (bf16_product.h)
+  fast,
   exact,  ///< x in float32
   /// With many rows x and w in bfloat16 where the machine has instructions for
   /// it, forward and backward; else exact.

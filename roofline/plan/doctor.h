@@ -33,6 +33,7 @@ struct DoctorInputs {
   std::string mlx_package;     ///< "mlx-cuda-13": of the libmlx; empty: unknown
   std::string nvidia_driver;   ///< "580.65.06"; empty: none answers
   std::string isa_best, isa_active;
+  bool amx_refused = false;  ///< the processor has it, the system withholds it
   std::string isa_error;  ///< what is wrong with ROOFLINE_ISA; empty: nothing
   double cpu_share = 1;   ///< of one core, that a busy thread got
   std::filesystem::path cache, models;

@@ -191,10 +191,10 @@ MachineProfile with_peak(MachineProfile profile) {
     ThreadPool& pool = own ? *own : global;
     raise(
         profile.code_operations,
-        measure_peak_operations(pool, PeakKind::int8));
+        measure_peak_operations(pool, product_peak(true)));
     raise(
         profile.float_operations,
-        measure_peak_operations(pool, PeakKind::float32));
+        measure_peak_operations(pool, product_peak(false)));
   }
   keep(profile);
   return profile;

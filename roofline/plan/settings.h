@@ -46,7 +46,7 @@ struct RunSettings {
   /// Sequences in one step, where a command runs several at once.
   std::optional<int> batch;
   std::optional<int> threads;
-  std::optional<std::string> isa;  ///< generic, avx2, avx512, neon, i8mm
+  std::optional<std::string> isa;  ///< generic, avx2, avx512, amx, …
   /// What MLX keeps of freed memory, and what it wires down on macOS.
   std::optional<std::int64_t> cache_limit_bytes;
   std::optional<std::int64_t> wired_limit_bytes;

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "roofline/base/errors.h"
 
@@ -52,6 +55,7 @@ TEST(CpuFeatures, NamesAreTheOnesTheEnvironmentTakes) {
   EXPECT_EQ(isa_name(Isa::generic), "generic");
   EXPECT_EQ(isa_name(Isa::avx2), "avx2");
   EXPECT_EQ(isa_name(Isa::avx512), "avx512");
+  EXPECT_EQ(isa_name(Isa::amx), "amx");
   EXPECT_EQ(isa_name(Isa::neon), "neon");
   EXPECT_EQ(isa_name(Isa::i8mm), "i8mm");
 }
@@ -63,7 +67,7 @@ TEST(CpuFeatures, AMachineRunsOnlyItsOwnFamilysSets) {
   EXPECT_EQ(isas.back(), best_isa());
   EXPECT_FALSE(isa_runs(Isa::avx2) && isa_runs(Isa::neon));
   for (const Isa isa : kAllIsas) {
-    if (!isa_runs(isa)) {
+    if (!can_force(isa)) {
       EXPECT_THROW(force_isa(isa), BugError) << isa_name(isa);
     }
   }
@@ -87,6 +91,23 @@ TEST(CpuFeaturesDeathTest, AnotherFamilysInstructionSetIsTheUsersError) {
     }
   }
 }
+
+TEST(CpuFeatures, WhatRunsCanBeForced) {
+  for (const Isa isa : runnable_isas()) {
+    EXPECT_TRUE(can_force(isa)) << isa_name(isa);
+  }
+  EXPECT_FALSE(amx_refused() && isa_runs(Isa::amx));
+}
+
+#if defined(__linux__)
+TEST(CpuFeatures, AmxRunsOnlyWhereTheSystemShowsIt) {
+  std::ifstream info("/proc/cpuinfo");
+  const std::string text{std::istreambuf_iterator<char>(info), {}};
+  if (text.find("amx_tile") == std::string::npos) {
+    EXPECT_FALSE(isa_runs(Isa::amx));
+  }
+}
+#endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
 TEST(CpuFeatures, AgreesWithTheCompilersOwnDetection) {

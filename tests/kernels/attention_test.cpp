@@ -392,9 +392,12 @@ double worst_in_bf16(const Case& c, int threads) {
   return worst;
 }
 
-TEST(AttentionInBfloat16, RoundsOnlyWhatGoesIntoTheProducts) {
+class AttentionInBfloat16 : public testing::EveryIsa {};
+
+TEST_P(AttentionInBfloat16, RoundsOnlyWhatGoesIntoTheProducts) {
   if (bf16_rows() == nullptr) {
-    GTEST_SKIP() << "this processor has no vdpbf16ps";
+    EXPECT_NE(GetParam(), Isa::amx);
+    GTEST_SKIP() << "there are no products of bfloat16";
   }
   // Weights are rounded too, by at most 2⁻⁹ of themselves: a mean of values
   // below 5 moves by at most 5·2⁻⁹, and the exponential adds 4e-6 of it.
@@ -416,7 +419,7 @@ TEST(AttentionInBfloat16, RoundsOnlyWhatGoesIntoTheProducts) {
   }
 }
 
-TEST(AttentionInBfloat16, OtherKindsOfCallsAreLeftToFloats) {
+TEST(AttentionProducts, OtherKindsOfCallsAreLeftToFloats) {
   AttentionArgs args;
   args.kv.head_dim = 64;
   EXPECT_TRUE(fits_bf16_rows(args));
@@ -429,6 +432,12 @@ TEST(AttentionInBfloat16, OtherKindsOfCallsAreLeftToFloats) {
   args.kv.type = KvType::f32;
   EXPECT_FALSE(fits_bf16_rows(args));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants,
+    AttentionInBfloat16,
+    ::testing::ValuesIn(testing::runnable_isas()),
+    testing::isa_test_name);
 
 INSTANTIATE_TEST_SUITE_P(
     Variants,

@@ -105,6 +105,7 @@ TEST_P(RunLinearTest, StacksPartsOfDifferentFormatsWithTheirBias) {
       &qmm_kernels(),
       &dense_kernels(),
       &row_kernels(),
+      nullptr,
       true};
   for (const int tokens : {1, 3, 16, 17, 40}) {
     const auto x = random_floats(static_cast<std::size_t>(tokens * cols), 35);
@@ -114,7 +115,7 @@ TEST_P(RunLinearTest, StacksPartsOfDifferentFormatsWithTheirBias) {
     run_linear(
         kernels,
         linear,
-        {x.data(), {}},
+        {x.data(), {}, {}},
         tokens,
         y.data(),
         107,

@@ -1,4 +1,5 @@
-// The instruction sets that this machine can run, for tests of every variant.
+// The instruction sets that this machine can run or emulate, for tests of every
+// variant.
 #pragma once
 
 #include <string>
@@ -11,14 +12,23 @@
 namespace roofline::testing {
 
 inline std::vector<Isa> runnable_isas() {
-  const auto isas = roofline::runnable_isas();
-  return {isas.begin(), isas.end()};
+  std::vector<Isa> isas;
+  for (const Isa isa : kAllIsas) {
+    if (can_force(isa)) {
+      isas.push_back(isa);
+    }
+  }
+  return isas;
 }
 
 /// The name of the variant that must run when isa is forced. Of the sets only
-/// i8mm has none of its own in some ops, which take NEON's.
+/// i8mm and amx have none of their own in some ops, which take NEON's and
+/// AVX-512's.
 inline std::string variant_name(Isa isa, bool has_own) {
-  return std::string(isa_name(isa == Isa::i8mm && !has_own ? Isa::neon : isa));
+  if (!has_own) {
+    isa = isa == Isa::i8mm ? Isa::neon : isa == Isa::amx ? Isa::avx512 : isa;
+  }
+  return std::string(isa_name(isa));
 }
 
 /// A test that runs once an instruction set, with that one forced.

@@ -190,6 +190,14 @@ TEST(Doctor, AForcedInstructionSetIsAWarningABadOneAProblem) {
   expect(in, "instructions", kProblem, "avx9", "the best here is avx512");
 }
 
+TEST(Doctor, TilesThatTheSystemWithholdsAreAWarning) {
+  DoctorInputs in = healthy();
+  in.amx_refused = true;
+  expect(in, "instructions", kWarning, "has AMX", "seccomp");
+  in.amx_refused = false;
+  expect(in, "instructions", kOk, "avx512 is permitted and used");
+}
+
 TEST(Doctor, ANeighbourThatTakesCoresIsAWarning) {
   DoctorInputs in = healthy();
   in.cpu_share = 0.5;

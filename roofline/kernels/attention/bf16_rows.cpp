@@ -5,7 +5,14 @@ namespace roofline {
 ManyRows bf16_rows() {
 #if defined(__x86_64__)
   static const bool known = __builtin_cpu_supports("avx512bf16");
-  return known && active_isa() == Isa::avx512 ? bf16_rows_avx512 : nullptr;
+  switch (active_isa()) {
+    case Isa::amx:
+      return isa_runs(Isa::amx) ? bf16_rows_amx : bf16_rows_emulated_amx;
+    case Isa::avx512:
+      return known ? bf16_rows_avx512 : nullptr;
+    default:
+      return nullptr;
+  }
 #else
   return nullptr;
 #endif

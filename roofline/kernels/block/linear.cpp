@@ -23,6 +23,11 @@ constexpr int kSingleBlockTokens = 8;
 constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
+/// Tokens of a piece on tiles: decoding a block of weights costs as much as
+/// multiplying it with 80.
+constexpr int kTileTokens = 512;
+/// Most row blocks of a piece on tiles: their sums for all tokens stay near.
+constexpr int kMostTileBlocks = 8;
 
 int ceil_div(int a, int b) {
   return (a + b - 1) / b;
@@ -66,8 +71,32 @@ ProductGrid::ProductGrid(
   multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
   block_step_ =
       std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
-  block_pieces_ = ceil_div(blocks, block_step_);
-  token_pieces_ = ceil_div(tokens, token_step_);
+  cut();
+}
+
+ProductGrid ProductGrid::for_tiles(
+    int blocks,
+    int all_blocks,
+    int tokens,
+    int threads) {
+  ProductGrid grid;
+  if (blocks == 0 || tokens == 0) {
+    return grid;
+  }
+  constexpr int kPair = 2;  // tiles take row blocks in pairs
+  grid.blocks_ = blocks;
+  grid.tokens_ = tokens;
+  const int parts = ceil_div(tokens, kTileTokens);
+  grid.token_step_ = round_up(ceil_div(tokens, parts), RoundedRows::kTokens);
+  const int even = all_blocks * parts / (threads * 2 * kPiecesPerThread);
+  grid.block_step_ = std::clamp(even / kPair * kPair, kPair, kMostTileBlocks);
+  grid.cut();
+  return grid;
+}
+
+void ProductGrid::cut() {
+  block_pieces_ = ceil_div(blocks_, block_step_);
+  token_pieces_ = ceil_div(tokens_, token_step_);
 }
 
 ProductPiece ProductGrid::piece(int index) const {
@@ -122,6 +151,9 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
       rows.quantized.low += first * (cols / kGroup);
     }
   }
+  if (input.rounded.tiles) {
+    rows.rounded = input.rounded.from(begin);
+  }
   return rows;
 }
 
@@ -132,7 +164,17 @@ void product_piece(
     const StepInput& input,
     float* y,
     int ldy) {
-  if (!w.quantized()) {
+  if (input.rounded.tiles) {
+    kernels.bf16->product(
+        w,
+        piece.block_begin,
+        piece.block_end,
+        input.rounded,
+        piece.token_begin,
+        piece.token_end,
+        y,
+        ldy);
+  } else if (!w.quantized()) {
     kernels.dense->product(
         w,
         piece.block_begin * kRowBlock,
@@ -200,13 +242,18 @@ void run_linear(
     all_blocks += part.row_blocks();
   }
   for (const PackedMatrix& part : linear.parts) {
-    const ProductGrid grid(
-        part.row_blocks(),
-        all_blocks,
-        tokens,
-        part.cols,
-        bytes_per_block(part),
-        pool.threads());
+    const ProductGrid grid = input.rounded.tiles ? ProductGrid::for_tiles(
+                                                       part.row_blocks(),
+                                                       all_blocks,
+                                                       tokens,
+                                                       pool.threads())
+                                                 : ProductGrid(
+                                                       part.row_blocks(),
+                                                       all_blocks,
+                                                       tokens,
+                                                       part.cols,
+                                                       bytes_per_block(part),
+                                                       pool.threads());
     grids[parts++] = {&part, grid, pieces, rows};
     pieces += grid.pieces();
     rows += part.rows;

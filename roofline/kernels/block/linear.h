@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
@@ -16,6 +17,7 @@ namespace roofline {
 struct StepInput {
   const float* x = nullptr;  ///< [tokens, cols]
   QuantizedRows quantized;
+  RoundedRows rounded;  ///< if there, all weights take it, in any format
 };
 
 /// The kernels of one step, looked up once.
@@ -23,6 +25,7 @@ struct StepKernels {
   const QmmKernels* qmm = nullptr;
   const DenseKernels* dense = nullptr;
   const RowKernels* rows = nullptr;
+  const Bf16ProductKernels* bf16 = nullptr;  ///< nullptr: no tiles
   bool exact = false;
 };
 
@@ -48,12 +51,20 @@ class ProductGrid {
       std::size_t bytes_per_block,
       int threads,
       int multiple = 1);
+  /// For products on tiles (bf16_product/).
+  static ProductGrid for_tiles(
+      int blocks,
+      int all_blocks,
+      int tokens,
+      int threads);
   int pieces() const { return block_pieces_ * token_pieces_; }
   int block_step() const { return block_step_; }
   int token_step() const { return token_step_; }
   ProductPiece piece(int index) const;
 
  private:
+  void cut();
+
   int blocks_ = 0;
   int tokens_ = 0;
   int block_step_ = 1;

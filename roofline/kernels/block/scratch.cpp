@@ -28,16 +28,18 @@ bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {
   return model.exact || !ff.down.any_quantized();
 }
 
-void StepScratch::State::fit(const StepModel& model, int tokens) {
+void StepScratch::State::fit(const StepModel& model, int tokens, bool tiles) {
   int qkv_width = 0;
   int q_width = 0;
   int code_width = 0;
   int float_width = 0;
+  int hidden_width = 0;
   for (const StepLayer& layer : model.layers) {
     qkv_width = std::max(qkv_width, layer.attention.qkv_width());
     q_width = std::max(q_width, layer.attention.q_width());
     const StepFeedForward& ff = layer.feed_forward;
     const int hidden = ff.down.cols();
+    hidden_width = std::max(hidden_width, hidden);
     if (hidden_in_float(model, ff)) {
       float_width = std::max(float_width, hidden);
     } else {
@@ -57,6 +59,15 @@ void StepScratch::State::fit(const StepModel& model, int tokens) {
   qkv.grow(of(qkv_width));
   attended.grow(of(q_width));
   y.grow(of(model.dim));
+  if (tiles) {
+    normed_tiles.grow(RoundedRows::size(tokens, model.dim));
+    attended_tiles.grow(RoundedRows::size(tokens, q_width));
+    hidden_tiles.grow(RoundedRows::size(tokens, hidden_width));
+    // Only the head's rows are in codes.
+    normed_codes.grow(rows, static_cast<std::size_t>(model.dim));
+    rope.grow(rows * rope_width);
+    return;
+  }
   hidden.grow(of(float_width));
   if (!model.exact) {
     normed_codes.grow(rows, static_cast<std::size_t>(model.dim));

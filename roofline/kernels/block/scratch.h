@@ -3,40 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <vector>
 
+#include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/attention/plan.h"
 #include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/block/step.h"
 
 namespace roofline {
-
-/// Memory that begins on a cache line; grows, never shrinks, isn't cleared.
-template <class T>
-class AlignedBuffer {
- public:
-  void grow(std::size_t count) {
-    if (count <= count_) {
-      return;
-    }
-    constexpr std::size_t kLine = 64;
-    data_.reset(static_cast<T*>(
-        ::operator new(count * sizeof(T), std::align_val_t(kLine))));
-    count_ = count;
-  }
-  T* data() { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(T* data) const {
-      ::operator delete(data, std::align_val_t(64));
-    }
-  };
-  std::unique_ptr<T, Free> data_;
-  std::size_t count_ = 0;
-};
 
 /// Activations in codes, at most so many columns wide.
 struct QuantizedBuffer {
@@ -61,6 +35,9 @@ struct StepScratch::State {
   QuantizedBuffer normed_codes;
   QuantizedBuffer attended_codes;
   QuantizedBuffer hidden_codes;
+  AlignedBuffer<std::uint16_t> normed_tiles;
+  AlignedBuffer<std::uint16_t> attended_tiles;
+  AlignedBuffer<std::uint16_t> hidden_tiles;
   AlignedBuffer<float> tiles;  ///< a worker's gate and up
   AlignedBuffer<float> rope;   ///< cosines and sines, rope after rope
   std::vector<AttentionArgs> attention;
@@ -68,8 +45,8 @@ struct StepScratch::State {
   std::vector<int> slice_begin;  ///< each slice's first token in the batch
   std::vector<int> logit_rows;   ///< tokens whose logits are asked for
 
-  /// Makes room for a step of so many tokens.
-  void fit(const StepModel& model, int tokens);
+  /// Makes room for a step of so many tokens; tiles: on tiles of bfloat16.
+  void fit(const StepModel& model, int tokens, bool tiles);
 };
 
 /// Whether the down product reads its activations in float32, not in codes.

@@ -106,7 +106,8 @@ void StepRun::hidden_piece(
     product(ff.gate, gate);
   }
   product(ff.up, up);
-  const bool in_float = hidden_in_float(model_, ff);
+  const bool in_float = !tiles_ && hidden_in_float(model_, ff);
+  const RoundedRows tiles = rounded(s_.hidden_tiles, hidden);
   for (int t = 0; t < tokens; ++t) {
     const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(t) * width;
     const std::ptrdiff_t token = piece.token_begin + t;
@@ -118,7 +119,10 @@ void StepRun::hidden_piece(
         gated ? up + at : nullptr,
         rows,
         out);
-    if (!in_float) {
+    if (tiles_) {
+      kernels_.bf16
+          ->round(out, rows, static_cast<int>(token), row_begin, tiles);
+    } else if (!in_float) {
       QuantizedRows codes = s_.hidden_codes.rows(1, rows);
       codes.codes += kPlanes * (token * hidden + row_begin);
       codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
@@ -137,7 +141,8 @@ StepInput StepRun::hidden_input(const StepLayer& layer) {
   const bool trimmed = !in_float && trims(layer);
   const StepInput down{
       in_float ? s_.hidden.data() : nullptr,
-      s_.hidden_codes.rows(tokens_, ff.down.cols(), trimmed)};
+      s_.hidden_codes.rows(tokens_, ff.down.cols(), trimmed),
+      rounded(s_.hidden_tiles, ff.down.cols())};
   if (trimmed) {
     // Only now: a piece doesn't see the scales of the whole row.
     each_token(tokens_, [&](int t) { trim(t, down.quantized, kInnerOctaves); });
@@ -160,14 +165,20 @@ void StepRun::feed_forward(const StepLayer& layer) {
   lap(StepOp::norm);
   const StepInput input = normed_input(trimmed);
   const PackedMatrix& up = ff.up.parts[0];
-  const ProductGrid grid(
-      up.row_blocks(),
-      up.row_blocks(),
-      tokens_,
-      up.cols,
-      2 * packed_bytes(up.format, kRowBlock, up.cols),
-      pool_.threads(),
-      kGroup / kRowBlock);
+  const ProductGrid grid =
+      tiles_ ? ProductGrid::for_tiles(
+                   up.row_blocks(),
+                   up.row_blocks(),
+                   tokens_,
+                   pool_.threads())
+             : ProductGrid(
+                   up.row_blocks(),
+                   up.row_blocks(),
+                   tokens_,
+                   up.cols,
+                   2 * packed_bytes(up.format, kRowBlock, up.cols),
+                   pool_.threads(),
+                   kGroup / kRowBlock);
   const std::size_t tile = static_cast<std::size_t>(grid.block_step()) *
                            kRowBlock *
                            static_cast<std::size_t>(grid.token_step());
@@ -188,7 +199,9 @@ void StepRun::head(float* logits) {
   const int count = static_cast<int>(s_.logit_rows.size());
   const StepLayer* last =
       model_.layers.empty() ? nullptr : &model_.layers.back();
+  // In codes: what the head rounds, no later layer evens out.
   StepInput input = normed_input(false);
+  input.rounded = {};
   each_token(count, [&](int i) {
     const int t = s_.logit_rows[static_cast<std::size_t>(i)];
     if (last) {
@@ -199,7 +212,7 @@ void StepRun::head(float* logits) {
         row(s_.x, t, model_.dim),
         model_.dim,
         row(s_.normed, i, model_.dim));
-    if (wants_codes(model_.head)) {
+    if (!model_.exact && model_.head.any_quantized()) {
       quantize(i, input, kNormedOctaves);
     }
   });

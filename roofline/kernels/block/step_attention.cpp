@@ -60,7 +60,8 @@ void StepRun::attention(const StepLayer& layer) {
   const int q_width = attention.q_width();
   StepInput attended{
       s_.attended.data(),
-      s_.attended_codes.rows(tokens_, q_width, trimmed)};
+      s_.attended_codes.rows(tokens_, q_width, trimmed),
+      rounded(s_.attended_tiles, q_width)};
   if (wants_codes(attention.out)) {
     each_token(tokens_, [&](int t) { quantize(t, attended, kInnerOctaves); });
   }

@@ -26,6 +26,8 @@ constexpr int kRowTokens = 8;
 /// Up to so many tokens a product is bound by reading its weights: both planes
 /// of the activations cost nothing then.
 constexpr int kUntrimmedTokens = 8;
+/// Fewer tokens leave tiles half empty and don't pay for decoding.
+constexpr int kLeastTileTokens = 16;
 /// A slice of up to so many tokens whose logits are all asked for checks
 /// guesses (32 and the token before them): it must give what one token a step
 /// gives.
@@ -50,8 +52,15 @@ class StepRun {
         s_(scratch),
         pool_(pool),
         tokens_(static_cast<int>(ids.size())) {
-    kernels_ = {&qmm_kernels(), &dense_kernels(), &row_kernels(), model.exact};
-    s_.fit(model, tokens_);
+    kernels_ = {
+        &qmm_kernels(),
+        &dense_kernels(),
+        &row_kernels(),
+        bf16_product_kernels(),
+        model.exact};
+    tiles_ = kernels_.bf16 != nullptr && tokens_ >= kLeastTileTokens &&
+             rounds_more();
+    s_.fit(model, tokens_, tiles_);
     list_rows();
   }
 
@@ -144,7 +153,14 @@ class StepRun {
     }
   }
 
+  /// A token of x in the form that the products of this step take.
   void quantize(int t, StepInput& input, float octaves) const {
+    if (input.rounded.tiles != nullptr) {
+      const int cols = input.rounded.cols;
+      const float* x = input.x + static_cast<std::ptrdiff_t>(t) * cols;
+      kernels_.bf16->round(x, cols, t, 0, input.rounded);
+      return;
+    }
     kernels_.qmm->quantize(input.x, t, t + 1, input.quantized);
     trim(t, input.quantized, octaves);
   }
@@ -167,12 +183,13 @@ class StepRun {
   /// Whether a layer's products leave low codes out. The first layer's and the
   /// last one's errors weigh most: they keep them, as the head does.
   bool trims(const StepLayer& layer) const {
-    return kernels_.qmm->skips_low && rounds_more() &&
+    return kernels_.qmm->skips_low && !tiles_ && rounds_more() &&
            &layer != &model_.layers.front() && &layer != &model_.layers.back();
   }
 
+  /// Whether a product of this step takes x in another form than float32.
   bool wants_codes(const StepLinear& linear) const {
-    return !model_.exact && linear.any_quantized();
+    return !model_.exact && (tiles_ || linear.any_quantized());
   }
 
   void start();
@@ -210,10 +227,16 @@ class StepRun {
   StepInput hidden_input(const StepLayer& layer);
   void head(float* logits);
 
+  /// What norm_input() leaves.
   StepInput normed_input(bool trimmed) {
     return {
         s_.normed.data(),
-        s_.normed_codes.rows(tokens_, model_.dim, trimmed)};
+        s_.normed_codes.rows(tokens_, model_.dim, trimmed),
+        rounded(s_.normed_tiles, model_.dim)};
+  }
+
+  RoundedRows rounded(AlignedBuffer<std::uint16_t>& tiles, int cols) const {
+    return tiles_ ? RoundedRows{cols, tiles.data()} : RoundedRows{};
   }
 
   const StepModel& model_;
@@ -223,6 +246,7 @@ class StepRun {
   ThreadPool& pool_;
   StepKernels kernels_;
   int tokens_ = 0;
+  bool tiles_ = false;  ///< products of the layers are on tiles of bfloat16
 #ifdef ROOFLINE_NO_OP_TIMES
   // As if there were no such thing: bench/trace_cost.py measures the
   // difference.

@@ -388,7 +388,14 @@ const GemmKernels* gemm_kernels(Isa isa) {
 const GemmBf16Kernels* gemm_bf16_kernels() {
 #if defined(__x86_64__)
   static const bool known = __builtin_cpu_supports("avx512bf16");
-  return known && active_isa() == Isa::avx512 ? &gemm_bf16_avx512() : nullptr;
+  switch (active_isa()) {
+    case Isa::amx:
+      return isa_runs(Isa::amx) ? &gemm_bf16_amx() : &gemm_bf16_emulated_amx();
+    case Isa::avx512:
+      return known ? &gemm_bf16_avx512() : nullptr;
+    default:
+      return nullptr;
+  }
 #elif defined(__aarch64__)
   return active_isa() == Isa::i8mm ? &gemm_bf16_i8mm() : nullptr;
 #else

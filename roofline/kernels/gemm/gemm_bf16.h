@@ -37,6 +37,8 @@ struct GemmBf16Kernels {
 const GemmBf16Kernels* gemm_bf16_kernels();
 
 const GemmBf16Kernels& gemm_bf16_avx512();
+const GemmBf16Kernels& gemm_bf16_amx();
+const GemmBf16Kernels& gemm_bf16_emulated_amx();
 const GemmBf16Kernels& gemm_bf16_i8mm();
 
 }  // namespace roofline

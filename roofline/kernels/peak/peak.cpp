@@ -27,9 +27,19 @@ std::int64_t run_generic(std::int64_t rounds) {
 
 }  // namespace
 
+PeakKind product_peak(bool codes, Isa isa) {
+  return isa == Isa::amx ? PeakKind::bfloat16
+         : codes         ? PeakKind::int8
+                         : PeakKind::float32;
+}
+
 PeakKernel peak_kernel([[maybe_unused]] PeakKind kind, Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::amx:
+      return kind == PeakKind::float32 ? peak_avx512(kind)
+             : isa_runs(Isa::amx)      ? peak_amx(kind)
+                                       : peak_emulated_amx(kind);
     case Isa::avx512:
       return peak_avx512(kind);
     case Isa::avx2:

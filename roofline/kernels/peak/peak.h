@@ -10,11 +10,13 @@
 namespace roofline {
 
 enum class PeakKind {
-  /// 8-bit products summed in 32 bits (AVX-512 VNNI; vpmaddubsw on AVX2;
-  /// sdot on NEON; smmla on i8mm).
+  /// 8-bit products summed in 32 bits (AMX's tiles; AVX-512 VNNI; vpmaddubsw on
+  /// AVX2; sdot on NEON; smmla on i8mm).
   int8,
   /// Fused multiply-adds of float32.
   float32,
+  /// Products of bfloat16 summed in float32, on tiles (AMX); elsewhere float32.
+  bfloat16,
 };
 
 struct PeakKernel {
@@ -24,6 +26,10 @@ struct PeakKernel {
   /// Additions and multiplications of one round.
   std::int64_t operations = 0;
 };
+
+/// What bounds a prompt's products in the fast path, with weights in codes or
+/// not.
+PeakKind product_peak(bool codes, Isa isa = active_isa());
 
 /// Never empty: an instruction set without a chain of its own has that of the
 /// generic build, which multiplies and adds floats.

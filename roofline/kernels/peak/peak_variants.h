@@ -7,6 +7,8 @@ namespace roofline {
 
 PeakKernel peak_avx2(PeakKind kind);
 PeakKernel peak_avx512(PeakKind kind);
+PeakKernel peak_amx(PeakKind kind);
+PeakKernel peak_emulated_amx(PeakKind kind);
 PeakKernel peak_neon(PeakKind kind);
 PeakKernel peak_i8mm(PeakKind kind);
 

@@ -1,0 +1,10 @@
+#include "roofline/kernels/bf16_product/bf16_product_impl.h"
+
+namespace roofline {
+
+const Bf16ProductKernels& bf16_product_amx() {
+  static constexpr auto kernels = bf16_product_of<AmxTiles>("amx");
+  return kernels;
+}
+
+}  // namespace roofline

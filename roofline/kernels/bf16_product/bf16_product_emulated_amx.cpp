@@ -1,0 +1,11 @@
+// For tests where there is no AMX.
+#include "roofline/kernels/bf16_product/bf16_product_impl.h"
+
+namespace roofline {
+
+const Bf16ProductKernels& bf16_product_emulated_amx() {
+  static constexpr auto kernels = bf16_product_of<EmulatedTiles>("amx");
+  return kernels;
+}
+
+}  // namespace roofline

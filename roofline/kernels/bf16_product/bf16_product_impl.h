@@ -1,0 +1,100 @@
+// The product over a tile policy (simd/tiles.h): two row blocks times two tiles
+// of tokens at a time, whose sums stay in tiles along the depth (tile_step.h).
+// Included by files compiled for AMX only.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "roofline/kernels/aligned_buffer.h"
+#include "roofline/kernels/bf16_product/bf16_product.h"
+#include "roofline/kernels/bf16_product/tile_decode.h"
+#include "roofline/kernels/simd/tile_step.h"
+
+namespace roofline {
+namespace {
+
+constexpr int kPairBlocks = 2;
+/// Tiles along the depth at a time: 1024 columns. Two decoded blocks are 128
+/// KiB then, and those columns of 512 tokens 1 MiB, both of a second-level
+/// cache of 2 MiB, which every processor with AMX has. Sums of a deeper product
+/// wait in y.
+constexpr int kDepthTiles = 32;
+
+/// A thread's decoded blocks: [2, tiles of a pass, 256].
+inline std::uint32_t* decoded_blocks() {
+  thread_local AlignedBuffer<std::uint32_t> blocks;
+  blocks.grow(std::size_t{kPairBlocks} * kDepthTiles * kTileWords);
+  return blocks.data();
+}
+
+inline void round_tokens(
+    const float* x,
+    int count,
+    int token,
+    int col,
+    const RoundedRows& out) {
+  std::uint16_t* to =
+      out.tiles + RoundedRows::size(token / kTileRows * kTileRows, out.cols) +
+      std::ptrdiff_t{col} * kTileRows + token % kTileRows * kTileDepth;
+  for (int c = 0; c < count; c += kTileDepth) {
+    const int left = count - c;
+    const __m512 low =
+        _mm512_maskz_loadu_ps(Vec::mask(std::min(left, 16)), x + c);
+    const __m512 high = _mm512_maskz_loadu_ps(
+        Vec::mask(std::clamp(left - 16, 0, 16)),
+        x + c + 16);
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    to += kTileRows * kTileDepth;
+  }
+}
+
+template <class Tiles>
+void tile_product(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const RoundedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const DecodeTiles decode = tile_decoder(w.format);
+  std::uint32_t* decoded = decoded_blocks();
+  const int depth = (w.cols + kTileDepth - 1) / kTileDepth;
+  const std::uint16_t* from = x.from(token_begin).tiles;
+  TileStep step{};
+  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
+  step.right =
+      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
+  step.ldc = ldy;
+  step.rows = token_end - token_begin;
+  y += static_cast<std::ptrdiff_t>(token_begin) * ldy;
+  Tiles tiles;
+  // Columns outside, blocks inside: their part of x stays in the cache.
+  for (int k = 0; k < depth; k += kDepthTiles) {
+    const int end = std::min(depth, k + kDepthTiles);
+    step.left.at = reinterpret_cast<const std::byte*>(from) +
+                   std::ptrdiff_t{k} * kTileSize;
+    step.depth = end - k;
+    step.accumulate = k > 0;
+    for (int block = block_begin; block < block_end; block += kPairBlocks) {
+      const int blocks = std::min(kPairBlocks, block_end - block);
+      for (int b = 0; b < blocks; ++b) {
+        decode(w, block + b, k, end, decoded + b * kDepthTiles * kTileWords);
+      }
+      step.c = y + block * kRowBlock;
+      step.cols = std::min(w.rows - block * kRowBlock, blocks * kRowBlock);
+      run_steps(tiles, step);
+    }
+  }
+}
+
+template <class Tiles>
+constexpr Bf16ProductKernels bf16_product_of(const char* name) {
+  return {name, round_tokens, tile_product<Tiles>};
+}
+
+}  // namespace
+}  // namespace roofline

@@ -1,0 +1,203 @@
+// Blocks of weights as right sides of tiles: 16 rows × 32 columns become 16
+// registers, register i with columns 2i and 2i + 1 of all 16 rows as pairs of
+// bfloat16. Included by files compiled for AMX only.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "roofline/kernels/packed_matrix.h"
+#include "roofline/kernels/simd/vec_avx512.h"
+
+namespace roofline {
+namespace {
+
+/// Words of a tile.
+constexpr int kTileWords = 256;
+
+inline __m512 load_scales(const std::byte* halves, float unit) {
+  return _mm512_mul_ps(
+      _mm512_cvtph_ps(
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves))),
+      _mm512_set1_ps(unit));
+}
+
+/// Pairs (low[i], high[i]), rounded.
+inline __m512i pairs_of(__m512 low, __m512 high) {
+  const __m512i interleave = _mm512_set_epi32(
+      0x001f000f,
+      0x001e000e,
+      0x001d000d,
+      0x001c000c,
+      0x001b000b,
+      0x001a000a,
+      0x00190009,
+      0x00180008,
+      0x00170007,
+      0x00160006,
+      0x00150005,
+      0x00140004,
+      0x00130003,
+      0x00120002,
+      0x00110001,
+      0x00100000);
+  return _mm512_permutexvar_epi16(
+      interleave,
+      (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+/// Four columns from a code in each byte of the rows' words. A code's bits are
+/// put behind the point of a float in [1, 2), exactly: 1 + code / 256. scale is
+/// 256 times the matrix's, bias the matrix's less that.
+inline void decode_four(
+    __m512i codes,
+    __m512 scale,
+    __m512 bias,
+    std::uint32_t* out) {
+  const __m512i one = _mm512_set1_epi32(0x3f800000);
+  const __m512i mask = _mm512_set1_epi32(0xff << 15);
+  constexpr int kMaskThenOr = 0xea;  // (a & b) | c
+  const auto value = [&](__m512i shifted) {
+    const __m512i bits =
+        _mm512_ternarylogic_epi32(shifted, mask, one, kMaskThenOr);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(bits), scale, bias);
+  };
+  const __m512 a = value(_mm512_slli_epi32(codes, 15));
+  const __m512 b = value(_mm512_slli_epi32(codes, 7));
+  const __m512 c = value(_mm512_srli_epi32(codes, 1));
+  const __m512 d = value(_mm512_srli_epi32(codes, 9));
+  _mm512_storeu_si512(out, pairs_of(a, b));
+  _mm512_storeu_si512(out + kTileWords / 16, pairs_of(c, d));
+}
+
+/// One group of 32 columns of a quantized block.
+template <PackedFormat kFormat>
+void decode_group(
+    const std::byte* group,
+    __m512i table,
+    float unit,
+    std::uint32_t* out) {
+  constexpr int kSets = scale_sets(kFormat);
+  constexpr int kLineCols = has_nibbles(kFormat) ? 8 : 4;
+  constexpr int kLines = kGroup / kLineCols / kSets;
+  constexpr int kFourWords = 2 * kTileWords / 16;
+  const __m512i nibble = _mm512_set1_epi8(0x0f);
+  for (int set = 0; set < kSets; ++set) {
+    const std::byte* halves = group + code_bytes(kFormat) + set * kGroupScales;
+    const __m512 scale = load_scales(halves, 256 * unit);
+    const __m512 bias =
+        _mm512_sub_ps(load_scales(halves + kGroupScales / 2, unit), scale);
+    const std::byte* lines = group + set * (code_bytes(kFormat) / kSets);
+#pragma GCC unroll 8
+    for (int i = 0; i < kLines; ++i) {
+      __m512i codes = _mm512_loadu_si512(lines + 64 * i);
+      if constexpr (has_nibbles(kFormat)) {
+        __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+        codes = _mm512_and_si512(codes, nibble);
+        if constexpr (has_table(kFormat)) {
+          high = _mm512_shuffle_epi8(table, high);
+          codes = _mm512_shuffle_epi8(table, codes);
+        }
+        decode_four(codes, scale, bias, out);
+        decode_four(high, scale, bias, out + kFourWords);
+        out += 2 * kFourWords;
+      } else {
+        decode_four(codes, scale, bias, out);
+        out += kFourWords;
+      }
+    }
+  }
+}
+
+template <PackedFormat kFormat>
+void decode_quantized(
+    const PackedMatrix& w,
+    int block,
+    int tile_begin,
+    int tile_end,
+    std::uint32_t* out) {
+  const __m512i table = _mm512_broadcast_i32x4(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data())));
+  const std::byte* group =
+      w.block(block) + std::ptrdiff_t{tile_begin} * group_bytes(kFormat);
+  for (int i = tile_begin; i < tile_end; ++i) {
+    decode_group<kFormat>(group, table, w.unit, out);
+    group += group_bytes(kFormat);
+    out += kTileWords;
+  }
+}
+
+/// 16 values of a dense row from a column on; only `count` of them are there.
+template <PackedFormat kFormat>
+__m512 load_dense(const std::byte* row, std::ptrdiff_t col, int count) {
+  const __mmask16 mask = Vec::mask(std::clamp(count, 0, 16));
+  if constexpr (kFormat == PackedFormat::f32) {
+    return _mm512_maskz_loadu_ps(mask, row + 4 * col);
+  } else {
+    const __m256i halves = _mm256_maskz_loadu_epi16(mask, row + 2 * col);
+    if constexpr (kFormat == PackedFormat::f16) {
+      return _mm512_cvtph_ps(halves);
+    } else {
+      return _mm512_castsi512_ps(
+          _mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    }
+  }
+}
+
+template <PackedFormat kFormat>
+void decode_dense(
+    const PackedMatrix& w,
+    int block,
+    int tile_begin,
+    int tile_end,
+    std::uint32_t* out) {
+  constexpr std::ptrdiff_t kBytes = kFormat == PackedFormat::f32 ? 4 : 2;
+  const int first = block * kRowBlock;
+  const int rows = std::min(kRowBlock, w.rows - first);
+  for (int tile = tile_begin; tile < tile_end; ++tile, out += kTileWords) {
+    const int col = tile * kGroup;
+    Vec lines[kRowBlock];
+    for (int r = 0; r < kRowBlock; ++r) {
+      const std::byte* row =
+          w.data + (first + std::min(r, rows - 1)) * kBytes * w.cols;
+      const int count = r < rows ? w.cols - col : 0;
+      const __m512 low = load_dense<kFormat>(row, col, count);
+      const __m512 high = load_dense<kFormat>(row, col + 16, count - 16);
+      lines[r].v = _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+    transpose(lines);
+    for (int i = 0; i < kRowBlock; ++i) {
+      _mm512_storeu_ps(out + i * kRowBlock, lines[i].v);
+    }
+  }
+}
+
+using DecodeTiles =
+    void (*)(const PackedMatrix&, int, int, int, std::uint32_t*);
+
+/// What decodes tiles [tile_begin, tile_end) along a block's columns.
+inline DecodeTiles tile_decoder(PackedFormat format) {
+  switch (format) {
+    case PackedFormat::f32:
+      return decode_dense<PackedFormat::f32>;
+    case PackedFormat::f16:
+      return decode_dense<PackedFormat::f16>;
+    case PackedFormat::bf16:
+      return decode_dense<PackedFormat::bf16>;
+    case PackedFormat::q4:
+      return decode_quantized<PackedFormat::q4>;
+    case PackedFormat::q8:
+      return decode_quantized<PackedFormat::q8>;
+    case PackedFormat::q4_table:
+      return decode_quantized<PackedFormat::q4_table>;
+    case PackedFormat::q4_16:
+      return decode_quantized<PackedFormat::q4_16>;
+    case PackedFormat::q8_16:
+      return decode_quantized<PackedFormat::q8_16>;
+  }
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace roofline

@@ -1,0 +1,177 @@
+// One step of a product on tiles: up to 2 × 2 tiles of sums over some depth.
+// Where left and right sides lie is told in bytes, so that packed and strided
+// operands share it. Included by files compiled for AMX only.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "roofline/kernels/simd/tiles.h"
+#include "roofline/kernels/simd/vec_avx512.h"
+
+namespace roofline {
+namespace {
+
+/// Distances of a side's tiles in bytes.
+struct TileSide {
+  const std::byte* at;
+  std::ptrdiff_t row;   ///< from row to row of a tile
+  std::ptrdiff_t next;  ///< to the second tile
+  std::ptrdiff_t step;  ///< to the next one along the depth
+
+  static TileSide of(
+      const void* from,
+      std::ptrdiff_t row,
+      std::ptrdiff_t next,
+      std::ptrdiff_t step) {
+    return {static_cast<const std::byte*>(from), row, next, step};
+  }
+};
+
+struct TileStep {
+  TileSide left;
+  TileSide right;
+  int depth;  ///< in tiles: 32 values
+  float* c;
+  std::ptrdiff_t ldc;  ///< floats
+  int rows;            ///< of c that are there; the rest isn't touched
+  int cols;
+  bool accumulate;
+};
+
+/// The place of one tile of sums in c.
+struct SumPlace {
+  float* at;
+  std::ptrdiff_t ldc;
+  int rows;
+  int cols;
+
+  SumPlace(const TileStep& step, int row, int col)
+      : at(step.c + row * kTileRows * step.ldc + col * kTileCols),
+        ldc(step.ldc),
+        rows(std::min(step.rows - row * kTileRows, kTileRows)),
+        cols(std::min(step.cols - col * kTileCols, kTileCols)) {}
+  bool whole() const { return rows == kTileRows && cols == kTileCols; }
+  void read(float* sums) const {
+    for (int r = 0; r < rows; ++r) {
+      Vec::load(at + r * ldc, cols).store(sums + r * kTileCols);
+    }
+  }
+  void write(const float* sums) const {
+    for (int r = 0; r < rows; ++r) {
+      Vec::load(sums + r * kTileCols).store(at + r * ldc, cols);
+    }
+  }
+};
+
+template <int kRow, int kCol, class Tiles>
+inline void begin_sum(Tiles& tiles, const TileStep& step) {
+  if (!step.accumulate) {
+    tiles.template zero_sum<kRow, kCol>();
+    return;
+  }
+  const SumPlace place(step, kRow, kCol);
+  if (place.whole()) {
+    tiles.template load_sum<kRow, kCol>(place.at, 4 * place.ldc);
+    return;
+  }
+  alignas(64) float sums[kTileRows * kTileCols] = {};
+  place.read(sums);
+  tiles.template load_sum<kRow, kCol>(sums, kTileBytes);
+}
+
+template <int kRow, int kCol, class Tiles>
+inline void end_sum(Tiles& tiles, const TileStep& step) {
+  const SumPlace place(step, kRow, kCol);
+  if (place.whole()) {
+    tiles.template store_sum<kRow, kCol>(place.at, 4 * place.ldc);
+    return;
+  }
+  alignas(64) float sums[kTileRows * kTileCols];
+  tiles.template store_sum<kRow, kCol>(sums, kTileBytes);
+  place.write(sums);
+}
+
+/// kRows × kCols tiles of sums, each at least in part in c.
+template <int kRows, int kCols, class Tiles>
+void run_step(Tiles& tiles, const TileStep& step) {
+  const auto each = [](auto fn) {
+    fn.template operator()<0, 0>();
+    if constexpr (kCols > 1) {
+      fn.template operator()<0, 1>();
+    }
+    if constexpr (kRows > 1) {
+      fn.template operator()<1, 0>();
+    }
+    if constexpr (kRows > 1 && kCols > 1) {
+      fn.template operator()<1, 1>();
+    }
+  };
+  each([&]<int kRow, int kCol>() { begin_sum<kRow, kCol>(tiles, step); });
+  const std::byte* left = step.left.at;
+  const std::byte* right = step.right.at;
+  for (int k = 0; k < step.depth; ++k) {
+    tiles.template load_right<0>(right, step.right.row);
+    tiles.template load_left<0>(left, step.left.row);
+    if constexpr (kCols > 1) {
+      tiles.template load_right<1>(right + step.right.next, step.right.row);
+    }
+    if constexpr (kRows > 1) {
+      tiles.template load_left<1>(left + step.left.next, step.left.row);
+    }
+    each([&]<int kRow, int kCol>() {
+      tiles.template add_product<kRow, kCol>();
+    });
+    left += step.left.step;
+    right += step.right.step;
+  }
+  each([&]<int kRow, int kCol>() { end_sum<kRow, kCol>(tiles, step); });
+}
+
+/// All of step.rows × step.cols; sides are read in whole tiles.
+template <class Tiles>
+void run_steps(Tiles& tiles, const TileStep& all) {
+  for (int r = 0; r < all.rows; r += 2 * kTileRows) {
+    TileStep step = all;
+    step.rows = all.rows - r;
+    step.left.at += r / kTileRows * all.left.next;
+    for (int c = 0; c < all.cols; c += 2 * kTileCols) {
+      step.cols = all.cols - c;
+      step.c = all.c + r * all.ldc + c;
+      step.right.at = all.right.at + c / kTileCols * all.right.next;
+      const bool tall = step.rows > kTileRows;
+      const bool wide = step.cols > kTileCols;
+      tall   ? wide ? run_step<2, 2>(tiles, step) : run_step<2, 1>(tiles, step)
+        : wide ? run_step<1, 2>(tiles, step)
+             : run_step<1, 1>(tiles, step);
+    }
+  }
+}
+
+/// c[rows, cols] (+)= a · b over depth tiles: a [rows, lda] and b [pairs, ldb]
+/// in pairs of bfloat16; rows of a and columns of b that c lacks are read, up
+/// to whole tiles.
+inline TileStep strided_step(
+    const std::uint32_t* a,
+    std::ptrdiff_t lda,
+    const std::uint32_t* b,
+    std::ptrdiff_t ldb,
+    int depth,
+    float* c,
+    std::ptrdiff_t ldc,
+    int rows,
+    int cols,
+    bool accumulate) {
+  return {
+      TileSide::of(a, 4 * lda, 4 * kTileRows * lda, kTileBytes),
+      TileSide::of(b, 4 * ldb, kTileBytes, 4 * kTileRows * ldb),
+      depth,
+      c,
+      ldc,
+      rows,
+      cols,
+      accumulate};
+}
+
+}  // namespace
+}  // namespace roofline

@@ -1,0 +1,272 @@
+#include "roofline/kernels/bf16_product/bf16_product.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/packed_helpers.h"
+#include "roofline/base/half.h"
+
+namespace roofline {
+namespace {
+
+using testing::AlignedBytes;
+using testing::random_floats;
+using testing::RandomMatrix;
+
+/// With amx forced, emulated where the machine has none.
+class Bf16ProductTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!can_force(Isa::amx)) {
+      GTEST_SKIP() << "neither AMX nor AVX-512 with bfloat16";
+    }
+    before_ = active_isa();
+    force_isa(Isa::amx);
+    kernels_ = bf16_product_kernels();
+    ASSERT_NE(kernels_, nullptr);
+  }
+  void TearDown() override {
+    if (kernels_ != nullptr) {
+      force_isa(before_);
+    }
+  }
+  const Bf16ProductKernels* kernels_ = nullptr;
+
+ private:
+  Isa before_ = Isa::generic;
+};
+
+/// RoundedRows with memory of its own, full of NaN.
+struct Rounded {
+  Rounded(int tokens, int cols)
+      : memory(2 * RoundedRows::size(tokens, cols)),
+        rows{cols, reinterpret_cast<std::uint16_t*>(memory.data())} {
+    std::memset(memory.data(), 0xff, memory.span().size());
+  }
+  AlignedBytes memory;
+  RoundedRows rows;
+};
+
+/// Where a value of x lies.
+std::size_t place(int token, int col, int cols) {
+  const int tiles = (cols + 31) / 32;
+  return static_cast<std::size_t>(
+      ((token / 16 * tiles + col / 32) * 16 + token % 16) * 32 + col % 32);
+}
+
+float rounded(float value) {
+  return bf16_to_f32(f32_to_bf16(value));
+}
+
+TEST_F(Bf16ProductTest, RowsAreRoundedIntoTilesThatEndInZeros) {
+  for (const int cols : {1, 16, 31, 32, 33, 70, 96}) {
+    const int tokens = 19;
+    const auto x = random_floats(static_cast<std::size_t>(tokens * cols), 1);
+    Rounded out(tokens, cols);
+    for (int t = 0; t < tokens; ++t) {
+      kernels_->round(x.data() + t * cols, cols, t, 0, out.rows);
+    }
+    for (int t = 0; t < tokens; ++t) {
+      for (int c = 0; c < (cols + 31) / 32 * 32; ++c) {
+        const float value =
+            c < cols ? x[static_cast<std::size_t>(t * cols + c)] : 0.0f;
+        ASSERT_EQ(out.rows.tiles[place(t, c, cols)], f32_to_bf16(value))
+            << "token " << t << " column " << c << " of " << cols;
+      }
+    }
+  }
+}
+
+TEST_F(Bf16ProductTest, ARowCanBeRoundedInParts) {
+  const int cols = 96;
+  const auto x = random_floats(cols, 2);
+  Rounded whole(1, cols);
+  Rounded parts(1, cols);
+  kernels_->round(x.data(), cols, 0, 0, whole.rows);
+  kernels_->round(x.data() + 64, 32, 0, 64, parts.rows);
+  kernels_->round(x.data(), 64, 0, 0, parts.rows);
+  for (int c = 0; c < cols; ++c) {
+    const std::size_t at = place(0, c, cols);
+    EXPECT_EQ(whole.rows.tiles[at], parts.rows.tiles[at]);
+  }
+}
+
+constexpr float kUntouched = -12345.0f;
+
+struct Case {
+  int rows;
+  int cols;
+  int tokens;
+};
+
+/// Products of some blocks against double sums; slack: what the rounding of
+/// the weights may differ by, of a term's magnitude.
+void check(
+    const Bf16ProductKernels& kernels,
+    const PackedMatrix& w,
+    const Case& c,
+    int block_begin,
+    int block_end,
+    double slack) {
+  const auto x = random_floats(static_cast<std::size_t>(c.tokens * c.cols), 3);
+  Rounded rows(c.tokens, c.cols);
+  for (int t = 0; t < c.tokens; ++t) {
+    kernels.round(x.data() + t * c.cols, c.cols, t, 0, rows.rows);
+  }
+  const int ldy = c.rows + 3;
+  std::vector<float> y(static_cast<std::size_t>(c.tokens * ldy), kUntouched);
+  // In two pieces, as a pool would take them.
+  const int half = c.tokens / 2 / 16 * 16;
+  for (const auto& [begin, end] : {std::pair{0, half}, {half, c.tokens}}) {
+    kernels.product(
+        w,
+        block_begin,
+        block_end,
+        rows.rows,
+        begin,
+        end,
+        y.data(),
+        ldy);
+  }
+  std::vector<float> row(static_cast<std::size_t>(c.cols));
+  for (int r = 0; r < ldy; ++r) {
+    const bool wanted = r >= block_begin * kRowBlock &&
+                        r < std::min(c.rows, block_end * kRowBlock);
+    if (wanted) {
+      read_packed_row(w, r, row);
+    }
+    for (int t = 0; t < c.tokens; ++t) {
+      const float found = y[static_cast<std::size_t>(t * ldy + r)];
+      if (!wanted) {
+        ASSERT_EQ(found, kUntouched) << "row " << r << " token " << t;
+        continue;
+      }
+      double sum = 0;
+      double magnitude = 0;
+      for (int k = 0; k < c.cols; ++k) {
+        const double term =
+            double{rounded(row[static_cast<std::size_t>(k)])} *
+            double{rounded(x[static_cast<std::size_t>(t * c.cols + k)])};
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      const double epsilon = double{std::numeric_limits<float>::epsilon()};
+      ASSERT_NEAR(found, sum, ((c.cols + 8) * epsilon + slack) * magnitude)
+          << format_name(w.format) << " " << c.rows << "x" << c.cols
+          << " tokens " << c.tokens << " row " << r << " token " << t;
+    }
+  }
+}
+
+constexpr Case kCases[] = {
+    {16, 32, 16},
+    {1, 32, 1},
+    {15, 64, 17},
+    {33, 96, 33},
+    {48, 160, 31},
+    {70, 288, 40},
+    {32, 1056, 20},
+    {20, 2112, 35}};
+
+constexpr PackedFormat kQuantized[] = {
+    PackedFormat::q4,
+    PackedFormat::q8,
+    PackedFormat::q4_table,
+    PackedFormat::q4_16,
+    PackedFormat::q8_16};
+
+TEST_F(Bf16ProductTest, EveryQuantizedFormatIsMultiplied) {
+  for (const PackedFormat format : kQuantized) {
+    for (const Case& c : kCases) {
+      RandomMatrix w(format, c.rows, c.cols, 7);
+      w.matrix.unit = 0.25f;
+      // A value on the border of two bfloat16 may go to either: 2^-8 of it.
+      check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0x1p-8);
+    }
+  }
+}
+
+TEST_F(Bf16ProductTest, WeightsThatBfloat16HoldsAreExact) {
+  const Case c{40, 96, 33};
+  for (const PackedFormat format : kQuantized) {
+    RandomMatrix w(format, c.rows, c.cols, 8);
+    std::byte* group = w.memory.data();
+    for (int i = 0; i < w.matrix.row_blocks() * w.matrix.groups(); ++i) {
+      for (int set = 0; set < scale_sets(format); ++set) {
+        std::uint16_t halves[2 * kRowBlock];
+        for (int r = 0; r < kRowBlock; ++r) {
+          const float scale = std::ldexp(1.0f, (r + set + i) % 5 - 7);
+          halves[r] = f32_to_f16(scale);
+          halves[kRowBlock + r] = f32_to_f16(scale * float(-r - i % 7));
+        }
+        std::memcpy(
+            group + w.matrix.code_bytes() + set * kGroupScales,
+            halves,
+            sizeof(halves));
+      }
+      group += w.matrix.group_bytes();
+    }
+    check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0);
+  }
+}
+
+TEST_F(Bf16ProductTest, OnlyTheBlocksAskedForAreWritten) {
+  const Case c{100, 64, 20};
+  const RandomMatrix w(PackedFormat::q4, c.rows, c.cols, 9);
+  check(*kernels_, w.matrix, c, 1, 4, 0x1p-8);
+  check(*kernels_, w.matrix, c, 2, 3, 0x1p-8);
+  check(*kernels_, w.matrix, c, 6, 7, 0x1p-8);
+}
+
+TEST_F(Bf16ProductTest, DenseWeightsOfAnyWidthAreMultiplied) {
+  for (const Case& c :
+       {Case{16, 32, 16},
+        {1, 1, 1},
+        {17, 31, 18},
+        {33, 33, 5},
+        {40, 47, 33},
+        {50, 100, 48},
+        {18, 1050, 17}}) {
+    const auto count = static_cast<std::size_t>(c.rows * c.cols);
+    const auto values = random_floats(count, 10, 0.1f);
+    std::vector<std::uint16_t> f16(count);
+    std::vector<std::uint16_t> bf16(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      f16[i] = f32_to_f16(values[i]);
+      bf16[i] = f32_to_bf16(values[i]);
+    }
+    const auto matrix = [&](PackedFormat format, const void* data) {
+      PackedMatrix w;
+      w.format = format;
+      w.rows = c.rows;
+      w.cols = c.cols;
+      w.data = static_cast<const std::byte*>(data);
+      return w;
+    };
+    const int blocks = (c.rows + 15) / 16;
+    for (const PackedMatrix& w :
+         {matrix(PackedFormat::f32, values.data()),
+          matrix(PackedFormat::f16, f16.data()),
+          matrix(PackedFormat::bf16, bf16.data())}) {
+      check(*kernels_, w, c, 0, blocks, 0);
+    }
+  }
+}
+
+TEST(Bf16Product, OtherInstructionSetsHaveNoTiles) {
+  const Isa before = active_isa();
+  for (const Isa isa : runnable_isas()) {
+    force_isa(isa);
+    EXPECT_EQ(bf16_product_kernels() != nullptr, isa == Isa::amx);
+  }
+  force_isa(before);
+}
+
+}  // namespace
+}  // namespace roofline
