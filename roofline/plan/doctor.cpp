@@ -32,8 +32,9 @@ Check check_isa(const DoctorInputs& in) {
   if (in.amx_refused) {
     return warning(
         "instructions",
-        in.isa_active + " is used; the processor has AMX, but the system "
-                        "doesn't permit its tiles",
+        in.isa_active +
+            " is used; the processor has AMX, but the system "
+            "doesn't permit its tiles",
         "Linux 5.16 or later permits them; a container's seccomp profile must "
         "allow arch_prctl");
   }
