@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <mlx/device.h>
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
@@ -17,6 +18,7 @@
 #include "roofline/cli/run_history.h"
 #include "roofline/plan/chips.h"
 #include "roofline/plan/fit.h"
+#include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
 #include "roofline/plan/recommend.h"
 
@@ -182,12 +184,18 @@ bool Memory::gpu() const {
 #ifdef __APPLE__
   const bool natural = true;
 #else
-  const bool natural = flags_.ram.has_value();
+  // A named amount of memory is a Mac's.
+  const bool natural =
+      flags_.ram || mlx::core::is_available(mlx::core::Device::gpu);
 #endif
   return device == 0 ? natural : device == 2;
 }
 
 MemoryBudget Memory::budget() const {
+  const auto card = gpu() ? card_memory_bytes() : std::nullopt;
+  if (card && !flags_.ram) {
+    return {"This machine's GPU", *card, card_memory_budget(*card)};
+  }
   if (!flags_.ram) {
     return budget_here(machine_facts().memory_bytes, gpu());
   }

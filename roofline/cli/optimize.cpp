@@ -22,6 +22,7 @@
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_history.h"
+#include "roofline/plan/chips.h"
 #include "roofline/plan/fit.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
@@ -169,9 +170,12 @@ class Optimize : public Command {
   void set_room() {
     gpu_ = flags_.device != "cpu" &&
            mlx::core::default_device() == mlx::core::Device::gpu;
+    const auto card = gpu_ ? card_memory_bytes() : std::nullopt;
+    const auto own = card ? card_memory_budget(*card)
+                          : cpu_memory_budget(machine_facts().memory_bytes);
     options_.max_memory_bytes =
         flags_.max_memory.empty()
-            ? cpu_memory_budget(machine_facts().memory_bytes)
+            ? own
             : parse_memory_size(flags_.max_memory, "--max-memory");
   }
 

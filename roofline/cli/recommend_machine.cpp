@@ -27,12 +27,14 @@ Hardware detected_hardware(std::optional<std::uint64_t> ram) {
   Hardware hardware;
   hardware.ram_bytes = ram.value_or(facts.memory_bytes);
   hardware.budget_bytes = cpu_memory_budget(hardware.ram_bytes);
+  // A card's memory isn't the system's.
+  const auto card = gpu && !ram ? card_memory_bytes() : std::nullopt;
+  if (card) {
+    hardware.ram_bytes = *card;
+    hardware.budget_bytes = card_memory_budget(*card);
+  }
   if (chip && gpu) {
-    // A card's memory isn't the system's.
-    const bool card = chip->vendor == ChipVendor::nvidia && !ram;
-    const auto own =
-        static_cast<std::uint64_t>(chip->smallest_memory_gib() * kGib);
-    hardware = hardware_of(*chip, card ? own : hardware.ram_bytes);
+    hardware = hardware_of(*chip, hardware.ram_bytes);
   }
   hardware.gpu = gpu;
   hardware.name =

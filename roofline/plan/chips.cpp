@@ -328,10 +328,13 @@ std::uint64_t gpu_working_set_limit(std::uint64_t ram_bytes) {
   return small ? ram_bytes / 3 * 2 : ram_bytes / 4 * 3;
 }
 
+std::uint64_t card_memory_budget(std::uint64_t card_bytes) {
+  return card_bytes / 20 * 19;
+}
+
 std::uint64_t memory_budget(const Chip& chip, std::uint64_t ram_bytes) {
-  // A driver and its contexts hold some 5 % of a card.
   return chip.vendor == ChipVendor::apple ? gpu_working_set_limit(ram_bytes)
-                                          : ram_bytes / 20 * 19;
+                                          : card_memory_budget(ram_bytes);
 }
 
 }  // namespace roofline

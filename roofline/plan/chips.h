@@ -69,6 +69,10 @@ std::optional<SpeedupClaim> claimed_speedup(const Chip& chip);
 /// 36 GiB, 3/4 of more.
 std::uint64_t gpu_working_set_limit(std::uint64_t ram_bytes);
 
+/// What a card of its own memory leaves to a model: a driver and its contexts
+/// hold some 5 %.
+std::uint64_t card_memory_budget(std::uint64_t card_bytes);
+
 /// Memory that a model may take on a chip with so much: the working set of an
 /// Apple GPU, a card's own less what the driver holds.
 std::uint64_t memory_budget(const Chip& chip, std::uint64_t ram_bytes);

@@ -174,6 +174,18 @@ MachineProfile gpu_profile() {
   return profile;
 }
 
+std::optional<std::uint64_t> card_memory_bytes() {
+  if (!mx::is_available(mx::Device::gpu)) {
+    return std::nullopt;
+  }
+  // Metal tells `memory_size`, of the whole machine.
+  const auto& info = mx::device_info(mx::Device::gpu);
+  const auto found = info.find("total_memory");
+  const auto* bytes =
+      found == info.end() ? nullptr : std::get_if<std::size_t>(&found->second);
+  return bytes ? std::optional<std::uint64_t>(*bytes) : std::nullopt;
+}
+
 MachineProfile with_peak(MachineProfile profile) {
   // Whatever else runs can only make a reading slower.
   const auto raise = [](double& kept, double measured) {

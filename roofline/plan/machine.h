@@ -37,6 +37,10 @@ MachineProfile machine_profile(int threads);
 /// The same for MLX's default GPU. Throws UnsupportedError when there is none.
 MachineProfile gpu_profile();
 
+/// The memory of the card that MLX's GPU is; absent where the GPU shares the
+/// system's (Apple's) and where there is none.
+std::optional<std::uint64_t> card_memory_bytes();
+
 /// The same profile with its peak operations: measured (some 0.1 s), or what
 /// was kept before where that is more. Keeps them.
 MachineProfile with_peak(MachineProfile profile);
