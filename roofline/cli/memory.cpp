@@ -252,6 +252,7 @@ TrainingQuestion Memory::training() const {
   question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
   question.base_format.group_size = group_size();
   question.gpu = gpu();
+  question.card = gpu() && !flags_.ram && card_memory_bytes();
   question.precision_bits = flags_.precision.value_or(gpu() ? 16 : 32);
   if (!question.gpu && question.precision_bits == 16) {
     fail<UserError>(

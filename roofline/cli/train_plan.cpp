@@ -8,6 +8,7 @@
 #include <mlx/memory.h>
 
 #include "roofline/cli/output.h"
+#include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
 #include "roofline/plan/memory.h"
 #include "roofline/train/trainer.h"
@@ -117,6 +118,7 @@ TrainingQuestion question_of(const Dataset& train, const TrainOptions& o) {
   question.momentum = o.optimizer.momentum != 0;
   question.trained_layers = o.layers;
   question.gpu = trains_on_gpu(o);
+  question.card = question.gpu && card_memory_bytes();
   question.precision_bits =
       question.gpu && o.precision == Precision::bf16 ? 16 : 32;
   return question;
@@ -225,9 +227,7 @@ TrainForecast plan_training(
     out.text = fmt::format("Changed so that it fits: {}\n", changes);
   }
   out.text += fmt::format(
-      "Will take {} {} of {} that are free: {}\n",
-      // MLX's gradients on a GPU keep more than the formulas count.
-      trains_on_gpu(options) ? "at least" : "about",
+      "Will take about {} of {} that are free: {}\n",
       format_bytes(out.bytes),
       format_bytes(budget),
       parts_text(predict(options)));

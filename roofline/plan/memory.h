@@ -75,12 +75,11 @@ struct TrainingQuestion {
   int precision_bits = 16;  ///< of weights and activations; 32 or 16
   /// Of the frozen weights for qlora.
   WeightFormat base_format = {4, 64};
-  /// Cross entropy in pieces of so many tokens; absent: all logits at once
-  /// (batch · sequence · vocabulary).
-  std::optional<int> loss_chunk_tokens = 1024;
   /// Else as `roofline train` holds it on a CPU: float32 but for the frozen
   /// weights, and the loss in its own pieces.
   bool gpu = true;
+  /// A GPU with memory of its own, of which alone is asked.
+  bool card = false;
   /// The CPU's alone. Tokens of the largest batch, where the data are known;
   /// absent: batch · sequence_tokens.
   std::optional<std::int64_t> batch_tokens = {};
@@ -118,6 +117,13 @@ double optimizer_state_bytes(
     const PlannedModel& model,
     const TrainingQuestion& question,
     double values);
+/// What automatic differentiation keeps on a GPU, and a few rows' logits.
+double gpu_activation_bytes(
+    const PlannedModel& model,
+    const TrainingQuestion& question);
+double gpu_logits_bytes(
+    const ModelSpec& spec,
+    const TrainingQuestion& question);
 MemoryPrediction predict_cpu_training(
     const PlannedModel& model,
     const TrainingQuestion& question);

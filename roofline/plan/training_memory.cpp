@@ -15,57 +15,6 @@ bool ends_with(std::string_view text, std::string_view end) {
          text.substr(text.size() - end.size()) == end;
 }
 
-struct LayerCost {
-  double kept = 0;     ///< values a token that backward needs
-  double working = 0;  ///< values a token alive inside one layer's backward
-};
-
-/// Counted as in "Reducing activation recomputation" (arXiv 2205.05198), with
-/// fused attention, which keeps no scores: the inputs of both norms, of q, k, v
-/// and o, the feed-forward's gate, up and product.
-LayerCost layer_cost(const ModelSpec& spec, const LayerSpec& layer) {
-  double values = 2.0 * spec.dim;
-  if (const auto& a = layer.attention) {
-    values += spec.dim + 2.0 * a->heads * a->head_dim +
-              2.0 * a->kv_heads * a->head_dim;
-  }
-  if (const auto& r = layer.recurrent) {
-    values += spec.dim + 3.0 * r->heads * r->head_dim + r->conv_channels;
-  }
-  if (const auto& f = layer.feed_forward) {
-    double hidden = f->hidden;
-    if (f->mixture) {
-      hidden += 1.0 * f->mixture->top_k * f->mixture->expert_hidden +
-                f->mixture->shared_hidden;
-    }
-    values += spec.dim + (f->gated ? 3 : 2) * hidden;
-  }
-  return {values, values};
-}
-
-double activation_bytes(const ModelSpec& spec, const TrainingQuestion& q) {
-  double kept = 0;
-  double working = 0;
-  for (const LayerSpec& layer : spec.layers) {
-    const LayerCost cost = layer_cost(spec, layer);
-    // With checkpointing only the layer's input stays; the rest is made again,
-    // one layer at a time.
-    kept += q.checkpointing ? spec.dim : cost.kept;
-    working = std::max(working, cost.working);
-  }
-  const double tokens = 1.0 * q.batch * static_cast<double>(q.sequence_tokens);
-  return tokens * (kept + working) * (q.precision_bits / 8.0);
-}
-
-double logits_bytes(const ModelSpec& spec, const TrainingQuestion& q) {
-  double tokens = 1.0 * q.batch * static_cast<double>(q.sequence_tokens);
-  if (q.loss_chunk_tokens) {
-    tokens = std::min<double>(tokens, *q.loss_chunk_tokens);
-  }
-  // The logits and their gradient, float32.
-  return 2 * tokens * spec.vocab * sizeof(float);
-}
-
 void check(const TrainingQuestion& q) {
   const auto require = [](bool sound, std::string_view what) {
     if (!sound) {
@@ -90,16 +39,24 @@ void add(
   }
 }
 
+/// `activations`: bytes that are given back as gradients are made.
 void add_trained(
     MemoryPrediction& out,
     const PlannedModel& model,
     const TrainingQuestion& q,
-    double values) {
+    double values,
+    double activations) {
+  const bool full = q.method == TrainMethod::full;
   // Adapters are float32 throughout; a full model's gradients have the
   // precision of its weights.
-  const bool full = q.method == TrainMethod::full;
-  const double gradient = full ? q.precision_bits / 8.0 : 4.0;
-  add(out, "gradients", "gradients", values * gradient);
+  const double width = full && !q.card ? q.precision_bits / 8.0 : 4.0;
+  if (q.card) {
+    // The optimizer works in the system's memory.
+    const double beyond = full ? activations : 0;
+    add(out, "gradients", "gradients", std::max(0.0, width * values - beyond));
+    return;
+  }
+  add(out, "gradients", "gradients", values * width);
   add(out,
       "optimizer state",
       "optimizer",
@@ -177,9 +134,11 @@ MemoryPrediction predict_training(
       model.tensors.begin(),
       model.tensors.end(),
       [](const ModelTensor& tensor) { return tensor.quantized; });
+  const double activations = gpu_activation_bytes(model, q);
   if (q.method == TrainMethod::full) {
-    add(out, "weights", "weights", parameters * q.precision_bits / 8);
-    add_trained(out, model, q, parameters);
+    const double width = q.card ? 4.0 : q.precision_bits / 8.0;
+    add(out, "weights", "weights", parameters * width);
+    add_trained(out, model, q, parameters, activations);
   } else {
     double base = parameters * q.precision_bits / 8;
     if (stored_codes) {
@@ -194,10 +153,16 @@ MemoryPrediction predict_training(
         (q.method == TrainMethod::dora ? adapters.magnitudes : 0);
     add(out, "frozen weights", "weights", base);
     add(out, "adapters (float32)", "adapters", 4 * trained);
-    add_trained(out, model, q, trained);
+    add_trained(out, model, q, trained, activations);
   }
-  add(out, "activations", "activations", activation_bytes(model.spec, q));
-  add(out, "logits and their gradient", "logits", logits_bytes(model.spec, q));
+  add(out, "activations", "activations", activations);
+  add(out,
+      "logits and their gradient",
+      "logits",
+      gpu_logits_bytes(model.spec, q));
+  if (q.card) {
+    return out;
+  }
   add(out,
       "program and tokenizer",
       "runtime",
