@@ -27,6 +27,9 @@ NOTES = {
     "architectures", "dtype", "torch_dtype", "transformers_version", "bos_token_id", "eos_token_id", "pad_token_id",
     "initializer_range", "use_cache", "model_type", "vocab_size", "output_router_logits", "router_aux_loss_coef",
     "attention_dropout", "image_token_id", "num_logits_to_keep",
+    # Scales weights when they are initialized. transformers 5.24 does so to mamba2's
+    # loaded weights too (nemotron_h's are spared); the original program doesn't.
+    "rescale_prenorm_residual",
 }  # fmt: skip
 ADDED = {
     "attention_bias": True, "mlp_bias": True, "use_bias": True, "qkv_bias": True, "use_qk_norm": True, "qk_layernorm": True,

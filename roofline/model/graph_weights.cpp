@@ -108,7 +108,9 @@ Form form_of(const Tensor& tensor, mx::Dtype decoded) {
   if (is_float(tensor.encoding)) {
     return {Form::Kind::dense, dtype_of(tensor.encoding), 0, 0};
   }
-  if (const auto mode = small_float_mode(tensor.encoding); !mode.empty()) {
+  const auto mode = small_float_mode(tensor.encoding);
+  // MLX's products have no place for a matrix's own factor.
+  if (!mode.empty() && tensor.affine.factor == 1) {
     const bool eight = mode == "mxfp8";
     const int group = mode == "nvfp4" ? 16 : 32;
     return {Form::Kind::small_floats, decoded, eight ? 8 : 4, group, mode};

@@ -1,6 +1,7 @@
 #include "roofline/quantize/mlx_places.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -35,10 +36,15 @@ HfSource open_floats(const Checkpoint& checkpoint) {
 }
 
 /// As mlx-lm has them; of a folder whose family it has no layout for, or one
-/// that has other rows than the checkpoint, as they are.
+/// that has other rows than the checkpoint, as they are. Blocks of four-bit
+/// floats have the rows that MLX has.
 std::vector<RowTensor> lay_out(const HfSource& source, bool folder) {
   const auto type = source.config.value("model_type", std::string());
-  if (folder && !mlx_layout_keeps_rows(type)) {
+  const bool blocks = std::any_of(
+      source.tensors.begin(),
+      source.tensors.end(),
+      [](const RowTensor& tensor) { return tensor.name.ends_with("_blocks"); });
+  if (folder && !blocks && !mlx_layout_keeps_rows(type)) {
     return source.tensors;
   }
   return to_mlx_layout(source.tensors, source.config, source.tied);
@@ -65,6 +71,25 @@ std::vector<NamedRows> by_expert(
     out.push_back(std::move(one));
   }
   return out;
+}
+
+/// A name that stands for turned experts in one layout and for others in MLX's:
+/// what the checkpoint has decides.
+void as_in_checkpoint(NamedRows& part, const Checkpoint& checkpoint) {
+  constexpr std::string_view kTurned = ".experts.transposed.";
+  const std::size_t at = part.name.find(kTurned);
+  if (at == std::string::npos || checkpoint.find(part.name) != nullptr) {
+    return;
+  }
+  part.name.replace(at, kTurned.size(), ".experts.");
+  part.transposed = false;
+}
+
+/// Codes of the source's that a format wouldn't make smaller.
+bool stays_packed(const StoredTensor& stored, const MatrixFormat& format) {
+  const PackedPiece* packed = stored.tensor->packed();
+  return packed != nullptr && format.mode != QuantMode::keep &&
+         format.bits >= packed->form.bits;
 }
 
 /// Whether codes of the checkpoint's rows are codes of the stored ones.
@@ -95,8 +120,9 @@ MlxPlaces::MlxPlaces(const Checkpoint& checkpoint)
 
 void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
   StoredTensor stored{&tensor, without_weight(tensor.name), {}};
-  for (const NamedRows& part :
+  for (NamedRows& part :
        map_tensor_name(stored.module, NameStyle::hugging_face, spec)) {
+    as_in_checkpoint(part, checkpoint_);
     for (NamedRows& each : by_expert(part, tensor, checkpoint_)) {
       stored.parts.push_back(std::move(each));
     }
@@ -166,6 +192,9 @@ void MlxPlaces::settle(FormatPlan& plan) const {
         widest = found->second;
       }
     }
+    if (stays_packed(stored, widest)) {
+      widest = kKeep;
+    }
     for (const NamedRows& part : stored.parts) {
       const auto found = plan.formats.find(part.name);
       if (found == plan.formats.end()) {
@@ -189,6 +218,24 @@ MatrixFormat MlxPlaces::format_of(
     }
   }
   return kKeep;
+}
+
+MatrixFormat MlxPlaces::stored_format(
+    const StoredTensor& stored,
+    const FormatPlan& plan) const {
+  const MatrixFormat format = format_of(stored, plan);
+  const PackedPiece* packed = stored.tensor->packed();
+  if (format.mode != QuantMode::keep || packed == nullptr) {
+    return format;
+  }
+  const MlxForm& form = packed->form;
+  for (const QuantMode mode :
+       {QuantMode::mxfp4, QuantMode::nvfp4, QuantMode::mxfp8}) {
+    if (mode_name(mode) == form.mode) {
+      return small_float_format(mode);
+    }
+  }
+  return {QuantMode::affine, form.bits, form.group_size};
 }
 
 }  // namespace roofline

@@ -45,10 +45,14 @@ class MlxPlaces {
   /// format; only where there are several.
   std::vector<std::vector<std::string>> together() const;
   /// Matrices that share a stored tensor get the widest of their formats;
-  /// those that can't be stored in codes stay floats and are added to `unfit`.
+  /// those that can't be stored in codes stay floats and are added to `unfit`,
+  /// and those whose source has codes of no more bits stay as they are.
   void settle(FormatPlan& plan) const;
-  /// Whether a stored tensor is in codes, once the plan is settled.
+  /// Whether a stored tensor is to be quantized, once the plan is settled.
   MatrixFormat format_of(const StoredTensor& stored, const FormatPlan& plan)
+      const;
+  /// The same of what it will be stored in: codes of the source's count too.
+  MatrixFormat stored_format(const StoredTensor& stored, const FormatPlan& plan)
       const;
 
  private:

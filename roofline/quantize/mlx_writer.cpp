@@ -85,7 +85,8 @@ std::vector<RowJob> MlxWriter::float_jobs() const {
       jobs.push_back(
           {stored.tensor,
            own ? stored.tensor->dtype : mlx_dtype(dtype_),
-           std::nullopt});
+           std::nullopt,
+           stored.tensor->packed() != nullptr});
     }
   }
   return jobs;
@@ -228,7 +229,7 @@ std::string MlxWriter::config_text() const {
   json config = places_.source().config;
   std::vector<std::pair<MatrixFormat, int>> counts;
   for (const StoredTensor& stored : places_.stored()) {
-    const MatrixFormat format = places_.format_of(stored, plan_);
+    const MatrixFormat format = places_.stored_format(stored, plan_);
     if (format.mode == QuantMode::keep) {
       continue;
     }
@@ -251,7 +252,7 @@ std::string MlxWriter::config_text() const {
       [](const auto& a, const auto& b) { return a.second < b.second; });
   json quantization = format_json(most->first);
   for (const StoredTensor& stored : places_.stored()) {
-    const MatrixFormat format = places_.format_of(stored, plan_);
+    const MatrixFormat format = places_.stored_format(stored, plan_);
     if (format.mode != QuantMode::keep && format != most->first) {
       quantization[stored.module] = format_json(format);
     }
@@ -288,6 +289,11 @@ Encoding default_dtype(const Checkpoint& checkpoint) {
   if (most != bytes.end() &&
       (most->first == Encoding::f16 || most->first == Encoding::bf16)) {
     return most->first;
+  }
+  // What is beside other programs' codes was trained in bf16 as a rule.
+  if (most != bytes.end() && most->first != Encoding::f32 &&
+      bytes[Encoding::bf16] > 0) {
+    return Encoding::bf16;
   }
   return checkpoint.spec().embedding_scale != 1.0f ? Encoding::bf16
                                                    : Encoding::f16;

@@ -46,11 +46,13 @@ constexpr std::string_view kGemma3nNotes[] = {
     "query_pre_attn_scalar"};
 constexpr std::string_view kGpt2Notes[] = {
     "n_ctx",
+    "num_key_value_heads",
     "reorder_and_upcast_attn",
     "summary_activation",
     "summary_proj_to_labels",
     "summary_type",
     "summary_use_proj"};
+constexpr std::string_view kGptNeoxNotes[] = {"num_key_value_heads"};
 constexpr std::string_view kHunyuanNotes[] = {
     "attention_head_dim", "cla_share_factor",  "dense_list",
     "eod_token_id",       "im_end_id",         "im_newline_id",
@@ -372,6 +374,7 @@ constexpr std::array kFamilies = {
         .qkv_bias = kAlways,
         .output_bias = kAlways,
         .feed_forward_bias = kAlways,
+        .shared_kv_heads = false,
         .scale = ScaleRule::flags,
         .rope = RopeRule::none,
         .activation = Activation::gelu_tanh,
@@ -403,12 +406,14 @@ constexpr std::array kFamilies = {
         .qkv_bias = {"attention_bias", true},
         .output_bias = {"attention_bias", true},
         .feed_forward_bias = kAlways,
+        .shared_kv_heads = false,
         .rope_theta_field = "rotary_emb_base",
         .partial_rotary = true,
         .partial_rotary_field = "rotary_pct",
         .partial_rotary_share = 0.25,
         .activation = Activation::gelu,
         .gated = false,
+        .notes = kGptNeoxNotes,
     },
     Family{
         .name = "granite",

@@ -104,8 +104,9 @@ struct Family {
   bool attention_output_norm = false;
   bool hidden_norm = false;
   std::string_view clip_field = {};
-  int kv_heads = 0;  ///< when absent; 0: as many as heads
-  int head_dim = 0;  ///< when absent; 0: dim / heads
+  int kv_heads = 0;             ///< when absent; 0: as many as heads
+  bool shared_kv_heads = true;  ///< reads "num_key_value_heads"
+  int head_dim = 0;             ///< when absent; 0: dim / heads
   ScaleRule scale = ScaleRule::head_dim;
   WindowRule window = WindowRule::none;
   std::optional<int> window_tokens = std::nullopt;  ///< when absent

@@ -7,6 +7,8 @@ namespace roofline {
 namespace {
 
 // How the steps were initialized, what the scan's chunks were, and the like.
+/// rescale_prenorm_residual belongs to initialization: transformers 5.24
+/// applies it to weights that mamba2 has loaded as well, by mistake.
 constexpr std::array<std::string_view, 22> kMambaNotes = {
     "attn_layer_indices",
     "chunk_size",

@@ -120,6 +120,17 @@ StoredQuantization read_compressed(const Json& object) {
   return out;
 }
 
+/// NVIDIA's ModelOpt: its algorithms of one name a precision.
+StoredQuantization read_modelopt(const Json& object) {
+  const Json algorithm = object.value("quant_algo", Json());
+  const std::string name =
+      algorithm.is_string() ? algorithm.get<std::string>() : "";
+  if (name.find("NVFP4") != std::string::npos) {
+    return {4, 16, "modelopt"};
+  }
+  return {8, name == "MXFP8" ? 32 : 0, "modelopt"};
+}
+
 StoredQuantization read_foreign(const Json& object, const std::string& name) {
   Fields fields(object, name + ".");
   const std::string method = fields.text("quant_method").value_or("");
@@ -135,6 +146,9 @@ StoredQuantization read_foreign(const Json& object, const std::string& name) {
   if (method == "mxfp4") {
     return {4, 32, method};
   }
+  if (method == "modelopt") {
+    return read_modelopt(object);
+  }
   if (method == "gptq" || method == "awq") {
     StoredQuantization out{4, 128, method};
     out.bits = static_cast<int>(fields.integer("bits", {2, 8}).value_or(4));
@@ -146,7 +160,7 @@ StoredQuantization read_foreign(const Json& object, const std::string& name) {
   fail<UnsupportedError>(
       fmt::format("The weights are quantized with {}", shown(Json(method))),
       "Roofline reads MLX's and GGUF's quantization, GPTQ, AWQ, "
-      "compressed-tensors, fp8, bitnet and mxfp4",
+      "compressed-tensors, fp8, bitnet, mxfp4 and ModelOpt's",
       "Use a checkpoint in one of these, or the unquantized one");
 }
 

@@ -45,6 +45,17 @@ int read_hidden(Fields& config, const Family& family, int dim) {
   return size_or(config, name, kDims, other);
 }
 
+int read_kv_heads(Fields& config, const Family& family, int heads) {
+  if (!family.shared_kv_heads) {
+    return heads;
+  }
+  // null means "as many as heads" where absent means the family's default.
+  const bool null = config.object().contains("num_key_value_heads") &&
+                    !config.find("num_key_value_heads");
+  const int other = null || family.kv_heads == 0 ? heads : family.kv_heads;
+  return size_or(config, "num_key_value_heads", kDims, other);
+}
+
 int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
   const auto given = config.integer("head_dim", {1, kMaxHeadDim});
   if (given) {
@@ -107,15 +118,7 @@ Sizes read_sizes(Fields& config, const Family& family) {
   }
   sizes.heads =
       named_size(config, names.heads, kUsual.heads, kDims, other.heads);
-  const int kv_other = family.kv_heads == 0 ? sizes.heads : family.kv_heads;
-  // null means "as many as heads" where absent means the family's default.
-  const bool null = config.object().contains("num_key_value_heads") &&
-                    !config.find("num_key_value_heads");
-  sizes.kv_heads = size_or(
-      config,
-      "num_key_value_heads",
-      kDims,
-      null ? sizes.heads : kv_other);
+  sizes.kv_heads = read_kv_heads(config, family, sizes.heads);
   if (sizes.heads % sizes.kv_heads != 0) {
     config.refuse(
         names.heads,

@@ -82,8 +82,10 @@ void unpack_bits(
 /// values that are doubled.
 float half_scale(const Tensor& tensor, std::size_t index) {
   const auto bits = static_cast<std::uint8_t>(tensor.affine.scales[index]);
-  return tensor.encoding == Encoding::mlx_nvfp4 ? 0.5f * e4m3_to_float(bits)
-                                                : e8m0_half(bits);
+  const float scale = tensor.encoding == Encoding::mlx_nvfp4
+                          ? 0.5f * e4m3_to_float(bits)
+                          : e8m0_half(bits);
+  return tensor.affine.factor * scale;
 }
 
 void read_mlx_row(const Tensor& tensor, std::int64_t row, AffineRow out) {

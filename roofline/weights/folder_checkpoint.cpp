@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <system_error>
 
 #include "roofline/base/errors.h"
@@ -34,7 +35,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
  public:
   explicit FolderCheckpoint(const fs::path& folder)
       : OpenedCheckpoint(folder),
-        config_(read_json_file(folder / "config.json")),
+        config_(folder_config(folder)),
         label_(folder.string()),
         shards_(folder),
         foreign_(config_, shards_, label_) {
@@ -99,7 +100,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
           (foreign_.any() && foreign_.is_side(*entry))) {
         continue;
       }
-      if (foreign_.is_empty_bias(*entry) && !expects(entry->name)) {
+      if (foreign_.is_empty_bias(*entry) && !is_asked_for(entry->name, spec_)) {
         continue;
       }
       if (auto tensor = foreign_.read(*entry)) {
@@ -114,8 +115,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
         refuse_if_needed(*entry);
       }
     }
-    if (!packed_ && config_.contains("quantization") &&
-        config_["quantization"].is_object()) {
+    if (!packed_ && could_be_packed(out)) {
       fail<CheckpointError>(
           path_.string() + ": config.json and the tensors disagree",
           "config.json has a \"quantization\", but no tensor is packed",
@@ -124,18 +124,18 @@ class FolderCheckpoint final : public OpenedCheckpoint {
     return out;
   }
 
-  /// Whether the spec asks for this tensor.
-  bool expects(const std::string& name) const {
-    const auto expected = expected_tensors(spec_);
-    for (const NamedRows& part :
-         map_tensor_name(name, NameStyle::hugging_face, spec_)) {
-      for (const ExpectedTensor& tensor : expected) {
-        if (tensor.name == part.name) {
-          return true;
-        }
-      }
+  /// config.json has a form that fits one of the matrices: without that mlx-lm
+  /// writes floats and says all the same that they are quantized.
+  bool could_be_packed(const std::vector<Tensor>& tensors) const {
+    const json form = config_.value("quantization", json());
+    const json group =
+        form.is_object() ? form.value("group_size", json(1)) : json();
+    if (!group.is_number_integer() || group < 1) {
+      return form.is_object();
     }
-    return false;
+    return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& t) {
+      return t.rows > 1 && t.cols % group.get<std::int64_t>() == 0;
+    });
   }
 
   /// Scales and biases belong to the packed tensor beside them.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "roofline/base/errors.h"
+#include "roofline/weights/blocks.h"
 #include "roofline/weights/float16.h"
 
 namespace roofline {
@@ -26,17 +27,20 @@ std::uint32_t byte_at(std::span<const std::byte> bytes, std::int64_t i) {
 }
 
 float scale_at(const Foreign& f, std::int64_t i) {
-  switch (f.dtype) {
-    case Encoding::f32: {
+  switch (f.scale_type) {
+    case Foreign::Scale::f32: {
       float value;
       std::memcpy(&value, f.scales.data() + 4 * i, sizeof(value));
       return value;
     }
-    case Encoding::bf16:
+    case Foreign::Scale::bf16:
       return bf16_to_float(load_u16(f.scales.data() + 2 * i));
-    default:
-      return f16_to_float(load_u16(f.scales.data() + 2 * i));
+    case Foreign::Scale::e8m0:
+      return 2 * e8m0_half(static_cast<std::uint8_t>(byte_at(f.scales, i)));
+    case Foreign::Scale::f16:
+      break;
   }
+  return f16_to_float(load_u16(f.scales.data() + 2 * i));
 }
 
 /// One row of a foreign matrix: where its codes, zeros and scales are.

@@ -1,10 +1,11 @@
 // Finds the quantized matrices of checkpoints that other programs wrote, by
 // config.json's "quantization_config": GPTQ, AWQ, compressed-tensors, fp8,
-// bitnet and mxfp4. What a matrix is follows from its own entries; the config
-// only says what these don't. Activations stay floats, also where the config
-// would quantize them.
+// bitnet, mxfp4 and NVIDIA's ModelOpt. What a matrix is follows from its own
+// entries; the config only says what these don't. Activations stay floats, also
+// where the config would quantize them.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,18 +42,36 @@ class ForeignTensors {
   std::string_view name() const;
 
  private:
-  enum class Method { none, gptq, awq, compressed, fp8, bitnet, mxfp4 };
+  enum class Method {
+    none,
+    gptq,
+    awq,
+    compressed,
+    fp8,
+    bitnet,
+    mxfp4,
+    modelopt
+  };
 
   void read_gptq(const nlohmann::json& config);
   void read_awq(const nlohmann::json& config);
   void read_compressed(const nlohmann::json& config);
+  void check_compressed_format(const nlohmann::json& config) const;
+  void read_modelopt(const nlohmann::json& config);
   void read_bitnet(const nlohmann::json& config);
 
+  // foreign_layouts.cpp
   Tensor transposed(const SafetensorsEntry& codes) const;
   Tensor packed_int(const SafetensorsEntry& codes) const;
   Tensor plain(const SafetensorsEntry& codes) const;
   Tensor bitnet(const SafetensorsEntry& codes) const;
   Tensor mxfp4(const SafetensorsEntry& blocks) const;
+  Tensor packed_floats(const SafetensorsEntry& codes) const;
+  static Tensor mxfp8(
+      const SafetensorsEntry& codes,
+      const SafetensorsEntry& scales);
+  /// The one factor that a module's small floats have beside their scales.
+  float matrix_factor(const std::string& module) const;
   /// Sets the scales of `tensor` and the block that one of them serves.
   void set_scales(Tensor& tensor, const SafetensorsEntry& scales) const;
   void set_order(Tensor& tensor, const SafetensorsEntry* groups) const;
@@ -74,5 +93,9 @@ class ForeignTensors {
   int block_cols_ = 128;
   bool inverse_scale_ = false;  ///< bitnet
 };
+
+/// config.json; where it doesn't tell of quantization, with what ModelOpt's
+/// hf_quant_config.json says as its "quantization_config".
+nlohmann::json folder_config(const std::filesystem::path& folder);
 
 }  // namespace roofline

@@ -385,4 +385,16 @@ std::vector<Tensor> name_tensors(
   return namer.take(expected_tensors(spec));
 }
 
+bool is_asked_for(const std::string& name, const ModelSpec& spec) {
+  const auto expected = expected_tensors(spec);
+  const auto parts =
+      map_tensor_name(without_weight(name), NameStyle::hugging_face, spec);
+  return std::any_of(parts.begin(), parts.end(), [&](const NamedRows& part) {
+    return std::any_of(
+        expected.begin(),
+        expected.end(),
+        [&](const ExpectedTensor& tensor) { return tensor.name == part.name; });
+  });
+}
+
 }  // namespace roofline

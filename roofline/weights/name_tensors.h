@@ -35,4 +35,8 @@ std::vector<Tensor> name_tensors(
     std::string_view config,
     MadeBytes& made);
 
+/// Whether a model of this spec has a place for a tensor of Hugging Face's or
+/// MLX's naming.
+bool is_asked_for(const std::string& name, const ModelSpec& spec);
+
 }  // namespace roofline

@@ -72,25 +72,28 @@ struct Tensor {
   /// MLX's encodings: u32 words, cols·bits/32 a row.
   std::span<const std::byte> bytes;
   /// Only for MLX's encodings. mlx_affine: w = scale·code + bias, one pair per
-  /// group of cols. The others have scales of one byte and no biases.
+  /// group of cols. The others have scales of one byte and no biases, and one
+  /// factor more for the whole matrix, which MLX's own files leave at 1.
   struct Affine {
     int bits = 0;
     int group_size = 0;
     Encoding dtype = Encoding::f16;  ///< of scales and biases: f32, f16 or bf16
     std::span<const std::byte> scales;  ///< [rows, cols / group_size]
     std::span<const std::byte> biases;  ///< [rows, cols / group_size]
+    float factor = 1;
   } affine;
   /// Only for other programs' layouts, whose rows needn't be contiguous: the
   /// spans (`bytes` too) are those of the stored matrix, of which this tensor
   /// is the rows from first_row on.
   struct Foreign {
+    enum class Scale { f32, f16, bf16, e8m0 };
     int bits = 0;
     std::int64_t stored_rows = 0;
     std::int64_t first_row = 0;
     /// One scale serves a block of so many rows and cols.
     std::int64_t block_rows = 1;
     std::int64_t block_cols = 0;
-    Encoding dtype = Encoding::f16;  ///< of the scales
+    Scale scale_type = Scale::f16;
     std::span<const std::byte> scales;
     bool inverse_scales = false;       ///< they divide
     std::span<const std::byte> zeros;  ///< empty: the middle of the range

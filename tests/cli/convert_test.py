@@ -12,7 +12,8 @@ import unittest
 from program import GOLDENS, LLAMA, Program, byte_alphabet, byte_tokenizer
 from program import read_safetensors, write_safetensors
 
-IDS = [[1, 5, 9, 77, 90, 60, 31, 2, 64, 8]]
+LAYOUTS = GOLDENS.parent / "data/layouts"
+IDS = [[1, 5, 9, 37, 50, 60, 31, 2, 44, 8]]
 
 
 def tokenizer_with_merges():
@@ -120,6 +121,69 @@ class ConvertTest(Program):
                     read_safetensors(out / "model.safetensors"),
                     read_safetensors(again / "model.safetensors"),
                 )
+
+    def test_other_programs_codes_stay_where_mlx_has_the_same(self):
+        for name, bits, mode in [
+            ("gptq_4", 4, "affine"),
+            ("awq", 4, "affine"),
+            ("compressed_4", 4, "affine"),
+            ("compressed_mxfp4", 4, "mxfp4"),
+            ("compressed_mxfp8", 8, "mxfp8"),
+        ]:
+            with self.subTest(name):
+                source = LAYOUTS / name
+                out = self.folder / f"mlx-{name}"
+                self.convert(source, "--mlx-path", out)
+                config = json.loads((out / "config.json").read_text())
+                form = config["quantization"]
+                self.assertEqual((form["bits"], form["mode"]), (bits, mode))
+                tensors = read_safetensors(out / "model.safetensors")
+                dtype = tensors["model.layers.0.mlp.up_proj.weight"][0]
+                self.assertEqual(dtype, "U32")
+                # Offsets of affine codes are rounded to their scales' type: in
+                # compressed_4 that is bf16.
+                bound = 0.06 if mode == "affine" else 1e-3
+                self.assertLess(self.distance(source, out), bound)
+
+    def test_codes_that_mlx_has_no_form_for_become_floats_or_are_quantized(self):
+        for name in ["compressed_nvfp4", "modelopt_nvfp4", "modelopt_fp8",
+                     "fp8_power_blocks", "gptq_2_act_order", "bitnet"]:  # fmt: skip
+            with self.subTest(name):
+                source = LAYOUTS / name
+                out = self.folder / f"out-{name}"
+                error = self.refuse("convert", "--hf-path", source, "--mlx-path", out)
+                self.assertIn("Add -q to quantize them, or --dequantize", error)
+                self.convert(source, "--mlx-path", out, "--dequantize",
+                             "--dtype", "float32")  # fmt: skip
+                # Scales that have a factor beside them are held as half floats.
+                bound = 5e-3 if "nvfp4" in name else 1e-3
+                self.assertLess(self.distance(source, out), bound)
+                self.convert(source, "--mlx-path", out, "--force", "-q",
+                             "--q-bits", "8", "--q-group-size", "32")  # fmt: skip
+                self.assertLess(self.distance(source, out), 0.3)
+
+    def test_four_bit_experts_stay_as_they_are(self):
+        source = GOLDENS / "gpt_oss_mxfp4"
+        out = self.folder / "mlx"
+        for flags in [[], ["-q", "--q-group-size", "32"]]:
+            self.convert(source, "--mlx-path", out, "--force", *flags)
+            config = json.loads((out / "config.json").read_text())["quantization"]
+            experts = "model.layers.0.mlp.experts.gate_proj"
+            self.assertEqual(config.get(experts, config)["mode"], "mxfp4")
+            tensors = read_safetensors(out / "model.safetensors")
+            blocks = read_safetensors(source / "model.safetensors")[
+                "model.layers.0.mlp.experts.gate_up_proj_blocks"
+            ]
+            row = blocks[1][2] * blocks[1][3]
+            gate = b"".join(
+                blocks[2][at : at + row] for at in range(0, len(blocks[2]), 2 * row)
+            )
+            self.assertEqual(tensors[experts + ".weight"][2], gate)
+            if not flags:
+                self.assertLess(self.distance(source, out), 1e-3)
+        self.convert(source, "--mlx-path", out, "--force", "--dequantize",
+                     "--dtype", "float32")  # fmt: skip
+        self.assertLess(self.distance(source, out), 1e-3)
 
     def test_factors_of_the_config_go_into_the_weights(self):
         source = self.folder / "falcon"

@@ -60,7 +60,7 @@ class Program(unittest.TestCase):
             stdin=more.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self.environment(),
+            env=self.environment(**more.pop("env", {})),
             **more,
         )
         self.addCleanup(process.wait)

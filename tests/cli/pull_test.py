@@ -3,7 +3,10 @@ interface as Hugging Face's, and every way in which a download goes wrong."""
 
 import hashlib
 import json
+import resource
+import signal
 import threading
+import time
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +31,8 @@ class Hub:
         self.cut_after = {}  # file: bytes after which each connection breaks
         self.cuts = {}  # file: how many connections do
         self.wrong = {}  # file: how many times its bytes arrive wrong
+        self.stall = {}  # file: how many connections stop there without breaking
+        self.stalled = threading.Event()  # set: they break
         self.busy = 0  # answers of 503 before the first other one
         self.token = None  # asked for
         self.no_ranges = False
@@ -37,6 +42,7 @@ class Hub:
         self.main = Server(self, "hub")
 
     def close(self):
+        self.stalled.set()
         self.cdn.stop()
         self.main.stop()
 
@@ -146,6 +152,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        if hub.stall.get(name, 0) > 0:
+            hub.stall[name] -= 1
+            self.wfile.write(rest[: hub.cut_after[name]])
+            self.wfile.flush()
+            hub.stalled.wait(60)
+            self.close_connection = True
+            return
         if hub.cuts.get(name, 0) > 0 and len(rest) > hub.cut_after[name]:
             hub.cuts[name] -= 1
             self.wfile.write(rest[: hub.cut_after[name]])
@@ -180,9 +193,10 @@ class PullTest(Program):
             "pull", NAME, *arguments, env=self.settings(**(env or {}))
         )  # fmt: skip
 
-    def refuse_pull(self, *arguments, saying, name=NAME, env=None):
+    def refuse_pull(self, *arguments, saying, name=NAME, env=None, **more):
         return self.refuse(
-            "pull", name, *arguments, saying=saying, env=self.settings(**(env or {}))
+            "pull", name, *arguments, saying=saying,
+            env=self.settings(**(env or {})), **more,
         )  # fmt: skip
 
     def snapshot(self, name):
@@ -262,6 +276,42 @@ class PullTest(Program):
         self.hub.wrong["tokenizer.json"] = 2
         self.refuse_pull(saying=["tokenizer.json arrived wrong", "checksum"])
         self.assertFalse(self.snapshot("tokenizer.json").exists())
+
+    def test_a_full_disk_is_told_and_the_next_call_goes_on(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        self.refuse_pull(saying=["model.safetensors", "disk is full"],
+                         preexec_fn=limit)  # fmt: skip
+        self.assertFalse(self.snapshot("model.safetensors").exists())
+        self.hub.requests.clear()
+        self.pull()
+        self.assertEqual(self.gets("model.safetensors")[-1][4], "bytes=100000-")
+        self.assertEqual(
+            self.snapshot("model.safetensors").read_bytes(),
+            self.files["model.safetensors"],
+        )
+
+    def test_a_kill_leaves_no_file_under_its_name_and_the_next_call_goes_on(self):
+        self.hub.cut_after["model.safetensors"] = 100_000
+        self.hub.stall["model.safetensors"] = 1
+        process = self.start("pull", NAME, env=self.settings())
+        blobs = self.store / "blobs"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            left = list(blobs.glob("*.incomplete")) if blobs.exists() else []
+            if any(path.stat().st_size >= 100_000 for path in left):
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        self.assertFalse(self.snapshot("model.safetensors").exists())
+        self.hub.stalled.set()
+        self.pull()
+        self.assertEqual(self.gets("model.safetensors")[-1][4], "bytes=100000-")
+        self.assertEqual(
+            self.snapshot("model.safetensors").read_bytes(),
+            self.files["model.safetensors"],
+        )
 
     def test_a_leftover_of_other_bytes_is_thrown_away(self):
         blobs = self.store / "blobs"

@@ -456,6 +456,15 @@ TEST(ReadConfig, TextPartOfAMultimodalConfigHasTheFamilysDefaults) {
   EXPECT_THROW(read_config(without(config, {"text_config"})), CheckpointError);
 }
 
+TEST(ReadConfig, FamiliesWithoutSharedKeysIgnoreTheirNumber) {
+  for (const char* name : {"gpt2", "gpt_neox"}) {
+    Json config = golden_config(name);
+    const auto heads = read_config(config).layers[0].attention->heads;
+    config["num_key_value_heads"] = 1;
+    EXPECT_EQ(read_config(config).layers[0].attention->kv_heads, heads) << name;
+  }
+}
+
 TEST(ReadConfig, KnownFamiliesAreSortedAndAllReadable) {
   const std::vector<std::string> names = known_families();
   EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));

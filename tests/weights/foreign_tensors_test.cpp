@@ -99,6 +99,128 @@ TEST(ForeignTensors, ZerosOfGptqCountOneMoreThanStored) {
   EXPECT_EQ(row[0], 0.5f * (9 - 7));
 }
 
+/// The tiny model with a down projection of four-bit floats.
+void write_small_floats(
+    const TempFolder& folder,
+    const json& quantization,
+    const Change& change) {
+  json config = tiny_config();
+  config["quantization_config"] = quantization;
+  write_gptq(folder, config, change, false);
+}
+
+const json kModelOpt = {{"quant_method", "modelopt"}, {"quant_algo", "NVFP4"}};
+const json kCompressed = {
+    {"quant_method", "compressed-tensors"},
+    {"format", "nvfp4-pack-quantized"}};
+
+std::string f32_bytes(float value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(value)};
+}
+
+TEST(ForeignTensors, OneFactorMultipliesAndAnotherDivides) {
+  // e2m1 code 7 is 6, e4m3 0x38 is 1.
+  const auto parts = [](const char* codes, const char* factor, float value) {
+    return [=](SafetensorsBuilder& out, const std::string& module) {
+      out.add(
+             module + codes,
+             "U8",
+             {kDim, kHidden / 2},
+             std::string(kDim * kHidden / 2, '\x77'))
+          .add(
+              module + ".weight_scale",
+              "F8_E4M3",
+              {kDim, kHidden / 16},
+              std::string(kDim * kHidden / 16, '\x38'))
+          .add(module + factor, "F32", {1}, f32_bytes(value));
+    };
+  };
+  const auto first_of = [](const TempFolder& folder) {
+    const auto checkpoint = Checkpoint::open(folder.path());
+    std::vector<float> row(kHidden);
+    decode_row(checkpoint->at("layers.0.feed_forward.down"), kDim - 1, row);
+    return row[5];
+  };
+  TempFolder folder;
+  write_small_floats(
+      folder,
+      kModelOpt,
+      parts(".weight", ".weight_scale_2", 4.0f));
+  EXPECT_EQ(first_of(folder), 24.0f);
+  write_small_floats(
+      folder,
+      kCompressed,
+      parts(".weight_packed", ".weight_global_scale", 4.0f));
+  EXPECT_EQ(first_of(folder), 1.5f);
+  write_small_floats(
+      folder,
+      kCompressed,
+      parts(".weight_packed", ".weight_global_scale", 0.0f));
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"weight_global_scale", "positive"});
+}
+
+TEST(ForeignTensors, SmallFloatsThatCannotBeReadAreRefusedWithTheReason) {
+  const auto packed = [](SafetensorsBuilder& out, const std::string& module) {
+    out.add(
+        module + ".weight",
+        "U8",
+        {kDim, kHidden / 2},
+        std::string(kDim * kHidden / 2, '\x77'));
+  };
+  const auto scales = [](SafetensorsBuilder& out,
+                         const std::string& module,
+                         const char* dtype,
+                         std::int64_t groups) {
+    out.add(
+        module + ".weight_scale",
+        dtype,
+        {kDim, groups},
+        std::string(static_cast<std::size_t>(kDim * groups), '\x38'));
+  };
+  TempFolder folder;
+  write_small_floats(folder, kModelOpt, packed);
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"down_proj.weight", ".weight_scale", "beside it"});
+  write_small_floats(folder, kModelOpt, [&](auto& out, const auto& module) {
+    packed(out, module);
+    scales(out, module, "F8_E4M3", kHidden / 32);
+  });
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"codes are 32 × 32", "F8_E4M3 32 × 2"});
+  write_small_floats(folder, kModelOpt, [&](auto& out, const auto& module) {
+    packed(out, module);
+    scales(out, module, "F8_E4M3", kHidden / 16);
+    out.add(
+        module + ".pre_quant_scale",
+        "BF16",
+        {kHidden},
+        std::string(2 * kHidden, '\1'));
+  });
+  expect_error<UnsupportedError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"pre_quant_scale", "multiplied with"});
+}
+
+TEST(ForeignTensors, AFileBesideTheConfigTellsOfModelOpt) {
+  TempFolder folder;
+  folder.write("config.json", tiny_config().dump());
+  folder.write(
+      "hf_quant_config.json",
+      R"({"producer": {"name": "modelopt"},
+          "quantization": {"quant_algo": "FP8"}})");
+  EXPECT_EQ(
+      folder_config(folder.path())["quantization_config"],
+      (json{{"quant_method", "modelopt"}, {"quant_algo", "FP8"}}));
+  json own = tiny_config();
+  own["quantization_config"] = {{"quant_method", "fp8"}};
+  folder.write("config.json", own.dump());
+  EXPECT_EQ(folder_config(folder.path()), own);
+}
+
 TEST(ForeignTensors, ABiasOfZerosThatTheModelHasNotIsLeftOut) {
   TempFolder folder;
   const auto bias = [](const std::string& bytes) {
@@ -178,6 +300,14 @@ TEST(ForeignTensors, LayoutsThatAreNotKnownAreRefusedWithTheReason) {
         {"sparsity_config", {{"format", "sparse-24-bitmask"}}}},
        {"sparse-24-bitmask"}},
       {{{"quant_method", "bitnet"}, {"use_rms_norm", true}}, {"use_rms_norm"}},
+      {{{"quant_method", "compressed-tensors"},
+        {"format", "mxfp6-pack-quantized"}},
+       {"mxfp6-pack-quantized", "nvfp4-pack-quantized", "unquantized one"}},
+      {{{"quant_method", "compressed-tensors"},
+        {"config_groups", {{"group_0", {{"format", "marlin-24"}}}}}},
+       {"marlin-24"}},
+      {{{"quant_method", "modelopt"}, {"quant_algo", "W4A8_AWQ"}},
+       {"ModelOpt", "W4A8_AWQ", "NVFP4", "unquantized one"}},
   };
   for (const Case& each : cases) {
     TempFolder folder;

@@ -155,6 +155,38 @@ RowTensor turned_columns(
   return out;
 }
 
+/// Every second row.
+RowTensor rows_in_turns(const RowTensor& tensor, std::string name, int first) {
+  const auto every_second = [](const mx::array& all, mx::Stream stream) {
+    return mx::slice(all, {0, 0}, all.shape(), {2, 1}, stream);
+  };
+  const auto begin = [first](std::int64_t row) { return 2 * row + first; };
+  RowTensor out = tensor;
+  out.name = std::move(name);
+  out.shape[out.shape.size() - 2] /= 2;
+  RowPiece piece{
+      tensor.rows() / 2,
+      [=](std::int64_t row, std::int64_t count, mx::Stream stream) {
+        return every_second(
+            tensor.read(begin(row), 2 * count - 1, stream),
+            stream);
+      }};
+  if (const PackedPiece* packed = tensor.packed()) {
+    piece.packed = PackedPiece{
+        packed->form,
+        packed->dtype,
+        [=](std::int64_t row, std::int64_t count, mx::Stream stream) {
+          auto all = tensor.read_packed(begin(row), 2 * count - 1, stream);
+          for (mx::array& each : all) {
+            each = every_second(each, stream);
+          }
+          return all;
+        }};
+  }
+  out.pieces = {piece};
+  return out;
+}
+
 /// Every second value of each row.
 RowTensor in_turns(const RowTensor& tensor, std::string name, int first) {
   std::vector<std::int64_t> shape = tensor.shape;
@@ -282,6 +314,21 @@ std::vector<RowTensor> split_turned_experts(const RowTensor& tensor) {
     return {renamed};
   }
   return {tensor};
+}
+
+std::vector<RowTensor> split_expert_blocks(const RowTensor& tensor) {
+  constexpr std::string_view kGateUp = "gate_up_proj_blocks";
+  constexpr std::string_view kBlocks = "_blocks";
+  const std::string& name = tensor.name;
+  if (name.ends_with(kGateUp)) {
+    const std::string base = before(name, kGateUp);
+    return {
+        rows_in_turns(tensor, base + "gate_proj.weight", 0),
+        rows_in_turns(tensor, base + "up_proj.weight", 1)};
+  }
+  RowTensor renamed = tensor;
+  renamed.name = before(name, kBlocks) + ".weight";
+  return {renamed};
 }
 
 }  // namespace roofline

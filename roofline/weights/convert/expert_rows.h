@@ -42,4 +42,9 @@ std::vector<RowTensor> split_input_linear(
 /// biases → [experts, out, in] of each.
 std::vector<RowTensor> split_turned_experts(const RowTensor& tensor);
 
+/// The same of blocks of four-bit floats, which are stored [out, in]:
+/// "….gate_up_proj_blocks" with rows of gate and up in turns, and
+/// "….down_proj_blocks".
+std::vector<RowTensor> split_expert_blocks(const RowTensor& tensor);
+
 }  // namespace roofline

@@ -9,7 +9,11 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/families.h"
-#include "roofline/weights/json_file.h"
+#include "roofline/spec/read_config.h"
+#include "roofline/weights/convert/foreign_source.h"
+#include "roofline/weights/encodings.h"
+#include "roofline/weights/foreign_tensors.h"
+#include "roofline/weights/name_tensors.h"
 #include "roofline/weights/printable.h"
 #include "roofline/weights/shards.h"
 
@@ -181,20 +185,65 @@ bool is_buffer(const SafetensorsEntry& entry) {
          !entry.name.ends_with(kWeight);
 }
 
-/// Other tools' packed weights.
-void refuse_foreign(const json& config, const fs::path& folder) {
-  const auto found = config.find("quantization_config");
-  if (found != config.end() && found->is_object() &&
-      found->contains("quant_method")) {
-    fail<UnsupportedError>(
-        fmt::format("Can't convert {}", folder.string()),
-        fmt::format(
-            "Its weights are quantized with {}; floats and MLX's own forms can "
-            "be converted",
-            printable((*found)["quant_method"].dump())),
-        "Take the unquantized weights");
+/// The type that floats of a packed checkpoint had: config.json's, else bf16.
+std::string float_type(const json& config) {
+  for (const char* name : {"torch_dtype", "dtype"}) {
+    const auto found = config.find(name);
+    if (found != config.end() && found->is_string()) {
+      return found->get<std::string>();
+    }
   }
+  return "bfloat16";
 }
+
+/// Another program's packed matrices, each under its own name. Zeros that a
+/// program wrote as a bias of every layer go where the model has none.
+class ForeignMatrices {
+ public:
+  ForeignMatrices(
+      const fs::path& folder,
+      const json& config,
+      const Shards& shards)
+      : label_(folder.string()), foreign_(config, shards, label_) {
+    const json method = config.value("quantization_config", json());
+    if (foreign_.any() || method.contains("quant_method")) {
+      spec_ = read_config(config);  // refuses methods that aren't known
+    }
+  }
+
+  bool any() const { return foreign_.any(); }
+
+  bool is_dropped(const SafetensorsEntry& entry) const {
+    return any() &&
+           (foreign_.is_side(entry) || (foreign_.is_empty_bias(entry) &&
+                                        !is_asked_for(entry.name, spec_)));
+  }
+
+  /// nullopt: the entry is none.
+  std::optional<RowTensor> read(const SafetensorsEntry& entry, HfSource& source)
+      const {
+    const auto tensor = foreign_.read(entry);
+    if (!tensor) {
+      return std::nullopt;
+    }
+    RowTensor out = foreign_row_tensor(*tensor, entry);
+    source.foreign = true;
+    if (out.packed() == nullptr && source.without_form.empty()) {
+      source.without_form = fmt::format(
+          "{} is {}{}",
+          printable(tensor->name),
+          encoding_text(*tensor),
+          tensor->affine.factor == 1 ? ""
+                                     : " with a factor for the whole matrix");
+    }
+    return out;
+  }
+
+ private:
+  std::string label_;
+  ForeignTensors foreign_;
+  ModelSpec spec_;
+};
 
 }  // namespace
 
@@ -211,23 +260,31 @@ std::vector<fs::path> files_beside_weights(const fs::path& folder) {
 
 HfSource hf_folder_source(const fs::path& folder) {
   HfSource out;
-  out.config = read_json_file(folder / "config.json");
+  out.config = folder_config(folder);
   if (!out.config.is_object()) {
     fail<CheckpointError>(
         (folder / "config.json").string() + " is no JSON object",
         "",
         "Download or copy the file again");
   }
-  refuse_foreign(out.config, folder);
   const auto shards = std::make_shared<const Shards>(folder);
+  const ForeignMatrices foreign(folder, out.config, *shards);
+  if (foreign.any()) {
+    out.config["torch_dtype"] = float_type(out.config);
+  }
   for (const SafetensorsEntry* entry : shards->entries()) {
-    if (is_side(entry->name, *shards) || is_buffer(*entry)) {
+    if (is_side(entry->name, *shards) || foreign.is_dropped(*entry)) {
+      continue;
+    }
+    const auto matrix = foreign.read(*entry, out);
+    if (!matrix && is_buffer(*entry)) {
       continue;
     }
     const bool packed = entry->dtype == "U32" && entry->name.ends_with(kWeight);
     out.packed |= packed;
-    RowTensor tensor = packed ? unpacked_rows(*entry, *shards, out.config)
-                              : rows_of(*entry, folder.string());
+    RowTensor tensor = matrix   ? *matrix
+                       : packed ? unpacked_rows(*entry, *shards, out.config)
+                                : rows_of(*entry, folder.string());
     tensor.release = [entry, shards] {
       for (const SafetensorsFile& file : shards->files()) {
         file.release(entry->bytes);

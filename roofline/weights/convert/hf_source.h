@@ -22,6 +22,12 @@ struct HfSource {
   std::vector<RowTensor> tensors;
   /// Any of them is packed as MLX does.
   bool packed = false;
+  /// Any of them is packed as another program does; those with a form of
+  /// MLX's say so (RowTensor::packed).
+  bool foreign = false;
+  /// One of these that MLX's layout has no form for, and what it is: "" where
+  /// there is none.
+  std::string without_form = {};
   /// The head is the embedding.
   bool tied = false;
   /// Tokenizer, chat template, generation settings: to be copied.
@@ -33,8 +39,8 @@ struct HfSource {
 };
 
 /// A folder with config.json and safetensors, in Hugging Face or MLX layout.
-/// Throws what its readers throw, UnsupportedError for weights that aren't
-/// floats or MLX's.
+/// Throws what its readers throw, UnsupportedError for weights in a form that
+/// isn't known.
 HfSource hf_folder_source(const std::filesystem::path& folder);
 
 /// A GGUF file: decoded, renamed and turned back, with a config.json and

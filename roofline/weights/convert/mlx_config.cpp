@@ -97,7 +97,12 @@ void add_old_rope_names(json& config) {
   if (scaled && !config.contains("rope_scaling")) {
     rope.erase("rope_theta");
     rope.erase("partial_rotary_factor");
+    rope["type"] = rope["rope_type"];
     config["rope_scaling"] = rope;
+  }
+  if (type_of(config) == "phi3") {
+    const char* original = "original_max_position_embeddings";
+    add(original, rope, original);
   }
 }
 
@@ -152,7 +157,7 @@ void fill_gemma4(json& text, const ModelSpec& spec) {
   add_absent(text, "final_logit_softcapping", json());
 }
 
-void fill_qwen3_5(json& text) {
+void fill_interval(json& text) {
   const json types = text.value("layer_types", json::array());
   for (std::size_t i = 0; i < types.size(); ++i) {
     if (types[i] == "full_attention") {
@@ -203,6 +208,56 @@ void fill_factors(json& config) {
   add_absent(config, "ssm_multipliers", {1.0, 1.0, 1.0, 1.0, 1.0});
 }
 
+/// Fields that mlx-lm doesn't do without, which transformers leaves out or
+/// names otherwise: the other name, else the value when absent.
+void fill_required(json& config) {
+  struct Row {
+    std::string_view model_type;
+    const char* field;
+    const char* other = "";
+    const char* value = "null";
+  };
+  constexpr std::array kRows = {
+      Row{"apertus", "mlp_bias", "", "false"},
+      Row{"apertus", "post_norm", "", "false"},
+      Row{"apertus", "qk_norm", "", "true"},
+      Row{"exaone4", "rope_scaling"},
+      Row{"exaone4", "sliding_window"},
+      Row{"exaone4", "sliding_window_pattern"},
+      Row{"glm4_moe", "rope_scaling"},
+      Row{"gpt2", "n_ctx", "n_positions", "1024"},
+      Row{"lfm2", "block_dim", "hidden_size", "2560"},
+      Row{"qwen3_moe", "num_experts", "num_local_experts", "128"},
+  };
+  for (const Row& row : kRows) {
+    if (row.model_type == type_of(config)) {
+      add_absent(
+          config,
+          row.field,
+          config.value(row.other, json::parse(row.value)));
+    }
+  }
+}
+
+/// The same of products and quotients of sizes.
+void fill_sizes(json& config) {
+  const auto size = [&](const char* name) {
+    return config.value(name, std::int64_t{0});
+  };
+  if (type_of(config) == "exaone4" && size("num_attention_heads") > 0) {
+    add_absent(
+        config,
+        "head_dim",
+        size("hidden_size") / size("num_attention_heads"));
+  }
+  if (type_of(config) == "mamba2") {
+    add_absent(
+        config,
+        "intermediate_size",
+        config.value("expand", std::int64_t{2}) * size("hidden_size"));
+  }
+}
+
 void fill_in(json& config) {
   const std::string type = type_of(config);
   json& text = text_config(config);
@@ -210,18 +265,21 @@ void fill_in(json& config) {
     fill_gemma3n(text, read_config(config));
   } else if (type == "gemma4" || type == "gemma4_text") {
     fill_gemma4(text, read_config(config));
-    // It takes the whole model's.
-    if (&text != &config && text.contains("vocab_size")) {
-      config["vocab_size"] = text["vocab_size"];
-    }
-  } else if (type.starts_with("qwen3_5")) {
-    fill_qwen3_5(text);
+  } else if (type.starts_with("qwen3_5") || type == "qwen3_next") {
+    fill_interval(text);
   } else if (type == "granitemoehybrid") {
     fill_granite_hybrid(config);
   } else if (type == "nemotron_h") {
     fill_nemotron(config);
   } else if (type == "falcon_h1") {
     fill_factors(config);
+  }
+  fill_required(config);
+  fill_sizes(config);
+  // It takes the whole model's.
+  const bool outer = type == "gemma3" || type.starts_with("gemma4");
+  if (outer && &text != &config && text.contains("vocab_size")) {
+    config["vocab_size"] = text["vocab_size"];
   }
 }
 

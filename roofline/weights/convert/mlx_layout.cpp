@@ -314,7 +314,8 @@ std::vector<RowTensor> taken_apart(
     return split_stacked_experts(tensor, layout.experts.folder);
   }
   if ((rules & kTurnedExperts) != 0 && contains(tensor.name, ".experts.")) {
-    return split_turned_experts(tensor);
+    return tensor.name.ends_with("_blocks") ? split_expert_blocks(tensor)
+                                            : split_turned_experts(tensor);
   }
   const bool dense =
       (rules & kFusedDense) != 0 && number_in(config, "num_local_experts") == 0;

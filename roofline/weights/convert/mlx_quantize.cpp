@@ -110,13 +110,6 @@ int layer_of(std::string_view module) {
   return layer;
 }
 
-nlohmann::json json_of(const MlxForm& form) {
-  return {
-      {"group_size", form.group_size},
-      {"bits", form.bits},
-      {"mode", form.mode}};
-}
-
 int layers_in(const nlohmann::json& config) {
   const auto text = config.find("text_config");
   return text != config.end() && text->is_object()
@@ -129,6 +122,13 @@ std::string module_of(const std::string& name) {
 }
 
 }  // namespace
+
+nlohmann::json json_of(const MlxForm& form) {
+  return {
+      {"group_size", form.group_size},
+      {"bits", form.bits},
+      {"mode", form.mode}};
+}
 
 MlxForm parse_mlx_form(
     std::string_view mode,

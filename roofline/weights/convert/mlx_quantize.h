@@ -16,15 +16,6 @@
 
 namespace roofline {
 
-struct MlxForm {
-  int bits = 4;
-  int group_size = 64;
-  std::string mode = "affine";  ///< affine, mxfp4, nvfp4, mxfp8
-
-  bool operator==(const MlxForm&) const = default;
-  bool has_biases() const { return mode == "affine"; }
-};
-
 /// The form that the options ask for; what is left out has mlx-lm's default
 /// for the mode. Throws UserError for what MLX doesn't have.
 MlxForm parse_mlx_form(
@@ -66,6 +57,9 @@ class MlxQuantizer {
   std::string model_type_;
   int layers_ = 0;
 };
+
+/// What config.json says of a form.
+nlohmann::json json_of(const MlxForm& form);
 
 /// The tensors that a packed matrix becomes: codes, scales and, for affine,
 /// biases. dtype: that of the matrix before.

@@ -24,29 +24,92 @@ std::int64_t RowTensor::rows() const {
   return out;
 }
 
+namespace {
+
+/// Calls fn(piece, begin, count) for the pieces that hold the rows.
+template <class Fn>
+void for_pieces(
+    const std::vector<RowPiece>& pieces,
+    std::int64_t first,
+    std::int64_t count,
+    Fn fn) {
+  for (const RowPiece& piece : pieces) {
+    const std::int64_t begin = std::max<std::int64_t>(first, 0);
+    const std::int64_t end = std::min(first + count, piece.rows);
+    if (begin < end) {
+      fn(piece, begin, end - begin);
+    }
+    first -= piece.rows;
+  }
+}
+
+mx::array joined(std::vector<mx::array> parts, mx::Stream stream) {
+  return parts.size() == 1 ? parts[0]
+                           : mx::concatenate(std::move(parts), 0, stream);
+}
+
+}  // namespace
+
 mx::array RowTensor::read(
     std::int64_t first,
     std::int64_t count,
     mx::Stream stream) const {
   std::vector<mx::array> parts;
+  for_pieces(pieces, first, count, [&](const RowPiece& piece, auto at, auto n) {
+    parts.push_back(piece.read(at, n, stream));
+  });
+  return joined(std::move(parts), stream);
+}
+
+const PackedPiece* RowTensor::packed() const {
+  const PackedPiece* first = nullptr;
   for (const RowPiece& piece : pieces) {
-    const std::int64_t begin = std::max<std::int64_t>(first, 0);
-    const std::int64_t end = std::min(first + count, piece.rows);
-    if (begin < end) {
-      parts.push_back(piece.read(begin, end - begin, stream));
+    if (!piece.packed ||
+        (first != nullptr && (piece.packed->form != first->form ||
+                              piece.packed->dtype != first->dtype))) {
+      return nullptr;
     }
-    first -= piece.rows;
+    first = &*piece.packed;
   }
-  return parts.size() == 1 ? parts[0] : mx::concatenate(parts, 0, stream);
+  return first;
+}
+
+std::vector<mx::array> RowTensor::read_packed(
+    std::int64_t first,
+    std::int64_t count,
+    mx::Stream stream) const {
+  std::vector<std::vector<mx::array>> parts;
+  for_pieces(pieces, first, count, [&](const RowPiece& piece, auto at, auto n) {
+    const auto arrays = piece.packed->read(at, n, stream);
+    parts.resize(arrays.size());
+    for (std::size_t i = 0; i < arrays.size(); ++i) {
+      parts[i].push_back(arrays[i]);
+    }
+  });
+  std::vector<mx::array> out;
+  for (auto& each : parts) {
+    out.push_back(joined(std::move(each), stream));
+  }
+  return out;
 }
 
 RowPiece RowTensor::part(std::int64_t first, std::int64_t count) const {
-  return {
+  RowPiece out{
       count,
       [source = *this,
        first](std::int64_t begin, std::int64_t rows, mx::Stream stream) {
         return source.read(first + begin, rows, stream);
       }};
+  if (const PackedPiece* own = packed()) {
+    out.packed = PackedPiece{
+        own->form,
+        own->dtype,
+        [source = *this,
+         first](std::int64_t begin, std::int64_t rows, mx::Stream stream) {
+          return source.read_packed(first + begin, rows, stream);
+        }};
+  }
+  return out;
 }
 
 mx::array view_bytes(

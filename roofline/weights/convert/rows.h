@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,28 @@
 
 namespace roofline {
 
+/// A form that mx::quantize has.
+struct MlxForm {
+  int bits = 4;
+  int group_size = 64;
+  std::string mode = "affine";  ///< affine, mxfp4, nvfp4, mxfp8
+
+  bool operator==(const MlxForm&) const = default;
+  bool has_biases() const { return mode == "affine"; }
+};
+
+/// Rows that the source holds in a form of MLX's: read(first, count) gives
+/// codes, scales and, for affine, biases.
+struct PackedPiece {
+  MlxForm form;
+  mlx::core::Dtype dtype = mlx::core::float16;  ///< of affine scales
+  std::function<std::vector<mlx::core::array>(
+      std::int64_t first,
+      std::int64_t count,
+      mlx::core::Stream)>
+      read;
+};
+
 /// Rows that one source has: read(first, count) gives [count, cols].
 struct RowPiece {
   std::int64_t rows = 0;
@@ -25,9 +48,11 @@ struct RowPiece {
       std::int64_t count,
       mlx::core::Stream)>
       read;
+  std::optional<PackedPiece> packed = {};
 };
 
-/// Floats. All axes but the last count as rows; a vector is one row.
+/// Floats, as they are read. All axes but the last count as rows; a vector is
+/// one row.
 struct RowTensor {
   std::string name;  ///< ".weight" included
   std::vector<std::int64_t> shape;
@@ -41,6 +66,14 @@ struct RowTensor {
   std::int64_t elements() const { return rows() * cols(); }
   /// [count, cols], not evaluated.
   mlx::core::array read(
+      std::int64_t first,
+      std::int64_t count,
+      mlx::core::Stream stream) const;
+  /// The form that all rows are held in; null where there is none, as after
+  /// any change of values or columns.
+  const PackedPiece* packed() const;
+  /// The rows in that form, not evaluated.
+  std::vector<mlx::core::array> read_packed(
       std::int64_t first,
       std::int64_t count,
       mlx::core::Stream stream) const;

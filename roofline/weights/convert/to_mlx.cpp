@@ -67,6 +67,64 @@ void check_options(const HfSource& source, const ToMlxOptions& options) {
         "Their scales belong to their codes",
         "Add --dequantize, or leave --dtype out");
   }
+  if (!source.without_form.empty() && !options.quantize &&
+      !options.dequantize) {
+    fail<UserError>(
+        "The weights can't stay as they are",
+        source.without_form + ", and MLX's layout has no such form",
+        "Add -q to quantize them, or --dequantize for floats");
+  }
+}
+
+/// Codes of other programs' that MLX's layout has as well stay, unless floats
+/// are asked for.
+bool stays_packed(const RowTensor& tensor, const ToMlxOptions& options) {
+  return !options.dequantize && tensor.packed() != nullptr;
+}
+
+/// config.json's "quantization": the form that -q asks for, else the one that
+/// most of what stays packed has, and an entry for each other module.
+json quantization_entry(
+    const std::vector<RowTensor>& tensors,
+    const std::optional<MlxQuantizer>& quantizer,
+    const ToMlxOptions& options) {
+  constexpr std::string_view kWeight = ".weight";
+  json out = quantizer ? quantizer->entry(tensors) : json();
+  std::vector<std::pair<MlxForm, int>> counts;
+  for (const RowTensor& tensor : tensors) {
+    if (!stays_packed(tensor, options)) {
+      continue;
+    }
+    const MlxForm& form = tensor.packed()->form;
+    const auto found =
+        std::find_if(counts.begin(), counts.end(), [&](const auto& each) {
+          return each.first == form;
+        });
+    if (found == counts.end()) {
+      counts.emplace_back(form, 1);
+    } else {
+      ++found->second;
+    }
+  }
+  if (counts.empty()) {
+    return out;
+  }
+  const auto most = std::max_element(
+      counts.begin(),
+      counts.end(),
+      [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (out.is_null()) {
+    out = json_of(most->first);
+  }
+  for (const RowTensor& tensor : tensors) {
+    if (stays_packed(tensor, options) &&
+        (quantizer || tensor.packed()->form != most->first)) {
+      const std::string& name = tensor.name;
+      out[name.substr(0, name.size() - kWeight.size())] =
+          json_of(tensor.packed()->form);
+    }
+  }
+  return out;
 }
 
 /// Packed weights keep their bytes.
@@ -110,7 +168,8 @@ ConvertedModel copy_packed(
 std::vector<RowJob> make_jobs(
     const std::vector<RowTensor>& tensors,
     const std::optional<MlxQuantizer>& quantizer,
-    const std::optional<mx::Dtype>& dtype) {
+    const std::optional<mx::Dtype>& dtype,
+    const ToMlxOptions& options) {
   std::vector<RowJob> jobs;
   for (const RowTensor& tensor : tensors) {
     RowJob job{&tensor, tensor.dtype, std::nullopt};
@@ -119,12 +178,30 @@ std::vector<RowJob> make_jobs(
     }
     const auto choice =
         quantizer ? quantizer->choose(tensor) : std::optional<MlxChoice>();
-    if (choice) {
+    if (stays_packed(tensor, options)) {
+      job.keep_packed = true;
+    } else if (choice) {
       job.form = choice->form;
     }
     jobs.push_back(std::move(job));
   }
   return jobs;
+}
+
+void require_packed(
+    const std::vector<RowJob>& jobs,
+    const ToMlxOptions& options) {
+  const bool any = std::any_of(jobs.begin(), jobs.end(), [](const RowJob& job) {
+    return job.form || job.keep_packed;
+  });
+  if (options.quantize && !any) {
+    fail<UserError>(
+        "Nothing can be quantized",
+        fmt::format(
+            "No matrix has columns that are a multiple of the group size, {}",
+            options.quantize->group_size),
+        "Choose a smaller --q-group-size, or leave -q out");
+  }
 }
 
 }  // namespace
@@ -148,8 +225,11 @@ ConvertedModel convert_to_mlx(
   config.erase("quantization_config");
   if (options.quantize) {
     quantizer.emplace(*options.quantize, options.recipe, config);
-    config["quantization"] = quantizer->entry(tensors);
-    config["quantization_config"] = config["quantization"];
+  }
+  const json entry = quantization_entry(tensors, quantizer, options);
+  if (!entry.is_null()) {
+    config["quantization"] = entry;
+    config["quantization_config"] = entry;
   }
   const auto dtype = options.dtype ? options.dtype : dtype_in(config);
   if (options.dtype) {
@@ -160,7 +240,9 @@ ConvertedModel convert_to_mlx(
       }
     }
   }
-  const std::vector<RowJob> jobs = make_jobs(tensors, quantizer, dtype);
+  const std::vector<RowJob> jobs =
+      make_jobs(tensors, quantizer, dtype, options);
+  require_packed(jobs, options);
   CheckpointWriter writer(target, options.save);
   std::vector<PlannedTensor> plan;
   ConvertedModel out;

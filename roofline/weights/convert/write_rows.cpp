@@ -27,6 +27,32 @@ struct PlacedArray {
   std::size_t offset = 0;
 };
 
+std::vector<mx::array> computed_arrays(
+    const RowJob& job,
+    std::int64_t first,
+    std::int64_t count,
+    mx::Stream stream) {
+  if (job.keep_packed) {
+    std::vector<mx::array> out;
+    for (const auto& each : job.tensor->read_packed(first, count, stream)) {
+      out.push_back(mx::contiguous(each, false, stream));
+    }
+    return out;
+  }
+  const mx::array rows =
+      mx::astype(job.tensor->read(first, count, stream), job.dtype, stream);
+  if (!job.form) {
+    return {mx::contiguous(rows, false, stream)};
+  }
+  return mx::quantize(
+      rows,
+      job.form->group_size,
+      job.form->bits,
+      job.form->mode,
+      std::nullopt,
+      stream);
+}
+
 /// The arrays that rows [first, first + count) of a job become.
 void compute_piece(
     const RowJob& job,
@@ -34,20 +60,8 @@ void compute_piece(
     std::int64_t count,
     mx::Stream stream,
     std::vector<PlacedArray>& out) {
-  const mx::array rows =
-      mx::astype(job.tensor->read(first, count, stream), job.dtype, stream);
-  std::vector<mx::array> arrays;
-  if (job.form) {
-    arrays = mx::quantize(
-        rows,
-        job.form->group_size,
-        job.form->bits,
-        job.form->mode,
-        std::nullopt,
-        stream);
-  } else {
-    arrays = {mx::contiguous(rows, false, stream)};
-  }
+  const std::vector<mx::array> arrays =
+      computed_arrays(job, first, count, stream);
   const std::vector<PlannedTensor> plan = job.plan();
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const std::size_t row =
@@ -94,6 +108,10 @@ void flush(CheckpointWriter& writer, std::vector<PlacedArray>& pending) {
 }  // namespace
 
 std::vector<PlannedTensor> RowJob::plan() const {
+  if (keep_packed) {
+    const PackedPiece& packed = *tensor->packed();
+    return plan_packed(*tensor, packed.form, packed.dtype);
+  }
   if (form) {
     return plan_packed(*tensor, *form, dtype);
   }

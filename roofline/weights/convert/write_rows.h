@@ -16,11 +16,12 @@
 namespace roofline {
 
 /// One tensor's way into a file: cast to dtype, then packed where there is a
-/// form.
+/// form; or in the form that its source holds it in.
 struct RowJob {
   const RowTensor* tensor = nullptr;
   mlx::core::Dtype dtype = mlx::core::float32;
   std::optional<MlxForm> form;
+  bool keep_packed = false;
 
   std::vector<PlannedTensor> plan() const;
 };

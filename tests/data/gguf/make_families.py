@@ -52,6 +52,7 @@ LLAMA3 = dict(
     original_max_position_embeddings=16,
 )
 GEMMA = dict(head_dim=8, intermediate_size=32, sliding_window=8)
+EXPERTS = dict(moe_intermediate_size=16, num_experts_per_tok=2)
 GPT2 = dict(vocab_size=48, n_embd=32, n_layer=1, n_head=4, n_positions=40, bos_token_id=1, eos_token_id=2)
 
 # architecture: (model_type, changes to SMALL, fields that the conversion expects
@@ -129,6 +130,55 @@ FAMILIES = {
     "seed_oss": ("seed_oss", dict(head_dim=16)),
     "stablelm": ("stablelm", dict(num_key_value_heads=4, use_qkv_bias=True, partial_rotary_factor=0.5)),
     "starcoder2": ("starcoder2", dict()),
+    "bitnet": ("bitnet", dict(tie_word_embeddings=True, hidden_act="silu")),
+    "dots1": ("dots1", dict(**EXPERTS, n_routed_experts=4, n_shared_experts=1, first_k_dense_replace=1, num_hidden_layers=2, head_dim=8, n_group=1, topk_group=1)),
+    "ernie4_5-moe": (
+        "ernie4_5_moe",
+        dict(**EXPERTS, intermediate_size=32, moe_num_experts=4, moe_k=2, moe_num_shared_experts=1, moe_layer_start_index=1, num_hidden_layers=2),
+    ),
+    "gemma4-experts": (
+        "gemma4_text",
+        dict(
+            **GEMMA,
+            **EXPERTS,
+            num_hidden_layers=2,
+            global_head_dim=16,
+            num_experts=4,
+            top_k_experts=2,
+            enable_moe_block=True,
+            hidden_size_per_layer_input=0,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+    ),
+    "lfm2moe": (
+        "lfm2_moe",
+        dict(**EXPERTS, num_experts=4, num_dense_layers=1, num_hidden_layers=3, layer_types=["conv", "full_attention", "conv"]),
+    ),
+    "minimax-m2": (
+        "minimax_m2",
+        dict(
+            **EXPERTS,
+            num_local_experts=4,
+            head_dim=8,
+            rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5),
+        ),
+        dict(rotary_dim=4),
+    ),
+    "olmoe": ("olmoe", dict(**EXPERTS, num_experts=4)),
+    "phimoe": (
+        "phimoe",
+        dict(
+            **EXPERTS,
+            num_local_experts=4,
+            rope_parameters=dict(rope_type="default", rope_theta=10000.0, original_max_position_embeddings=64),
+        ),
+        dict(architectures=["PhiMoEForCausalLM"]),
+    ),
+    "qwen2moe": (
+        "qwen2_moe",
+        dict(**EXPERTS, num_experts=4, shared_expert_intermediate_size=32),
+    ),
+    "qwen3moe": ("qwen3_moe", dict(**EXPERTS, num_experts=4, head_dim=8, norm_topk_prob=True)),
 }
 
 
@@ -146,7 +196,7 @@ def convert(llama_cpp, folder, out, beside):
         self.gguf_writer.add_token_list([f"t{i}" for i in range(count)])
         self.gguf_writer.add_token_types([1] * count)
 
-    config = ModelBase.load_hparams(folder, False)
+    config = {**ModelBase.load_hparams(folder, False), **beside}
     kind = get_model_class(get_model_architecture(config, ModelType.TEXT))
     with torch.inference_mode():
         model = kind(folder, gguf.LlamaFileType.MOSTLY_F16, out)
@@ -168,6 +218,24 @@ def random_model(kind, fields, seed):
     return model
 
 
+def as_the_first_bitnet(folder, model):
+    """The conversion knows the names of the first model of that kind, and rounds
+    its matrices to three values, which the reference must compute with."""
+    file = folder / "model.safetensors"
+    names = {"ffn_sub_norm": "ffn_layernorm", "attn_sub_norm": "inner_attn_ln"}
+    tensors = {}
+    for name, value in load_file(file).items():
+        for new, old in names.items():
+            name = name.replace(new, old)
+        tensors[name] = value
+    save_file(tensors, file)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "_proj.weight" in name:
+                inverse = 1 / weight.abs().mean().clamp(min=1e-5)
+                weight.copy_(((weight * inverse).round().clamp(-1, 1) / inverse).half().float())
+
+
 def make(llama_cpp, out, name, kind, changes, beside=None):
     base = {} if kind == "gpt2" else SMALL
     fields = {key: value for key, value in {**base, **changes}.items() if value is not ...}
@@ -176,6 +244,8 @@ def make(llama_cpp, out, name, kind, changes, beside=None):
         folder = pathlib.Path(temporary)
         random_model(kind, fields, seed).half().save_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        if kind == "bitnet":
+            as_the_first_bitnet(folder, model)
         draw = torch.Generator().manual_seed(seed)
         ids = torch.randint(3, fields["vocab_size"], (1, TOKENS), generator=draw)
         with torch.no_grad():

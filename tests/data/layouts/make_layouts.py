@@ -225,6 +225,143 @@ def fp8(name, quantization, blocks, suffix):
     write(name, quantization, stored, meant)
 
 
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+
+
+def e2m1_codes(values):
+    """The nearest of the sixteen values, as codes."""
+    nearest = np.abs(np.abs(values)[..., None] - E2M1).argmin(-1)
+    return (nearest | (values < 0) * 8).astype(np.uint8)
+
+
+def packed_pairs(codes):
+    return codes[:, ::2] | codes[:, 1::2] << 4
+
+
+def e2m1_meaning(codes, scales):
+    values = E2M1[codes & 7] * np.where(codes & 8, -1, 1)
+    return (values * np.repeat(scales, codes.shape[1] // scales.shape[1], 1)).astype(
+        np.float32)
+
+
+def power_scales(w, group, most):
+    """Powers of two as e8m0 bytes, and their values."""
+    tops = np.abs(w.reshape(w.shape[0], -1, group)).max(-1)
+    exponents = np.clip(np.ceil(np.log2(tops / most)) + 127, 0, 254).astype(np.uint8)
+    return exponents, np.exp2(exponents.astype(np.float32) - 127)
+
+
+def e4m3_scales(w, factor):
+    """The scales of groups of 16 in e4m3, once divided by the matrix's factor."""
+    tops = np.abs(w.reshape(w.shape[0], -1, 16)).max(-1)
+    return torch.from_numpy(tops / 6 / factor).to(torch.float8_e4m3fn)
+
+
+def compressed_scheme(bits, group, strategy, scale_type=None):
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+
+    return QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(
+        num_bits=bits, type="float", symmetric=True, strategy=strategy,
+        group_size=group, scale_dtype=scale_type))
+
+
+def compressed_small_floats(name, form, bits, group):
+    """Packed by compressed-tensors itself; the meaning is checked against its own
+    decompression, which rounds to bf16."""
+    from compressed_tensors.compressors import BaseCompressor
+
+    nvfp4 = form == "nvfp4-pack-quantized"
+    compressor = BaseCompressor.get_value_from_registry(form)
+    scheme = compressed_scheme(bits, group, "tensor_group" if nvfp4 else "group",
+                               torch.uint8 if form.startswith("mx") else None)
+    stored, meant = {}, {}
+    for n in MATRICES:
+        w = WEIGHTS[n]
+        module = n.removesuffix(".weight")
+        state = {"weight": w}
+        if nvfp4:
+            inverse = 448 * 6 / w.abs().max().reshape(1)
+            state["weight_global_scale"] = inverse
+            state["weight_scale"] = e4m3_scales(w.numpy(), 1 / inverse.item()).float()
+        else:
+            _, scale = power_scales(w.numpy(), group, 6 if bits == 4 else 448)
+            state["weight_scale"] = torch.from_numpy(scale)
+        out = compressor.compress(state, scheme)
+        scales = out["weight_scale"]
+        if nvfp4:
+            scales = scales.float() / out["weight_global_scale"]
+        else:
+            scales = torch.exp2(scales.float() - 127)
+        if bits == 4:
+            pairs = out["weight_packed"].numpy()
+            codes = np.stack([pairs & 15, pairs >> 4], -1).reshape(w.shape)
+            meant[n] = e2m1_meaning(codes, scales.numpy())
+        else:
+            meant[n] = (out["weight"].float() * scales.repeat_interleave(group, 1)).numpy()
+        theirs = compressor.decompress(out, scheme)["weight"].float().numpy()
+        assert np.allclose(theirs, meant[n], rtol=1e-2, atol=1e-6)
+        stored |= {f"{module}.{end}": t.contiguous() for end, t in out.items()}
+    weights = {"num_bits": bits, "type": "float", "symmetric": True,
+               "strategy": "tensor_group" if nvfp4 else "group", "group_size": group}
+    write(name, {"quant_method": "compressed-tensors", "format": form,
+                 "ignore": ["lm_head"], "config_groups": {"group_0": {
+                     "targets": ["Linear"], "weights": weights, "format": form}}},
+          stored, meant)
+
+
+def modelopt(name, algorithm, beside=False):
+    """As the exporter of NVIDIA's ModelOpt writes them; beside: with the form in
+    hf_quant_config.json alone, as its first versions did."""
+    stored, meant = {}, {}
+    for n in MATRICES:
+        w = WEIGHTS[n]
+        module = n.removesuffix(".weight")
+        stored[module + ".input_scale"] = torch.tensor(0.01)
+        if algorithm == "NVFP4":
+            factor = w.abs().max() / (448 * 6)
+            scales = e4m3_scales(w.numpy(), factor.item())
+            each = (scales.float() * factor).numpy()
+            codes = e2m1_codes(w.numpy() / np.repeat(each, 16, 1))
+            stored |= {n: packed_pairs(codes), module + ".weight_scale": scales,
+                       module + ".weight_scale_2": factor}
+            meant[n] = e2m1_meaning(codes, each)
+            continue
+        rows, cols = (32, 16) if algorithm == "FP8_PB_WO" else w.shape
+        tiles = w.reshape(w.shape[0] // rows, rows, w.shape[1] // cols, cols)
+        scale = tiles.abs().amax((1, 3), keepdim=True) / 448
+        codes = (tiles / scale).to(torch.float8_e4m3fn)
+        meant[n] = (codes.float() * scale).reshape(w.shape).numpy()
+        if algorithm == "FP8":
+            scale = scale.reshape(())
+        stored |= {n: codes.reshape(w.shape), module + ".weight_scale": scale}
+    settings = {"quant_algo": algorithm, "kv_cache_quant_algo": None}
+    if algorithm == "NVFP4":
+        settings |= {"group_size": 16}
+    write(name, {"quant_method": "modelopt", **settings}, stored, meant)
+    if beside:
+        folder = ROOT / name
+        config = json.loads((folder / "config.json").read_text())
+        del config["quantization_config"]
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        (folder / "hf_quant_config.json").write_text(json.dumps({
+            "producer": {"name": "modelopt"},
+            "quantization": {**settings, "exclude_modules": ["lm_head"]}}, indent=1) + "\n")
+
+
+def fp8_power_blocks(name, block):
+    stored, meant = {}, {}
+    for n in MATRICES:
+        w = WEIGHTS[n]
+        tiles = w.reshape(w.shape[0] // block, block, w.shape[1] // block, block)
+        scale = torch.exp2(torch.ceil(torch.log2(tiles.abs().amax((1, 3)) / 448)))
+        codes = (tiles / scale[:, None, :, None]).to(torch.float8_e4m3fn)
+        meant[n] = (codes.float() * scale[:, None, :, None]).reshape(w.shape).numpy()
+        stored |= {n: codes.reshape(w.shape),
+                   n + "_scale_inv": scale.to(torch.float8_e8m0fnu)}
+    write(name, {"quant_method": "fp8", "fmt": "e4m3", "scale_fmt": "ue8m0",
+                 "weight_block_size": [block, block]}, stored, meant)
+
+
 def bitnet(name):
     stored, meant = {}, {}
     for n in MATRICES:
@@ -288,6 +425,13 @@ def main():
         "weight_block_size": [48, 40]}, (48, 40), "_scale_inv")
     fp8("fp8_tensor", {"quant_method": "fp8"}, (0, 0), "_scale_inv")
     bitnet("bitnet")
+    compressed_small_floats("compressed_nvfp4", "nvfp4-pack-quantized", 4, 16)
+    compressed_small_floats("compressed_mxfp4", "mxfp4-pack-quantized", 4, 32)
+    compressed_small_floats("compressed_mxfp8", "mxfp8-quantized", 8, 32)
+    modelopt("modelopt_nvfp4", "NVFP4")
+    modelopt("modelopt_fp8", "FP8", beside=True)
+    modelopt("modelopt_fp8_blocks", "FP8_PB_WO")
+    fp8_power_blocks("fp8_power_blocks", 32)
     for mode in ("mxfp4", "nvfp4", "mxfp8"):
         sizes = {"mxfp4": (32, 4), "nvfp4": (16, 4), "mxfp8": (32, 8)}[mode]
         mlx("mlx_" + mode, {

@@ -303,14 +303,14 @@ TEST(ToMlx, WhatCannotBeConvertedIsRefusedWithTheReason) {
       [&] { convert_to_mlx(temp.path() / "b", out, {}); },
       {"lm_head.weight", "F64", "BF16"});
   auto foreign = tiny_config();
-  foreign["quantization_config"] = {{"quant_method", "awq"}, {"bits", 4}};
+  foreign["quantization_config"] = {{"quant_method", "higgs"}, {"bits", 4}};
   temp.write("d/config.json", foreign.dump());
   temp.write(
       "d/model.safetensors",
       SafetensorsBuilder().fill("w.weight", {1, 2}, 1).build());
   expect_error<UnsupportedError>(
       [&] { convert_to_mlx(temp.path() / "d", out, {}); },
-      {"awq"});
+      {"higgs", "compressed-tensors"});
   temp.write("e/config.json", tiny_config().dump());
   temp.write(
       "e/model.safetensors",
