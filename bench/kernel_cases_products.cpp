@@ -26,11 +26,11 @@ constexpr Shape kWide{16384, 2048};
 
 /// Copies of one matrix that together don't fit a cache.
 struct Matrices {
-  Matrices(PackedFormat format, Shape shape, std::size_t at_least)
-      : one(packed_bytes(format, shape.rows, shape.cols)),
+  Matrices(const PackedForm& form, Shape shape, std::size_t at_least)
+      : one(packed_bytes(form, shape.rows, shape.cols)),
         copies(static_cast<int>(std::max<std::size_t>(1, at_least / one))),
         memory(one * static_cast<std::size_t>(copies)) {
-    matrix.format = format;
+    static_cast<PackedForm&>(matrix) = form;
     matrix.rows = shape.rows;
     matrix.cols = shape.cols;
     matrix.data = memory.data();
@@ -38,11 +38,17 @@ struct Matrices {
       return;  // 0x3535… is a small number in every float format
     }
     const std::uint16_t half = f32_to_f16(0.01f);
-    const auto group = static_cast<std::size_t>(matrix.group_bytes());
-    const auto codes = static_cast<std::size_t>(matrix.code_bytes());
-    for (std::size_t i = 0; i < memory.size() - group; i += group) {
-      for (std::size_t j = codes; j < group; j += 2) {
-        std::memcpy(memory.data() + i + j, &half, 2);
+    const auto bytes = static_cast<std::size_t>(matrix.unit_scales());
+    for (int i = 0; i < copies; ++i) {
+      const PackedMatrix own = copy(i);
+      for (int block = 0; block < own.row_blocks(); ++block) {
+        const BlockGroups groups = own.block_groups(block);
+        for (int g = 0; g < own.groups(); ++g) {
+          std::byte* at = memory.data() + (groups.unit(g) - memory.data());
+          for (std::size_t j = 0; j < bytes; j += 2) {
+            std::memcpy(at + j, &half, 2);
+          }
+        }
       }
     }
   }
@@ -63,13 +69,13 @@ enum class Precision { fast, exact };
 
 /// One product with each of the matrices.
 KernelCase product_case(
-    PackedFormat format,
+    const PackedForm& form,
     int tokens,
     Precision precision,
     std::size_t at_least) {
   struct State {
-    State(PackedFormat format, int tokens, std::size_t at_least)
-        : matrices(format, kWide, at_least),
+    State(const PackedForm& form, int tokens, std::size_t at_least)
+        : matrices(form, kWide, at_least),
           x(some_floats(std::size_t(tokens) * kWide.cols)),
           y(std::size_t(tokens) * kWide.rows),
           q(x.data(), tokens, kWide.cols, ThreadPool::global()) {}
@@ -78,7 +84,7 @@ KernelCase product_case(
     std::vector<float> y;
     QuantizedX q;
   };
-  const auto s = std::make_shared<State>(format, tokens, at_least);
+  const auto s = std::make_shared<State>(form, tokens, at_least);
   // About 64 KiB of weights a piece, as the step cuts it.
   const int each = tokens > 8 ? 16 : 2;
   KernelCase out;
@@ -106,7 +112,7 @@ KernelCase product_case(
     }
   };
   const double products = 1.0 * s->matrices.copies * kWide.rows * kWide.cols;
-  const bool planes = is_quantized(format) && precision == Precision::fast;
+  const bool planes = form.quantized() && precision == Precision::fast;
   out.bytes = static_cast<double>(s->matrices.one) * s->matrices.copies;
   out.operations = 2.0 * (planes ? kPlanes : 1) * tokens * products;
   return out;
@@ -183,22 +189,23 @@ void add_products(std::vector<CaseMaker>& cases) {
         tokens == 1 ? "" : "s");
   };
   const auto add = [&](std::string kernel,
-                       PackedFormat format,
+                       PackedForm form,
                        int tokens,
                        Precision precision,
                        Roof roof) {
     const std::size_t least = roof == Roof::bandwidth ? kWorkingSet : 0;
     cases.push_back(
-        {kernel + " " + std::string(format_name(format)) +
+        {kernel + " " + form_name(form) +
              (tokens == 1 ? "" : fmt::format(", {} tokens", tokens)),
          shape(tokens),
          roof,
-         [=] { return product_case(format, tokens, precision, least); }});
+         [=] { return product_case(form, tokens, precision, least); }});
   };
   using enum PackedFormat;
   for (const PackedFormat format : {q4, q8, q4_table, q4_16, q8_16}) {
     add("qmm.fast", format, 1, Precision::fast, Roof::bandwidth);
   }
+  add("qmm.fast", {q4, 1, 8}, 1, Precision::fast, Roof::bandwidth);
   for (const PackedFormat format : {q4, q8}) {
     add("qmm.fast", format, 256, Precision::fast, Roof::int8);
   }

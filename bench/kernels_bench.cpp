@@ -40,11 +40,13 @@ struct Shape {
   const char* matrix;
   int rows;
   int cols;
-  PackedFormat format;
+  PackedForm form;
 };
 
-constexpr PackedFormat kQ4 = PackedFormat::q4;
-constexpr PackedFormat kQ8 = PackedFormat::q8;
+constexpr PackedForm kQ4 = PackedFormat::q4;
+constexpr PackedForm kQ8 = PackedFormat::q8;
+/// Q4_0: no biases.
+constexpr PackedForm kQ4Offset{PackedFormat::q4, 1, 8};
 
 constexpr Shape kShapes[] = {
     {"smollm2_135m", "qkv", 960, 576, kQ4},
@@ -55,6 +57,7 @@ constexpr Shape kShapes[] = {
     {"llama3_2_1b", "qkv", 3072, 2048, kQ4},
     {"llama3_2_1b", "gate_up", 16384, 2048, kQ4},
     {"llama3_2_1b", "down", 2048, 8192, kQ4},
+    {"llama3_2_1b", "gate_up_offset", 16384, 2048, kQ4Offset},
     {"qwen2_5_3b", "qkv", 2560, 2048, kQ4},
     {"qwen2_5_3b", "gate_up", 22016, 2048, kQ4},
     {"qwen2_5_3b", "down", 2048, 11008, kQ4},
@@ -132,7 +135,7 @@ double read_bandwidth(const std::byte* from, std::size_t size) {
 /// Copies of one matrix that together don't fit a cache, and an x for them.
 struct Problem {
   Problem(const Shape& shape, int tokens, std::size_t at_least)
-      : one(packed_bytes(shape.format, shape.rows, shape.cols)),
+      : one(packed_bytes(shape.form, shape.rows, shape.cols)),
         copies(static_cast<int>(std::max<std::size_t>(1, at_least / one))),
         memory(one * static_cast<std::size_t>(copies)),
         x(static_cast<std::size_t>(tokens) * shape.cols, 1.0f),
@@ -143,7 +146,7 @@ struct Problem {
     for (std::size_t i = 0; i < x.size(); ++i) {
       x[i] = static_cast<float>(i * 2654435761u % 1000u) / 500.0f - 1.0f;
     }
-    matrix.format = shape.format;
+    static_cast<PackedForm&>(matrix) = shape.form;
     matrix.rows = shape.rows;
     matrix.cols = shape.cols;
     matrix.data = memory.data();
@@ -162,10 +165,17 @@ struct Problem {
   /// Random bits are no scales: infinities would slow nothing but say nothing.
   void tame_scales() {
     const std::uint16_t half = f32_to_f16(0.01f);
-    const auto group = static_cast<std::size_t>(matrix.group_bytes());
-    for (std::size_t i = 0; i + group <= one * copies; i += group) {
-      for (std::size_t j = group - kGroupScales; j < group; j += 2) {
-        std::memcpy(memory.data() + i + j, &half, 2);
+    const auto bytes = static_cast<std::size_t>(matrix.unit_scales());
+    for (int i = 0; i < copies; ++i) {
+      const PackedMatrix own = copy(i);
+      for (int block = 0; block < own.row_blocks(); ++block) {
+        const BlockGroups groups = own.block_groups(block);
+        for (int g = 0; g < own.groups(); ++g) {
+          std::byte* at = memory.data() + (groups.unit(g) - memory.data());
+          for (std::size_t j = 0; j < bytes; j += 2) {
+            std::memcpy(at + j, &half, 2);
+          }
+        }
       }
     }
   }

@@ -40,33 +40,43 @@ struct Case {
   int prefill;  ///< tokens in one step; 0: decode one by one
   int tokens;
   LogitRows rows = LogitRows::last;  ///< all: as a speculative step is checked
+  int batch = 1;                     ///< sequences in one step
 };
 
 Sample measure(Decoder& decoder, const Case& each) {
-  const auto cache = decoder.make_cache({});
+  std::vector<std::unique_ptr<KvCache>> caches;
+  for (int i = 0; i < each.batch; ++i) {
+    caches.push_back(decoder.make_cache({}));
+  }
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 512; ++i) {
     ids.push_back((i * 7919 + 13) % decoder.spec().vocab);
   }
   for (int done = 0; done < each.depth; done += 512) {
     const std::size_t count = std::min(512, each.depth - done);
-    const Slice slice{cache.get(), {ids.data(), count}, LogitRows::last};
-    decoder.forward({&slice, 1});
+    for (const auto& cache : caches) {
+      const Slice slice{cache.get(), {ids.data(), count}, LogitRows::last};
+      decoder.forward({&slice, 1});
+    }
   }
   const auto start = Clock::now();
   const double processor = processor_seconds();
   const int step = each.prefill ? each.prefill : 1;
   for (int done = 0; done < each.tokens; done += step) {
-    const Slice slice{
-        cache.get(),
-        {ids.data() + (each.prefill ? 0 : done % 512),
-         static_cast<std::size_t>(step)},
-        each.rows};
-    decoder.forward({&slice, 1});
+    std::vector<Slice> slices;
+    for (const auto& cache : caches) {
+      const std::size_t first = each.prefill ? 0 : (done + slices.size()) % 512;
+      slices.push_back(
+          {cache.get(),
+           {ids.data() + first, static_cast<std::size_t>(step)},
+           each.rows});
+    }
+    decoder.forward(slices);
   }
+  const int tokens = each.tokens * each.batch;
   return {
-      each.tokens / seconds_since(start),
-      1e3 * (processor_seconds() - processor) / each.tokens};
+      tokens / seconds_since(start),
+      1e3 * (processor_seconds() - processor) / tokens};
 }
 
 }  // namespace
@@ -95,6 +105,9 @@ int main(int argc, char** argv) {
       {"decode, depth 0", 0, 0, 128},
       {"decode, depth 512", 512, 0, 64},
       {"decode, depth 2048", 2048, 0, 32},
+      {"batch 4", 0, 0, 32, LogitRows::last, 4},
+      {"batch 8", 0, 0, 32, LogitRows::last, 8},
+      {"batch 16", 0, 0, 32, LogitRows::last, 16},
       {"prefill 512", 0, 512, 512},
       {"prefill 64", 0, 64, 64},
       {"prefill 5", 0, 5, 5},

@@ -1,16 +1,14 @@
 #include "roofline/kernels/packed_matrix.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
+#include <bit>
 #include <cstring>
-#include <limits>
 #include <string>
-#include <vector>
+
+#include <fmt/format.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
-#include "roofline/weights/encodings.h"
 
 namespace roofline {
 
@@ -20,255 +18,22 @@ std::size_t dense_size(PackedFormat format) {
   return format == PackedFormat::f32 ? 4 : 2;
 }
 
-std::uint32_t load_word(const std::uint8_t* from) {
-  std::uint32_t word = 0;
-  std::memcpy(&word, from, sizeof(word));
-  return word;
+float half_at(const std::byte* at) {
+  std::uint16_t half = 0;
+  std::memcpy(&half, at, sizeof(half));
+  return f16_to_f32(half);
 }
 
-/// Puts one row's codes at their places in a row block.
-void place_codes(
-    const std::uint8_t* codes,
-    PackedFormat format,
-    int groups,
-    int row_in_block,
-    std::byte* block) {
-  for (int group = 0; group < groups; ++group, codes += kGroup) {
-    std::byte* line = block + 4 * row_in_block;
-    if (has_nibbles(format)) {
-      for (int j = 0; j < kGroup; j += 8, line += 64) {
-        const std::uint32_t word =
-            load_word(codes + j) | (load_word(codes + j + 4) << 4);
-        std::memcpy(line, &word, sizeof(word));
-      }
-    } else {
-      for (int j = 0; j < kGroup; j += 4, line += 64) {
-        std::memcpy(line, codes + j, 4);
-      }
-    }
-    block += group_bytes(format);
-  }
+std::int64_t sets_in(const PackedForm& form, std::int64_t cols) {
+  const std::int64_t sets = cols / kGroup * scale_sets(form.format);
+  return (sets + form.scale_groups - 1) / form.scale_groups;
 }
 
-/// The power of two that brings `most` just below the end of f16's range.
-float unit_for(float most) {
-  if (!(most > 0) || !std::isfinite(most)) {
-    return 0;
-  }
-  int exponent = 0;
-  std::frexp(most, &exponent);
-  float unit = std::ldexp(1.0f, exponent - 16);
-  if (std::isinf(f16_to_f32(f32_to_f16(most / unit)))) {
-    unit *= 2;
-  }
-  // Below 2^-126 the unit itself would lose bits; such weights are zero.
-  return std::max(unit, std::numeric_limits<float>::min());
-}
-
-CodeTable table_of(const CodeForm& form) {
-  return form.table != nullptr ? *form.table : kOwnValues;
-}
-
-bool fits(const CodeForm& form, PackedFormat format) {
-  const PackedFormat own = packed_format(form);
-  return own == format ||
-         (own == PackedFormat::q4 && format == PackedFormat::q8);
-}
-
-struct Source {
-  const Tensor* tensor;
-  int group_size;
-  std::int64_t first_row;  ///< in the stack
-};
-
-/// A thread's buffers for one row block.
-struct Scratch {
-  /// own_groups: of a source's row, at most so many.
-  Scratch(int cols, int sets, int own_groups)
-      : codes(static_cast<std::size_t>(cols)),
-        scales(static_cast<std::size_t>(kRowBlock * sets)),
-        biases(scales.size()),
-        row_scales(static_cast<std::size_t>(own_groups)),
-        row_biases(row_scales.size()) {}
-  std::vector<std::uint8_t> codes;
-  std::vector<float> scales;  ///< [sets, 16]
-  std::vector<float> biases;
-  std::vector<float> row_scales;
-  std::vector<float> row_biases;
-};
-
-class Packer {
- public:
-  Packer(
-      std::span<const Tensor* const> tensors,
-      PackedFormat format,
-      std::span<std::byte> out);
-
-  int blocks() const { return matrix_.row_blocks(); }
-  void pack_block(int block, Scratch& scratch);
-  /// Brings all blocks to one unit.
-  PackedMatrix finish(ThreadPool& pool);
-  Scratch scratch() const {
-    return {matrix_.cols, sets(), matrix_.cols / kLeastGroup};
-  }
-
- private:
-  static constexpr int kLeastGroup = 16;
-
-  /// Scales a row.
-  int sets() const { return matrix_.groups() * scale_sets(matrix_.format); }
-  void pack_row(std::int64_t row, int row_in_block, std::byte* out, Scratch& s)
-      const;
-  /// Where in a block's stream the scales of a set are.
-  int scales_at(int set) const {
-    const int each = scale_sets(matrix_.format);
-    return set / each * matrix_.group_bytes() + matrix_.code_bytes() +
-           set % each * kGroupScales;
-  }
-  std::byte* block_at(int block) const {
-    return out_ + (matrix_.block(block) - matrix_.data);
-  }
-
-  std::vector<Source> sources_;
-  PackedMatrix matrix_;
-  std::byte* out_;
-  std::vector<float> units_;  ///< of each block; 0 when all is zero
-};
-
-Packer::Packer(
-    std::span<const Tensor* const> tensors,
-    PackedFormat format,
-    std::span<std::byte> out)
-    : out_(out.data()) {
-  std::int64_t rows = 0;
-  for (const Tensor* tensor : tensors) {
-    const auto form = code_form(*tensor);
-    const bool table_fits =
-        form && (sources_.empty() || table_of(*form) == matrix_.table);
-    if (!table_fits || !fits(*form, format) ||
-        tensor->cols != tensors[0]->cols) {
-      fail<BugError>(
-          "Can't pack " + tensor->name,
-          "Its encoding or width doesn't fit the packed format",
-          "Ask packed_format() first");
-    }
-    matrix_.table = table_of(*form);
-    sources_.push_back({tensor, form->group_size, rows});
-    rows += tensor->rows;
-  }
-  const std::int64_t cols = tensors.empty() ? 0 : tensors[0]->cols;
-  if (out.size() < packed_bytes(format, rows, cols) ||
-      rows > std::numeric_limits<int>::max() - kRowBlock ||
-      cols > std::numeric_limits<int>::max()) {
-    fail<BugError>(
-        "Can't pack " + std::to_string(rows) + " rows",
-        "The place for them is too small",
-        "Allocate packed_bytes()");
-  }
-  matrix_.format = format;
-  matrix_.rows = static_cast<int>(rows);
-  matrix_.cols = static_cast<int>(cols);
-  matrix_.data = out.data();
-  units_.resize(static_cast<std::size_t>(blocks()));
-}
-
-void Packer::pack_row(
-    std::int64_t row,
-    int row_in_block,
-    std::byte* out,
-    Scratch& s) const {
-  auto source = sources_.end() - 1;
-  while (source->first_row > row) {
-    --source;
-  }
-  const auto own_groups =
-      static_cast<std::size_t>(matrix_.cols / source->group_size);
-  const int repeat = source->group_size * scale_sets(matrix_.format) / kGroup;
-  read_code_row(
-      *source->tensor,
-      row - source->first_row,
-      {s.codes,
-       std::span(s.row_scales).first(own_groups),
-       std::span(s.row_biases).first(own_groups)});
-  place_codes(
-      s.codes.data(),
-      matrix_.format,
-      matrix_.groups(),
-      row_in_block,
-      out);
-  for (int set = 0; set < sets(); ++set) {
-    const auto from = static_cast<std::size_t>(set / repeat);
-    const auto to = static_cast<std::size_t>(set * kRowBlock + row_in_block);
-    s.scales[to] = s.row_scales[from];
-    s.biases[to] = s.row_biases[from];
-  }
-}
-
-float largest(const std::vector<float>& values) {
-  float most = 0;
-  for (float value : values) {
-    const float magnitude = std::fabs(value);
-    if (magnitude > most && std::isfinite(magnitude)) {
-      most = magnitude;
-    }
-  }
-  return most;
-}
-
-void Packer::pack_block(int block, Scratch& scratch) {
-  std::byte* out = block_at(block);
-  const int first = block * kRowBlock;
-  const int rows = std::min(kRowBlock, matrix_.rows - first);
-  if (rows < kRowBlock) {
-    std::memset(
-        out,
-        0,
-        static_cast<std::size_t>(matrix_.groups() * matrix_.group_bytes()));
-    std::fill(scratch.scales.begin(), scratch.scales.end(), 0.0f);
-    std::fill(scratch.biases.begin(), scratch.biases.end(), 0.0f);
-  }
-  for (int row = 0; row < rows; ++row) {
-    pack_row(first + row, row, out, scratch);
-  }
-  const float unit =
-      unit_for(std::max(largest(scratch.scales), largest(scratch.biases)));
-  units_[static_cast<std::size_t>(block)] = unit;
-  const float inverse = unit > 0 ? 1 / unit : 1;
-  for (int set = 0; set < sets(); ++set) {
-    std::array<std::uint16_t, 2 * kRowBlock> halves;
-    const auto from = static_cast<std::size_t>(set * kRowBlock);
-    for (std::size_t i = 0; i < kRowBlock; ++i) {
-      halves[i] = f32_to_f16(scratch.scales[from + i] * inverse);
-      halves[kRowBlock + i] = f32_to_f16(scratch.biases[from + i] * inverse);
-    }
-    std::memcpy(out + scales_at(set), halves.data(), sizeof(halves));
-  }
-}
-
-PackedMatrix Packer::finish(ThreadPool& pool) {
-  float unit = 0;
-  for (float of_block : units_) {
-    unit = std::max(unit, of_block);
-  }
-  matrix_.unit = unit > 0 ? unit : 1.0f;
-  auto rescale = [&](int block, int) {
-    const float own = units_[static_cast<std::size_t>(block)];
-    if (own == matrix_.unit || own == 0) {
-      return;
-    }
-    const float factor = own / matrix_.unit;  // a power of two below 1
-    for (int set = 0; set < sets(); ++set) {
-      std::byte* at = block_at(block) + scales_at(set);
-      std::array<std::uint16_t, 2 * kRowBlock> halves;
-      std::memcpy(halves.data(), at, sizeof(halves));
-      for (std::uint16_t& half : halves) {
-        half = f32_to_f16(f16_to_f32(half) * factor);
-      }
-      std::memcpy(at, halves.data(), sizeof(halves));
-    }
-  };
-  pool.run(blocks(), rescale);
-  return matrix_;
+std::int64_t block_bytes_in(const PackedForm& form, std::int64_t cols) {
+  const std::int64_t groups = cols / kGroup;
+  const std::int64_t units =
+      (groups + form.unit_groups() - 1) / form.unit_groups();
+  return units * form.unit_scales() + groups * form.code_bytes();
 }
 
 void read_quantized_row(
@@ -278,21 +43,19 @@ void read_quantized_row(
   const bool nibbles = has_nibbles(matrix.format);
   const int in_block = row % kRowBlock;
   const int set_cols = kGroup / scale_sets(matrix.format);
-  const std::byte* group = matrix.block(row / kRowBlock);
-  for (int g = 0; g < matrix.groups(); ++g, group += matrix.group_bytes()) {
+  const BlockGroups groups = matrix.block_groups(row / kRowBlock);
+  for (int g = 0; g < matrix.groups(); ++g) {
+    const std::byte* codes = groups.codes(g);
     for (int first = 0; first < kGroup; first += set_cols) {
-      std::array<std::uint16_t, 2 * kRowBlock> halves;
-      std::memcpy(
-          halves.data(),
-          group + matrix.code_bytes() + first / set_cols * kGroupScales,
-          sizeof(halves));
-      const auto r = static_cast<std::size_t>(in_block);
-      const float scale = matrix.unit * f16_to_f32(halves[r]);
-      const float bias = matrix.unit * f16_to_f32(halves[kRowBlock + r]);
+      const int set = first / set_cols;
+      const std::byte* at = groups.scales(g, set) + 2 * in_block;
+      const float scale = matrix.unit * half_at(at);
+      const float bias = groups.biases ? matrix.unit * half_at(at + kSetScales)
+                                       : scale * groups.minus_offset;
       for (int c = first; c < first + set_cols; ++c) {
         const int line = nibbles ? c / 8 : c / 4;
         const auto byte =
-            static_cast<unsigned>(group[64 * line + 4 * in_block + c % 4]);
+            static_cast<unsigned>(codes[64 * line + 4 * in_block + c % 4]);
         const unsigned code = !nibbles    ? byte
                               : c % 8 < 4 ? byte & 15u
                                           : byte >> 4;
@@ -307,16 +70,49 @@ void read_quantized_row(
 
 }  // namespace
 
+int PackedForm::unit_scales() const {
+  constexpr int kLine = 64;  // codes are to begin at a register's width
+  return std::max(kLine, scale_sets(format) * set_bytes());
+}
+
+int PackedForm::unit_groups() const {
+  return unit_scales() / (scale_sets(format) * set_bytes()) * scale_groups;
+}
+
+int PackedMatrix::sets() const {
+  return static_cast<int>(sets_in(*this, cols));
+}
+
+std::ptrdiff_t PackedMatrix::block_bytes() const {
+  return block_bytes_in(*this, cols);
+}
+
+BlockGroups PackedMatrix::block_groups(int index) const {
+  const auto shift = [](int count) {
+    return std::countr_zero(static_cast<unsigned>(count));
+  };
+  return {
+      block(index),
+      shift(unit_groups()),
+      shift(scale_groups),
+      code_bytes(),
+      set_bytes(),
+      unit_scales(),
+      unit_scales() + std::ptrdiff_t{unit_groups()} * code_bytes(),
+      offset == 0,
+      -static_cast<float>(offset)};
+}
+
 std::size_t PackedMatrix::bytes() const {
-  return packed_bytes(format, rows, cols);
+  return packed_bytes(*this, rows, cols);
 }
 
 std::size_t packed_bytes(
-    PackedFormat format,
+    const PackedForm& form,
     std::int64_t rows,
     std::int64_t cols) {
-  if (!is_quantized(format)) {
-    return static_cast<std::size_t>(rows * cols) * dense_size(format);
+  if (!form.quantized()) {
+    return static_cast<std::size_t>(rows * cols) * dense_size(form.format);
   }
   if (cols % kGroup != 0) {
     fail<UnsupportedError>(
@@ -325,8 +121,7 @@ std::size_t packed_bytes(
         "Use a checkpoint that isn't quantized");
   }
   const std::int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-  return static_cast<std::size_t>(
-      blocks * (cols / kGroup) * group_bytes(format));
+  return static_cast<std::size_t>(blocks * block_bytes_in(form, cols));
 }
 
 std::string_view format_name(PackedFormat format) {
@@ -351,43 +146,29 @@ std::string_view format_name(PackedFormat format) {
   return "";
 }
 
-PackedFormat packed_format(const CodeForm& form) {
-  const bool sixteen = form.group_size < kGroup;
-  if (form.bits > 4) {
-    return sixteen ? PackedFormat::q8_16 : PackedFormat::q8;
-  }
-  if (sixteen) {
-    return PackedFormat::q4_16;
-  }
-  return form.table != nullptr ? PackedFormat::q4_table : PackedFormat::q4;
+std::string form_name(const PackedForm& form) {
+  const std::string group = form.scale_groups > 1
+                                ? fmt::format("/{}", form.scale_groups * kGroup)
+                                : "";
+  return fmt::format(
+      "{}{}{}",
+      format_name(form.format),
+      group,
+      form.offset != 0 ? " without biases" : "");
 }
 
-PackedMatrix pack(
-    std::span<const Tensor* const> tensors,
-    PackedFormat format,
-    std::span<std::byte> out,
-    ThreadPool& pool) {
-  if (!is_quantized(format)) {
-    fail<BugError>(
-        "Can't pack into a dense format",
-        "Dense matrices are read where they lie",
-        "Use dense_view()");
+PackedForm packed_form(const CodeForm& form) {
+  const bool sixteen = form.group_size < kGroup;
+  const int groups = sixteen ? 1 : form.group_size / kGroup;
+  PackedFormat format = PackedFormat::q4;
+  if (form.bits > 4) {
+    format = sixteen ? PackedFormat::q8_16 : PackedFormat::q8;
+  } else if (sixteen) {
+    format = PackedFormat::q4_16;
+  } else if (form.table != nullptr) {
+    format = PackedFormat::q4_table;
   }
-  Packer packer(tensors, format, out);
-  std::vector<Scratch> scratch;
-  for (int worker = 0; worker < pool.threads(); ++worker) {
-    scratch.push_back(packer.scratch());
-  }
-  // A few blocks a piece: taking one costs less than a thousandth of its work.
-  constexpr int kBlocks = 4;
-  auto pack_some = [&](int piece, int worker) {
-    const int end = std::min(packer.blocks(), (piece + 1) * kBlocks);
-    for (int block = piece * kBlocks; block < end; ++block) {
-      packer.pack_block(block, scratch[static_cast<std::size_t>(worker)]);
-    }
-  };
-  pool.run((packer.blocks() + kBlocks - 1) / kBlocks, pack_some);
-  return packer.finish(pool);
+  return {format, groups, form.offset};
 }
 
 PackedMatrix dense_view(const Tensor& tensor) {

@@ -396,12 +396,12 @@ bool fits_half(const std::optional<mx::array>& values) {
 
 CpuMatrixPart pack_for_cpu(
     std::span<const Tensor* const> tensors,
-    PackedFormat format,
+    const PackedForm& form,
     LinearMode mode) {
-  const auto bytes = packed_bytes(format, rows_of(tensors), tensors[0]->cols);
+  const auto bytes = packed_bytes(form, rows_of(tensors), tensors[0]->cols);
   const auto memory = packed_memory(bytes);
   return {
-      pack(tensors, format, {memory.get(), bytes}, ThreadPool::global()),
+      pack(tensors, form, {memory.get(), bytes}, ThreadPool::global()),
       memory,
       mode};
 }
@@ -424,7 +424,7 @@ void prepare_for_cpu(GraphMatrixPart& part, LinearMode mode, bool keep_scales) {
     return;
   }
   const Tensor* const one = &tensor;
-  part.cpu = pack_for_cpu({&one, 1}, packed_format(*form), mode);
+  part.cpu = pack_for_cpu({&one, 1}, packed_form(*form), mode);
   part.weight = mx::array({}, mx::uint32);
   part.scales.reset();
   part.biases.reset();
@@ -441,13 +441,13 @@ std::optional<GraphMatrixPart> pack_sources(
   }
   for (const auto* tensor : tensors) {
     const auto form = code_form(*tensor);
-    if (!form || packed_format(*form) != packed_format(*first) ||
+    if (!form || packed_form(*form) != packed_form(*first) ||
         form->table != first->table) {
       return std::nullopt;
     }
   }
   GraphMatrixPart part{mx::array({}, mx::uint32), std::nullopt, std::nullopt};
-  part.cpu = pack_for_cpu(tensors, packed_format(*first), mode);
+  part.cpu = pack_for_cpu(tensors, packed_form(*first), mode);
   return part;
 }
 

@@ -25,7 +25,7 @@ HeldForm held_form(const Tensor& tensor, bool exact) {
   }
   const bool whole_groups = tensor.cols % kGroup == 0;
   if (const auto form = code_form(tensor); form && whole_groups) {
-    return {packed_format(*form), false, std::nullopt};
+    return {packed_form(*form), false, std::nullopt};
   }
   if (!exact && whole_groups) {
     return {PackedFormat::q8, false, kRequantized};
@@ -39,7 +39,7 @@ HeldForm held_form(const Tensor& tensor, bool exact) {
 }
 
 std::string held_name(const HeldForm& form) {
-  return form.in_place ? "in place" : std::string(format_name(form.format));
+  return form.in_place ? "in place" : form_name(form.packed);
 }
 
 double requantization_error(const Tensor& tensor, AffineForm form) {

@@ -14,7 +14,7 @@
 namespace roofline {
 
 struct HeldForm {
-  PackedFormat format = PackedFormat::f32;
+  PackedForm packed;
   /// Read where it lies.
   bool in_place = false;
   /// Quantized anew to this.

@@ -13,7 +13,7 @@ namespace roofline {
 namespace {
 
 /// Raised whenever packing the same tensors gives other bytes.
-constexpr int kLayoutVersion = 2;
+constexpr int kLayoutVersion = 3;
 /// The blob with each packed matrix's unit, in the order of names.
 constexpr std::string_view kUnits = "units";
 /// Rows that one piece of work decodes or quantizes.
@@ -132,8 +132,8 @@ void quantize_tensor(
       std::as_bytes(std::span(copy.biases))};
 }
 
-PackedFormat format_of(AffineForm form) {
-  return form.bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
+PackedForm form_of(AffineForm form) {
+  return packed_form({form.bits, form.group_size, nullptr, 0});
 }
 
 }  // namespace
@@ -181,7 +181,7 @@ MatrixStore::Plan MatrixStore::plan_for(
       tensor.cols % choice->group_size == 0) {
     const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
     const AffineForm form{choice->bits_of(name, layers), choice->group_size};
-    return {&tensor, {format_of(form), false, form}};
+    return {&tensor, {form_of(form), false, form}};
   }
   return {&tensor, held_form(tensor, options_.exact)};
 }
@@ -191,7 +191,7 @@ std::string MatrixStore::cache_key() const {
       fmt::format("{} layout {}", checkpoint_.fingerprint(), kLayoutVersion);
   const auto as_floats = [](const auto& entry) {
     const HeldForm& form = entry.second.form;
-    return !form.in_place && !is_quantized(form.format);
+    return !form.in_place && !form.packed.quantized();
   };
   if (std::any_of(plans_.begin(), plans_.end(), as_floats)) {
     key += " exact";
@@ -215,7 +215,7 @@ std::vector<BlobSize> MatrixStore::blob_sizes() const {
       sizes.push_back(
           {name,
            packed_bytes(
-               plan.form.format,
+               plan.form.packed,
                plan.tensor->rows,
                plan.tensor->cols)});
     }
@@ -276,7 +276,7 @@ void MatrixStore::pack_all(const std::string& key) {
 
 PackedMatrix MatrixStore::shaped(const Plan& plan, const std::byte* data) {
   PackedMatrix matrix;
-  matrix.format = plan.form.format;
+  static_cast<PackedForm&>(matrix) = plan.form.packed;
   matrix.rows = static_cast<int>(plan.tensor->rows);
   matrix.cols = static_cast<int>(plan.tensor->cols);
   matrix.data = data;
@@ -290,8 +290,8 @@ PackedMatrix MatrixStore::shaped(const Plan& plan, const std::byte* data) {
 PackedMatrix MatrixStore::pack_one(const Plan& plan, std::span<std::byte> out)
     const {
   const Tensor* tensor = plan.tensor;
-  if (!is_quantized(plan.form.format)) {
-    decode_all(*tensor, plan.form.format, out, pool_);
+  if (!plan.form.packed.quantized()) {
+    decode_all(*tensor, plan.form.packed.format, out, pool_);
     return shaped(plan, out.data());
   }
   QuantizedCopy copy;
@@ -299,7 +299,7 @@ PackedMatrix MatrixStore::pack_one(const Plan& plan, std::span<std::byte> out)
     quantize_tensor(*tensor, *plan.form.quantize, copy, pool_);
     tensor = &copy.tensor;
   }
-  return pack({&tensor, 1}, plan.form.format, out, pool_);
+  return pack({&tensor, 1}, plan.form.packed, out, pool_);
 }
 
 }  // namespace roofline

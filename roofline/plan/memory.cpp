@@ -43,18 +43,6 @@ std::string_view class_of(std::string_view name) {
   return kClasses.back().title;
 }
 
-bool starts_with(std::string_view text, std::string_view start) {
-  return text.substr(0, start.size()) == start;
-}
-
-bool any_of(
-    std::string_view text,
-    std::initializer_list<std::string_view> starts) {
-  return std::any_of(starts.begin(), starts.end(), [&](auto start) {
-    return starts_with(text, start);
-  });
-}
-
 /// What the CPU step holds of a tensor: codes in groups of 32 with their own
 /// scales, floats as they lie in the file (matrix_store.h).
 struct Held {
@@ -63,25 +51,11 @@ struct Held {
 };
 
 Held held_on_cpu(const ModelTensor& tensor) {
-  const std::string& format = tensor.format;
   const bool matrix = tensor.rows > 1 && tensor.cols > 1;
-  if (!tensor.quantized || !matrix) {
-    return {format, tensor.bytes};
+  if (!tensor.quantized || !matrix || tensor.held.empty()) {
+    return {tensor.format, tensor.bytes};
   }
-  if (!tensor.held.empty()) {
-    return {tensor.held, tensor.held_bytes};
-  }
-  const bool narrow =
-      any_of(format, {"q4", "affine 2-", "affine 3-", "affine 4-"});
-  if (tensor.cols % kGroup != 0) {
-    return {format, tensor.bytes};
-  }
-  return {
-      narrow ? "packed q4" : "packed q8",
-      packed_bytes(
-          narrow ? PackedFormat::q4 : PackedFormat::q8,
-          tensor.rows,
-          tensor.cols)};
+  return {tensor.held, tensor.held_bytes};
 }
 
 void add_weights(MemoryPrediction& out, const PlannedModel& model, bool gpu) {

@@ -49,7 +49,7 @@ ModelTensor planned(const Tensor& tensor) {
   if (out.quantized && tensor.rows > 1) {
     const HeldForm form = held_form(tensor, false);
     out.held = fmt::format("packed {}", held_name(form));
-    out.held_bytes = packed_bytes(form.format, tensor.rows, tensor.cols);
+    out.held_bytes = packed_bytes(form.packed, tensor.rows, tensor.cols);
   }
   return out;
 }
@@ -144,6 +144,12 @@ void store_as(ModelTensor& tensor, const WeightFormat& format) {
     tensor.quantized = true;
     tensor.bytes +=
         count / static_cast<std::uint64_t>(format.group_size) * kGroupBytes;
+    if (tensor.cols % kGroup == 0) {
+      const PackedForm form =
+          packed_form({format.bits <= 4 ? 4 : 8, format.group_size});
+      tensor.held = "packed " + form_name(form);
+      tensor.held_bytes = packed_bytes(form, tensor.rows, tensor.cols);
+    }
   }
 }
 

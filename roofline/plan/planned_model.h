@@ -35,8 +35,7 @@ struct ModelTensor {
   std::string format;       ///< "bf16", "q4_1", "affine 4-bit/64"
   std::uint64_t bytes = 0;  ///< as stored
   bool quantized = false;   ///< stored as codes
-  /// How the CPU kernels hold it where that was read from the file, and so
-  /// many bytes; "": it follows from the format.
+  /// How the CPU kernels hold its codes, and in how many bytes; "": as stored.
   std::string held = {};
   std::uint64_t held_bytes = 0;
   std::int64_t count() const { return rows * cols; }

@@ -335,10 +335,11 @@ std::optional<CodeForm> code_form(const Tensor& tensor) {
       return CodeForm{
           tensor.affine.bits <= 4 ? 4 : 8,
           tensor.affine.group_size,
-          nullptr};
+          nullptr,
+          0};
     case Encoding::mlx_mxfp4:
     case Encoding::mlx_nvfp4:
-      return CodeForm{4, tensor.affine.group_size, &kFp4Table};
+      return CodeForm{4, tensor.affine.group_size, &kFp4Table, kFp4Offset};
     default:
       break;
   }
@@ -346,7 +347,7 @@ std::optional<CodeForm> code_form(const Tensor& tensor) {
   if (format.bits == 0) {
     return std::nullopt;
   }
-  return CodeForm{format.bits, format.group, format.table};
+  return CodeForm{format.bits, format.group, format.table, format.offset};
 }
 
 std::optional<AffineForm> affine_form(const Tensor& tensor) {

@@ -46,6 +46,8 @@ struct CodeForm {
   int bits = 0;        ///< 4 or 8
   int group_size = 0;  ///< 16, 32, 64 or 128
   const CodeTable* table = nullptr;
+  /// Every bias is −offset·scale; 0: they are what they are.
+  int offset = 0;
 };
 
 /// nullopt for floats and for what is no codes with a scale a group.

@@ -130,9 +130,15 @@ std::uint32_t Row::awq_code(std::span<const std::byte> words, std::int64_t line)
   return word >> (4 * kNibble[static_cast<std::size_t>(row_ % 8)]) & 15;
 }
 
+/// What a tensor without zeros of its own stands for.
+int middle(const Tensor& tensor) {
+  return tensor.encoding == Encoding::bitnet ? 1
+                                             : 1 << (tensor.foreign.bits - 1);
+}
+
 int Row::stored_zero(std::int64_t group) const {
   if (f_.zeros.empty()) {
-    return tensor_.encoding == Encoding::bitnet ? 1 : 1 << (f_.bits - 1);
+    return middle(tensor_);
   }
   switch (tensor_.encoding) {
     case Encoding::awq:
@@ -223,7 +229,9 @@ std::optional<CodeForm> foreign_form(const Tensor& tensor) {
   const std::int64_t block = f.block_cols > 0 ? f.block_cols : tensor.cols;
   for (const int group : {128, 64, 32, 16}) {
     if (block % group == 0) {
-      return CodeForm{f.bits <= 4 ? 4 : 8, group, nullptr};
+      // Without zeros of their own, codes count from one middle.
+      const int offset = f.zeros.empty() ? middle(tensor) + f.zero_shift : 0;
+      return CodeForm{f.bits <= 4 ? 4 : 8, group, nullptr, offset};
     }
   }
   return std::nullopt;

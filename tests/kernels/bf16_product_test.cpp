@@ -158,8 +158,8 @@ void check(
       }
       const double epsilon = double{std::numeric_limits<float>::epsilon()};
       ASSERT_NEAR(found, sum, ((c.cols + 8) * epsilon + slack) * magnitude)
-          << format_name(w.format) << " " << c.rows << "x" << c.cols
-          << " tokens " << c.tokens << " row " << r << " token " << t;
+          << form_name(w) << " " << c.rows << "x" << c.cols << " tokens "
+          << c.tokens << " row " << r << " token " << t;
     }
   }
 }
@@ -174,17 +174,21 @@ constexpr Case kCases[] = {
     {32, 1056, 20},
     {20, 2112, 35}};
 
-constexpr PackedFormat kQuantized[] = {
+constexpr PackedForm kQuantized[] = {
     PackedFormat::q4,
     PackedFormat::q8,
     PackedFormat::q4_table,
     PackedFormat::q4_16,
-    PackedFormat::q8_16};
+    PackedFormat::q8_16,
+    {PackedFormat::q4, 1, 8},
+    {PackedFormat::q4, 2},
+    {PackedFormat::q8, 1, 128},
+    {PackedFormat::q8_16, 1, 32}};
 
 TEST_F(Bf16ProductTest, EveryQuantizedFormatIsMultiplied) {
-  for (const PackedFormat format : kQuantized) {
+  for (const PackedForm& form : kQuantized) {
     for (const Case& c : kCases) {
-      RandomMatrix w(format, c.rows, c.cols, 7);
+      RandomMatrix w(form, c.rows, c.cols, 7);
       w.matrix.unit = 0.25f;
       // A value on the border of two bfloat16 may go to either: 2^-8 of it.
       check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0x1p-8);
@@ -194,11 +198,12 @@ TEST_F(Bf16ProductTest, EveryQuantizedFormatIsMultiplied) {
 
 TEST_F(Bf16ProductTest, WeightsThatBfloat16HoldsAreExact) {
   const Case c{40, 96, 33};
-  for (const PackedFormat format : kQuantized) {
-    RandomMatrix w(format, c.rows, c.cols, 8);
-    std::byte* group = w.memory.data();
-    for (int i = 0; i < w.matrix.row_blocks() * w.matrix.groups(); ++i) {
-      for (int set = 0; set < scale_sets(format); ++set) {
+  for (const PackedForm& form : kQuantized) {
+    RandomMatrix w(form, c.rows, c.cols, 8);
+    const int groups = w.matrix.groups();
+    for (int i = 0; i < w.matrix.row_blocks() * groups; ++i) {
+      const BlockGroups block = w.matrix.block_groups(i / groups);
+      for (int set = 0; set < scale_sets(form.format); ++set) {
         std::uint16_t halves[2 * kRowBlock];
         for (int r = 0; r < kRowBlock; ++r) {
           const float scale = std::ldexp(1.0f, (r + set + i) % 5 - 7);
@@ -206,11 +211,10 @@ TEST_F(Bf16ProductTest, WeightsThatBfloat16HoldsAreExact) {
           halves[kRowBlock + r] = f32_to_f16(scale * float(-r - i % 7));
         }
         std::memcpy(
-            group + w.matrix.code_bytes() + set * kGroupScales,
+            w.writable(block.scales(i % groups, set)),
             halves,
-            sizeof(halves));
+            static_cast<std::size_t>(block.set_bytes));
       }
-      group += w.matrix.group_bytes();
     }
     check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0);
   }

@@ -125,7 +125,10 @@ TEST_P(GemmTest, TakesATransposedLeftSide) {
 }
 
 TEST_P(GemmTest, DecodesQuantizedMatricesBothWays) {
-  for (const auto format : {PackedFormat::q4, PackedFormat::q8}) {
+  for (const PackedForm& format :
+       {PackedForm(PackedFormat::q4),
+        PackedForm(PackedFormat::q8),
+        PackedForm(PackedFormat::q4, 2, 8)}) {
     const RandomMatrix w(format, 37, 96, 5);
     const auto x = random_floats(11 * 96, 6);
     expect_product({x.data(), 96, 1}, 11, {w.matrix, true}, pool);

@@ -32,53 +32,63 @@ enum class Codes { random, all_max, all_zero };
 
 struct RandomMatrix {
   RandomMatrix(
-      PackedFormat format,
+      const PackedForm& form,
       int rows,
       int cols,
       unsigned seed,
       float scale = 0.01f,
       Codes codes = Codes::random)
-      : memory(packed_bytes(format, rows, cols)) {
-    std::mt19937 random(seed);
-    std::uniform_real_distribution<float> uniform(-1, 1);
-    matrix.format = format;
+      : memory(packed_bytes(form, rows, cols)) {
+    static_cast<PackedForm&>(matrix) = form;
     matrix.rows = rows;
     matrix.cols = cols;
     matrix.data = memory.data();
-    const int code_bytes = matrix.code_bytes();
-    if (has_table(format)) {
+    std::mt19937 random(seed);
+    if (has_table(form.format)) {
       for (std::uint8_t& value : matrix.table) {
         value = static_cast<std::uint8_t>(random());
       }
     }
-    std::byte* at = memory.data();
     for (int block = 0; block < matrix.row_blocks(); ++block) {
+      const BlockGroups groups = matrix.block_groups(block);
       for (int group = 0; group < matrix.groups(); ++group) {
-        for (int i = 0; i < code_bytes; ++i) {
+        std::byte* at = writable(groups.codes(group));
+        for (int i = 0; i < groups.code_bytes; ++i) {
           at[i] = codes == Codes::random    ? static_cast<std::byte>(random())
                   : codes == Codes::all_max ? std::byte{0xff}
                                             : std::byte{0};
         }
-        for (int set = 0; set < scale_sets(format); ++set) {
-          std::uint16_t halves[2 * kRowBlock];
-          for (int r = 0; r < kRowBlock; ++r) {
-            const bool real = block * kRowBlock + r < rows;
-            halves[r] = f32_to_f16(real ? scale * uniform(random) : 0.0f);
-            halves[kRowBlock + r] =
-                f32_to_f16(real ? 8 * scale * uniform(random) : 0.0f);
-          }
-          std::memcpy(
-              at + code_bytes + set * kGroupScales,
-              halves,
-              sizeof(halves));
+        for (int set = 0; set < scale_sets(form.format); ++set) {
+          fill_set(
+              writable(groups.scales(group, set)),
+              rows - block * kRowBlock,
+              scale,
+              random);
         }
-        at += matrix.group_bytes();
       }
     }
   }
 
+  /// A place in the matrix, to write to.
+  std::byte* writable(const std::byte* at) {
+    return memory.data() + (at - matrix.data);
+  }
+
   PackedMatrix matrix;
   AlignedBytes memory;
+
+ private:
+  void fill_set(std::byte* at, int rows, float scale, std::mt19937& random) {
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    std::uint16_t halves[2 * kRowBlock];
+    for (int r = 0; r < kRowBlock; ++r) {
+      const bool real = r < rows;
+      halves[r] = f32_to_f16(real ? scale * uniform(random) : 0.0f);
+      halves[kRowBlock + r] =
+          f32_to_f16(real ? 8 * scale * uniform(random) : 0.0f);
+    }
+    std::memcpy(at, halves, static_cast<std::size_t>(matrix.set_bytes()));
+  }
 };
 
 inline std::vector<float> random_floats(

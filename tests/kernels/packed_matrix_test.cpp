@@ -96,61 +96,6 @@ OwnedTensor mlx_tensor(
   return t;
 }
 
-std::vector<float> packed_row(const PackedMatrix& matrix, int row) {
-  std::vector<float> out(static_cast<std::size_t>(matrix.cols));
-  read_packed_row(matrix, row, out);
-  return out;
-}
-
-std::vector<float> source_row(const Tensor& tensor, int row) {
-  std::vector<float> out(static_cast<std::size_t>(tensor.cols));
-  decode_row(tensor, row, out);
-  return out;
-}
-
-void expect_rows_equal(
-    const PackedMatrix& matrix,
-    int first_row,
-    const Tensor& tensor) {
-  for (int row = 0; row < tensor.rows; ++row) {
-    const auto got = packed_row(matrix, first_row + row);
-    const auto expected = source_row(tensor, row);
-    for (std::size_t c = 0; c < got.size(); ++c) {
-      ASSERT_FLOAT_EQ(got[c], expected[c])
-          << tensor.name << " row " << row << " column " << c;
-    }
-  }
-}
-
-void expect_packs(const OwnedTensor& t, PackedFormat format) {
-  AlignedBytes memory(packed_bytes(format, t.tensor.rows, t.tensor.cols));
-  ThreadPool pool(2);
-  const Tensor* const tensors[] = {&t.tensor};
-  const PackedMatrix matrix = pack(tensors, format, memory.span(), pool);
-  EXPECT_EQ(matrix.format, format);
-  EXPECT_EQ(matrix.rows, t.tensor.rows);
-  EXPECT_EQ(matrix.cols, t.tensor.cols);
-  EXPECT_EQ(matrix.bytes(), memory.span().size());
-  EXPECT_EQ(std::ldexp(1.0f, std::ilogb(matrix.unit)), matrix.unit);
-  expect_rows_equal(matrix, 0, t.tensor);
-}
-
-TEST(PackedMatrix, Q41RowsComeBackExactly) {
-  for (int rows : {1, 15, 16, 17, 100}) {
-    expect_packs(
-        ggml_tensor(Encoding::q4_1, rows, 96, 1, 0.01f),
-        PackedFormat::q4);
-  }
-}
-
-TEST(PackedMatrix, Q80RowsComeBackExactly) {
-  expect_packs(ggml_tensor(Encoding::q8_0, 33, 64, 2, 0.01f), PackedFormat::q8);
-}
-
-TEST(PackedMatrix, FourBitCodesMayGoIntoTheEightBitFormat) {
-  expect_packs(ggml_tensor(Encoding::q4_1, 20, 64, 3, 0.01f), PackedFormat::q8);
-}
-
 /// Random blocks of any of GGML's types whose scales are f16 at its start.
 OwnedTensor block_tensor(Encoding encoding, int rows, int blocks) {
   const BlockFormat& format = block_format(encoding);
@@ -184,28 +129,115 @@ OwnedTensor block_tensor(Encoding encoding, int rows, int blocks) {
   return t;
 }
 
+std::vector<float> packed_row(const PackedMatrix& matrix, int row) {
+  std::vector<float> out(static_cast<std::size_t>(matrix.cols));
+  read_packed_row(matrix, row, out);
+  return out;
+}
+
+std::vector<float> source_row(const Tensor& tensor, int row) {
+  std::vector<float> out(static_cast<std::size_t>(tensor.cols));
+  decode_row(tensor, row, out);
+  return out;
+}
+
+void expect_rows_equal(
+    const PackedMatrix& matrix,
+    int first_row,
+    const Tensor& tensor) {
+  for (int row = 0; row < tensor.rows; ++row) {
+    const auto got = packed_row(matrix, first_row + row);
+    const auto expected = source_row(tensor, row);
+    for (std::size_t c = 0; c < got.size(); ++c) {
+      ASSERT_FLOAT_EQ(got[c], expected[c])
+          << tensor.name << " row " << row << " column " << c;
+    }
+  }
+}
+
+void expect_packs(const OwnedTensor& t, const PackedForm& form) {
+  AlignedBytes memory(packed_bytes(form, t.tensor.rows, t.tensor.cols));
+  ThreadPool pool(2);
+  const Tensor* const tensors[] = {&t.tensor};
+  const PackedMatrix matrix = pack(tensors, form, memory.span(), pool);
+  EXPECT_EQ(matrix.form(), form);
+  EXPECT_EQ(matrix.rows, t.tensor.rows);
+  EXPECT_EQ(matrix.cols, t.tensor.cols);
+  EXPECT_EQ(matrix.bytes(), memory.span().size());
+  EXPECT_EQ(std::ldexp(1.0f, std::ilogb(matrix.unit)), matrix.unit);
+  expect_rows_equal(matrix, 0, t.tensor);
+}
+
+TEST(PackedMatrix, Q41RowsComeBackExactly) {
+  for (int rows : {1, 15, 16, 17, 100}) {
+    expect_packs(
+        ggml_tensor(Encoding::q4_1, rows, 96, 1, 0.01f),
+        PackedFormat::q4);
+  }
+}
+
+TEST(PackedMatrix, Q80RowsComeBackExactlyWithBiasesAndWithout) {
+  const auto t = ggml_tensor(Encoding::q8_0, 33, 64, 2, 0.01f);
+  const PackedForm own(PackedFormat::q8, 1, 128);
+  ASSERT_EQ(packed_form(*code_form(t.tensor)), own);
+  expect_packs(t, own);
+  expect_packs(t, PackedFormat::q8);
+}
+
+TEST(PackedMatrix, Q40RowsTakeFourAndAHalfBits) {
+  const auto t = block_tensor(Encoding::q4_0, 33, 6);
+  const PackedForm own(PackedFormat::q4, 1, 8);
+  ASSERT_EQ(packed_form(*code_form(t.tensor)), own);
+  EXPECT_EQ(packed_bytes(own, 48, 192), 48 * 192 * 9 / 16);
+  expect_packs(t, own);
+}
+
+TEST(PackedMatrix, LargerGroupsTakeTheirScalesOnce) {
+  const auto bits = [](const PackedForm& form) {
+    return 8.0 * static_cast<double>(packed_bytes(form, 16, 512)) / (16 * 512);
+  };
+  EXPECT_EQ(bits({PackedFormat::q4}), 5.0);
+  EXPECT_EQ(bits({PackedFormat::q4, 2}), 4.5);
+  EXPECT_EQ(bits({PackedFormat::q4, 4}), 4.25);
+  EXPECT_EQ(bits({PackedFormat::q4, 2, 8}), 4.25);
+  EXPECT_EQ(bits({PackedFormat::q8, 1, 128}), 8.5);
+  EXPECT_EQ(bits({PackedFormat::q8_16, 1, 32}), 9.0);
+}
+
+TEST(PackedMatrix, ALastUnitShortOfCodesHasAllOfItsScales) {
+  // Two groups share a line of scales; the third one has a line alone, so that
+  // codes stay aligned.
+  const PackedForm form(PackedFormat::q4, 1, 8);
+  EXPECT_EQ(packed_bytes(form, 16, 96), 2 * 64 + 3 * kQ4Codes);
+  expect_packs(block_tensor(Encoding::q4_0, 20, 3), form);
+}
+
+TEST(PackedMatrix, FourBitCodesMayGoIntoTheEightBitFormat) {
+  expect_packs(ggml_tensor(Encoding::q4_1, 20, 64, 3, 0.01f), PackedFormat::q8);
+}
+
 TEST(PackedMatrix, TablesAndGroupsOfSixteenComeBackUpToTheRoundingOfScales) {
   struct Case {
     Encoding encoding;
-    PackedFormat format;
+    PackedForm form;
   };
   for (const Case c : {
-           Case{Encoding::q6_k, PackedFormat::q8_16},
-           Case{Encoding::q3_k, PackedFormat::q4_16},
+           Case{Encoding::q6_k, {PackedFormat::q8_16, 1, 32}},
+           Case{Encoding::q3_k, {PackedFormat::q4_16, 1, 4}},
            Case{Encoding::q2_k, PackedFormat::q4_16},
-           Case{Encoding::iq2_xs, PackedFormat::q4_16},
-           Case{Encoding::iq4_xs, PackedFormat::q4_table},
-           Case{Encoding::iq3_xxs, PackedFormat::q4_table},
+           Case{Encoding::iq2_xs, {PackedFormat::q4_16, 1, 64}},
+           Case{Encoding::iq4_xs, {PackedFormat::q4_table, 1, 128}},
+           Case{Encoding::iq3_xxs, {PackedFormat::q4_table, 1, 64}},
            Case{Encoding::iq1_s, PackedFormat::q4},
-           Case{Encoding::mxfp4, PackedFormat::q4_table},
+           Case{Encoding::mxfp4, {PackedFormat::q4_table, 1, 16}},
        }) {
     const auto t = block_tensor(c.encoding, 19, 2);
     SCOPED_TRACE(t.tensor.name);
-    ASSERT_EQ(packed_format(*code_form(t.tensor)), c.format);
-    AlignedBytes memory(packed_bytes(c.format, 19, t.tensor.cols));
+    ASSERT_EQ(packed_form(*code_form(t.tensor)), c.form);
+    AlignedBytes memory(packed_bytes(c.form, 19, t.tensor.cols));
     ThreadPool pool(2);
     const Tensor* const tensors[] = {&t.tensor};
-    const auto matrix = pack(tensors, c.format, memory.span(), pool);
+    const auto matrix = pack(tensors, c.form, memory.span(), pool);
     for (int row = 0; row < 19; ++row) {
       const auto got = packed_row(matrix, row);
       const auto expected = source_row(t.tensor, row);
@@ -237,9 +269,14 @@ TEST(PackedMatrix, EveryMlxGroupSizeComesBack) {
     for (int group : {32, 64, 128}) {
       SCOPED_TRACE(
           std::to_string(bits) + " bits, group " + std::to_string(group));
-      expect_packs(
-          mlx_tensor(bits, group, 18, 256, 4, 1.0f),
-          bits == 4 ? PackedFormat::q4 : PackedFormat::q8);
+      const auto t = mlx_tensor(bits, group, 18, 256, 4, 1.0f);
+      const PackedFormat format =
+          bits == 4 ? PackedFormat::q4 : PackedFormat::q8;
+      ASSERT_EQ(
+          packed_form(*code_form(t.tensor)),
+          PackedForm(format, group / 32));
+      expect_packs(t, {format, group / 32});
+      expect_packs(t, format);
     }
   }
 }
@@ -315,8 +352,11 @@ TEST(PackedMatrix, TheLayoutIsTheOneTheHeaderStates) {
   ThreadPool pool(1);
   const Tensor* const tensors[] = {&t.tensor};
   pack(tensors, PackedFormat::q4, memory.span(), pool);
-  // Row 16 is row 0 of block 1; column 32 + 13 is group 1, line 1, high nibble.
-  const std::byte* group = memory.data() + (1 * 2 + 1) * kQ4Group;
+  // With biases each group is a unit. Row 16 is row 0 of block 1; column 32 +
+  // 13 is group 1, line 1, high nibble.
+  constexpr int kUnit = 2 * kSetScales + kQ4Codes;
+  const std::byte* unit = memory.data() + (1 * 2 + 1) * kUnit;
+  const std::byte* group = unit + 2 * kSetScales;
   std::vector<std::uint8_t> codes(64);
   std::vector<float> scales(2);
   std::vector<float> biases(2);
@@ -325,7 +365,7 @@ TEST(PackedMatrix, TheLayoutIsTheOneTheHeaderStates) {
   EXPECT_EQ(std::to_integer<int>(group[64 + 1]) & 15, codes[32 + 9]);
   // Rows that don't exist are zero.
   EXPECT_EQ(group[64 + 4 + 1], std::byte{0});
-  EXPECT_EQ(group[kQ4Codes + 2], std::byte{0});
+  EXPECT_EQ(unit[2], std::byte{0});
 }
 
 TEST(PackedMatrix, RefusesWhatDoesNotFit) {

@@ -101,14 +101,14 @@ double rounding(int k, double magnitude) {
 constexpr float kUntouched = -12345.0f;
 
 struct Case {
-  PackedFormat format;
+  PackedForm form;
   int rows;
   int cols;
   int tokens;
 };
 
 std::string describe(const QmmKernels& k, const Case& c) {
-  return std::string(k.name) + " " + std::string(format_name(c.format)) + " " +
+  return std::string(k.name) + " " + form_name(c.form) + " " +
          std::to_string(c.rows) + "x" + std::to_string(c.cols) + " tokens " +
          std::to_string(c.tokens);
 }
@@ -137,22 +137,19 @@ double split_magnitude(
     int token) {
   const int most = w.format == PackedFormat::q4 ? 15 : 255;
   const int set_cols = kGroup / scale_sets(w.format);
+  const BlockGroups groups = w.block_groups(row / kRowBlock);
   double sum = 0;
-  const std::byte* group = w.block(row / kRowBlock);
-  for (int g = 0; g < w.groups(); ++g, group += w.group_bytes()) {
-    for (int c = 0; c < kGroup; ++c) {
-      std::uint16_t halves[2 * kRowBlock];
-      std::memcpy(
-          halves,
-          group + w.code_bytes() + c / set_cols * kGroupScales,
-          sizeof(halves));
-      const double scale = std::fabs(f16_to_f32(halves[row % kRowBlock]));
-      const double bias =
-          std::fabs(f16_to_f32(halves[kRowBlock + row % kRowBlock]));
-      const std::size_t at =
-          static_cast<std::size_t>(token) * w.cols + g * kGroup + c;
-      sum += (scale * most + bias) * std::fabs(x[at]);
-    }
+  for (int c = 0; c < w.cols; ++c) {
+    const std::byte* own = groups.scales(c / kGroup, c % kGroup / set_cols);
+    std::uint16_t halves[2 * kRowBlock] = {};
+    std::memcpy(halves, own, static_cast<std::size_t>(w.set_bytes()));
+    const double scale = std::fabs(f16_to_f32(halves[row % kRowBlock]));
+    const double bias =
+        w.offset != 0
+            ? w.offset * scale
+            : std::fabs(f16_to_f32(halves[kRowBlock + row % kRowBlock]));
+    const std::size_t at = static_cast<std::size_t>(token) * w.cols + c;
+    sum += (scale * most + bias) * std::fabs(x[at]);
   }
   return sum * w.unit;
 }
@@ -220,7 +217,7 @@ void check_exact(
   }
 }
 
-class Qmm : public ::testing::TestWithParam<PackedFormat> {};
+class Qmm : public ::testing::TestWithParam<PackedForm> {};
 INSTANTIATE_TEST_SUITE_P(
     Formats,
     Qmm,
@@ -229,13 +226,21 @@ INSTANTIATE_TEST_SUITE_P(
         PackedFormat::q8,
         PackedFormat::q4_table,
         PackedFormat::q4_16,
-        PackedFormat::q8_16),
+        PackedFormat::q8_16,
+        PackedForm(PackedFormat::q4, 1, 8),
+        PackedForm(PackedFormat::q4, 2),
+        PackedForm(PackedFormat::q4, 4, 8),
+        PackedForm(PackedFormat::q8, 1, 128),
+        PackedForm(PackedFormat::q8, 2),
+        PackedForm(PackedFormat::q4_table, 1, 16),
+        PackedForm(PackedFormat::q4_16, 1, 4),
+        PackedForm(PackedFormat::q8_16, 1, 32)),
     [](const auto& info) {
-      std::string name(format_name(info.param));
+      std::string name = form_name(info.param);
       std::replace_if(
           name.begin(),
           name.end(),
-          [](char c) { return c == ' ' || c == '/'; },
+          [](char c) { return c == ' ' || c == '/' || c == ','; },
           '_');
       return name;
     });
@@ -331,7 +336,7 @@ TEST_P(Qmm, ZeroScalesGiveZero) {
 
 TEST_P(Qmm, ARangeOfBlocksAndTokensWritesOnlyItsPart) {
   const Case c{GetParam(), 70, 64, 21};
-  const RandomMatrix w(c.format, c.rows, c.cols, 13);
+  const RandomMatrix w(c.form, c.rows, c.cols, 13);
   const auto x = random_floats(static_cast<std::size_t>(c.tokens) * c.cols, 14);
   for (const QmmKernels* k : variants()) {
     SCOPED_TRACE(describe(*k, c));

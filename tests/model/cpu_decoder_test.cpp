@@ -290,14 +290,14 @@ TEST(CpuDecoder, QuantizingAtLoadShrinksTheStep) {
   const auto eight = load_cpu_decoder(*golden.checkpoint, options);
   options.quantize = QuantizeChoice{4, 64};
   const auto four = load_cpu_decoder(*golden.checkpoint, options);
-  // 16 bits a weight against 8 + 1 and 4 + 1, scales and biases included.
+  // 16 bits a weight against 8 + 1 and 4 + 1/2, scales and biases included.
   EXPECT_NEAR(
       eight->step_weight_bytes(),
       whole->step_weight_bytes() * 9 / 16,
       2000);
   EXPECT_NEAR(
       four->step_weight_bytes(),
-      whole->step_weight_bytes() * 5 / 16,
+      whole->step_weight_bytes() * 9 / 32,
       2000);
 }
 

@@ -157,8 +157,8 @@ TEST_P(Layouts, LoadingSaysWhatItLost) {
 TEST_P(Layouts, CodesStayCodes) {
   const Tensor& down = checkpoint_->at("layers.0.feed_forward.down");
   EXPECT_EQ(down.encoding, GetParam().encoding);
-  EXPECT_EQ(held_form(down, false).format, GetParam().held);
-  EXPECT_EQ(held_form(down, true).format, GetParam().held_exact);
+  EXPECT_EQ(held_form(down, false).packed.format, GetParam().held);
+  EXPECT_EQ(held_form(down, true).packed.format, GetParam().held_exact);
   if (const auto form = held_form(down, false).quantize) {
     EXPECT_LT(requantization_error(down, *form), 0.006);
   }

@@ -75,14 +75,15 @@ TEST(PredictInference, Int4TakesHalfAByteAndFourBytesAGroup) {
       codes(kAttention + kFeedForward + 2 * kEmbedding) + 2 * kNorms);
 }
 
-TEST(PredictInference, TheCpuHoldsCodesInGroupsOf32WithAScaleEach) {
+TEST(PredictInference, TheCpuHoldsCodesWithTheScalesOfTheirGroups) {
   InferenceQuestion question = asked(2048);
   question.quantize = WeightFormat{4, 64};
   const auto gpu = predict_inference(llama(), question);
   question.gpu = false;
   const auto cpu = predict_inference(llama(), question);
-  EXPECT_GT(part(cpu, "weights: attention (packed q4)"), kAttention / 2);
-  EXPECT_LT(part(cpu, "weights: attention (packed q4)"), kAttention * 3 / 4);
+  EXPECT_EQ(
+      part(cpu, "weights: attention (packed q4/64)"),
+      kAttention / 2 + kAttention / 64 * 4);
   // An allocator that keeps what is freed is the GPU graph's.
   EXPECT_EQ(cpu.of("cache"), 0U);
   EXPECT_GT(gpu.of("cache"), 0U);

@@ -174,7 +174,7 @@ TEST(PlanRun, AMixtureDecodesWithItsActiveParameters) {
 }
 
 TEST(CheckFit, TheLargestContextHoldsAndAStepMoreDoesNot) {
-  const Hardware hardware = machine(6);
+  const Hardware hardware = machine(5.5);
   const WeightFormat format{4, 64};
   const auto verdict = check_fit(seven_billion(), format, hardware, 1024);
   EXPECT_TRUE(verdict.holds());

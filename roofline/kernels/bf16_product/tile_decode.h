@@ -74,7 +74,8 @@ inline void decode_four(
 /// One group of 32 columns of a quantized block.
 template <PackedFormat kFormat>
 void decode_group(
-    const std::byte* group,
+    const BlockGroups& groups,
+    int group,
     __m512i table,
     float unit,
     std::uint32_t* out) {
@@ -84,11 +85,15 @@ void decode_group(
   constexpr int kFourWords = 2 * kTileWords / 16;
   const __m512i nibble = _mm512_set1_epi8(0x0f);
   for (int set = 0; set < kSets; ++set) {
-    const std::byte* halves = group + code_bytes(kFormat) + set * kGroupScales;
+    const std::byte* halves = groups.scales(group, set);
     const __m512 scale = load_scales(halves, 256 * unit);
-    const __m512 bias =
-        _mm512_sub_ps(load_scales(halves + kGroupScales / 2, unit), scale);
-    const std::byte* lines = group + set * (code_bytes(kFormat) / kSets);
+    const __m512 own_bias =
+        groups.biases
+            ? load_scales(halves + kSetScales, unit)
+            : _mm512_mul_ps(scale, _mm512_set1_ps(groups.minus_offset / 256));
+    const __m512 bias = _mm512_sub_ps(own_bias, scale);
+    const std::byte* lines =
+        groups.codes(group) + set * (code_bytes(kFormat) / kSets);
 #pragma GCC unroll 8
     for (int i = 0; i < kLines; ++i) {
       __m512i codes = _mm512_loadu_si512(lines + 64 * i);
@@ -119,11 +124,9 @@ void decode_quantized(
     std::uint32_t* out) {
   const __m512i table = _mm512_broadcast_i32x4(
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data())));
-  const std::byte* group =
-      w.block(block) + std::ptrdiff_t{tile_begin} * group_bytes(kFormat);
+  const BlockGroups groups = w.block_groups(block);
   for (int i = tile_begin; i < tile_end; ++i) {
-    decode_group<kFormat>(group, table, w.unit, out);
-    group += group_bytes(kFormat);
+    decode_group<kFormat>(groups, i, table, w.unit, out);
     out += kTileWords;
   }
 }

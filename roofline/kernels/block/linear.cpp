@@ -131,7 +131,7 @@ PackedMatrix block_rows(
   const int row_begin = block_begin * kRowBlock;
   PackedMatrix rows = matrix;
   rows.rows = std::min(matrix.rows, block_end * kRowBlock) - row_begin;
-  rows.data += packed_bytes(matrix.format, row_begin, matrix.cols);
+  rows.data += packed_bytes(matrix, row_begin, matrix.cols);
   return rows;
 }
 
@@ -210,7 +210,7 @@ void product_piece(
 namespace {
 
 std::size_t bytes_per_block(const PackedMatrix& part) {
-  return packed_bytes(part.format, kRowBlock, part.cols);
+  return packed_bytes(part, kRowBlock, part.cols);
 }
 
 /// One part of a stack and its pieces.

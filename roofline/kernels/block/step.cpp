@@ -165,20 +165,20 @@ void StepRun::feed_forward(const StepLayer& layer) {
   lap(StepOp::norm);
   const StepInput input = normed_input(trimmed);
   const PackedMatrix& up = ff.up.parts[0];
-  const ProductGrid grid =
-      tiles_ ? ProductGrid::for_tiles(
-                   up.row_blocks(),
-                   up.row_blocks(),
-                   tokens_,
-                   pool_.threads())
-             : ProductGrid(
-                   up.row_blocks(),
-                   up.row_blocks(),
-                   tokens_,
-                   up.cols,
-                   2 * packed_bytes(up.format, kRowBlock, up.cols),
-                   pool_.threads(),
-                   kGroup / kRowBlock);
+  const ProductGrid grid = tiles_
+                               ? ProductGrid::for_tiles(
+                                     up.row_blocks(),
+                                     up.row_blocks(),
+                                     tokens_,
+                                     pool_.threads())
+                               : ProductGrid(
+                                     up.row_blocks(),
+                                     up.row_blocks(),
+                                     tokens_,
+                                     up.cols,
+                                     2 * packed_bytes(up, kRowBlock, up.cols),
+                                     pool_.threads(),
+                                     kGroup / kRowBlock);
   const std::size_t tile = static_cast<std::size_t>(grid.block_step()) *
                            kRowBlock *
                            static_cast<std::size_t>(grid.token_step());

@@ -90,7 +90,7 @@ class StepRun {
     for (const StepLinear* linear : {first, second}) {
       for (std::size_t i = 0; linear && i < linear->parts.size(); ++i) {
         const PackedMatrix& part = linear->parts[i];
-        bytes += packed_bytes(part.format, part.rows, part.cols);
+        bytes += packed_bytes(part, part.rows, part.cols);
       }
     }
     times_->lap(op, bytes);

@@ -364,7 +364,7 @@ void multiply_block_bf16(
 
 PackedMatrix float_matrix(const float* data, int rows, int cols) {
   return {
-      PackedFormat::f32,
+      {PackedFormat::f32},
       rows,
       cols,
       1.0f,

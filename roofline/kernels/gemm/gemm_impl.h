@@ -184,14 +184,19 @@ void gemm_unpack(
     int group,
     float* out,
     std::ptrdiff_t stride) {
-  const std::byte* codes =
-      w.block(block) + std::ptrdiff_t{group} * w.group_bytes();
-  const int code_bytes = w.group_bytes() - kGroupScales;
-  std::uint16_t halves[2 * kRowBlock];
-  std::memcpy(halves, codes + code_bytes, sizeof(halves));
+  const BlockGroups groups = w.block_groups(block);
+  const std::byte* codes = groups.codes(group);
+  std::uint16_t halves[2 * kRowBlock] = {};
+  std::memcpy(
+      halves,
+      groups.scales(group),
+      static_cast<std::size_t>(groups.set_bytes));
   float factors[2 * kRowBlock];
-  for (int i = 0; i < 2 * kRowBlock; ++i) {
+  for (int i = 0; i < kRowBlock; ++i) {
     factors[i] = w.unit * f16_to_f32(halves[i]);
+    factors[kRowBlock + i] = groups.biases
+                                 ? w.unit * f16_to_f32(halves[kRowBlock + i])
+                                 : factors[i] * groups.minus_offset;
   }
   const float* biases = factors + kRowBlock;
   if (w.format == PackedFormat::q4) {

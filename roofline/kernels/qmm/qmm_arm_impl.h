@@ -24,14 +24,22 @@ namespace {
 constexpr int kQuadRows = 4;  ///< rows of a register
 
 struct Tile {
-  const std::byte* stream;  ///< at the tile's first rows
-  const std::byte* scales;
+  BlockGroups block;
+  int row;  ///< the tile's first in the block
   int groups;
   float unit;
   const std::uint8_t* table;
   int rows;  ///< of the tile's that exist
   float* y;
   std::ptrdiff_t ldy;
+
+  /// A group's codes, and one of its sets of scales, at the tile's first row.
+  const std::byte* codes(std::ptrdiff_t group) const {
+    return block.codes(group) + 4 * row;
+  }
+  const std::byte* scales(std::ptrdiff_t group, int set) const {
+    return block.scales(group, set) + 2 * row;
+  }
 };
 
 /// Columns with one scale.
@@ -79,10 +87,20 @@ inline int8x16_t as_signed(uint8x16_t values) {
       kShifted<kFormat> ? veorq_u8(values, vdupq_n_u8(0x80)) : values);
 }
 
+/// The biases of the set whose scales are at `from`.
+inline float32x4_t load_bias(
+    const BlockGroups& groups,
+    const std::byte* from,
+    float32x4_t scale) {
+  return groups.biases ? load_halves(from + kSetScales)
+                       : vmulq_n_f32(scale, groups.minus_offset);
+}
+
 /// y[t][q] += dots · scale · x's scale + bias · x's sum, for one set of scales.
 template <PackedFormat kFormat, int kTokens, int kQuads>
 inline void add_set(
     const int32x4_t (&dots)[kTokens][kQuads],
+    const BlockGroups& block,
     const std::byte* halves,
     const float* scales,
     const float* sums,
@@ -90,9 +108,9 @@ inline void add_set(
     float32x4_t (&y)[kTokens][kQuads]) {
 #pragma GCC unroll 4
   for (int q = 0; q < kQuads; ++q) {
-    const float32x4_t scale = load_halves(halves + 2 * kQuadRows * q);
-    float32x4_t bias =
-        load_halves(halves + kGroupScales / 2 + 2 * kQuadRows * q);
+    const std::byte* own = halves + 2 * kQuadRows * q;
+    const float32x4_t scale = load_halves(own);
+    float32x4_t bias = load_bias(block, own, scale);
     if constexpr (kShifted<kFormat>) {
       bias = vfmaq_n_f32(bias, scale, 128.0f);
     }
@@ -185,10 +203,9 @@ void dot_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const uint8x16_t table = vld1q_u8(tile.table);
-  const std::byte* stream = tile.stream;
-  const std::byte* halves = tile.scales;
   float32x4_t y[kTokens][kQuads] = {};
   for (std::ptrdiff_t g = 0; g < groups; ++g) {
+    const std::byte* stream = tile.codes(g);
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       int32x4_t high[kTokens][kQuads] = {};
@@ -213,14 +230,13 @@ void dot_tile(const Tile& tile, const QuantizedRows& x, int token) {
       }
       add_set<kFormat>(
           low,
-          halves + set * kGroupScales,
+          tile.block,
+          tile.scales(g, set),
           scales,
           sums + set,
           groups,
           y);
     }
-    stream += group_bytes(kFormat);
-    halves += group_bytes(kFormat);
     codes += kPlanes * kGroup;
     ++scales;
     sums += kSets;
@@ -234,8 +250,6 @@ void exact_tile(const Tile& tile, const float* const& tokens, int token) {
   constexpr int kLineCols = has_nibbles(kFormat) ? 8 : 4;
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
   const uint8x16_t table = vld1q_u8(tile.table);
-  const std::byte* stream = tile.stream;
-  const std::byte* halves = tile.scales;
   const float* x = tokens + token * cols;
   float32x4_t y[kTokens][kQuads] = {};
   const auto add_four = [&](uint8x16_t values,
@@ -263,14 +277,15 @@ void exact_tile(const Tile& tile, const float* const& tokens, int token) {
     }
   };
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.codes(g);
     for (int c = 0; c < kGroup; c += kLineCols) {
-      const std::byte* own = halves + c / kSetCols<kFormat> * kGroupScales;
+      const std::byte* halves = tile.scales(g, c / kSetCols<kFormat>);
       const std::byte* line = stream + c / kLineCols * 64;
 #pragma GCC unroll 4
       for (int q = 0; q < kQuads; ++q) {
-        const float32x4_t scale = load_halves(own + 2 * kQuadRows * q);
-        const float32x4_t bias =
-            load_halves(own + kGroupScales / 2 + 2 * kQuadRows * q);
+        const std::byte* own = halves + 2 * kQuadRows * q;
+        const float32x4_t scale = load_halves(own);
+        const float32x4_t bias = load_bias(tile.block, own, scale);
         const Values<kFormat> values(line + 4 * kQuadRows * q, table);
         add_four(values.low, scale, bias, q, c);
         if constexpr (has_nibbles(kFormat)) {
@@ -279,8 +294,6 @@ void exact_tile(const Tile& tile, const float* const& tokens, int token) {
       }
     }
     x += kGroup;
-    stream += group_bytes(kFormat);
-    halves += group_bytes(kFormat);
   }
   store_tile(tile, token, y);
 }
@@ -321,8 +334,8 @@ void product(
           break;
         }
         const Tile tile{
-            w.block(block) + 4 * row,
-            w.block(block) + w.code_bytes() + 2 * row,
+            w.block_groups(block),
+            row,
             w.groups(),
             w.unit,
             w.table.data(),

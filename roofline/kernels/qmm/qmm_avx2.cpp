@@ -29,8 +29,9 @@ constexpr int kFewTokens = 4;
 constexpr int kAhead = 8192;
 
 struct Tile {
-  const std::byte* stream;  ///< moved on by 32 bytes for the second half
-  const std::byte* scales;  ///< moved on by 16 bytes
+  BlockGroups block;
+  int codes_at;   ///< of the half's rows in a line
+  int scales_at;  ///< in a set
   int groups;
   float unit;
   __m256i table;  ///< 16 bytes, twice
@@ -40,9 +41,6 @@ struct Tile {
   std::ptrdiff_t ldy;
 };
 
-template <PackedFormat kFormat>
-constexpr int kStride = group_bytes(kFormat);
-
 inline __m256i load_line(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
@@ -50,6 +48,33 @@ inline __m256i load_line(const std::byte* from) {
 inline __m256 load_halves(const std::byte* from) {
   return _mm256_cvtph_ps(
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+/// The biases of the set whose scales are at `from`.
+inline __m256 load_bias(
+    const BlockGroups& groups,
+    const std::byte* from,
+    __m256 scale) {
+  return groups.biases
+             ? load_halves(from + kSetScales)
+             : _mm256_mul_ps(scale, _mm256_set1_ps(groups.minus_offset));
+}
+
+inline void prefetch_soon(const std::byte* at) {
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
+}
+
+/// Asks for what is read kAhead bytes later: a group's codes and its unit's
+/// scales.
+template <PackedFormat kFormat>
+inline void ask_ahead(const Tile& tile, const std::byte* codes, int group) {
+  const std::byte* scales = tile.block.unit(group) + kAhead;
+  for (int i = 0; i < scale_sets(kFormat); ++i) {
+    prefetch_soon(scales + 64 * i);
+  }
+  for (int i = 0; i < code_bytes(kFormat); i += 64) {
+    prefetch_soon(codes + kAhead + i);
+  }
 }
 
 inline __m256i broadcast4(const std::int8_t* from) {
@@ -171,8 +196,6 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   constexpr int kSetCols = kGroup / kSets;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::byte* stream = tile.stream;
-  const std::byte* halves = tile.scales;
   const std::uint8_t* low = x.low ? x.low + token * groups : nullptr;
   __m256 y[kTokens];
 #pragma GCC unroll 4
@@ -180,12 +203,9 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     y[t] = _mm256_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.block.codes(g) + tile.codes_at;
     if (tile.ahead) {
-      for (int i = 0; i < kStride<kFormat>; i += 64) {
-        _mm_prefetch(
-            reinterpret_cast<const char*>(stream + kAhead + i),
-            _MM_HINT_T0);
-      }
+      ask_ahead<kFormat>(tile, stream, g);
     }
     const bool has_low = low == nullptr || any_low<kTokens>(low + g, groups);
 #pragma GCC unroll 2
@@ -213,9 +233,9 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
             one,
             dots);
       }
-      const std::byte* own = halves + set * kGroupScales;
+      const std::byte* own = tile.block.scales(g, set) + tile.scales_at;
       const __m256 scale = load_halves(own);
-      __m256 bias = load_halves(own + kGroupScales / 2);
+      __m256 bias = load_bias(tile.block, own, scale);
       if constexpr (kFormat != PackedFormat::q4) {
         bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0f), bias);
       }
@@ -230,8 +250,6 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
             y[t]);
       }
     }
-    stream += kStride<kFormat>;
-    halves += kStride<kFormat>;
     codes += kPlanes * kGroup;
     ++scales;
     sums += kSets;
@@ -272,8 +290,6 @@ void exact_tile(const Tile& tile, const float* x, int token) {
   constexpr int kSetLines = kGroup / kLineCodes / scale_sets(kFormat);
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
   const __m256i mask = _mm256_set1_epi32(0xff);
-  const std::byte* stream = tile.stream;
-  const std::byte* halves = tile.scales;
   x += token * cols;
   __m256 y[kTokens];
 #pragma GCC unroll 8
@@ -281,10 +297,12 @@ void exact_tile(const Tile& tile, const float* x, int token) {
     y[t] = _mm256_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.block.codes(g) + tile.codes_at;
     for (int line = 0; line < kGroup / kLineCodes; ++line) {
-      const std::byte* own = halves + line / kSetLines * kGroupScales;
+      const std::byte* own =
+          tile.block.scales(g, line / kSetLines) + tile.scales_at;
       const __m256 scale = load_halves(own);
-      const __m256 bias = load_halves(own + kGroupScales / 2);
+      const __m256 bias = load_bias(tile.block, own, scale);
       const ExactLine<kFormat> bytes(stream + 64 * line, tile.table);
 #pragma GCC unroll 8
       for (int c = 0; c < kLineCodes; ++c) {
@@ -299,8 +317,6 @@ void exact_tile(const Tile& tile, const float* x, int token) {
       }
       x += kLineCodes;
     }
-    stream += kStride<kFormat>;
-    halves += kStride<kFormat>;
   }
   const __m256 unit = _mm256_set1_ps(tile.unit);
 #pragma GCC unroll 8
@@ -344,7 +360,6 @@ void product(
     float* y,
     int ldy) {
   const int most = static_cast<int>(tiles.size());
-  const int codes = w.code_bytes();
   for (int block = block_begin; block < block_end; ++block) {
     for (int token = token_begin; token < token_end; token += most) {
       const int tokens = std::min(most, token_end - token);
@@ -354,8 +369,9 @@ void product(
           break;
         }
         const Tile tile{
-            w.block(block) + 32 * half,
-            w.block(block) + codes + 16 * half,
+            w.block_groups(block),
+            32 * half,
+            kSetScales / 2 * half,
             w.groups(),
             w.unit,
             _mm256_broadcastsi128_si256(_mm_loadu_si128(

@@ -9,15 +9,14 @@
 #include <cstring>
 #include <utility>
 
+#include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/wide_tile_avx512.h"
-#include "roofline/kernels/simd/avx512_intrinsics.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr int kLines = kGroup / 4;  ///< registers of unpacked codes a group
 constexpr int kMostTokens = 8;  ///< measured: 12 and 16 gain nothing and spill
 
 /// Few tokens are bound by memory: the stream is asked for so far ahead. This
@@ -26,8 +25,12 @@ constexpr int kMostTokens = 8;  ///< measured: 12 and 16 gain nothing and spill
 constexpr int kFewTokens = 4;
 constexpr int kAhead = 8192;
 
+inline void prefetch_soon(const std::byte* at) {
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
+}
+
 struct Tile {
-  const std::byte* stream;
+  BlockGroups block;
   int groups;
   float unit;
   __m512i table;  ///< 16 bytes, four times
@@ -36,26 +39,16 @@ struct Tile {
   std::ptrdiff_t ldy;
 };
 
+/// Asks for what is read kAhead bytes later: a group's codes and its unit's
+/// scales.
 template <PackedFormat kFormat>
-constexpr int kStride = group_bytes(kFormat);
-
-template <PackedFormat kFormat>
-inline void load_codes(const std::byte* from, __m512i table, __m512i* w) {
-  if constexpr (has_nibbles(kFormat)) {
-    const __m512i nibble = _mm512_set1_epi8(0x0f);
-#pragma GCC unroll 4
-    for (int i = 0; i < kLines / 2; ++i) {
-      const __m512i line = _mm512_loadu_si512(from + 64 * i);
-      w[2 * i] = values_of<kFormat>(_mm512_and_si512(line, nibble), table);
-      w[2 * i + 1] = values_of<kFormat>(
-          _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble),
-          table);
-    }
-  } else {
-#pragma GCC unroll 8
-    for (int i = 0; i < kLines; ++i) {
-      w[i] = _mm512_loadu_si512(from + 64 * i);
-    }
+inline void ask_ahead(const Tile& tile, const std::byte* codes, int group) {
+  const std::byte* scales = tile.block.unit(group) + kAhead;
+  for (int i = 0; i < scale_sets(kFormat); ++i) {
+    prefetch_soon(scales + 64 * i);
+  }
+  for (int i = 0; i < code_bytes(kFormat); i += 64) {
+    prefetch_soon(codes + kAhead + i);
   }
 }
 
@@ -115,29 +108,23 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   constexpr int kSets = scale_sets(kFormat);
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::byte* stream = tile.stream;
   __m512 y[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     y[t] = _mm512_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.block.codes(g);
     __m512i w[kLines];
     load_codes<kFormat>(stream, tile.table, w);
     if constexpr (kTokens <= kFewTokens) {
-#pragma GCC unroll 10
-      for (int i = 0; i < kStride<kFormat>; i += 64) {
-        _mm_prefetch(
-            reinterpret_cast<const char*>(stream + kAhead + i),
-            _MM_HINT_T0);
-      }
+      ask_ahead<kFormat>(tile, stream, g);
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
-      const std::byte* halves =
-          stream + code_bytes(kFormat) + set * kGroupScales;
+      const std::byte* halves = tile.block.scales(g, set);
       const __m512 scale = load_halves(halves);
-      const __m512 bias = load_halves(halves + kGroupScales / 2);
+      const __m512 bias = load_bias(tile.block, halves, scale);
       const __m512i* values = w + set * (kLines / kSets);
       const std::int8_t* columns = codes + set * (kGroup / kSets);
 #pragma GCC unroll 4
@@ -167,7 +154,6 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
             y + kFirst);
       }
     }
-    stream += kStride<kFormat>;
     codes += kPlanes * kGroup;
     ++scales;
     sums += kSets;
@@ -188,11 +174,7 @@ struct ExactLine {
   ExactLine(const std::byte* from, __m512i table)
       : low(_mm512_loadu_si512(from)), high(low) {
     if constexpr (has_nibbles(kFormat)) {
-      const __m512i nibble = _mm512_set1_epi8(0x0f);
-      high = values_of<kFormat>(
-          _mm512_and_si512(_mm512_srli_epi16(low, 4), nibble),
-          table);
-      low = values_of<kFormat>(_mm512_and_si512(low, nibble), table);
+      split_line<kFormat>(low, table, low, high);
     }
   }
   __m512i low;
@@ -210,7 +192,6 @@ void exact_tile(const Tile& tile, const float* x, int token) {
   constexpr int kChains = kTokens <= 2 ? 4 / kTokens : 1;
   const std::ptrdiff_t cols = std::ptrdiff_t{tile.groups} * kGroup;
   const __m512i mask = _mm512_set1_epi32(0xff);
-  const std::byte* stream = tile.stream;
   x += token * cols;
   __m512 y[kTokens * kChains];
 #pragma GCC unroll 8
@@ -218,11 +199,11 @@ void exact_tile(const Tile& tile, const float* x, int token) {
     sum = _mm512_setzero_ps();
   }
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.block.codes(g);
     for (int line = 0; line < kGroup / kLineCodes; ++line) {
-      const std::byte* halves =
-          stream + code_bytes(kFormat) + line / kSetLines * kGroupScales;
+      const std::byte* halves = tile.block.scales(g, line / kSetLines);
       const __m512 scale = load_halves(halves);
-      const __m512 bias = load_halves(halves + kGroupScales / 2);
+      const __m512 bias = load_bias(tile.block, halves, scale);
       const ExactLine<kFormat> bytes(stream + 64 * line, tile.table);
 #pragma GCC unroll 8
       for (int c = 0; c < kLineCodes; ++c) {
@@ -240,7 +221,6 @@ void exact_tile(const Tile& tile, const float* x, int token) {
       }
       x += kLineCodes;
     }
-    stream += kStride<kFormat>;
   }
   const __m512 unit = _mm512_set1_ps(tile.unit);
 #pragma GCC unroll 8
@@ -292,21 +272,19 @@ void product(
                     static_cast<int>(tiles.size());
   const int most = count > 0 ? (all + count - 1) / count : 1;
   if (token_end - token_begin <= kFewTokens) {
+    const std::byte* begin = w.block(block_begin);
     for (int i = 0; i < kAhead; i += 64) {
-      _mm_prefetch(
-          reinterpret_cast<const char*>(w.block(block_begin) + i),
-          _MM_HINT_T0);
+      prefetch_soon(begin + i);
     }
   }
   for (int block = block_begin; block < block_end; ++block) {
     const int first = block * kRowBlock;
     const int rows = std::min(kRowBlock, w.rows - first);
     const Tile tile{
-        w.block(block),
+        w.block_groups(block),
         w.groups(),
         w.unit,
-        _mm512_broadcast_i32x4(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data()))),
+        load_table(w),
         static_cast<__mmask16>((1u << rows) - 1),
         y + first,
         ldy};

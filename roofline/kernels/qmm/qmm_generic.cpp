@@ -25,7 +25,8 @@ struct Group {
 
 constexpr std::size_t kHalfGroup = kGroup / 2;
 
-Group unpack(const std::byte* from, const PackedMatrix& w) {
+Group unpack(const PackedMatrix& w, const BlockGroups& groups, int index) {
+  const std::byte* from = groups.codes(index);
   const bool nibbles = has_nibbles(w.format);
   Group group;
   for (int c = 0; c < kGroup; ++c) {
@@ -40,15 +41,19 @@ Group unpack(const std::byte* from, const PackedMatrix& w) {
           has_table(w.format) ? w.table[code] : static_cast<std::uint8_t>(code);
     }
   }
-  const std::byte* at = from + w.code_bytes();
   for (std::size_t half = 0; half < 2; ++half) {
-    std::array<std::uint16_t, 2 * kRowBlock> halves;
-    std::memcpy(halves.data(), at, sizeof(halves));
+    const int set = scale_sets(w.format) == 1 ? 0 : static_cast<int>(half);
+    std::array<std::uint16_t, 2 * kRowBlock> halves{};
+    std::memcpy(
+        halves.data(),
+        groups.scales(index, set),
+        static_cast<std::size_t>(groups.set_bytes));
     for (std::size_t r = 0; r < kRowBlock; ++r) {
-      group.scales[half][r] = f16_to_f32(halves[r]);
-      group.biases[half][r] = f16_to_f32(halves[kRowBlock + r]);
+      const float scale = f16_to_f32(halves[r]);
+      group.scales[half][r] = scale;
+      group.biases[half][r] = groups.biases ? f16_to_f32(halves[kRowBlock + r])
+                                            : scale * groups.minus_offset;
     }
-    at += (scale_sets(w.format) - 1) * kGroupScales;
   }
   return group;
 }
@@ -149,9 +154,9 @@ void product(
     for (int first = token_begin; first < token_end; first += kTokens) {
       const int tokens = std::min(kTokens, token_end - first);
       std::array<RowFloats, kTokens> sums{};
-      const std::byte* stream = w.block(block);
-      for (int g = 0; g < groups; ++g, stream += w.group_bytes()) {
-        const Group group = unpack(stream, w);
+      const BlockGroups own = w.block_groups(block);
+      for (int g = 0; g < groups; ++g) {
+        const Group group = unpack(w, own, g);
         for (int t = 0; t < tokens; ++t) {
           const auto at = static_cast<std::size_t>(first + t) *
                               static_cast<std::size_t>(groups) +

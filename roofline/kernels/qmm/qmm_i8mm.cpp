@@ -107,10 +107,9 @@ void pair_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const uint8x16_t table = vld1q_u8(tile.table);
-  const std::byte* stream = tile.stream;
-  const std::byte* halves = tile.scales;
   float32x4_t y[kTokens][kPairs / 2] = {};
   for (std::ptrdiff_t g = 0; g < groups; ++g) {
+    const std::byte* stream = tile.codes(g);
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       PairSums<kTokens> high = {};
@@ -127,14 +126,13 @@ void pair_tile(const Tile& tile, const QuantizedRows& x, int token) {
       sort_sums<kTokens>(high, low, dots);
       add_set<kFormat>(
           dots,
-          halves + set * kGroupScales,
+          tile.block,
+          tile.scales(g, set),
           scales,
           sums + set,
           groups,
           y);
     }
-    stream += group_bytes(kFormat);
-    halves += group_bytes(kFormat);
     codes += kPlanes * kGroup;
     ++scales;
     sums += kSets;

@@ -7,10 +7,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
-#include "roofline/kernels/simd/avx512_intrinsics.h"
 
 namespace roofline {
 
@@ -20,26 +19,9 @@ constexpr int kWideBlocks = 2;
 constexpr int kLeastWide = 4;  ///< tokens: fewer leave vpdpbusd waiting
 constexpr int kMostWide = 6;   ///< measured: more spill
 
-/// Nibbles in bytes → their values.
-template <PackedFormat kFormat>
-inline __m512i values_of(__m512i nibbles, __m512i table) {
-  return has_table(kFormat) ? _mm512_shuffle_epi8(table, nibbles) : nibbles;
-}
-
-inline __m512 load_halves(const std::byte* from) {
-  return _mm512_cvtph_ps(
-      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-}
-
-inline __m512i broadcast4(const std::int8_t* from) {
-  std::int32_t four = 0;
-  std::memcpy(&four, from, sizeof(four));
-  return _mm512_set1_epi32(four);
-}
-
 struct WideTile {
-  const std::byte* stream;  ///< the first block's
-  std::ptrdiff_t next;      ///< bytes to the second one's
+  BlockGroups block;    ///< the first of them
+  std::ptrdiff_t next;  ///< bytes from the one block to the other
   int groups;
   float unit;
   __m512i table;        ///< 16 bytes, four times
@@ -64,7 +46,6 @@ inline void add_plane(
   constexpr bool kNibbles = has_nibbles(kFormat);
   constexpr int kLineCols = kNibbles ? 8 : 4;
   constexpr int kCols = kGroup / scale_sets(kFormat);
-  const __m512i nibble = _mm512_set1_epi8(0x0f);
 #pragma GCC unroll 8
   for (int i = 0; i < kCols / kLineCols; ++i) {
     __m512i w[kWideBlocks];
@@ -73,10 +54,7 @@ inline void add_plane(
     for (int b = 0; b < kWideBlocks; ++b) {
       w[b] = _mm512_loadu_si512(lines + b * tile.next + 64 * i);
       if constexpr (kNibbles) {
-        second[b] = values_of<kFormat>(
-            _mm512_and_si512(_mm512_srli_epi16(w[b], 4), nibble),
-            tile.table);
-        w[b] = values_of<kFormat>(_mm512_and_si512(w[b], nibble), tile.table);
+        split_line<kFormat>(w[b], tile.table, w[b], second[b]);
       }
     }
 #pragma GCC unroll 6
@@ -137,8 +115,9 @@ inline void add_set(
 #pragma GCC unroll 2
   for (int b = 0; b < kWideBlocks; ++b) {
     const std::byte* own = halves + b * tile.next;
-    const __m512 scale = _mm512_mul_ps(load_halves(own), _mm512_set1_ps(unit));
-    const __m512 bias = load_halves(own + kGroupScales / 2);
+    const __m512 raw = load_halves(own);
+    const __m512 bias = load_bias(tile.block, own, raw);
+    const __m512 scale = _mm512_mul_ps(raw, _mm512_set1_ps(unit));
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
       const __m512 factor =
@@ -153,6 +132,10 @@ inline void add_set(
   }
 }
 
+inline void prefetch_later(const std::byte* at) {
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
+}
+
 template <PackedFormat kFormat, int kTokens>
 void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
   constexpr int kSets = scale_sets(kFormat);
@@ -162,7 +145,6 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
   const float* scales = x.scales + token * groups;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::byte* stream = tile.stream;
   __m512 y[kWideBlocks][kTokens];
 #pragma GCC unroll 2
   for (int b = 0; b < kWideBlocks; ++b) {
@@ -173,22 +155,25 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
   }
   int ahead = tile.ahead;
   for (int g = 0; g < tile.groups; ++g) {
+    const std::byte* stream = tile.block.codes(g);
     if (g == ahead) {
       ahead += tile.ahead_step;
       const std::byte* after = stream + kWideBlocks * tile.next;
-      for (int i = 0; i < group_bytes(kFormat); i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(after + i), _MM_HINT_T1);
-        _mm_prefetch(
-            reinterpret_cast<const char*>(after + tile.next + i),
-            _MM_HINT_T1);
+      for (int i = 0; i < code_bytes(kFormat); i += 64) {
+        prefetch_later(after + i);
+        prefetch_later(after + tile.next + i);
       }
+      const std::byte* scales_after =
+          tile.block.unit(g) + kWideBlocks * tile.next;
+      prefetch_later(scales_after);
+      prefetch_later(scales_after + tile.next);
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       add_set<kFormat, kTokens>(
           tile,
           stream + set * (code_bytes(kFormat) / kSets),
-          stream + code_bytes(kFormat) + set * kGroupScales,
+          tile.block.scales(g, set),
           codes + set * (kGroup / kSets),
           stride,
           tile.low[g] != 0,
@@ -196,7 +181,6 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
           sums + set,
           y);
     }
-    stream += group_bytes(kFormat);
     codes += kPlanes * kGroup;
     ++scales;
     sums += kSets;
@@ -279,17 +263,16 @@ void wide_product(
   }
   WideTile tile{};
   tile.groups = groups;
-  tile.next = w.block(1) - w.block(0);
+  tile.next = w.block_bytes();
   tile.unit = w.unit;
-  tile.table = _mm512_broadcast_i32x4(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data())));
+  tile.table = load_table(w);
   tile.ldy = ldy;
   tile.ahead_step = parts;
   const auto& tiles = kAllWideTiles[format_index(w.format)];
   for (int block = block_begin; block < block_end; block += kWideBlocks) {
     const int first = block * kRowBlock;
     const int last = std::min(kRowBlock, w.rows - first - kRowBlock);
-    tile.stream = w.block(block);
+    tile.block = w.block_groups(block);
     tile.last_rows = static_cast<__mmask16>((1u << last) - 1);
     tile.y = y + first;
     for (int part = 0; part < parts; ++part) {
