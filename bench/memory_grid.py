@@ -2,6 +2,7 @@
 """Predicted beside measured memory over a grid: writes the table of docs/memory.md.
 
     python3 bench/memory_grid.py build/release/roofline [--quick] [--minutes 20] [--resume]
+        [--jobs N]
 
 Each point is `roofline memory --measure --json` in a fresh process: the bundled
 model as it is stored, models of the catalogue with random weights. The last
@@ -11,9 +12,11 @@ table has and measures the others.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import platform
+import queue
 import re
 import subprocess
 import sys
@@ -45,29 +48,35 @@ def points(quick):
                     yield model, form, context, batch
 
 
-def run(program, point, limit, *more):
+def run(options, point, limit, *more):
+    program = options.program
     model, form, context, batch = point
     command = [program, "memory", *([model] if model else []), "--json"]
     command += ["--context", str(context), "--batch", str(batch), "--device", "cpu"]
     if form and form != "bf16":
         command += ["--quant", form]
-    # The model's own constants, not what this machine's runs made of them.
-    result = subprocess.run(
-        command + list(more), capture_output=True, text=True, timeout=limit,
-        env=os.environ | {"ROOFLINE_HISTORY": "off"},
-    )
+    cores = options.slots.get()
+    try:
+        # The model's own constants, not what this machine's runs made of them.
+        result = subprocess.run(
+            command + list(more), capture_output=True, text=True, timeout=limit,
+            env=os.environ | {"ROOFLINE_HISTORY": "off"},
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+    finally:
+        options.slots.put(cores)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip())
     return json.loads(result.stdout)
 
 
-def measure(program, point, options):
+def measure(point, options):
     """(predicted, measured) in bytes, or the reason why not."""
     try:
-        total = run(program, point, 60)["total_bytes"]
+        total = run(options, point, 60)["total_bytes"]
         if total > options.most_gb * 1e9:
             return f"needs {total / 1e9:.1f} GB"
-        out = run(program, point, options.limit, "--measure", "--measure-steps", "1")
+        out = run(options, point, options.limit, "--measure", "--measure-steps", "1")
     except subprocess.TimeoutExpired:
         return f"takes over {options.limit} s"
     except RuntimeError as error:
@@ -143,6 +152,8 @@ def main():
     parser.add_argument("--resume", action="store_true", help="keep the table's rows")
     parser.add_argument("--minutes", type=float, default=60, help="of the whole run")
     parser.add_argument("--limit", type=int, default=300, help="seconds of a point")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="points at once, on cores of their own")
     parser.add_argument("--most-gb", type=float, default=8, help="skip larger points")
     parser.add_argument(
         "--out",
@@ -151,31 +162,40 @@ def main():
     )
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
+    cores = sorted(os.sched_getaffinity(0))
+    each = max(1, len(cores) // options.jobs)
+    options.slots = queue.Queue()
+    for job in range(options.jobs):
+        options.slots.put(cores[job * each:(job + 1) * each])
     rows, skipped, within, device = [], [], 0, "CPU"
     kept = kept_rows(options.out) if options.resume else {}
     # The first start packs the weights, which takes more.
-    run(options.program, ("", "", 16, 1), 120, "--measure")
+    run(options, ("", "", 16, 1), 120, "--measure")
     todo = list(points(options.quick))
-    for index, point in enumerate(todo):
-        if point not in kept and time.monotonic() > end:
-            skipped.append(f"{len(todo) - index} points for want of time")
-            break
+
+    def one(point):
         if point in kept:
-            got = *kept[point], device
-        else:
-            got = measure(options.program, point, options)
-        label = "{} {} {} × {}".format(point[0] or "bundled", *point[1:])
-        if isinstance(got, str):
-            skipped.append(f"{label} ({got})")
-            print(f"{index + 1}/{len(todo)} {label}: {got}", flush=True)
-            continue
-        device = got[2]
-        sound, text = row(point, got[0], got[1])
-        within += sound
-        order = (list(MODELS).index(point[0]), FORMATS.index(point[1] or "int4"))
-        rows.append(((order, point[2], point[3]), text))
-        print(f"{index + 1}/{len(todo)} {text}", flush=True)
-        write(options.out, rows, within, skipped, device)
+            return kept[point]
+        if time.monotonic() > end:
+            return "no time"
+        return measure(point, options)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        running = {pool.submit(one, point): point for point in todo}
+        for done, future in enumerate(concurrent.futures.as_completed(running), 1):
+            point, got = running[future], future.result()
+            label = "{} {} {} × {}".format(point[0] or "bundled", *point[1:])
+            if isinstance(got, str):
+                skipped.append(f"{label} ({got})")
+                print(f"{done}/{len(todo)} {label}: {got}", flush=True)
+                continue
+            device = got[2] if len(got) > 2 else device
+            sound, text = row(point, got[0], got[1])
+            within += sound
+            order = (list(MODELS).index(point[0]), FORMATS.index(point[1] or "int4"))
+            rows.append(((order, point[2], point[3]), text))
+            print(f"{done}/{len(todo)} {text}", flush=True)
+            write(options.out, rows, within, skipped, device)
     write(options.out, rows, within, skipped, device)
     return 0 if within == len(rows) else 1
 
