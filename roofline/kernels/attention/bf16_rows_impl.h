@@ -284,17 +284,16 @@ inline std::uint64_t seen_keys(
   return begin == kKeyTile ? 0 : before_end & (~std::uint64_t{0} << begin);
 }
 
-/// A row's scores become weights, in pairs of keys where the scores were.
-ROOFLINE_BF16 inline void softmax_row(
-    const State& s,
-    int row,
-    std::uint64_t seen,
-    int vecs) {
+/// A row's scores become weights, in pairs of keys where the scores were: VECS
+/// registers of them.
+template <int VECS>
+ROOFLINE_BF16 void softmax_row(const State& s, int row, std::uint64_t seen) {
   float* scores = s.scores + static_cast<std::ptrdiff_t>(row) * kKeyTile;
   const __m512 nothing = _mm512_set1_ps(kMinusInfinity);
-  __m512 own[kTileVecs];
+  __m512 own[VECS];
   __m512 tops = _mm512_set1_ps(s.largest[row]);
-  for (int v = 0; v < vecs; ++v) {
+#pragma GCC unroll 4
+  for (int v = 0; v < VECS; ++v) {
     own[v] = _mm512_mask_loadu_ps(
         nothing,
         static_cast<__mmask16>(seen >> (v * kWidth)),
@@ -303,7 +302,7 @@ ROOFLINE_BF16 inline void softmax_row(
   }
   const float top = _mm512_reduce_max_ps(tops);
   if (top == kMinusInfinity) {
-    for (int v = 0; v < vecs; ++v) {
+    for (int v = 0; v < VECS; ++v) {
       _mm512_storeu_ps(scores + v * kWidth, _mm512_setzero_ps());
     }
     return;
@@ -311,7 +310,8 @@ ROOFLINE_BF16 inline void softmax_row(
   const __m512 shift = _mm512_set1_ps(top);
   __m512 sum = _mm512_setzero_ps();
   auto* pairs = reinterpret_cast<std::uint16_t*>(scores);
-  for (int v = 0; v < vecs; ++v) {
+#pragma GCC unroll 4
+  for (int v = 0; v < VECS; ++v) {
     const __m512 weights = exp2_of(_mm512_sub_ps(own[v], shift));
     sum = _mm512_add_ps(sum, weights);
     _mm256_storeu_si256(
@@ -331,6 +331,25 @@ ROOFLINE_BF16 inline void softmax_row(
   }
   s.total[row] += _mm512_reduce_add_ps(sum);
 }
+
+template <int VECS>
+void softmax_rows(
+    const AttentionTask& task,
+    const State& s,
+    const KeyTile& tile) {
+  for (int r = 0; r < s.rows; ++r) {
+    softmax_row<VECS>(s, r, seen_keys(task, r, tile));
+  }
+}
+
+using SoftmaxRows =
+    void (*)(const AttentionTask&, const State&, const KeyTile&);
+constexpr SoftmaxRows kSoftmaxRows[] = {
+    softmax_rows<1>,
+    softmax_rows<2>,
+    softmax_rows<3>,
+    softmax_rows<4>};
+static_assert(kTileVecs == 4);
 
 /// Keys that products take at a time are a multiple of Products::kKeys.
 template <class Products>
@@ -355,9 +374,7 @@ void meet_tile(
       s.rows,
       vecs * kWidth,
       false);
-  for (int r = 0; r < s.rows; ++r) {
-    softmax_row(s, r, seen_keys(task, r, tile), vecs);
-  }
+  kSoftmaxRows[vecs - 1](task, s, tile);
   convert_values(tile, static_cast<const Half*>(kv.values), s, padded);
   products.run(
       reinterpret_cast<const std::uint32_t*>(s.scores),

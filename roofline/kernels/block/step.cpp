@@ -34,14 +34,16 @@ void StepRun::start() {
   });
 }
 
-/// normed := norm(x), in codes too if asked for.
+/// normed := norm(x), in codes too if asked for; on tiles in nothing else.
 void StepRun::norm_input(
     int t,
     const std::optional<StepNorm>& before,
     bool codes,
     bool trimmed) {
   const float* x = row(s_.x, t, model_.dim);
-  float* normed = row(s_.normed, t, model_.dim);
+  thread_local AlignedBuffer<float> kept_by_none;
+  kept_by_none.grow(static_cast<std::size_t>(model_.dim));
+  float* normed = tiles_ ? kept_by_none.data() : row(s_.normed, t, model_.dim);
   if (before) {
     norm(*before, x, model_.dim, normed);
   } else {
@@ -50,7 +52,10 @@ void StepRun::norm_input(
         x,
         sizeof(float) * static_cast<std::size_t>(model_.dim));
   }
-  if (codes) {
+  if (tiles_) {
+    kernels_.bf16
+        ->round(normed, model_.dim, t, 0, rounded(s_.normed_tiles, model_.dim));
+  } else if (codes) {
     StepInput input = normed_input(trimmed);
     quantize(t, input, kNormedOctaves);
   }
