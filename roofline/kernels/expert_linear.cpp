@@ -13,6 +13,7 @@
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/quantized_x.h"
+#include "roofline/kernels/rounded_x.h"
 
 namespace roofline {
 
@@ -20,6 +21,10 @@ namespace {
 
 /// Pieces a thread: one that loses its core delays the rest by a fraction.
 constexpr int kPiecesPerThread = 4;
+
+/// Fewer rows of an expert aren't worth decoding its matrix for tiles. More
+/// than a step has that checks guesses, which must round as a token alone does.
+constexpr int kLeastTileRows = 40;
 
 struct Operand {
   std::shared_ptr<const ExpertMatrices> experts;
@@ -82,6 +87,51 @@ std::vector<Piece> cut(
   return pieces;
 }
 
+/// The rows of the experts that have many, on tiles.
+struct TiledRows {
+  TiledRows(const Order& order, const float* x, int cols, ThreadPool& pool)
+      : begin(order.begin.size() - 1, -1) {
+    if (bf16_product_kernels() == nullptr) {
+      return;
+    }
+    constexpr int kRows = RoundedRows::kTokens;
+    std::vector<int> from;
+    std::vector<int> places;
+    int room = 0;
+    for (std::size_t e = 0; e < begin.size(); ++e) {
+      const int count = order.begin[e + 1] - order.begin[e];
+      if (count < kLeastTileRows) {
+        continue;
+      }
+      begin[e] = room;
+      for (int i = 0; i < count; ++i) {
+        from.push_back(order.begin[e] + i);
+        places.push_back(room + i);
+      }
+      room += (count + kRows - 1) / kRows * kRows;
+    }
+    if (room > 0) {
+      const auto row = [](const std::vector<int>& of, int i) {
+        return of[static_cast<std::size_t>(i)];
+      };
+      x_.emplace(
+          static_cast<int>(from.size()),
+          room,
+          cols,
+          pool,
+          [&](int i) { return x + std::ptrdiff_t{row(from, i)} * cols; },
+          [&](int i) { return row(places, i); });
+    }
+  }
+
+  /// Where an expert's rows begin; -1: it has too few.
+  std::vector<int> begin;
+  const RoundedRows& rows() const { return x_->rows; }
+
+ private:
+  std::optional<RoundedX> x_;
+};
+
 /// x and y: rows in the order of their experts.
 void multiply_ordered(
     const Operand& operand,
@@ -95,6 +145,10 @@ void multiply_ordered(
       std::any_of(experts.begin(), experts.end(), [](const PackedMatrix& w) {
         return w.quantized();
       });
+  std::optional<TiledRows> tiled;
+  if (operand.mode != LinearMode::exact) {
+    tiled.emplace(order, x, experts[0].cols, pool);
+  }
   std::optional<QuantizedX> codes;
   if (any_codes && operand.mode == LinearMode::fast) {
     codes.emplace(x, count, experts[0].cols, pool);
@@ -107,7 +161,17 @@ void multiply_ordered(
     const int last = order.begin[piece.expert + 1];
     const int begin = piece.block_begin;
     const int end = piece.block_end;
-    if (!w.quantized()) {
+    if (tiled && tiled->begin[piece.expert] >= 0) {
+      bf16_product_kernels()->product(
+          w,
+          begin,
+          end,
+          tiled->rows().from(tiled->begin[piece.expert]),
+          0,
+          last - first,
+          y + static_cast<std::ptrdiff_t>(first) * w.rows,
+          w.rows);
+    } else if (!w.quantized()) {
       dense_kernels().product(
           w,
           begin * kRowBlock,

@@ -13,13 +13,13 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
-#include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/kernels/quantized_x.h"
+#include "roofline/kernels/rounded_x.h"
 
 namespace roofline {
 
@@ -52,18 +52,7 @@ bool multiply_on_tiles(
   if (kernels == nullptr) {
     return false;
   }
-  AlignedBuffer<std::uint16_t> memory;
-  memory.grow(RoundedRows::size(tokens, w.cols));
-  const RoundedRows rows{w.cols, memory.data()};
-  auto round = [&](int piece, int) {
-    const int begin = piece * RoundedRows::kTokens;
-    const int end = std::min(tokens, begin + RoundedRows::kTokens);
-    for (int t = begin; t < end; ++t) {
-      const float* from = x + static_cast<std::ptrdiff_t>(t) * w.cols;
-      kernels->round(from, w.cols, t, 0, rows);
-    }
-  };
-  pool.run((tokens + RoundedRows::kTokens - 1) / RoundedRows::kTokens, round);
+  const RoundedX rounded(x, tokens, w.cols, pool);
   const auto grid = ProductGrid::for_tiles(
       w.row_blocks(),
       w.row_blocks(),
@@ -75,7 +64,7 @@ bool multiply_on_tiles(
         w,
         p.block_begin,
         p.block_end,
-        rows,
+        rounded.rows,
         p.token_begin,
         p.token_end,
         y,

@@ -11,6 +11,7 @@
 
 #include <mlx/mlx.h>
 
+#include "kernels/isas.h"
 #include "kernels/packed_helpers.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
@@ -160,6 +161,22 @@ TEST_F(ExpertLinear, ManyRowsOfFewExpertsAreRight) {
     ids.push_back(i * i % 3 == 0 ? 0 : 1);
   }
   expect_products(experts, ids, LinearMode::exact, kExact);
+}
+
+TEST_F(ExpertLinear, ManyRowsOfAnExpertMayBeRoundedToBfloat16) {
+  const double most = 3.0 / 256;  // both sides by 2⁻⁹, one weight by 2⁻⁸
+  std::vector<std::int32_t> ids(150, 2);
+  for (std::size_t i = 0; i < 70; ++i) {
+    ids[2 * i] = i < 20 ? 0 : 4;
+  }
+  const Experts experts({PackedFormat::q4, PackedFormat::bf16});
+  const Isa before = active_isa();
+  for (const Isa isa : testing::runnable_isas()) {
+    force_isa(isa);
+    expect_products(experts, ids, LinearMode::fast, most);
+    expect_products(experts, ids, LinearMode::exact, kExact);
+  }
+  force_isa(before);
 }
 
 TEST_F(ExpertLinear, ShapesThatDoNotFitAreRefused) {
