@@ -364,7 +364,10 @@ int Train::run() {
       quiet_ ? 0.0
       : trains_on_gpu(options_)
           ? measure_gpu_peak_operations()
-          : measure_peak_operations(ThreadPool::global(), PeakKind::float32);
+          : measure_peak_operations(
+                ThreadPool::global(),
+                options_.precision == Precision::bf16 ? product_peak(false)
+                                                      : PeakKind::float32);
   Watch watch(
       options_.report_every,
       quiet_,

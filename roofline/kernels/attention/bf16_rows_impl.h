@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "roofline/kernels/attention/bf16_rows.h"
 #include "roofline/kernels/simd/vec_avx512.h"
@@ -17,37 +18,41 @@ namespace roofline {
 namespace {
 
 constexpr int kWidth = 16;
-constexpr int kTileVecs = kKeyTile / kWidth;  ///< registers of a row's scores
-constexpr int kPairDims = 2 * kWidth;         ///< dims of a register of pairs
+/// Keys that are met at a time, at most: Products::kTile of them.
+constexpr int kMostKeys = kTiledKeys;
+constexpr int kPairDims = 2 * kWidth;  ///< dims of a register of pairs
 constexpr float kLog2E = 1.44269504f;
 constexpr float kMinusInfinity = -__builtin_inff();
 
 /// The rows of a task in scratch. Pairs are two bfloat16, the first one low.
 struct State {
   int rows = 0;
+  int tile = 0;                     ///< keys
   int dims = 0;                     ///< a multiple of 32
   std::uint32_t* q = nullptr;       ///< [rows, dims / 2], times scale·log2(e)
   float* sums = nullptr;            ///< [rows, dims]
-  float* scores = nullptr;          ///< [rows, kKeyTile]
-  std::uint32_t* keys = nullptr;    ///< [dims / 2, kKeyTile]
-  std::uint32_t* values = nullptr;  ///< [kKeyTile / 2, dims]
+  float* scores = nullptr;          ///< [rows, tile]
+  std::uint32_t* keys = nullptr;    ///< [dims / 2, tile]
+  std::uint32_t* values = nullptr;  ///< [tile / 2, dims]
   float* largest = nullptr;         ///< [rows], of scores times log2(e)
   float* total = nullptr;           ///< [rows]
 };
 
-inline State open(const AttentionTask& task) {
+inline State open(const AttentionTask& task, int tile) {
   State s;
+  s.tile = tile;
   s.rows = task.rows();
   s.dims = task.args->kv.head_dim;
   const auto rows = static_cast<std::size_t>(s.rows);
   const auto dims = static_cast<std::size_t>(s.dims);
+  const auto keys = static_cast<std::size_t>(tile);
   s.sums = task.scratch;
   s.scores = s.sums + rows * dims;
-  s.largest = s.scores + rows * kKeyTile;
+  s.largest = s.scores + rows * keys;
   s.total = s.largest + rows;
   s.q = reinterpret_cast<std::uint32_t*>(s.total + rows);
   s.keys = s.q + rows * dims / 2;
-  s.values = s.keys + kKeyTile * dims / 2;
+  s.values = s.keys + keys * dims / 2;
   return s;
 }
 
@@ -93,8 +98,8 @@ ROOFLINE_BF16 inline void load_queries(
 /// A tile of keys, wherever they lie.
 struct KeyTile {
   int count = 0;
-  std::int64_t positions[kKeyTile];
-  std::ptrdiff_t at[kKeyTile];  ///< of the key's and the value's row
+  std::int64_t positions[kMostKeys];
+  std::ptrdiff_t at[kMostKeys];  ///< of the key's and the value's row
 };
 
 /// Keys turned to pairs of dims; up to the next vector the last one again.
@@ -113,7 +118,7 @@ ROOFLINE_BF16 inline void convert_keys(
       }
       transpose(block);
       for (int i = 0; i < kWidth; ++i) {
-        _mm512_storeu_ps(s.keys + (d / 2 + i) * kKeyTile + k, block[i].v);
+        _mm512_storeu_ps(s.keys + (d / 2 + i) * s.tile + k, block[i].v);
       }
     }
   }
@@ -231,6 +236,7 @@ ROOFLINE_BF16 inline void product(
 }
 
 struct Avx512Products {
+  static constexpr int kTile = kKeyTile;
   static constexpr int kKeys = 2;  ///< a pair
   static void run(
       const std::uint32_t* a,
@@ -260,43 +266,53 @@ inline __m512 exp2_of(__m512 x) {
   return _mm512_scalef_ps(p, x);
 }
 
-/// Which keys of a tile a row sees, a bit each.
-inline std::uint64_t seen_keys(
+/// Which keys of a tile a row sees.
+struct SeenKeys {
+  int begin = 0;
+  int end = 0;
+
+  /// Of 16 from a key on, a bit each.
+  __mmask16 from(int key) const {
+    const auto below = [&](int limit) {
+      return (1u << std::clamp(limit - key, 0, kWidth)) - 1;
+    };
+    return static_cast<__mmask16>(below(end) & ~below(begin));
+  }
+};
+
+inline SeenKeys seen_keys(
     const AttentionTask& task,
     int row,
     const KeyTile& tile) {
   const AttentionArgs& args = *task.args;
   const std::int64_t query =
       args.first_position + task.token_begin + row / task.group();
-  int end = tile.count;
-  while (end > 0 && tile.positions[end - 1] > query) {
-    --end;
+  SeenKeys seen{0, tile.count};
+  while (seen.end > 0 && tile.positions[seen.end - 1] > query) {
+    --seen.end;
   }
-  int begin = 0;
   if (args.window_tokens) {
     const std::int64_t first = query - *args.window_tokens + 1;
-    while (begin < end && tile.positions[begin] < first) {
-      ++begin;
+    while (seen.begin < seen.end && tile.positions[seen.begin] < first) {
+      ++seen.begin;
     }
   }
-  const std::uint64_t before_end =
-      end == kKeyTile ? ~std::uint64_t{0} : (std::uint64_t{1} << end) - 1;
-  return begin == kKeyTile ? 0 : before_end & (~std::uint64_t{0} << begin);
+  return seen;
 }
 
 /// A row's scores become weights, in pairs of keys where the scores were: VECS
 /// registers of them.
 template <int VECS>
-ROOFLINE_BF16 void softmax_row(const State& s, int row, std::uint64_t seen) {
-  float* scores = s.scores + static_cast<std::ptrdiff_t>(row) * kKeyTile;
+ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
+  float* scores = s.scores + static_cast<std::ptrdiff_t>(row) * s.tile;
   const __m512 nothing = _mm512_set1_ps(kMinusInfinity);
   __m512 own[VECS];
   __m512 tops = _mm512_set1_ps(s.largest[row]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < VECS; ++v) {
     own[v] = _mm512_mask_loadu_ps(
         nothing,
-        static_cast<__mmask16>(seen >> (v * kWidth)),
+        seen.from(v * kWidth),
         scores + v * kWidth);
     tops = _mm512_max_ps(tops, own[v]);
   }
@@ -310,7 +326,7 @@ ROOFLINE_BF16 void softmax_row(const State& s, int row, std::uint64_t seen) {
   const __m512 shift = _mm512_set1_ps(top);
   __m512 sum = _mm512_setzero_ps();
   auto* pairs = reinterpret_cast<std::uint16_t*>(scores);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < VECS; ++v) {
     const __m512 weights = exp2_of(_mm512_sub_ps(own[v], shift));
     sum = _mm512_add_ps(sum, weights);
@@ -348,8 +364,12 @@ constexpr SoftmaxRows kSoftmaxRows[] = {
     softmax_rows<1>,
     softmax_rows<2>,
     softmax_rows<3>,
-    softmax_rows<4>};
-static_assert(kTileVecs == 4);
+    softmax_rows<4>,
+    softmax_rows<5>,
+    softmax_rows<6>,
+    softmax_rows<7>,
+    softmax_rows<8>};
+static_assert(std::size(kSoftmaxRows) == kMostKeys / kWidth);
 
 /// Keys that products take at a time are a multiple of Products::kKeys.
 template <class Products>
@@ -367,10 +387,10 @@ void meet_tile(
       s.q,
       s.dims / 2,
       s.keys,
-      kKeyTile,
+      s.tile,
       s.dims / 2,
       s.scores,
-      kKeyTile,
+      s.tile,
       s.rows,
       vecs * kWidth,
       false);
@@ -378,7 +398,7 @@ void meet_tile(
   convert_values(tile, static_cast<const Half*>(kv.values), s, padded);
   products.run(
       reinterpret_cast<const std::uint32_t*>(s.scores),
-      kKeyTile,
+      s.tile,
       s.values,
       s.dims,
       padded / 2,
@@ -410,7 +430,7 @@ inline void finish(const AttentionTask& task, const State& s) {
 template <class Products>
 void bf16_rows_of(const AttentionTask& task) {
   const KvView& kv = task.args->kv;
-  const State s = open(task);
+  const State s = open(task, Products::kTile);
   Products products;
   load_queries(task, s);
   const std::ptrdiff_t head =
@@ -421,7 +441,7 @@ void bf16_rows_of(const AttentionTask& task) {
     for (int k = 0; k < run.count; ++k) {
       tile.positions[tile.count] = run.position + k;
       tile.at[tile.count] = (head + run.slot + k) * kv.head_dim;
-      if (++tile.count == kKeyTile) {
+      if (++tile.count == s.tile) {
         meet_tile(products, task, s, tile);
         tile.count = 0;
       }

@@ -11,6 +11,7 @@ namespace {
 /// Whole tiles of rows; the rest, which few tasks have, by AVX-512.
 template <class Tiles>
 struct TileProducts {
+  static constexpr int kTile = kTiledKeys;
   static constexpr int kKeys = kTileDepth;
   Tiles tiles;
 
@@ -26,7 +27,7 @@ struct TileProducts {
       int columns,
       bool accumulate) {
     const int whole = rows / kTileRows * kTileRows;
-    run_steps(
+    run_steps<false>(
         tiles,
         strided_step(
             a,

@@ -12,6 +12,10 @@ namespace {
 /// Rows of a tile of queries: enough that converting a tile of keys is a small
 /// part of the work, few enough that their sums stay in the second cache.
 constexpr int kTargetRows = 96;
+/// On tiles, whose products are quicker against the conversion, and where there
+/// are so many keys that few of them are masked.
+constexpr int kTiledRows = 192;
+constexpr int kManyKeys = 1024;
 /// A split below this many keys costs more to combine than it saves.
 constexpr int kSplitKeys = 64;
 /// Pieces a thread should find, so that a slow thread holds up no one long.
@@ -44,7 +48,8 @@ std::size_t attention_scratch_floats(int rows, const KvView& kv) {
   const auto groups = [](const KvCodes& codes) {
     return static_cast<std::size_t>(codes.bits > 0 ? codes.groups() : 0);
   };
-  const std::size_t tile = kKeyTile;
+  const std::size_t tile =
+      active_isa() == Isa::amx ? std::size_t{kTiledKeys} : kKeyTile;
   const auto r = static_cast<std::size_t>(rows);
   const std::size_t both = dims(kv.head_dim, kv.key_codes) +
                            dims(kv.dims_of_value(), kv.value_codes);
@@ -121,7 +126,9 @@ void AttentionPlan::add_tiles(int index) {
         "Check the ModelSpec");
   }
   const int group = args.heads / args.kv.kv_heads;
-  const int step = std::max(1, kTargetRows / group);
+  const bool tiled = bf16_rows_ != nullptr && active_isa() == Isa::amx &&
+                     args.first_position + args.tokens > kManyKeys;
+  const int step = std::max(1, (tiled ? kTiledRows : kTargetRows) / group);
   for (int begin = 0; begin < args.tokens; begin += step) {
     Tile tile;
     tile.args = index;

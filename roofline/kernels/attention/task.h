@@ -39,6 +39,9 @@ struct AttentionTask {
 
 /// Keys that are scored at a time; a multiple of every vector width.
 constexpr int kKeyTile = 64;
+/// The same on AMX's tiles: sums are loaded and stored half as often, and a
+/// row's largest score is sought half as often.
+constexpr int kTiledKeys = 128;
 
 /// Up to this many rows a key is read once and met by all rows; above it keys
 /// and values are converted to float32 tiles first.

@@ -86,7 +86,7 @@ void tile_product(
       }
       step.c = y + block * kRowBlock;
       step.cols = std::min(w.rows - block * kRowBlock, blocks * kRowBlock);
-      run_steps(tiles, step);
+      run_steps<true>(tiles, step);
     }
   }
 }

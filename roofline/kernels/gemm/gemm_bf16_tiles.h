@@ -25,7 +25,7 @@ void gemm_tile_on_tiles(
   const int deep = pairs / kTileRows * kTileRows;
   if (tall > 0 && deep > 0) {
     Tiles tiles;
-    run_steps(
+    run_steps<false>(
         tiles,
         strided_step(
             a,

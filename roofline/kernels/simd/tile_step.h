@@ -92,8 +92,57 @@ inline void end_sum(Tiles& tiles, const TileStep& step) {
   place.write(sums);
 }
 
-/// kRows × kCols tiles of sums, each at least in part in c.
-template <int kRows, int kCols, class Tiles>
+template <int kRow, bool kStreamed, class Tiles>
+inline void load_left(Tiles& tiles, const TileSide& side, const std::byte* at) {
+  if constexpr (kStreamed) {
+    tiles.template stream_left<kRow>(at + kRow * side.next, side.row);
+  } else {
+    tiles.template load_left<kRow>(at + kRow * side.next, side.row);
+  }
+}
+
+template <int kCol, class Tiles>
+inline void load_right(
+    Tiles& tiles,
+    const TileSide& side,
+    const std::byte* at) {
+  tiles.template load_right<kCol>(at + kCol * side.next, side.row);
+}
+
+/// The products of one step. Each tile of the next one is asked for as soon as
+/// this one's products have read it: there are too few tiles for two steps.
+template <int kRows, int kCols, bool kStreamed, bool kNext, class Tiles>
+inline void multiply_sides(
+    Tiles& tiles,
+    [[maybe_unused]] const TileSide& left,
+    [[maybe_unused]] const TileSide& right) {
+  tiles.template add_product<0, 0>();
+  if constexpr (kCols > 1) {
+    tiles.template add_product<0, 1>();
+  }
+  if constexpr (kNext) {
+    load_left<0, kStreamed>(tiles, left, left.at);
+  }
+  if constexpr (kRows > 1) {
+    tiles.template add_product<1, 0>();
+  }
+  if constexpr (kNext) {
+    load_right<0>(tiles, right, right.at);
+  }
+  if constexpr (kRows > 1 && kCols > 1) {
+    tiles.template add_product<1, 1>();
+  }
+  if constexpr (kNext && kCols > 1) {
+    load_right<1>(tiles, right, right.at);
+  }
+  if constexpr (kNext && kRows > 1) {
+    load_left<1, kStreamed>(tiles, left, left.at);
+  }
+}
+
+/// kRows × kCols tiles of sums, each at least in part in c. kStreamed: the left
+/// side is read once while the right one stays.
+template <int kRows, int kCols, bool kStreamed, class Tiles>
 void run_step(Tiles& tiles, const TileStep& step) {
   const auto each = [](auto fn) {
     fn.template operator()<0, 0>();
@@ -107,29 +156,30 @@ void run_step(Tiles& tiles, const TileStep& step) {
       fn.template operator()<1, 1>();
     }
   };
-  each([&]<int kRow, int kCol>() { begin_sum<kRow, kCol>(tiles, step); });
-  const std::byte* left = step.left.at;
-  const std::byte* right = step.right.at;
-  for (int k = 0; k < step.depth; ++k) {
-    tiles.template load_right<0>(right, step.right.row);
-    tiles.template load_left<0>(left, step.left.row);
-    if constexpr (kCols > 1) {
-      tiles.template load_right<1>(right + step.right.next, step.right.row);
-    }
-    if constexpr (kRows > 1) {
-      tiles.template load_left<1>(left + step.left.next, step.left.row);
-    }
-    each([&]<int kRow, int kCol>() {
-      tiles.template add_product<kRow, kCol>();
-    });
-    left += step.left.step;
-    right += step.right.step;
+  // Copies: the compiler can't know that tiles' stores don't reach step.
+  TileSide left = step.left;
+  TileSide right = step.right;
+  load_left<0, kStreamed>(tiles, left, left.at);
+  load_right<0>(tiles, right, right.at);
+  if constexpr (kCols > 1) {
+    load_right<1>(tiles, right, right.at);
   }
+  if constexpr (kRows > 1) {
+    load_left<1, kStreamed>(tiles, left, left.at);
+  }
+  each([&]<int kRow, int kCol>() { begin_sum<kRow, kCol>(tiles, step); });
+  for (int k = step.depth - 1; k > 0; --k) {
+    left.at += left.step;
+    right.at += right.step;
+    multiply_sides<kRows, kCols, kStreamed, true>(tiles, left, right);
+  }
+  multiply_sides<kRows, kCols, kStreamed, false>(tiles, left, right);
   each([&]<int kRow, int kCol>() { end_sum<kRow, kCol>(tiles, step); });
 }
 
-/// All of step.rows × step.cols; sides are read in whole tiles.
-template <class Tiles>
+/// All of step.rows × step.cols; sides are read in whole tiles. The depth is at
+/// least 1.
+template <bool kStreamed, class Tiles>
 void run_steps(Tiles& tiles, const TileStep& all) {
   for (int r = 0; r < all.rows; r += 2 * kTileRows) {
     TileStep step = all;
@@ -141,9 +191,11 @@ void run_steps(Tiles& tiles, const TileStep& all) {
       step.right.at = all.right.at + c / kTileCols * all.right.next;
       const bool tall = step.rows > kTileRows;
       const bool wide = step.cols > kTileCols;
-      tall   ? wide ? run_step<2, 2>(tiles, step) : run_step<2, 1>(tiles, step)
-        : wide ? run_step<1, 2>(tiles, step)
-             : run_step<1, 1>(tiles, step);
+      const auto run = tall   ? wide ? run_step<2, 2, kStreamed, Tiles>
+                                     : run_step<2, 1, kStreamed, Tiles>
+                         : wide ? run_step<1, 2, kStreamed, Tiles>
+                              : run_step<1, 1, kStreamed, Tiles>;
+      run(tiles, step);
     }
   }
 }

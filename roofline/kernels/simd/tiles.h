@@ -69,6 +69,16 @@ class AmxTiles {
   void load_left(const void* from, std::ptrdiff_t stride) {
     load<4 + kRow>(from, stride);
   }
+  /// For what isn't read again soon: it doesn't drive the right sides out of
+  /// the first cache. On an Emerald Rapids a step of 4 products takes 75 cycles
+  /// with it and 100 without, of at least 64; prefetching made it 109.
+  template <int kRow>
+  void stream_left(const void* from, std::ptrdiff_t stride) {
+    __asm__ volatile("tileloaddt1 (%1,%2,1), %%tmm%c0"
+                     :
+                     : "n"(4 + kRow), "r"(from), "r"(stride)
+                     : "memory");
+  }
   template <int kCol>
   void load_right(const void* from, std::ptrdiff_t stride) {
     load<6 + kCol>(from, stride);
@@ -116,6 +126,10 @@ class EmulatedTiles {
   template <int kRow>
   void load_left(const void* from, std::ptrdiff_t stride) {
     copy(from, stride, left_[kRow], kTileBytes);
+  }
+  template <int kRow>
+  void stream_left(const void* from, std::ptrdiff_t stride) {
+    load_left<kRow>(from, stride);
   }
   template <int kCol>
   void load_right(const void* from, std::ptrdiff_t stride) {
