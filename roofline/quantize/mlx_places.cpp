@@ -74,15 +74,30 @@ std::vector<NamedRows> by_expert(
 }
 
 /// A name that stands for turned experts in one layout and for others in MLX's:
-/// what the checkpoint has decides.
+/// what the checkpoint has decides. Where it has rows of gate and up in turns,
+/// neither's rows are a run of its own.
 void as_in_checkpoint(NamedRows& part, const Checkpoint& checkpoint) {
   constexpr std::string_view kTurned = ".experts.transposed.";
-  const std::size_t at = part.name.find(kTurned);
-  if (at == std::string::npos || checkpoint.find(part.name) != nullptr) {
+  if (checkpoint.find(part.name) != nullptr) {
     return;
   }
-  part.name.replace(at, kTurned.size(), ".experts.");
-  part.transposed = false;
+  if (const auto at = part.name.find(kTurned); at != std::string::npos) {
+    part.name.replace(at, kTurned.size(), ".experts.");
+    part.transposed = false;
+    return;
+  }
+  for (const std::string_view one : {".experts.gate", ".experts.up"}) {
+    const std::size_t at = part.name.find(one);
+    if (at == std::string::npos) {
+      continue;
+    }
+    std::string both = part.name;
+    both.replace(at, one.size(), ".experts.gate_up");
+    if (checkpoint.find(both) != nullptr) {
+      part.name = both;
+      part.transposed = true;
+    }
+  }
 }
 
 /// Codes of the source's that a format wouldn't make smaller.
@@ -200,7 +215,8 @@ void MlxPlaces::settle(FormatPlan& plan) const {
       if (found == plan.formats.end()) {
         continue;
       }
-      if (!by_rows && found->second.mode != QuantMode::keep) {
+      const bool packed = stored.tensor->packed() != nullptr;
+      if (!by_rows && !packed && found->second.mode != QuantMode::keep) {
         plan.unfit.push_back(part.name);
       }
       found->second = widest;

@@ -82,7 +82,53 @@ void compare_attention(
       wanted.softcap.value_or(0),
       read.softcap.value_or(0));
   out.same("attention window", wanted.window_tokens, read.window_tokens);
+  out.same("sinks", wanted.sinks, read.sinks);
   compare_ropes(wanted.rope, read.rope, out);
+}
+
+/// Biases and layouts are known from the tensors.
+void compare_mixtures(
+    const std::optional<MixtureSpec>& wanted,
+    const std::optional<MixtureSpec>& read,
+    Comparison& out) {
+  out.same("mixture of experts", wanted.has_value(), read.has_value());
+  if (!wanted || !read) {
+    return;
+  }
+  out.same("experts", wanted->experts, read->experts);
+  out.same("experts of a token", wanted->top_k, read->top_k);
+  out.same("experts' hidden size", wanted->expert_hidden, read->expert_hidden);
+  out.same("scores of experts", wanted->score, read->score);
+  out.same(
+      "normalization of experts' weights",
+      wanted->renormalise,
+      read->renormalise);
+  out.near("least sum of weights", wanted->least_sum, read->least_sum);
+  out.near("factor on experts", wanted->scale, read->scale);
+  out.same("norm of the router", wanted->router_norm, read->router_norm);
+  out.same("factors of experts", wanted->expert_scale, read->expert_scale);
+  out.same("groups of experts", wanted->groups, read->groups);
+  if (wanted->groups > 1) {
+    out.same("groups of a token", wanted->top_groups, read->top_groups);
+    out.same("scores of groups", wanted->group_score, read->group_score);
+  }
+  if (wanted->score == ExpertScore::sparsemixer) {
+    out.near("tolerance of the router", wanted->jitter, read->jitter);
+  }
+  out.same("dims of experts", wanted->latent_dim, read->latent_dim);
+  out.same("shared expert", wanted->shared_hidden, read->shared_hidden);
+  out.same("gate of the shared expert", wanted->shared_gate, read->shared_gate);
+}
+
+void compare_bounds(
+    const std::optional<ClampedGlu>& wanted,
+    const std::optional<ClampedGlu>& read,
+    Comparison& out) {
+  out.same("bounds of the gate", wanted.has_value(), read.has_value());
+  if (wanted && read) {
+    out.near("limit of the gate", wanted->limit, read->limit);
+    out.near("slope of the gate", wanted->alpha, read->alpha);
+  }
 }
 
 void compare_layers(
@@ -103,6 +149,14 @@ void compare_layers(
       wanted.feed_forward->activation,
       read.feed_forward->activation);
   out.same("gate", wanted.feed_forward->gated, read.feed_forward->gated);
+  compare_bounds(
+      wanted.feed_forward->clamped_glu,
+      read.feed_forward->clamped_glu,
+      out);
+  compare_mixtures(
+      wanted.feed_forward->mixture,
+      read.feed_forward->mixture,
+      out);
 }
 
 }  // namespace

@@ -161,6 +161,12 @@ class FolderCheckpoint final : public OpenedCheckpoint {
           "It is packed (U32), but config.json has no \"quantization\" for it",
           "Check that config.json belongs to these weights");
     }
+    if (shards_.find(module + ".global_scale") != nullptr) {
+      fail<UnsupportedError>(
+          fmt::format("{}: can't read {}", label, printable(weight.name)),
+          "Its scales have one more for the whole matrix (global_scale)",
+          "Take a checkpoint that was quantized without it, or another mode");
+    }
     packed_ = true;
     return mlx_tensor(
         weight,

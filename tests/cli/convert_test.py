@@ -1,6 +1,9 @@
 """roofline convert, from outside: what it writes is run again."""
 
 import json
+import math
+import random
+import re
 import resource
 import shutil
 import signal
@@ -16,12 +19,15 @@ LAYOUTS = GOLDENS.parent / "data/layouts"
 IDS = [[1, 5, 9, 37, 50, 60, 31, 2, 44, 8]]
 
 
-def tokenizer_with_merges():
-    """Bytes that UTF-8 never has make room for tokens of two characters."""
+def tokenizer_with_merges(tokens=256):
+    """Bytes that UTF-8 never has make room for tokens of two characters; those of
+    a smaller vocabulary take the place of its last bytes."""
     tokenizer = byte_tokenizer()
     model = tokenizer["model"]
     letters = byte_alphabet()
-    for byte, pair in zip([0xC0, 0xC1, *range(0xF5, 256)], ["he", "ll", "Ġt", "33"]):
+    free = [0xC0, 0xC1, *range(0xF5, 256)] if tokens > 255 else range(tokens - 4, tokens)
+    pairs = ["he", "ll", "Ġt", "33"] if tokens > 255 else ["HE", "LL", "AT", "33"]
+    for byte, pair in zip(free, pairs):
         model["vocab"].pop(letters[byte])
         model["vocab"][pair] = byte
         model["merges"].append([pair[0], pair[1]])
@@ -34,6 +40,7 @@ def tokenizer_with_merges():
     for token in tokenizer["added_tokens"]:
         model["vocab"].pop(letters[token["id"]])
         model["vocab"][token["content"]] = token["id"]
+    model["vocab"] = {text: i for text, i in model["vocab"].items() if i < tokens}
     return tokenizer
 
 
@@ -50,7 +57,8 @@ class ConvertTest(Program):
             if "query_pre_attn_scalar" in config:
                 config["query_pre_attn_scalar"] = config["head_dim"]
             (folder / "config.json").write_text(json.dumps(config))
-            (folder / "tokenizer.json").write_text(json.dumps(tokenizer_with_merges()))
+            tokenizer = tokenizer_with_merges(config["vocab_size"])
+            (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
             (folder / "tokenizer_config.json").write_text(
                 json.dumps(
                     {
@@ -184,6 +192,109 @@ class ConvertTest(Program):
         self.convert(source, "--mlx-path", out, "--force", "--dequantize",
                      "--dtype", "float32")  # fmt: skip
         self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_experts_come_into_gguf_as_llama_cpp_has_them(self):
+        source = self.source("gpt_oss_mxfp4")
+        out = self.folder / "experts.gguf"
+        self.convert(source, "--gguf-path", out, "--type", "q8_0")
+        self.assertLess(self.distance(source, out), 0.1)
+        for type_name in ["f32", "bf16"]:
+            self.convert(source, "--gguf-path", out, "--type", type_name, "--force")
+            self.assertLess(self.distance(source, out), 1e-3)
+        # The same blocks as in the file of llama.cpp's own conversion.
+        self.convert(source, "--gguf-path", out, "--type", "q4_0", "--force")
+        theirs = (GOLDENS / "gpt_oss_mxfp4/model.gguf").read_bytes()
+        names = re.findall(rb"(?:blk\.\d+\.)?[a-z_]+\.(?:weight|bias)", theirs)
+        self.assertEqual(len(set(names)), 41)
+        for name in names:
+            self.assertTrue(name in out.read_bytes(), name)
+        for part, first, step in [("gate_up", 0, 2), ("gate_up", 1, 2), ("down", 0, 1)]:
+            blocks = self.ggml_blocks(source, 1, part, first, step)
+            self.assertTrue(blocks in out.read_bytes())
+            self.assertTrue(blocks in theirs)
+
+    def test_experts_one_by_one_are_stacked_in_gguf(self):
+        source = self.folder / "mixture"
+        source.mkdir()
+        dim, hidden, experts, vocab = 32, 32, 4, 256
+        config = {
+            "model_type": "qwen3_moe", "vocab_size": vocab, "hidden_size": dim,
+            "intermediate_size": 48, "moe_intermediate_size": hidden,
+            "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "head_dim": 16, "num_experts": experts,
+            "num_experts_per_tok": 2, "norm_topk_prob": True,
+            "max_position_embeddings": 64, "tie_word_embeddings": False,
+        }  # fmt: skip
+        shapes = {"model.embed_tokens": [vocab, dim], "lm_head": [vocab, dim],
+                  "model.norm": [dim]}  # fmt: skip
+        for layer in ["model.layers.0.", "model.layers.1."]:
+            for name, rows, cols in [("q", 32, dim), ("k", 16, dim), ("v", 16, dim),
+                                     ("o", dim, 32)]:  # fmt: skip
+                shapes[f"{layer}self_attn.{name}_proj"] = [rows, cols]
+            shapes[layer + "mlp.gate"] = [experts, dim]
+            for norm in ["input_layernorm", "post_attention_layernorm"]:
+                shapes[layer + norm] = [dim]
+            for norm in ["q_norm", "k_norm"]:
+                shapes[f"{layer}self_attn.{norm}"] = [16]
+            for i in range(experts):
+                for name in ["gate", "up", "down"]:
+                    shapes[f"{layer}mlp.experts.{i}.{name}_proj"] = [dim, hidden]
+        draw = random.Random(7)
+        tensors = {}
+        for name, shape in shapes.items():
+            values = [draw.gauss(0, 0.2) for _ in range(math.prod(shape))]
+            packed = struct.pack(f"<{len(values)}f", *values)
+            halves = b"".join(packed[i : i + 2] for i in range(2, len(packed), 4))
+            tensors[name + ".weight"] = ("BF16", shape, halves)
+        write_safetensors(source / "model.safetensors", tensors)
+        (source / "config.json").write_text(json.dumps(config))
+        (source / "tokenizer.json").write_text(json.dumps(tokenizer_with_merges()))
+        out = self.folder / "mixture.gguf"
+        self.convert(source, "--gguf-path", out, "--type", "bf16")
+        self.assertLess(self.distance(source, out), 1e-3)
+        config["norm_topk_prob"] = False
+        (source / "config.json").write_text(json.dumps(config))
+        self.refuse("convert", "--hf-path", source, "--gguf-path", out, "--force",
+                    saying="normalization of experts' weights")  # fmt: skip
+        # llama.cpp has one limit of the gate for all files.
+        config = json.loads((GOLDENS / "gpt_oss_mxfp4/config.json").read_text())
+        config["swiglu_limit"] = 5.0
+        limited = self.source("gpt_oss_mxfp4")
+        (limited / "config.json").write_text(json.dumps(config))
+        self.refuse("convert", "--hf-path", limited, "--gguf-path", out, "--force",
+                    saying="limit of the gate 5 (7 when read)")  # fmt: skip
+
+    def ggml_blocks(self, source, layer, part, first, step):
+        """Rows of a stack of experts as GGML's mxfp4: a scale, then values 0 to 15
+        in the low halves of 16 bytes and 16 to 31 in the high ones."""
+        tensors = read_safetensors(source / "model.safetensors")
+        name = f"model.layers.{layer}.mlp.experts.{part}_proj"
+        _, shape, codes = tensors[name + "_blocks"]
+        scales = tensors[name + "_scales"][2]
+        groups = shape[2]
+        out = b""
+        for row in range(first, shape[0] * shape[1], step):
+            for group in range(row * groups, (row + 1) * groups):
+                pairs = codes[16 * group : 16 * group + 16]
+                values = [half for byte in pairs for half in (byte & 15, byte >> 4)]
+                out += scales[group : group + 1]
+                out += bytes(a | b << 4 for a, b in zip(values[:16], values[16:]))
+        return out
+
+    def test_quantizing_leaves_four_bit_experts_as_they_are(self):
+        source = self.source("gpt_oss_mxfp4")
+        out = self.folder / "quantized"
+        self.succeed("quantize", source, "--out", out, "--quality-tokens", "0",
+                     "--bits", "8", "--group-size", "32")  # fmt: skip
+        converted = self.folder / "converted"
+        self.convert(source, "--mlx-path", converted)
+        before = read_safetensors(converted / "model.safetensors")
+        after = read_safetensors(out / "model.safetensors")
+        for name in before:
+            if ".experts." in name:
+                self.assertEqual(before[name], after[name], name)
+        self.assertEqual(after["model.layers.0.self_attn.q_proj.weight"][0], "U32")
+        self.assertLess(self.distance(source, out), 0.2)
 
     def test_factors_of_the_config_go_into_the_weights(self):
         source = self.folder / "falcon"

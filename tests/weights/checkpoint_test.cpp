@@ -124,6 +124,14 @@ TEST(FolderCheckpoint, AConfigThatContradictsTheTensorsIsNamedWithBoth) {
   expect_refused<CheckpointError>(folder, {"\"quantization\"", "packed"});
 }
 
+TEST(FolderCheckpoint, AFormThatNoMatrixFitsLeavesFloats) {
+  TempFolder folder;
+  json config = tiny_config();
+  config["quantization"] = {{"bits", 4}, {"group_size", 128}};
+  write_folder(folder, config, tiny_shapes());
+  EXPECT_EQ(Checkpoint::open(folder.path())->at("embed").cols, kDim);
+}
+
 TEST(FolderCheckpoint, ATensorThatNobodyAsksForIsNamed) {
   TempFolder folder;
   Shapes shapes = tiny_shapes();

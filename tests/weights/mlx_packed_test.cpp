@@ -124,6 +124,25 @@ TEST(MlxPacked, ATensorCanHaveBitsOfItsOwn) {
   expect_near_sine(model->at("head"), kStep8);
 }
 
+TEST(MlxPacked, AScaleForTheWholeMatrixIsRefusedByName) {
+  TempFolder folder;
+  const std::string module = "model.layers.0.mlp.down_proj";
+  Shapes shapes = tiny_shapes();
+  const auto shape = shapes.at(module);
+  shapes.erase(module);
+  SafetensorsBuilder out;
+  add_tensors(out, shapes);
+  add_quantized(out, module, shape, 4, 32);
+  out.fill(module + ".global_scale", {1}, 2688.0f);
+  json config = tiny_config();
+  config["quantization"] = {{"group_size", 32}, {"bits", 4}};
+  folder.write("config.json", config.dump());
+  folder.write("model.safetensors", out.build());
+  expect_error<UnsupportedError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"down_proj.weight", "global_scale", "quantized without it"});
+}
+
 TEST(MlxPacked, BitsThatContradictTheTensorsAreNamed) {
   TempFolder folder;
   write_mlx(folder, {{"group_size", 32}, {"bits", 8}}, 4, 4);

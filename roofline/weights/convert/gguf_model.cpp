@@ -18,6 +18,7 @@
 #include "roofline/spec/tensor_name_rows.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/spec/write_config.h"
+#include "roofline/weights/convert/gguf_mixture.h"
 
 namespace roofline {
 
@@ -65,7 +66,10 @@ const Family& gguf_family_of(const ModelSpec& spec) {
     name = name == same.ours ? same.gguf : name;
   }
   const Family* family = find_family(name);
-  const std::vector<std::string> written = converted_gguf_architectures();
+  std::vector<std::string> written = converted_gguf_architectures();
+  for (std::string& mixture : gguf_mixture_architectures()) {
+    written.push_back(std::move(mixture));
+  }
   if (family != nullptr &&
       std::find(written.begin(), written.end(), family->gguf_name) !=
           written.end()) {
@@ -115,6 +119,9 @@ class MetadataMaker {
     }
     add_general();
     add_sizes();
+    for (const auto& [name, size] : gguf_mixture_sizes(spec_)) {
+      add_size(name, size);
+    }
     add_attention();
     add_rope();
     add_scales();
@@ -162,7 +169,9 @@ class MetadataMaker {
     add_size("block_count", static_cast<std::int64_t>(spec_.layers.size()));
     add_per_layer("feed_forward_length", [&](std::size_t i) {
       attention_of(spec_, i);
-      return spec_.layers[i].feed_forward->hidden;
+      const FeedForwardSpec& dense = *spec_.layers[i].feed_forward;
+      return dense.hidden > 0 || !dense.mixture ? dense.hidden
+                                                : dense.mixture->expert_hidden;
     });
   }
 
@@ -372,8 +381,12 @@ class TensorLister {
       if (pack(base.substr(0, dot + 1), rest, bias)) {
         return;
       }
-      name = gguf_name(kLayerNames, rest);
       prefix = fmt::format("blk.{}.", layer);
+      if (add_mixture(ours, rest, prefix, layer)) {
+        return;
+      }
+      name = own_name(rest);
+      name = name.empty() ? gguf_name(kLayerNames, rest) : name;
       settle_change(source, rest, layer, bias);
     } else {
       name = gguf_name(kModelNames, base);
@@ -387,6 +400,26 @@ class TensorLister {
     source.name =
         fmt::format("{}{}{}", prefix, name, bias ? ".bias" : ".weight");
     out_.push_back(std::move(source));
+  }
+
+  bool add_mixture(
+      const std::string& ours,
+      std::string_view rest,
+      const std::string& prefix,
+      std::size_t layer) {
+    auto sources = gguf_mixture_sources(ours, rest, spec_.layers[layer]);
+    for (GgufSource& source : sources) {
+      source.name = prefix + source.name;
+      out_.push_back(std::move(source));
+    }
+    return !sources.empty();
+  }
+
+  /// What this architecture alone calls a tensor; "" where it has no own name.
+  std::string_view own_name(std::string_view rest) const {
+    const bool own =
+        family_.gguf_name == "gpt-oss" && rest == "feed_forward_norm";
+    return own ? "post_attention_norm" : "";
   }
 
   void settle_change(

@@ -20,6 +20,8 @@ enum class GgufChange {
   none,
   turn_heads,  ///< rows of a head go from half-split to interleaved
   add_one,     ///< norm weights are stored as they are used
+  even_rows,   ///< every second row (of a bias: value), from the first on
+  odd_rows,    ///< from the second on
 };
 
 /// A tensor of the file, made of tensors of ours, one after another.
@@ -27,7 +29,8 @@ struct GgufSource {
   std::string name;               ///< with ".weight" or ".bias"
   std::vector<std::string> ours;  ///< e.g. q, k and v of a packed qkv
   GgufChange change = GgufChange::none;
-  int heads = 0;  ///< for turn_heads
+  int heads = 0;    ///< for turn_heads
+  int experts = 0;  ///< the rows are those of so many matrices
 };
 
 struct GgufModel {

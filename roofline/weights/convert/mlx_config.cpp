@@ -250,6 +250,13 @@ void fill_sizes(json& config) {
         "head_dim",
         size("hidden_size") / size("num_attention_heads"));
   }
+  // Every so many-th layer sees all, which it spells out.
+  const json period = config.value("sliding_window_pattern", json());
+  if (type_of(config) == "exaone4" && period.is_number_integer() &&
+      period >= 1 && period <= 64) {
+    config["sliding_window_pattern"] =
+        std::string(period.get<std::size_t>() - 1, 'L') + "G";
+  }
   if (type_of(config) == "mamba2") {
     add_absent(
         config,

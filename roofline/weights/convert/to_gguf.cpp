@@ -14,12 +14,14 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/spec/tensor_names.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/convert/ggml_quantize.h"
 #include "roofline/weights/convert/gguf_model.h"
 #include "roofline/weights/convert/gguf_writer.h"
 #include "roofline/weights/convert/tokenizer_to_gguf.h"
 #include "roofline/weights/encodings.h"
+#include "roofline/weights/expert_tensors.h"
 #include "roofline/weights/json_file.h"
 
 namespace roofline {
@@ -46,6 +48,9 @@ constexpr std::array<FileType, 7> kTypes = {{
     {"q4_k", Encoding::q4_k, 15},
 }};
 
+/// The number of files whose experts are mxfp4.
+constexpr std::uint32_t kExpertBlocks = 38;
+
 std::uint32_t file_type_of(Encoding encoding) {
   for (const FileType& type : kTypes) {
     if (type.encoding == encoding) {
@@ -61,13 +66,18 @@ class SourceRows {
   SourceRows(const Checkpoint& checkpoint, const GgufSource& source)
       : source_(source) {
     for (const std::string& name : source.ours) {
-      parts_.push_back(&checkpoint.at(name));
-      const Tensor& part = *parts_.back();
-      cols_ = part.cols;
-      rows_ += part.rows;
+      add_parts(checkpoint, name);
+    }
+    for (const Tensor* part : parts_) {
+      cols_ = part->cols;
+      rows_ += part->rows;
+    }
+    if (in_turns()) {
+      (is_bias() ? cols_ : rows_) /= 2;
     }
     // Vectors are joined end to end.
-    if (rows_ == static_cast<std::int64_t>(parts_.size())) {
+    if (source.experts == 0 &&
+        rows_ == static_cast<std::int64_t>(parts_.size())) {
       vector_ = parts_.front()->rows == 1;
     }
     if (vector_) {
@@ -82,10 +92,53 @@ class SourceRows {
   bool is_vector() const { return vector_; }
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
+  bool is_router() const {
+    return source_.name.find("ffn_gate_inp") != std::string::npos;
+  }
+  bool is_bias() const { return source_.name.ends_with(".bias"); }
+  /// Cols first.
+  std::vector<std::int64_t> shape() const {
+    if (vector_) {
+      return {cols_};
+    }
+    if (source_.experts == 0 || is_bias()) {
+      return {cols_, rows_};
+    }
+    return {cols_, rows_ / source_.experts, source_.experts};
+  }
+  /// Four-bit floats whose codes the file can hold as they are.
+  bool has_blocks() const {
+    return std::all_of(parts_.begin(), parts_.end(), [](const Tensor* part) {
+      return part->encoding == Encoding::mlx_mxfp4 && part->affine.factor == 1;
+    });
+  }
+
+  /// A row of these as GGML's mxfp4: a scale and 16 bytes for 32 values, the
+  /// first 16 in the low bits. MLX has values in pairs.
+  void read_blocks(std::int64_t row, std::span<std::byte> out) const {
+    constexpr std::size_t kHalf = 16;
+    const auto [part, inner] = find(source_row(row));
+    const Tensor one = row_slice(*part, inner, 1);
+    const auto code = [&](std::size_t at) {
+      const auto pair = std::to_integer<unsigned>(one.bytes[at / 2]);
+      return at % 2 == 0 ? pair & 15 : pair >> 4;
+    };
+    for (std::size_t group = 0; group < one.affine.scales.size(); ++group) {
+      std::byte* block = out.data() + group * (kHalf + 1);
+      block[0] = one.affine.scales[group];
+      for (std::size_t i = 0; i < kHalf; ++i) {
+        const std::size_t first = group * 2 * kHalf + i;
+        block[i + 1] =
+            static_cast<std::byte>(code(first) | code(first + kHalf) << 4);
+      }
+    }
+  }
 
   void read(std::int64_t row, std::span<float> out) const {
     if (vector_) {
       read_vector(out);
+    } else if (in_turns() && is_bias()) {
+      read_every_second(row, out);
     } else {
       const auto [part, inner] = find(source_row(row));
       decode_row(*part, inner, out);
@@ -104,9 +157,41 @@ class SourceRows {
   }
 
  private:
+  /// A stack of experts, or each in its own tensor.
+  void add_parts(const Checkpoint& checkpoint, const std::string& name) {
+    if (source_.experts == 0 || checkpoint.find(name) != nullptr) {
+      parts_.push_back(&checkpoint.at(name));
+      return;
+    }
+    const ExpectedTensor stack{name, 0, 0, false, source_.experts};
+    for (int i = 0; i < source_.experts; ++i) {
+      parts_.push_back(&checkpoint.at(stack.piece(i)));
+    }
+  }
+
+  bool in_turns() const {
+    return source_.change == GgufChange::even_rows ||
+           source_.change == GgufChange::odd_rows;
+  }
+  std::int64_t first_in_turns() const {
+    return source_.change == GgufChange::odd_rows ? 1 : 0;
+  }
+
+  void read_every_second(std::int64_t row, std::span<float> out) const {
+    const auto [part, inner] = find(row);
+    std::vector<float> all(static_cast<std::size_t>(part->cols));
+    decode_row(*part, inner, all);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      out[i] = all[2 * i + static_cast<std::size_t>(first_in_turns())];
+    }
+  }
+
   /// The place of ours that goes to place `row` of the file's: pair i of a
   /// head is at i and i + half here, at 2i and 2i + 1 there.
   std::int64_t source_row(std::int64_t row) const {
+    if (in_turns()) {
+      return 2 * row + first_in_turns();
+    }
     if (source_.change != GgufChange::turn_heads) {
       return row;
     }
@@ -155,8 +240,11 @@ Encoding encoding_for(
     const SourceRows& rows,
     Encoding wanted,
     bool gives_logits) {
-  if (rows.is_vector()) {
+  if (rows.is_vector() || rows.is_bias() || rows.is_router()) {
     return Encoding::f32;
+  }
+  if (rows.has_blocks() && !is_float(wanted)) {
+    return Encoding::mxfp4;
   }
   if (wanted == Encoding::q4_k) {
     if (gives_logits && fits(Encoding::q8_0, rows.cols())) {
@@ -186,14 +274,16 @@ void write_tensor(
     const std::int64_t count = std::min(step, rows.rows() - first);
     bytes.resize(row_size * static_cast<std::size_t>(count));
     auto encode = [&](int row, int) {
+      const auto own = std::span(bytes).subspan(
+          row_size * static_cast<std::size_t>(row),
+          row_size);
+      if (tensor.planned.encoding == Encoding::mxfp4) {
+        rows.read_blocks(first + row, own);
+        return;
+      }
       std::vector<float> values(static_cast<std::size_t>(rows.cols()));
       rows.read(first + row, values);
-      encode_row(
-          tensor.planned.encoding,
-          values,
-          std::span(bytes).subspan(
-              row_size * static_cast<std::size_t>(row),
-              row_size));
+      encode_row(tensor.planned.encoding, values, own);
     };
     pool.run(static_cast<int>(count), encode);
     writer.put(
@@ -242,10 +332,7 @@ std::vector<PlannedRows> plan_rows(
     const bool gives_logits =
         source.name == (tied ? "token_embd.weight" : "output.weight");
     const Encoding own = encoding_for(rows, encoding, gives_logits);
-    std::vector<std::int64_t> shape = {rows.cols()};
-    if (!rows.is_vector()) {
-      shape.push_back(rows.rows());
-    }
+    auto shape = rows.shape();
     out.push_back({std::move(rows), {source.name, own, std::move(shape)}});
   }
   return out;
@@ -286,14 +373,18 @@ ConvertedModel convert_to_gguf(
   model.metadata.emplace_back(
       "general.name",
       options.name.empty() ? source.filename().string() : options.name);
-  model.metadata.emplace_back(
-      "general.file_type",
-      file_type_of(options.encoding));
   model.metadata.emplace_back("general.quantization_version", 2u);
   for (auto& entry : gguf_vocabulary_of(source, checkpoint->spec().vocab)) {
     model.metadata.push_back(std::move(entry));
   }
   const auto tensors = plan_rows(*checkpoint, model, options.encoding);
+  const bool blocks =
+      std::any_of(tensors.begin(), tensors.end(), [](const PlannedRows& rows) {
+        return rows.planned.encoding == Encoding::mxfp4;
+      });
+  model.metadata.emplace_back(
+      "general.file_type",
+      blocks ? kExpertBlocks : file_type_of(options.encoding));
   std::vector<PlannedGgufTensor> plan;
   ConvertedModel out;
   for (const auto& [name, values] : model.factors) {
