@@ -102,6 +102,10 @@ Tensor ForeignTensors::packed_floats(const SafetensorsEntry& codes) const {
         printable(module) +
         " has factors for what it is multiplied with (pre_quant_scale)");
   }
+  // Sizes of what isn't empty are those of bytes in the file.
+  if (codes.shape[0] == 0 || codes.shape[1] == 0) {
+    fail_tensor(codes.name, "It is empty");
+  }
   const bool powers = scales.dtype == "U8" || scales.dtype == "F8_E8M0";
   Tensor out;
   out.name = module + std::string(kWeight);
@@ -112,8 +116,8 @@ Tensor ForeignTensors::packed_floats(const SafetensorsEntry& codes) const {
   out.affine.bits = 4;
   out.affine.group_size = powers ? 32 : 16;
   out.affine.scales = scales.bytes;
-  if ((!powers && scales.dtype != "F8_E4M3") || out.cols == 0 ||
-      scales.shape.size() != 2 || scales.shape[0] != out.rows ||
+  if ((!powers && scales.dtype != "F8_E4M3") || scales.shape.size() != 2 ||
+      scales.shape[0] != out.rows ||
       scales.shape[1] * out.affine.group_size != out.cols) {
     fail_tensor(
         codes.name,

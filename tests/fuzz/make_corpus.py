@@ -187,8 +187,15 @@ def write_config():
     long = dict(llama, model_type="phi3", rope_scaling={
         "type": "longrope", "long_factor": [1.0] * 8, "short_factor": [1.0] * 8},
         original_max_position_embeddings=64, pad_token_id=0)
+    modelopt = dict(llama, quantization_config={
+        "quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16})
+    compressed = dict(llama, quantization_config={
+        "quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized",
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": {
+            "num_bits": 4, "type": "float", "group_size": 16}}}})
     for name, config in [("llama", llama), ("scaled", scaled),
-                         ("packed", packed), ("gemma3", gemma), ("phi3", long)]:
+                         ("packed", packed), ("gemma3", gemma), ("phi3", long),
+                         ("modelopt", modelopt), ("compressed", compressed)]:
         save("config", name + ".json", json.dumps(config).encode())
     save("config", "deep.json", b"[" * 200)
 

@@ -205,6 +205,18 @@ TEST(ForeignTensors, SmallFloatsThatCannotBeReadAreRefusedWithTheReason) {
       {"pre_quant_scale", "multiplied with"});
 }
 
+TEST(ForeignTensors, AnEmptyMatrixClaimsNoSize) {
+  TempFolder folder;
+  const std::int64_t huge = std::int64_t{1} << 62;
+  write_small_floats(folder, kModelOpt, [&](auto& out, const auto& module) {
+    out.add(module + ".weight", "U8", {0, huge}, "")
+        .add(module + ".weight_scale", "F8_E4M3", {0, huge}, "");
+  });
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(folder.path()); },
+      {"down_proj.weight", "empty"});
+}
+
 TEST(ForeignTensors, AFileBesideTheConfigTellsOfModelOpt) {
   TempFolder folder;
   folder.write("config.json", tiny_config().dump());
