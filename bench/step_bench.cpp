@@ -1,7 +1,7 @@
 // How fast the fused step runs: decode at given depths and prefill, in this
 // process alone. Usage: step_bench MODEL [rounds [threads [case]]]; `case` is
 // part of a case's name. Prints medians and spread, and processor time, which
-// neighbours disturb less.
+// neighbours disturb less. With STEP_OPS set, also where a step's time goes.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/base/op_times.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/model/cpu_decoder.h"
 
@@ -43,6 +44,18 @@ struct Case {
   int batch = 1;                     ///< sequences in one step
 };
 
+void print_operations(const char* name, const OpTimes& times, int steps) {
+  std::printf("%s:\n", name);
+  for (std::size_t i = 0; i < kStepOpNames.size(); ++i) {
+    const OpTimes::Total& total = times.totals()[i];
+    std::printf(
+        "  %-22s %8.1f us a step, %5.1f GB/s\n",
+        std::string(kStepOpNames[i]).c_str(),
+        1e6 * total.seconds / steps,
+        static_cast<double>(total.bytes) / total.seconds / 1e9);
+  }
+}
+
 Sample measure(Decoder& decoder, const Case& each) {
   std::vector<std::unique_ptr<KvCache>> caches;
   for (int i = 0; i < each.batch; ++i) {
@@ -59,6 +72,9 @@ Sample measure(Decoder& decoder, const Case& each) {
       decoder.forward({&slice, 1});
     }
   }
+  OpTimes times;
+  const bool shown = std::getenv("STEP_OPS") != nullptr;
+  OpTimes::collect(shown ? &times : nullptr);
   const auto start = Clock::now();
   const double processor = processor_seconds();
   const int step = each.prefill ? each.prefill : 1;
@@ -74,9 +90,12 @@ Sample measure(Decoder& decoder, const Case& each) {
     decoder.forward(slices);
   }
   const int tokens = each.tokens * each.batch;
-  return {
-      tokens / seconds_since(start),
-      1e3 * (processor_seconds() - processor) / tokens};
+  const double seconds = seconds_since(start);
+  OpTimes::collect(nullptr);
+  if (shown) {
+    print_operations(each.name, times, each.tokens / step);
+  }
+  return {tokens / seconds, 1e3 * (processor_seconds() - processor) / tokens};
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ constexpr std::size_t kLeastPieceBytes = 8 * 1024;
 /// Up to so many tokens a product is bound by reading the weights.
 constexpr int kFewTokens = 16;
 /// Products of more tokens than that take row blocks in pairs.
-constexpr int kSingleBlockTokens = 8;
+constexpr int kSingleBlockTokens = 3;
 /// Weights of a piece with many tokens; they stay in the first cache while the
 /// tokens pass.
 constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;

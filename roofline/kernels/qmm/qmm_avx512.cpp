@@ -304,7 +304,7 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
-  if (token_end - token_begin > kMostTokens) {
+  if (fits_wide(token_end - token_begin)) {
     block_begin =
         wide(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
   }
