@@ -326,6 +326,17 @@ TEST(ToMlx, WhatCannotBeConvertedIsRefusedWithTheReason) {
   EXPECT_FALSE(fs::exists(out));
 }
 
+TEST(ToMlx, GroupsThatNoMatrixFitsAreRefused) {
+  const TempFolder temp;
+  write_folder(temp, tiny_config(), tiny_shapes());
+  ToMlxOptions options;
+  options.quantize = MlxForm{4, 128, "affine"};
+  expect_error<UserError>(
+      [&] { convert_to_mlx(temp.path(), temp.path() / "out", options); },
+      {"Nothing can be quantized", "128", "--q-group-size"});
+  EXPECT_FALSE(fs::exists(temp.path() / "out"));
+}
+
 TEST(ToMlx, FormsThatMlxLacksAreRefused) {
   EXPECT_EQ(parse_mlx_form("affine", {}, {}), (MlxForm{4, 64, "affine"}));
   EXPECT_EQ(parse_mlx_form("nvfp4", {}, {}), (MlxForm{4, 16, "nvfp4"}));
