@@ -1,6 +1,6 @@
-/* Crates for text (tokenizers, minijinja) and images (resvg) behind plain C:
- * handles, views of the caller's bytes, and buffers that the bridge owns until
- * they are given back. Every call that can fail returns an rb_status and,
+/* Crates for text (tokenizers, minijinja), images (resvg) and event files
+ * (tboard) behind plain C: handles, views of the caller's bytes, and buffers
+ * that the bridge owns until they are given back. Every call that can fail returns an rb_status and,
  * unless it is RB_OK, fills `error` with a message. A panic in Rust becomes
  * RB_PANICKED. Handles may be used from several threads at once. */
 #ifndef ROOFLINE_BRIDGE_H
@@ -15,11 +15,12 @@ extern "C" {
 
 typedef struct rb_tokenizer rb_tokenizer;
 typedef struct rb_template rb_template;
+typedef struct rb_events rb_events;
 
 enum rb_status {
   RB_OK = 0,
   RB_BROKEN = 1,   /* the data can't be read: a broken tokenizer or template */
-  RB_REFUSED = 3,  /* a template called raise_exception */
+  RB_REFUSED = 3,  /* a template called raise_exception; a disk is full */
   RB_PANICKED = 4, /* a fault of the bridge or its crates */
 };
 
@@ -150,6 +151,23 @@ int32_t rb_png_from_svg(
     float scale,
     rb_buffer* out,
     rb_buffer* error);
+
+/* A new event file of TensorBoard's in the folder, which is made if missing.
+ * What older files there say about first_step and later no longer counts. */
+int32_t rb_events_create(
+    rb_view folder,
+    int64_t first_step,
+    rb_events** out,
+    rb_buffer* error);
+/* Appends a scalar; it is in the file (not durably) at return. Not from two
+ * threads at once. */
+int32_t rb_events_add(
+    rb_events* events,
+    int64_t step,
+    rb_view tag,
+    float value,
+    rb_buffer* error);
+void rb_events_free(rb_events* events);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,9 @@
-# The text crates behind bridge/roofline_bridge.h, as one static library that
-# cargo builds from its lock file.
+# The crates behind bridge/roofline_bridge.h, as one static library that cargo
+# builds from its lock file.
 set(_bridge_dir ${CMAKE_SOURCE_DIR}/bridge)
 set(_bridge_target ${CMAKE_SOURCE_DIR}/build/cargo)
-set(_bridge_env CARGO_TARGET_DIR=${_bridge_target})
+find_program(PROTOC protoc REQUIRED) # tboard's build generates from .proto files
+set(_bridge_env CARGO_TARGET_DIR=${_bridge_target} PROTOC=${PROTOC})
 set(_bridge_flags --release --locked --quiet)
 if(ROOFLINE_RUST_TARGET)
   # A cross build: cargo's own target, and the C parts of crates with our
@@ -23,7 +24,7 @@ add_custom_command(
           ${CARGO} build ${_bridge_flags}
   WORKING_DIRECTORY ${_bridge_dir}
   DEPENDS ${_bridge_sources} ${_bridge_dir}/Cargo.toml ${_bridge_dir}/Cargo.lock
-  COMMENT "Building the text crates with cargo"
+  COMMENT "Building the crates of bridge/ with cargo"
   USES_TERMINAL)
 add_custom_target(roofline_bridge_build DEPENDS ${_bridge_lib})
 add_library(roofline_bridge INTERFACE)

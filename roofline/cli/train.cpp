@@ -12,6 +12,7 @@
 #include "roofline/cli/signals.h"
 #include "roofline/cli/train_commands.h"
 #include "roofline/cli/train_plan.h"
+#include "roofline/model/device.h"
 #include "roofline/plan/peak.h"
 #include "roofline/report/progress.h"
 #include "roofline/train/trainer.h"
@@ -298,7 +299,7 @@ int Train::finish(
     write_notice(fmt::format(
         "peak memory {}, predicted {}{} ({:+.1f} %)\n",
         format_bytes(peak),
-        trains_on_gpu(options_) ? "at least " : "",
+        runs_on_gpu(options_.device) ? "at least " : "",
         format_bytes(forecast.bytes),
         100 * (forecast.bytes / peak - 1)));
     write_notice(
@@ -362,7 +363,7 @@ int Train::run() {
   // Measured only to be shown.
   const double peak =
       quiet_ ? 0.0
-      : trains_on_gpu(options_)
+      : runs_on_gpu(options_.device)
           ? measure_gpu_peak_operations()
           : measure_peak_operations(
                 ThreadPool::global(),

@@ -8,6 +8,7 @@
 #include <mlx/memory.h>
 
 #include "roofline/cli/output.h"
+#include "roofline/model/device.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/machine_facts.h"
 #include "roofline/plan/memory.h"
@@ -117,7 +118,7 @@ TrainingQuestion question_of(const Dataset& train, const TrainOptions& o) {
   question.optimizer = kind_of(o.optimizer.name);
   question.momentum = o.optimizer.momentum != 0;
   question.trained_layers = o.layers;
-  question.gpu = trains_on_gpu(o);
+  question.gpu = runs_on_gpu(o.device);
   question.card = question.gpu && card_memory_bytes();
   question.precision_bits =
       question.gpu && o.precision == Precision::bf16 ? 16 : 32;
@@ -189,7 +190,7 @@ TrainForecast plan_training(
     bool fit) {
   const MachineFacts facts = machine_facts();
   const auto budget = static_cast<double>(
-      trains_on_gpu(options)
+      runs_on_gpu(options.device)
           ? mlx::core::get_memory_limit()
           : facts.available_bytes.value_or(facts.memory_bytes));
   TrainForecast out;

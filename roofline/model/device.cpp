@@ -9,20 +9,23 @@ namespace roofline {
 namespace {
 
 mx::Device pick_device(const ModelOptions& options) {
+  const bool gpu = runs_on_gpu(options.device) && !options.graph_on_cpu;
+  return gpu ? mx::Device::gpu : mx::Device::cpu;
+}
+
+}  // namespace
+
+bool runs_on_gpu(DeviceChoice choice) {
   const bool has_gpu = mx::is_available(mx::Device::gpu);
-  if (options.device == DeviceChoice::gpu && !has_gpu) {
+  if (choice == DeviceChoice::gpu && !has_gpu) {
     fail<UnsupportedError>(
         "There is no GPU to run on",
         "The MLX library in use offers only the CPU",
         "Run with --device cpu, or install MLX with a GPU backend (the extra "
         "cuda12 or cuda13 on Linux).");
   }
-  const bool cpu =
-      options.device == DeviceChoice::cpu || options.graph_on_cpu || !has_gpu;
-  return cpu ? mx::Device::cpu : mx::Device::gpu;
+  return choice != DeviceChoice::cpu && has_gpu;
 }
-
-}  // namespace
 
 mx::Device prepare_device(const ModelOptions& options) {
   const auto device = pick_device(options);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace roofline {
 
@@ -55,6 +56,27 @@ std::vector<std::vector<int>> plan_epoch(
     tokens += own;
   }
   return batches;
+}
+
+BatchStream::BatchStream(std::vector<int> inputs, const BatchOptions& options)
+    : inputs_(std::move(inputs)), options_(options) {
+  open(0, 0);
+}
+
+const std::vector<int>& BatchStream::at(std::int64_t index) {
+  if (index < first_) {
+    open(0, 0);
+  }
+  while (index >= first_ + static_cast<std::int64_t>(plan_.size())) {
+    open(epoch_ + 1, first_ + static_cast<std::int64_t>(plan_.size()));
+  }
+  return plan_[static_cast<std::size_t>(index - first_)];
+}
+
+void BatchStream::open(int epoch, std::int64_t first) {
+  epoch_ = epoch;
+  first_ = first;
+  plan_ = plan_epoch(inputs_, options_, epoch);
 }
 
 std::int64_t largest_batch(

@@ -29,6 +29,29 @@ std::vector<std::vector<int>> plan_epoch(
     const BatchOptions& options,
     int epoch);
 
+/// The batches of all epochs, one after the other.
+class BatchStream {
+ public:
+  /// inputs: tokens of each example.
+  BatchStream(std::vector<int> inputs, const BatchOptions& options);
+
+  std::size_t per_epoch() const { return plan_.size(); }
+  int inputs(int example) const {
+    return inputs_[static_cast<std::size_t>(example)];
+  }
+  /// Of the batch with this number, from 0 on; going back begins anew.
+  const std::vector<int>& at(std::int64_t index);
+
+ private:
+  void open(int epoch, std::int64_t first);
+
+  std::vector<int> inputs_;
+  BatchOptions options_;
+  int epoch_ = 0;
+  std::int64_t first_ = 0;
+  std::vector<std::vector<int>> plan_;
+};
+
 /// The most tokens that one batch can have.
 std::int64_t largest_batch(
     std::span<const int> inputs,

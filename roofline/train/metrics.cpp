@@ -57,6 +57,28 @@ void write(const fs::path& path, const std::string& text) {
   write_file_atomically(path, std::as_bytes(std::span(text)));
 }
 
+/// Appends the text and empties it, or leaves the file as it was.
+void append(const fs::path& path, std::string& text) {
+  if (text.empty()) {
+    return;
+  }
+  std::error_code error;
+  const auto before = fs::file_size(path, error);
+  std::ofstream out(path, std::ios::app);
+  out << text << std::flush;
+  if (!out) {
+    out.close();
+    if (!error) {
+      fs::resize_file(path, before, error);
+    }
+    fail<UserError>(
+        fmt::format("{} can't be written", path.string()),
+        "The disk may be full",
+        "Make room");
+  }
+  text.clear();
+}
+
 }  // namespace
 
 Json figures_json(const StepFigures& f) {
@@ -91,21 +113,16 @@ Metrics::Metrics(const fs::path& folder, int last_step) : folder_(folder) {
   write(folder / "metrics.csv", csv);
 }
 
-void Metrics::append(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::app);
-  out << text << std::flush;
-  if (!out) {
-    fail<UserError>(
-        fmt::format("{} can't be written", path.string()),
-        "The disk may be full",
-        "Make room");
-  }
-}
-
 void Metrics::add(const StepFigures& figures) {
   all_.push_back(figures);
-  append(folder_ / "metrics.jsonl", figures_json(figures).dump() + "\n");
-  append(folder_ / "metrics.csv", csv_line(figures));
+  lines_ += figures_json(figures).dump() + "\n";
+  csv_ += csv_line(figures);
+  flush();
+}
+
+void Metrics::flush() {
+  append(folder_ / "metrics.jsonl", lines_);
+  append(folder_ / "metrics.csv", csv_);
 }
 
 Chart loss_chart(const std::vector<StepFigures>& figures) {

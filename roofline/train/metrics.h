@@ -31,14 +31,16 @@ class Metrics {
   /// `last_step` (a run that goes on did them again) are dropped.
   Metrics(const std::filesystem::path& folder, int last_step);
 
-  /// Throws UserError when the disk is full.
+  /// Throws UserError when the disk is full; the lines are kept, and written
+  /// with the next.
   void add(const StepFigures& figures);
+  /// Writes lines that the disk had no room for.
+  void flush();
   const std::vector<StepFigures>& all() const { return all_; }
 
  private:
-  void append(const std::filesystem::path& path, const std::string& text);
-
   std::filesystem::path folder_;
+  std::string lines_, csv_;  ///< not written yet
   std::vector<StepFigures> all_;
 };
 

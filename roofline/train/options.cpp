@@ -484,6 +484,12 @@ void add_keeping(std::vector<TrainSetting>& rows) {
       "report-every",
       "Steps between lines of figures.",
       [](O & o) -> auto& { return o.report_every; });
+  rows.push_back(words(
+      "tensorboard",
+      "FOLDER",
+      kKeep,
+      "Write event files for TensorBoard there.",
+      [](O & o) -> auto& { return o.tensorboard; }));
   rows.push_back(number<double>(
       "diverged",
       kKeep,

@@ -66,6 +66,7 @@ struct TrainOptions {
   int save_every = 100;     ///< steps; 0: only at the end
   int evaluate_every = 50;  ///< steps; 0: only at the end
   int report_every = 10;
+  std::string tensorboard;  ///< folder for event files; empty: none
   /// Stop when the mean loss is so many times its best.
   double diverged = 3.0;
 };

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,9 +14,12 @@
 #include "roofline/model/trainable_decoder.h"
 #include "roofline/train/batches.h"
 #include "roofline/train/dataset.h"
+#include "roofline/train/event_file.h"
 #include "roofline/train/metrics.h"
+#include "roofline/train/objective.h"
 #include "roofline/train/options.h"
 #include "roofline/train/parameters.h"
+#include "roofline/train/run_setup.h"
 #include "roofline/train/run_state.h"
 
 namespace roofline {
@@ -36,21 +38,6 @@ struct TrainResult {
   std::optional<double> best_valid_loss;
 };
 
-/// What load_trainable needs for these options.
-TrainableOptions trainable_options(
-    const TrainOptions& options,
-    const ModelSpec& spec);
-
-/// How these options make batches.
-BatchOptions batch_options(const TrainOptions& options);
-
-/// Whether a run with these options computes on a GPU.
-bool trains_on_gpu(const TrainOptions& options);
-
-/// The most memory the run held: of the GPU where it computes there, else of
-/// the process. Bytes.
-double peak_training_memory(const TrainOptions& options);
-
 class Trainer {
  public:
   /// All of these must outlive the trainer. valid may be null.
@@ -61,15 +48,12 @@ class Trainer {
       const Dataset* valid,
       const TrainOptions& options,
       TrainEvents events);
-  ~Trainer();
 
   int steps() const { return steps_; }
   Parameters& parameters() { return parameters_; }
 
-  /// A model that the batches' rows are to follow (distillation); it must
-  /// outlive the trainer. Throws UserError when its vocabulary has another
-  /// size.
-  void follow(TrainableDecoder& teacher);
+  /// As Objective::follow().
+  void follow(TrainableDecoder& teacher) { objective_.follow(teacher); }
 
   /// Goes on from the checkpoint in the output folder. Throws what load_run()
   /// throws.
@@ -85,48 +69,39 @@ class Trainer {
   double gradient_of(
       const std::vector<std::vector<int>>& batches,
       int step,
-      std::vector<std::vector<float>>& gradient);
+      std::vector<std::vector<float>>& gradient) {
+    return objective_.gradient_of(train_, batches, step, gradient);
+  }
   /// Mean loss of a data set.
-  double evaluate(const Dataset& data);
+  double evaluate(const Dataset& data) { return objective_.evaluate(data); }
 
  private:
-  struct Batch;
-  class Stream;
-
-  Batch make_batch(const Dataset& data, const std::vector<int>& examples) const;
-  void weigh(std::vector<Batch>& batches) const;
-  double batch_gradient(
-      const Batch& batch,
-      std::vector<std::vector<float>>& gradient,
-      bool first);
   StepFigures step(int number);
-  void find_reference(const Dataset& data);
-  void ask_teacher(Batch& batch) const;
-  TokenLoss loss_of(const Batch& batch, LossGradient gradient) const;
+  void find_references();
   void check_loss(double loss, double norm);
   void keep(bool last);
   void keep_best(double valid_loss);
   void save_result(const std::filesystem::path& folder);
+  void record(const StepFigures& figures);
   void note(const std::string& text) const;
   RunState expected() const;
 
   const Checkpoint& checkpoint_;
-  TrainableDecoder& decoder_;
-  TrainableDecoder* teacher_ = nullptr;
   const Dataset& train_;
   const Dataset* valid_;
   TrainOptions options_;
   TrainEvents events_;
   Parameters parameters_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<Stream> stream_;
+  Objective objective_;
+  BatchStream stream_;
   RunState state_;
   int steps_ = 0;
   std::optional<Metrics> metrics_;
+  std::optional<EventFile> event_file_;
+  bool figures_lost_ = false;     ///< told already
+  std::optional<int> kept_step_;  ///< of the checkpoint on disk
   std::vector<std::vector<float>> gradient_;
-  /// dpo: Σ −log p of every answer before training, chosen and rejected.
-  using Reference = std::vector<std::pair<double, double>>;
-  std::map<const Dataset*, Reference> references_;
 };
 
 }  // namespace roofline

@@ -1,11 +1,15 @@
 """roofline train, fuse and --adapter, from outside."""
 
 import json
+import os
+import resource
 import signal
+import subprocess
 import time
 import unittest
 
-from program import TinyModel
+from event_files import scalars
+from program import BINARY, TIMEOUT_SECONDS, TinyModel
 
 
 def lines(count):
@@ -14,6 +18,25 @@ def lines(count):
         + "\n"
         for i in range(count)
     )
+
+
+# In a mount namespace of its own: a small disk, a run of 10 steps, the disk
+# filled up to 128 kB, the run to step 40, the disk emptied, the run again.
+SMALL_DISK = """
+set -u
+disk=$1; copy=$2; shift 2
+mount -t tmpfs -o size=8m tmpfs "$disk" || exit 99
+"$@" --steps 10 || exit 98
+left=$(df -k --output=avail "$disk" | tail -1)
+dd if=/dev/zero of="$disk/ballast" bs=1k count=$((left - 128)) 2>/dev/null
+"$@" --steps 40 --resume
+status=$?
+cp -r "$disk/out" "$copy/full"
+rm "$disk/ballast"
+"$@" --steps 40 --resume || exit 97
+cp -r "$disk/out" "$copy/done"
+exit $status
+"""
 
 
 class Train(TinyModel):
@@ -113,6 +136,108 @@ class Train(TinyModel):
         self.refuse(
             *self.arguments("no", teacher=self.model, loss="dpo"), saying="teacher"
         )
+
+    def test_tensorboard_gets_the_figures_each_step_once(self):
+        board = self.folder / "board"
+        settings = {"tensorboard": board, "save-every": 2, "evaluate-every": 2}
+        # Three steps with a checkpoint at the second: the third is done again.
+        stopped = self.start(*self.arguments("out", steps=100000, **settings))
+        metrics = self.folder / "out/metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (
+            metrics.exists() and len(metrics.read_text().splitlines()) >= 3
+        ):
+            time.sleep(0.01)
+        stopped.send_signal(signal.SIGKILL)
+        stopped.wait()
+        last = json.loads((self.folder / "out/checkpoint/run.json").read_text())["step"]
+        steps = last + 3
+        self.succeed(
+            *self.arguments("out", steps=steps, **settings), "--resume", "--quiet"
+        )
+        found = scalars(board)
+        figures = self.metrics("out")
+        self.assertEqual(len(figures), steps)
+        for tag, key in [
+            ("loss/train", "loss"),
+            ("loss/validation", "valid_loss"),
+            ("learning_rate", "learning_rate"),
+            ("memory/peak_bytes", "peak_memory_bytes"),
+        ]:
+            wanted = {f["step"]: f[key] for f in figures if key in f}
+            self.assertEqual(found[tag].keys(), wanted.keys(), tag)
+            for step, value in wanted.items():
+                self.assertAlmostEqual(
+                    found[tag][step] / value, 1, places=5, msg=f"{tag}, {step}"
+                )
+        self.assertEqual(len(found["tokens_per_second"]), steps)
+
+    def test_a_full_disk_loses_nothing_that_was_there(self):
+        settings = {"rank": 64, "save-every": 10, "evaluate-every": 0}
+        (self.folder / "data/valid.jsonl").unlink()
+        self.succeed(*self.arguments("whole", steps=40, **settings), "--quiet")
+        disk, copy = self.folder / "disk", self.folder / "copy"
+        disk.mkdir()
+        copy.mkdir()
+        command = [BINARY, *map(str, self.arguments("disk/out", **settings))]
+        message = self.on_a_small_disk(command, disk, copy)
+        if message is None:
+            message = self.under_a_limit(command, disk, copy)
+        self.assertIn("The checkpoint of step 20 wasn't written", message)
+        self.assertIn("The checkpoint of step 40 wasn't written", message)
+        self.assertIn("checkpoint of step 10 stays: go on from it", message)
+        kept = json.loads((copy / "full/checkpoint/run.json").read_text())
+        self.assertEqual(kept["step"], 10)
+        for name in ["adapters.safetensors", "checkpoint/state.safetensors"]:
+            self.assertEqual(
+                (self.folder / "whole" / name).read_bytes(),
+                (copy / "done" / name).read_bytes(),
+                name,
+            )
+
+    def on_a_small_disk(self, command, disk, copy):
+        """What was said on standard error; None where nothing can be mounted."""
+        alone = ["unshare", "--mount"]
+        if os.geteuid() != 0:
+            alone += ["--user", "--map-root-user"]
+        try:
+            result = subprocess.run(
+                [*alone, "sh", "-c", SMALL_DISK, "sh", disk, copy, *command],
+                capture_output=True,
+                timeout=TIMEOUT_SECONDS,
+                env=self.environment(),
+            )
+        except FileNotFoundError:
+            return None
+        message = result.stderr.decode()
+        if not (copy / "full").exists() and "step" not in message:
+            return None
+        self.assertEqual(result.returncode, 2, message)
+        return message
+
+    def under_a_limit(self, command, disk, copy):
+        """The same with files that can't grow beyond 64 kB."""
+
+        def limited():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+
+        def run(*more, **limit):
+            return subprocess.run(
+                [*command, *more],
+                capture_output=True,
+                timeout=TIMEOUT_SECONDS,
+                env=self.environment(),
+                **limit,
+            )
+
+        self.assertEqual(run("--steps", "10").returncode, 0)
+        result = run("--steps", "40", "--resume", preexec_fn=limited)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        subprocess.run(["cp", "-r", disk / "out", copy / "full"], check=True)
+        self.assertEqual(run("--steps", "40", "--resume").returncode, 0)
+        subprocess.run(["cp", "-r", disk / "out", copy / "done"], check=True)
+        return result.stderr.decode()
 
     def test_sigterm_leaves_a_checkpoint(self):
         process = self.start(

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -500,7 +501,7 @@ TEST(TrainerSafety, StopsAtNoNumberAndKeepsTheLastGoodCheckpoint) {
   }
 }
 
-TEST(TrainerSafety, AFullDiskLosesNoOlderCheckpoint) {
+TEST(TrainerSafety, AFullDiskLosesNoOlderCheckpointAndNoFigures) {
   const auto golden = open_golden("llama");
   const auto data = pieces_of(golden);
   auto options = small_lora();
@@ -524,7 +525,7 @@ TEST(TrainerSafety, AFullDiskLosesNoOlderCheckpoint) {
       nullptr,
       options,
       {[&](const StepFigures& figures, int) {
-         limit(figures.step == 4 ? 4096 : before.rlim_cur);
+         limit(figures.step == 4 ? 600 : before.rlim_cur);
        },
        [&](const std::string& note) {
          notes.push_back(note);
@@ -535,9 +536,19 @@ TEST(TrainerSafety, AFullDiskLosesNoOlderCheckpoint) {
   const auto result = trainer.run(stop);
   ::setrlimit(RLIMIT_FSIZE, &before);
   EXPECT_EQ(result.steps, 6);
-  ASSERT_EQ(notes.size(), 1u);
+  ASSERT_EQ(notes.size(), 2u);
   EXPECT_NE(notes[0].find("step 4 wasn't written"), std::string::npos)
       << notes[0];
+  // Nor had the figures of step 5 room: they came with those of step 6.
+  EXPECT_NE(notes[1].find("metrics.jsonl can't be written"), std::string::npos)
+      << notes[1];
+  const auto lines_of = [&](const char* name) {
+    const auto text = bytes_of_file(output.path() / name);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(lines_of("metrics.jsonl"), 6);
+  EXPECT_EQ(lines_of("metrics.csv"), 7);
+  EXPECT_EQ(Metrics(output.path(), 6).all().size(), 6u);
   const auto run = read_json_file(output.path() / "checkpoint/run.json");
   EXPECT_EQ(run["step"], 6);
 }
