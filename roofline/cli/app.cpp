@@ -10,7 +10,6 @@
 #include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
-#include "roofline/cli/train_commands.h"
 
 namespace roofline::cli {
 

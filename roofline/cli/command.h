@@ -64,6 +64,8 @@ std::unique_ptr<Command> make_evaluate();
 std::unique_ptr<Command> make_quantize();
 std::unique_ptr<Command> make_convert();
 std::unique_ptr<Command> make_pull();
+std::unique_ptr<Command> make_train();
+std::unique_ptr<Command> make_fuse();
 
 /// Makes the app of one command: name, options, help flag, examples.
 std::unique_ptr<CLI::App> make_app(const CommandEntry& entry, Command& command);

@@ -3,9 +3,10 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
-#include "roofline/cli/train_commands.h"
 #include "roofline/train/fuse.h"
+#include "roofline/weights/convert/to_gguf.h"
 
 namespace roofline::cli {
 
@@ -18,14 +19,28 @@ class Fuse : public Command {
         ->type_name("MODEL");
     adapter_.declare(app);
     const char* group = "Output";
-    app.add_option("-o,--output", output_, "Where to write. Required.")
+    app.add_option("-o,--output", output_, "The folder to write.")
         ->type_name("FOLDER")
+        ->group(group);
+    app.add_option(
+           "--export-gguf",
+           gguf_,
+           "The GGUF file to write, in place of a folder.")
+        ->type_name("FILE")
+        ->group(group);
+    app.add_option(
+           "--type",
+           type_,
+           "Of the GGUF file's matrices, when MODEL is a folder: f32, f16, "
+           "bf16, q8_0, q4_0, q4_1 or q4_k. Default: f16. Those of a GGUF file "
+           "keep their types.")
+        ->type_name("TYPE")
         ->group(group);
     app.add_flag(
            "--dequantize",
            dequantize_,
-           "Write changed matrices of a quantized model as bfloat16. Without "
-           "it they are quantized again as they were.")
+           "Write changed matrices of a quantized model as 16-bit floats. "
+           "Without it they are quantized again as they were.")
         ->group(group);
     app.add_option(
            "--as",
@@ -39,18 +54,15 @@ class Fuse : public Command {
         "Examples\n"
         "    roofline fuse folder --adapter adapter -o fused\n"
         "    roofline fuse folder --adapter a=0.7 --adapter b=0.3 -o fused\n"
+        "    roofline fuse folder --adapter adapter --export-gguf fused.gguf "
+        "--type q4_k\n"
+        "    roofline fuse model.gguf --adapter adapter --export-gguf "
+        "fused.gguf\n"
         "    roofline fuse folder --adapter adapter --as peft -o for-peft");
   }
 
   int run() override {
-    if (model_.empty() || adapter_.adapters.empty() || output_.empty()) {
-      fail<UserError>(
-          model_.empty()              ? "MODEL is missing"
-          : adapter_.adapters.empty() ? "--adapter is missing"
-                                      : "--output is missing",
-          "",
-          "See `roofline fuse --help`");
-    }
+    require_sense();
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
     std::vector<Adapter> adapters;
     std::vector<float> weights;
@@ -61,18 +73,67 @@ class Fuse : public Command {
     if (!form_.empty()) {
       write_alone(adapters, weights, *checkpoint);
     } else {
-      write_changed_model(
-          *checkpoint,
-          adapter_changes(adapters, weights),
-          output_,
-          dequantize_ ? FuseQuantized::decode : FuseQuantized::requantize,
-          force_);
+      write_fused(*checkpoint, adapter_changes(adapters, weights));
     }
-    write_notice(fmt::format("Written to {}\n", output_));
+    write_notice(
+        fmt::format("Written to {}\n", gguf_.empty() ? output_ : gguf_));
     return kSuccess;
   }
 
  private:
+  void require_sense() const {
+    const bool none = output_.empty() && gguf_.empty();
+    if (model_.empty() || adapter_.adapters.empty() || none) {
+      fail<UserError>(
+          model_.empty()              ? "MODEL is missing"
+          : adapter_.adapters.empty() ? "--adapter is missing"
+                                      : "--output is missing",
+          "",
+          "See `roofline fuse --help`");
+    }
+    if (!output_.empty() && !gguf_.empty()) {
+      fail<UserError>(
+          "--output and --export-gguf exclude each other",
+          "",
+          "Choose one of them");
+    }
+    if (gguf_.empty() && !type_.empty()) {
+      fail<UserError>(
+          "--type is that of a GGUF file",
+          "A folder is to be written",
+          "Add --export-gguf, or leave it out");
+    }
+    if (!gguf_.empty() && !form_.empty()) {
+      fail<UserError>(
+          "--as and --export-gguf exclude each other",
+          "--as writes the adapter alone",
+          "Choose one of them");
+    }
+  }
+
+  void write_fused(const Checkpoint& checkpoint, const WeightChanges& changes)
+      const {
+    const auto quantized =
+        dequantize_ ? FuseQuantized::decode : FuseQuantized::requantize;
+    if (gguf_.empty()) {
+      write_changed_model(checkpoint, changes, output_, quantized, force_);
+      return;
+    }
+    FusedGguf form;
+    if (!type_.empty()) {
+      form.encoding = parse_gguf_type(type_, "--type");
+    }
+    if (dequantize_ && std::filesystem::is_directory(checkpoint.path())) {
+      fail<UserError>(
+          "--dequantize says nothing about this file",
+          "All matrices of a folder's model get the type that is asked for",
+          "Say it with --type, such as --type bf16");
+    }
+    form.quantized = quantized;
+    form.force = force_;
+    write_changed_gguf(checkpoint, changes, gguf_, form);
+  }
+
   void write_alone(
       std::vector<Adapter>& adapters,
       const std::vector<float>& weights,
@@ -98,7 +159,7 @@ class Fuse : public Command {
         form_ == "peft" ? AdapterFormat::peft : AdapterFormat::mlx_lm);
   }
 
-  std::string model_, output_, form_;
+  std::string model_, output_, gguf_, type_, form_;
   AdapterFlags adapter_;
   bool dequantize_ = false;
   bool force_ = false;

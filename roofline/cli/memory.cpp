@@ -12,6 +12,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/measure_memory.h"
+#include "roofline/cli/measure_training.h"
 #include "roofline/cli/memory_answers.h"
 #include "roofline/cli/memory_flags.h"
 #include "roofline/cli/output.h"
@@ -85,6 +86,7 @@ class Memory : public Command {
         "    roofline memory --ram 16GB\n"
         "    roofline memory qwen3-8b --fit --ram 8GB\n"
         "    roofline memory llama-3.1-8b --train qlora --rank 16\n"
+        "    roofline memory llama-3.2-1b --train lora --seq 256 --measure\n"
         "    roofline memory --context 2048 --measure\n"
         "    roofline memory --table\n"
         "    roofline memory_analyzer --model llama-2-7b --quant int4");
@@ -138,6 +140,13 @@ class Memory : public Command {
 };
 
 void Memory::require_one_question() const {
+  const bool training = !flags_.train.empty();
+  if (training && flags_.measuring.last_steps > 0) {
+    fail<UserError>(
+        "--measure-steps and --train don't go together",
+        "Training has no prefill",
+        "Leave one of them out");
+  }
   struct Question {
     const char* option;
     bool asked;
@@ -147,8 +156,8 @@ void Memory::require_one_question() const {
       {"--table", flags_.table},
       {"--history", flags_.history},
       {"--fit", flags_.fit},
-      {"--measure", flags_.measure},
-      {"--train", !flags_.train.empty()},
+      {"--measure", flags_.measure && !training},
+      {"--train", training},
       {"--ram without a model", of_all_models && !flags_.fit}};
   const char* first = nullptr;
   for (const Question& question : questions) {
@@ -160,7 +169,7 @@ void Memory::require_one_question() const {
     }
     first = question.asked ? question.option : first;
   }
-  const bool draws = first == nullptr || flags_.measure;
+  const bool draws = first == nullptr || (flags_.measure && !training);
   if (!flags_.plot.empty() && !draws) {
     fail<UserError>(
         fmt::format("--plot and {} don't go together", first),
@@ -315,6 +324,9 @@ int Memory::tell_inference(
 int Memory::tell_training(const PlannedModel& model, const MemoryBudget& room)
     const {
   const TrainingQuestion question = training();
+  if (flags_.measure) {
+    return run_measured_training(model, question, flags_.json);
+  }
   const bool full = question.method == TrainMethod::full;
   const std::string settings = fmt::format(
       "training by {}{}, batch {} of {} tokens, {}, {} bits{}{}",

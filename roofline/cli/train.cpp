@@ -8,9 +8,9 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/memory.h"
+#include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
-#include "roofline/cli/train_commands.h"
 #include "roofline/cli/train_plan.h"
 #include "roofline/model/device.h"
 #include "roofline/plan/peak.h"

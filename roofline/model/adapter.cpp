@@ -303,6 +303,10 @@ std::string hugging_face_matrix(
       {"attention.k", "self_attn.k_proj"},
       {"attention.v", "self_attn.v_proj"},
       {"attention.o", "self_attn.o_proj"},
+      {"attention.q_a", "self_attn.q_a_proj"},
+      {"attention.q_b", "self_attn.q_b_proj"},
+      {"attention.kv_a", "self_attn.kv_a_proj_with_mqa"},
+      {"attention.kv_b", "self_attn.kv_b_proj"},
       {"feed_forward.gate", "mlp.gate_proj"},
       {"feed_forward.up", "mlp.up_proj"},
       {"feed_forward.down", "mlp.down_proj"}};

@@ -611,12 +611,6 @@ std::unique_ptr<TrainableDecoder> load_trainable(
           "Their matrices are constants to gradients here",
           "Train adapters: --method lora");
     }
-    if (layer.feed_forward->clamped_glu) {
-      fail<UnsupportedError>(
-          "A mixture whose gates are clamped can't be trained",
-          "Its gradient isn't sound here",
-          "Train another model");
-    }
   }
   ModelOptions model;
   model.device = options.device;

@@ -199,6 +199,26 @@ mx::array adapted_lengths(const GraphHook& hook, const LowRankAddition& each) {
   return mx::stop_gradient(mx::sqrt(mx::add(hook.stored.squares(), added)));
 }
 
+bool is_changed(const GraphHook& hook) {
+  return hook.trained || hook.coded || hook.row_factors ||
+         !hook.additions.empty();
+}
+
+mx::array adapted_weight(const GraphHookPtr& hook, const mx::array& stored) {
+  const auto changes = changes_of({hook});
+  auto w = is_trained({hook}) ? trained_weight(*hook) : stored;
+  if (changes.factors) {
+    w = mx::multiply(w, mx::expand_dims(*changes.factors, 1));
+  }
+  for (const auto& each : changes.additions) {
+    const auto& a = each.addition->a;
+    const auto change = on_cpu() ? product(each.b, Side::plain, a, Side::plain)
+                                 : mx::matmul(each.b, a);
+    w = mx::add(w, mx::multiply(change, mx::array(each.addition->scale)));
+  }
+  return w;
+}
+
 mx::array add_additions(
     const mx::array& x,
     const mx::array& y,

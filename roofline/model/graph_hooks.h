@@ -57,6 +57,9 @@ struct GraphHook {
   /// [rows]: what x · wᵀ is multiplied with before the additions.
   std::optional<mx::array> row_factors = {};
   StoredRows stored = {};
+  /// The graph multiplies with other forms of the weight, made of what
+  /// adapted_weight() gives: there is no x of its own to drop anything from.
+  bool reshaped = false;
 };
 
 using GraphHookPtr = std::shared_ptr<GraphHook>;
@@ -97,6 +100,13 @@ mx::array multiply_trained(
 
 /// ‖w + scale · b · a‖ of each row, [rows], without the sum ever being there.
 mx::array adapted_lengths(const GraphHook& hook, const LowRankAddition& each);
+
+/// Whether training or an adapter makes another weight of the stored one.
+bool is_changed(const GraphHook& hook);
+
+/// The weight [rows, cols] with what the hook does to it. stored: float32; a
+/// trained one stands in its place.
+mx::array adapted_weight(const GraphHookPtr& hook, const mx::array& stored);
 
 /// y = x · wᵀ of a stack, and what its hooks do to it.
 mx::array add_additions(

@@ -1,6 +1,5 @@
 #include "roofline/model/graph_latent.h"
 
-#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -33,9 +32,10 @@ mx::array by_head(
        static_cast<int>(tensor.cols)});
 }
 
-/// The matrices between the latent and the heads: from nope_dim dims to it,
-/// and from it to values. They are small, and kept as floats.
-std::pair<mx::array, mx::array> read_up(
+}  // namespace
+
+/// They are small, and kept as floats.
+GraphLatent::Up GraphLatent::read_up(
     const AttentionSpec& spec,
     const GraphWeights& weights,
     const std::string& prefix) {
@@ -59,7 +59,39 @@ std::pair<mx::array, mx::array> read_up(
   return {stored(rows(0, nope)), stored(turned(rows(nope, both.shape(1))))};
 }
 
-}  // namespace
+/// Of the matrix [heads · (nope_dim + value_dim), kv_rank].
+GraphLatent::Up GraphLatent::up_of(const mx::array& whole) const {
+  const int nope = latent_.nope_dim;
+  const auto both = mx::astype(
+      mx::reshape(whole, {spec_.heads, -1, latent_.kv_rank}),
+      types_.activations);
+  return {
+      mx::slice(both, {0, 0, 0}, {spec_.heads, nope, latent_.kv_rank}),
+      mx::swapaxes(mx::slice(both, {0, nope, 0}, both.shape()), 1, 2)};
+}
+
+/// The other way round, in float32.
+mx::array GraphLatent::whole_of(const Up& up) {
+  const auto both =
+      mx::concatenate({up.to_latent, mx::swapaxes(up.from_latent, 1, 2)}, 1);
+  return mx::astype(mx::reshape(both, {-1, both.shape(2)}), mx::float32);
+}
+
+void GraphLatent::hook_up(
+    const GraphWeights& weights,
+    const std::string& name) {
+  up_hook_ = weights.hook(name);
+  if (up_hook_ == nullptr) {
+    return;
+  }
+  up_hook_->reshaped = true;
+  up_hook_->stored.times = [up = up_](const mx::array& x) {
+    return mx::matmul(x, mx::astype(mx::transpose(whole_of(up)), x.dtype()));
+  };
+  up_hook_->stored.squares = [up = up_] {
+    return mx::sum(mx::square(whole_of(up)), -1);
+  };
+}
 
 GraphLatent::GraphLatent(
     const AttentionSpec& spec,
@@ -76,8 +108,7 @@ GraphLatent::GraphLatent(
           weights,
           fmt::format("layers.{}.attention.kv_a_norm", index),
           types.activations),
-      to_latent_(mx::array(0.0f)),
-      from_latent_(mx::array(0.0f)) {
+      up_(read_up(spec, weights, fmt::format("layers.{}.attention.", index))) {
   const auto prefix = fmt::format("layers.{}.attention.", index);
   if (latent_.q_rank) {
     q_norm_.emplace(
@@ -90,7 +121,7 @@ GraphLatent::GraphLatent(
   q_b_ = weights.matrix(prefix + (latent_.q_rank ? "q_b" : "q"));
   kv_a_ = weights.matrix(prefix + "kv_a");
   output_ = weights.matrix(prefix + "o");
-  std::tie(to_latent_, from_latent_) = read_up(spec, weights, prefix);
+  hook_up(weights, prefix + "kv_b");
   if (spec.rope) {
     rope_.emplace(*spec.rope, latent_.rope_dim);
   }
@@ -140,6 +171,7 @@ mx::array GraphLatent::attend(
 mx::array GraphLatent::attend_one(
     const mx::array& q,
     const mx::array& kv,
+    const Up& up,
     GraphSequence& sequence) {
   const int tokens = sequence.tokens;
   const int heads = spec_.heads;
@@ -162,7 +194,7 @@ mx::array GraphLatent::attend_one(
       mx::expand_dims(mx::slice(own_q, {0, 0, nope}, own_q.shape()), 0));
   const auto q_nope = mx::slice(own_q, {0, 0, 0}, {heads, tokens, nope});
   const auto q_latent = nope > 0
-                            ? mx::matmul(q_nope, to_latent_)
+                            ? mx::matmul(q_nope, up.to_latent)
                             : mx::zeros({heads, tokens, rank}, own_q.dtype());
   const auto query = mx::concatenate({mx::expand_dims(q_latent, 0), q_rope}, 3);
   // Of the token: [1, 1, tokens, kv_rank + rope_dim].
@@ -177,7 +209,7 @@ mx::array GraphLatent::attend_one(
   const auto& mask =
       sequence.masks.get(sequence.cache->segments(index_), spec_.window_tokens);
   const auto seen = attend(query, *sequence.cache, mask);
-  const auto y = mx::matmul(mx::squeeze(seen, 0), from_latent_);
+  const auto y = mx::matmul(mx::squeeze(seen, 0), up.from_latent);
   return mx::reshape(
       mx::transpose(y, {1, 0, 2}),
       {tokens, heads * *spec_.value_dim});
@@ -188,9 +220,12 @@ mx::array GraphLatent::forward(
     std::vector<GraphSequence>& sequences) {
   const auto q = queries(x);
   const auto kv = linear(x, kv_a_);
+  const auto up = up_hook_ && is_changed(*up_hook_)
+                      ? up_of(adapted_weight(up_hook_, whole_of(up_)))
+                      : up_;
   std::vector<mx::array> outputs;
   for (auto& sequence : sequences) {
-    outputs.push_back(attend_one(q, kv, sequence));
+    outputs.push_back(attend_one(q, kv, up, sequence));
   }
   return linear(
       outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0),
@@ -199,8 +234,8 @@ mx::array GraphLatent::forward(
 
 std::size_t GraphLatent::weight_bytes() const {
   return q_a_.bytes() + q_b_.bytes() + kv_a_.bytes() + output_.bytes() +
-         norm_bytes(q_norm_) + kv_norm_.bytes() + to_latent_.nbytes() +
-         from_latent_.nbytes();
+         norm_bytes(q_norm_) + kv_norm_.bytes() + up_.to_latent.nbytes() +
+         up_.from_latent.nbytes();
 }
 
 }  // namespace roofline

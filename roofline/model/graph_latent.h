@@ -33,12 +33,26 @@ class GraphLatent {
   std::size_t weight_bytes() const;
 
  private:
+  /// The matrices between the latent and the heads.
+  struct Up {
+    mx::array to_latent;    ///< [heads, nope_dim, kv_rank]
+    mx::array from_latent;  ///< [heads, kv_rank, value_dim]
+  };
+
+  static Up read_up(
+      const AttentionSpec& spec,
+      const GraphWeights& weights,
+      const std::string& prefix);
+  Up up_of(const mx::array& whole) const;
+  static mx::array whole_of(const Up& up);
+  void hook_up(const GraphWeights& weights, const std::string& name);
   mx::array queries(const mx::array& x) const;
   mx::array attend(const mx::array& query, KvCache& cache, const SlotMask& mask)
       const;
   mx::array attend_one(
       const mx::array& q,
       const mx::array& kv,
+      const Up& up,
       GraphSequence& sequence);
 
   AttentionSpec spec_;
@@ -49,8 +63,8 @@ class GraphLatent {
   GraphNorm kv_norm_;
   GraphMatrix q_a_, q_b_;  ///< q_b_: from x where there is no q_rank
   GraphMatrix kv_a_, output_;
-  mx::array to_latent_;    ///< [heads, nope_dim, kv_rank]
-  mx::array from_latent_;  ///< [heads, kv_rank, value_dim]
+  Up up_;                 ///< as stored
+  GraphHookPtr up_hook_;  ///< null where they are stored apart
   std::optional<GraphRope> rope_;
 };
 

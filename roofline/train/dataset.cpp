@@ -6,52 +6,13 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/decode/chat.h"
 
 namespace roofline {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Ids = std::vector<std::int32_t>;
 namespace fs = std::filesystem;
-
-/// Why a line can't be read; read_dataset() adds file and line.
-[[noreturn]] void refuse(const std::string& why) {
-  fail<UserError>(
-      "This is no sample",
-      why,
-      "Write {\"messages\": […]}, {\"prompt\": …, \"completion\": …}, "
-      "{\"text\": …} or {\"prompt\": …, \"chosen\": …, \"rejected\": …}");
-}
-
-const std::string& text_at(const Json& line, const char* key) {
-  const auto found = line.find(key);
-  if (found == line.end() || !found->is_string()) {
-    refuse(fmt::format("\"{}\" must be a text", key));
-  }
-  return found->get_ref<const std::string&>();
-}
-
-std::size_t common_prefix(const Ids& a, const Ids& b) {
-  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
-  return static_cast<std::size_t>(end - a.begin());
-}
-
-void check_messages(const Json& messages) {
-  if (!messages.is_array() || messages.empty()) {
-    refuse("\"messages\" must be a list of messages");
-  }
-  for (const auto& message : messages) {
-    if (!message.is_object() || !message.contains("role") ||
-        !message["role"].is_string()) {
-      refuse("a message needs a \"role\"");
-    }
-    if (!message.contains("content") && !message.contains("tool_calls")) {
-      refuse("a message needs \"content\" or \"tool_calls\"");
-    }
-  }
-}
 
 /// Cuts to max_tokens inputs; returns how many tokens went.
 std::int64_t truncate(Sample& sample, int max_tokens) {
@@ -201,146 +162,6 @@ std::uint64_t mix_example(std::uint64_t hash, const Example& example) {
     mix(0x1ffffffff);
   }
   return hash;
-}
-
-SampleEncoder::SampleEncoder(
-    const Tokenizer& tokenizer,
-    const ChatTemplate* chat_template,
-    const DatasetOptions& options)
-    : tokenizer_(tokenizer), template_(chat_template), options_(options) {}
-
-Ids SampleEncoder::encode_open(const std::string& text) const {
-  return encode_prompt(tokenizer_, text);
-}
-
-/// A turn begins where the text with the turn stops sharing tokens with the
-/// text before it, so that ids are those of the whole conversation.
-Sample SampleEncoder::encode_messages(const Json& messages, const Json& tools)
-    const {
-  check_messages(messages);
-  if (template_ == nullptr) {
-    refuse("the model has no chat template to write messages with");
-  }
-  RenderOptions render;
-  render.tools = tools;
-  render.bos_text = tokenizer_.bos_text;
-  render.eos_text = tokenizer_.eos_text;
-  const auto ids_until = [&](std::size_t count, bool begin_answer) {
-    Json part = Json::array();
-    for (std::size_t i = 0; i < count; ++i) {
-      part.push_back(messages[i]);
-    }
-    render.add_generation_prompt = begin_answer;
-    return encode_open(template_->render(part, render));
-  };
-  Sample sample;
-  sample.ids = ids_until(messages.size(), false);
-  sample.learned.assign(sample.ids.size(), options_.mask_prompt ? 0 : 1);
-  for (std::size_t i = 0; options_.mask_prompt && i < messages.size(); ++i) {
-    if (messages[i]["role"] != "assistant") {
-      continue;
-    }
-    const auto begin =
-        i == 0 ? 0 : common_prefix(ids_until(i, true), sample.ids);
-    const auto end = common_prefix(ids_until(i + 1, false), sample.ids);
-    for (auto t = begin; t < end; ++t) {
-      sample.learned[t] = 1;
-    }
-  }
-  sample.learned[0] = 0;
-  return sample;
-}
-
-Sample SampleEncoder::encode_completion(
-    const std::string& prompt,
-    const std::string& completion) const {
-  if (template_ != nullptr) {
-    return encode_messages(
-        Json::array(
-            {{{"role", "user"}, {"content", prompt}},
-             {{"role", "assistant"}, {"content", completion}}}),
-        nullptr);
-  }
-  Sample sample;
-  sample.ids = encode_open(prompt);
-  const auto of_prompt = sample.ids.size();
-  const Ids rest = tokenizer_.encode(completion, Specials::none);
-  sample.ids.insert(sample.ids.end(), rest.begin(), rest.end());
-  if (tokenizer_.eos) {
-    sample.ids.push_back(*tokenizer_.eos);
-  }
-  sample.learned.assign(sample.ids.size(), 1);
-  if (options_.mask_prompt) {
-    std::fill_n(
-        sample.learned.begin(),
-        static_cast<std::ptrdiff_t>(of_prompt),
-        std::uint8_t{0});
-  }
-  if (!sample.learned.empty()) {
-    sample.learned[0] = 0;
-  }
-  return sample;
-}
-
-Sample SampleEncoder::encode_text(const std::string& text) const {
-  Sample sample;
-  sample.ids = encode_open(text);
-  if (tokenizer_.eos &&
-      (sample.ids.empty() || sample.ids.back() != *tokenizer_.eos)) {
-    sample.ids.push_back(*tokenizer_.eos);
-  }
-  sample.learned.assign(sample.ids.size(), 1);
-  sample.learned[0] = 0;
-  return sample;
-}
-
-/// prompt: a text or a list of messages; answer: a text or its messages.
-Sample SampleEncoder::encode_answer(const Json& prompt, const Json& answer)
-    const {
-  if (prompt.is_string() && answer.is_string()) {
-    return encode_completion(
-        prompt.get<std::string>(),
-        answer.get<std::string>());
-  }
-  Json messages = prompt.is_array() ? prompt
-                  : prompt.is_string()
-                      ? Json::array({{{"role", "user"}, {"content", prompt}}})
-                      : Json::array();
-  if (answer.is_string()) {
-    messages.push_back({{"role", "assistant"}, {"content", answer}});
-  } else if (answer.is_array()) {
-    messages.insert(messages.end(), answer.begin(), answer.end());
-  } else {
-    refuse("an answer must be a text or a list of messages");
-  }
-  return encode_messages(messages, nullptr);
-}
-
-Example SampleEncoder::encode(const Json& line) const {
-  if (!line.is_object()) {
-    refuse("a line must be a JSON object");
-  }
-  if (options_.pairs) {
-    if (!line.contains("chosen") || !line.contains("rejected")) {
-      refuse("this loss needs \"chosen\" and \"rejected\"");
-    }
-    const Json prompt = line.value("prompt", Json());
-    return {
-        encode_answer(prompt, line["chosen"]),
-        encode_answer(prompt, line["rejected"])};
-  }
-  if (line.contains("messages")) {
-    return {encode_messages(line["messages"], line.value("tools", Json())), {}};
-  }
-  if (line.contains("completion")) {
-    return {
-        encode_completion(text_at(line, "prompt"), text_at(line, "completion")),
-        {}};
-  }
-  if (line.contains("text")) {
-    return {encode_text(text_at(line, "text")), {}};
-  }
-  refuse("it has none of the known keys");
 }
 
 namespace {

@@ -3,21 +3,14 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
-#include <map>
+#include <optional>
 #include <span>
-#include <string>
 
 #include "roofline/model/adapter.h"
+#include "roofline/weights/changed_rows.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
-
-/// Changes a row of a weight under our name: values come as the checkpoint has
-/// them, decoded, and leave as they are to be.
-using RowChange =
-    std::function<void(std::int64_t row, std::span<float> values)>;
-using WeightChanges = std::map<std::string, RowChange, std::less<>>;
 
 /// What becomes of quantized matrices that change.
 enum class FuseQuantized {
@@ -31,15 +24,34 @@ WeightChanges adapter_changes(
     std::span<const Adapter> adapters,
     std::span<const float> weights);
 
-/// Copies the model in `checkpoint` (a folder of safetensors) to `target`, with
-/// the changes; config, tokenizer and the like are copied. The folder appears
-/// whole or not at all. force: replaces a checkpoint that is there. Throws
-/// UnsupportedError for other layouts, UserError when it can't be written.
+/// Writes the model in `checkpoint` to the folder `target`, with the changes: a
+/// folder of safetensors as it is laid out, config, tokenizer and the like
+/// copied; a GGUF file in MLX layout, as floats. The folder appears whole or
+/// not at all. force: replaces a checkpoint that is there. Throws
+/// UnsupportedError for what isn't held row by row and for a GGUF file that is
+/// to stay quantized, UserError when it can't be written.
 void write_changed_model(
     const Checkpoint& checkpoint,
     const WeightChanges& changes,
     const std::filesystem::path& target,
     FuseQuantized quantized,
     bool force);
+
+struct FusedGguf {
+  /// Of a folder's matrices, as in ToGgufOptions; absent: f16. A GGUF file's
+  /// tensors keep their types.
+  std::optional<Encoding> encoding = {};
+  /// Of a GGUF file's changed matrices.
+  FuseQuantized quantized = FuseQuantized::requantize;
+  bool force = false;
+};
+
+/// The same as one GGUF file. Throws what convert_to_gguf() and change_gguf()
+/// throw, UserError for an encoding where the model is a GGUF file.
+void write_changed_gguf(
+    const Checkpoint& checkpoint,
+    const WeightChanges& changes,
+    const std::filesystem::path& target,
+    const FusedGguf& form);
 
 }  // namespace roofline

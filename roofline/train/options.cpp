@@ -223,7 +223,8 @@ void add_method(std::vector<TrainSetting>& rows) {
        "A,B,…",
        kHow,
        "Matrices that get an adapter: q_proj, k_proj, v_proj, o_proj, "
-       "gate_proj, up_proj, down_proj.",
+       "gate_proj, up_proj, down_proj; of latent attention q_a_proj, q_b_proj, "
+       "kv_a_proj_with_mqa, kv_b_proj.",
        [](O& o, const std::string& text) { o.targets = split_commas(text); },
        [](const O& o) {
          return fmt::format("{}", fmt::join(o.targets, ","));

@@ -92,6 +92,13 @@ void Parameters::add_adapters(const TrainOptions& options) {
     for (const auto& [name, hook] : decoder_.hooks()) {
       if (hook && name.ends_with(end) &&
           is_trained_name(name, layers, options.layers)) {
+        if (hook->reshaped && options.dropout > 0) {
+          fail<UnsupportedError>(
+              fmt::format("Dropout can't be had with {}", target),
+              "Its matrix is folded into queries and values, so that it has "
+              "no inputs of its own",
+              fmt::format("Leave out --dropout, or {} of --targets", target));
+        }
         add_adapter(name, *hook, options.rank, state);
         hooks_.push_back(hook);
       }

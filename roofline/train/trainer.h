@@ -64,6 +64,10 @@ class Trainer {
   /// loss is no number or diverges; the checkpoint is the last good one.
   TrainResult run(const std::atomic<bool>& stop);
 
+  /// One step (from 1): its gradient, and the update. It keeps nothing on disk.
+  /// Throws UserError as run().
+  StepFigures step(int number);
+
   /// One step's mean loss and gradient, without changing anything (for tests).
   /// batches: of examples' indices; together they are one large batch.
   double gradient_of(
@@ -76,7 +80,6 @@ class Trainer {
   double evaluate(const Dataset& data) { return objective_.evaluate(data); }
 
  private:
-  StepFigures step(int number);
   void find_references();
   void check_loss(double loss, double norm);
   void keep(bool last);

@@ -56,6 +56,13 @@ class GgufFile {
 
   /// In the order of the file.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
+  /// All pairs of the metadata as they lie in the file.
+  struct RawMetadata {
+    std::uint64_t count = 0;
+    std::span<const std::byte> bytes;
+    std::size_t alignment = 32;  ///< of the tensors' bytes
+  };
+  const RawMetadata& raw_metadata() const { return raw_metadata_; }
   /// nullptr when there is none of that name.
   const GgufTensor* find(std::string_view name) const;
   /// Gives back resident pages of these bytes of the mapping.
@@ -78,6 +85,7 @@ class GgufFile {
   std::string label_;
   std::span<const std::byte> bytes_;
   int version_ = 0;
+  RawMetadata raw_metadata_;
   nlohmann::json metadata_ = nlohmann::json::object();
   std::map<std::string, Array, std::less<>> arrays_;
   std::vector<GgufTensor> tensors_;

@@ -49,10 +49,15 @@ class GgufFile::Parser {
     read_magic();
     const auto tensors = read_count("tensors", kLeastTensorBytes);
     const auto pairs = read_count("metadata values", kLeastPairBytes);
+    const std::size_t begin = cursor_.position();
     for (std::uint64_t i = 0; i < pairs; ++i) {
       read_pair();
     }
     const std::uint64_t alignment = read_alignment();
+    file_.raw_metadata_ = {
+        pairs,
+        file_.bytes_.subspan(begin, cursor_.position() - begin),
+        alignment};
     std::vector<std::uint64_t> offsets;
     for (std::uint64_t i = 0; i < tensors; ++i) {
       offsets.push_back(read_tensor());

@@ -124,11 +124,16 @@ TEST_P(GemmTest, TakesATransposedLeftSide) {
   expect_product({x.data(), 1, 21}, 21, {float_matrix(w.data(), 33, 18)}, pool);
 }
 
-TEST_P(GemmTest, DecodesQuantizedMatricesBothWays) {
+TEST_P(GemmTest, DecodesMatricesOfEveryFormatBothWays) {
   for (const PackedForm& format :
        {PackedForm(PackedFormat::q4),
         PackedForm(PackedFormat::q8),
-        PackedForm(PackedFormat::q4, 2, 8)}) {
+        PackedForm(PackedFormat::q4, 2, 8),
+        PackedForm(PackedFormat::q4_table),
+        PackedForm(PackedFormat::q4_table, 1, 16),
+        PackedForm(PackedFormat::q4_16),
+        PackedForm(PackedFormat::q8_16),
+        PackedForm(PackedFormat::q8_16, 1, 32)}) {
     const RandomMatrix w(format, 37, 96, 5);
     const auto x = random_floats(11 * 96, 6);
     expect_product({x.data(), 96, 1}, 11, {w.matrix, true}, pool);

@@ -18,7 +18,16 @@ from transformers import AutoModelForCausalLM
 HERE = Path(__file__).resolve().parent
 GOLDENS = HERE.parent / "goldens"
 NAMES = ["llama", "qwen2", "gemma2", "granite", "smollm3"]
-MIXTURES = ["mixtral", "qwen3_moe"]  # adapters of the attention alone
+HEADS = ["q_proj", "k_proj", "v_proj", "o_proj"]
+LATENT = ["kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
+# Adapters of the attention alone, and which of its matrices.
+MIXTURES = {
+    "mixtral": HEADS,
+    "qwen3_moe": HEADS,
+    "gpt_oss": HEADS,
+    "deepseek_v2": ["q_proj", *LATENT],
+    "deepseek_v3": ["q_a_proj", "q_b_proj", *LATENT],
+}
 STEPS = 20
 RANK, ALPHA, SEED = 4, 8.0, 7
 RATES = {"lora": 1e-2, "dora": 1e-2, "full": 1e-3}
@@ -36,11 +45,11 @@ def splitmix(state):
     return state, x ^ (x >> 31)
 
 
-def start_adapter(model):
+def start_adapter(model, targets):
     """Draws the a matrices as the trainer does, in its order."""
     state = SEED
     modules = dict(model.named_modules())
-    for target in ("q_proj", "k_proj", "v_proj", "o_proj"):
+    for target in targets:
         for name in sorted(n for n in modules if n.endswith(target)):
             a = modules[name].lora_A["default"].weight
             bound = numpy.float32(1) / numpy.sqrt(numpy.float32(a.shape[1]))
@@ -57,17 +66,18 @@ def losses(name, method):
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
+    targets = MIXTURES.get(name, HEADS)
     if method != "full":
         config = LoraConfig(
             r=RANK,
             lora_alpha=ALPHA,
             lora_dropout=0.0,
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+            target_modules=targets,
             task_type="CAUSAL_LM",
             use_dora=method == "dora",
         )
         model = get_peft_model(model, config)
-        start_adapter(model)
+        start_adapter(model, targets)
     model.train()
     ids = load_file(folder / "golden.safetensors")["input_ids"].long()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -88,6 +98,11 @@ def losses(name, method):
     return out
 
 
+def mixtures(method):
+    """All with LoRA; what is folded into other matrices with DoRA too."""
+    return {"lora": list(MIXTURES), "dora": ["deepseek_v3"], "full": []}[method]
+
+
 def main():
     torch.set_num_threads(1)
     recorded = {
@@ -98,10 +113,11 @@ def main():
         "weight_decay": WEIGHT_DECAY,
         "clip": CLIP,
         "learning_rate": RATES,
+        "targets": MIXTURES,
         "losses": {
             method: {
                 name: losses(name, method)
-                for name in NAMES + (MIXTURES if method == "lora" else [])
+                for name in NAMES + mixtures(method)
             }
             for method in RATES
         },

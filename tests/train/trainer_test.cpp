@@ -268,17 +268,46 @@ TEST_P(TrainerTest, SamplesOfABatchDontSeeEachOther) {
       1e-5);
 }
 
-class MixtureTest : public ::testing::TestWithParam<std::string> {};
+class MixtureTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  static TrainOptions options_for(const testing::Golden& golden) {
+    auto options = small_lora();
+    const auto& attention = *golden.checkpoint->spec().layers[0].attention;
+    options.targets = {"q_proj", "v_proj"};
+    if (attention.latent) {
+      options.targets = {"kv_a_proj_with_mqa", "kv_b_proj", "o_proj"};
+      options.targets.push_back(
+          attention.latent->q_rank ? "q_b_proj" : "q_proj");
+    }
+    return options;
+  }
+};
 
 TEST_P(MixtureTest, AdaptersGradientsAreTheSlopesOfTheLoss) {
   const auto golden = open_golden(GetParam());
   const auto data = pieces_of(golden);
-  auto options = small_lora();
-  options.targets = {"q_proj", "v_proj"};
-  Training t(golden, data, options);
+  Training t(golden, data, options_for(golden));
   stir(t.trainer);
   // Small steps, so that no token goes to another expert.
   expect_slopes(t.trainer, 0, {2e-3, 1e-3, 0.0});
+}
+
+TEST_P(MixtureTest, MlxOpsGiveTheSameGradientAsTheKernels) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  for (const bool again : {false, true}) {
+    auto options = options_for(golden);
+    options.checkpoint_layers = again;
+    Gradient a;
+    Gradient b;
+    Training kernels(golden, data, options);
+    stir(kernels.trainer);
+    const double want = kernels.trainer.gradient_of({{0, 1, 2}}, 1, a);
+    Training ops(golden, data, options, testing::Where::cpu_in_mlx_ops);
+    stir(ops.trainer);
+    EXPECT_NEAR(ops.trainer.gradient_of({{0, 1, 2}}, 1, b), want, 1e-4);
+    EXPECT_LT(difference(a, b), 1e-4 * (1 + largest(a)));
+  }
 }
 
 TEST_P(MixtureTest, TheExpertsThemselvesAreRefused) {
@@ -292,13 +321,13 @@ TEST_P(MixtureTest, TheExpertsThemselvesAreRefused) {
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     MixtureTest,
-    ::testing::Values("mixtral", "qwen3_moe"));
-
-TEST(MixtureTraining, ClampedGatesAreRefused) {
-  const auto golden = open_golden("gpt_oss_mxfp4");
-  const auto data = pieces_of(golden);
-  EXPECT_THROW(Training(golden, data, small_lora()), UnsupportedError);
-}
+    ::testing::Values(
+        "mixtral",
+        "qwen3_moe",
+        "gpt_oss",
+        "gpt_oss_mxfp4",
+        "deepseek_v2",
+        "deepseek_v3"));
 
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
@@ -322,6 +351,9 @@ TEST(TrainerLosses, TwentyStepsAgreeWithPyTorch) {
       options.data = "given";
       options.output = output.path().string();
       set_train_option(options, "method", method);
+      if (recorded["targets"].contains(name)) {
+        recorded["targets"][name].get_to(options.targets);
+      }
       options.rank = recorded["rank"];
       options.alpha = recorded["alpha"];
       options.seed = recorded["seed"];

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -152,17 +153,22 @@ void gemm_turn(
   }
 }
 
-/// kLines lines of 64 bytes with kParts columns each, `bits` apart.
-template <int kLines, bool kNibbles>
+/// kLines lines of 64 bytes with kParts columns each. factors: scales and
+/// biases of 16 rows, in kSets sets that share the columns. table: what a code
+/// stands for, with kTable.
+template <int kLines, int kSets, bool kTable>
 inline void gemm_unpack_lines(
     const std::byte* codes,
-    const float* scales,
-    const float* biases,
+    const float* factors,
+    const float* table,
     float* out,
     std::ptrdiff_t stride) {
   constexpr int kParts = kGroup / kLines;
-  constexpr std::uint32_t kMask = kNibbles ? 15 : 255;
+  constexpr std::uint32_t kMask = kParts == 8 ? 15 : 255;
   for (int line = 0; line < kLines; ++line) {
+    const float* scales =
+        factors + line * kSets / kLines * std::ptrdiff_t{2 * kRowBlock};
+    const float* biases = scales + kRowBlock;
     std::uint32_t words[kRowBlock];
     std::memcpy(words, codes + 64 * line, sizeof(words));
     for (int part = 0; part < kParts; ++part) {
@@ -171,7 +177,8 @@ inline void gemm_unpack_lines(
       for (int r = 0; r < kRowBlock; ++r) {
         const auto code =
             static_cast<std::int32_t>((words[r] >> shift) & kMask);
-        to[r] = scales[r] * static_cast<float>(code) + biases[r];
+        const float value = kTable ? table[code] : static_cast<float>(code);
+        to[r] = scales[r] * value + biases[r];
       }
     }
   }
@@ -186,23 +193,36 @@ void gemm_unpack(
     std::ptrdiff_t stride) {
   const BlockGroups groups = w.block_groups(block);
   const std::byte* codes = groups.codes(group);
-  std::uint16_t halves[2 * kRowBlock] = {};
-  std::memcpy(
-      halves,
-      groups.scales(group),
-      static_cast<std::size_t>(groups.set_bytes));
-  float factors[2 * kRowBlock];
-  for (int i = 0; i < kRowBlock; ++i) {
-    factors[i] = w.unit * f16_to_f32(halves[i]);
-    factors[kRowBlock + i] = groups.biases
-                                 ? w.unit * f16_to_f32(halves[kRowBlock + i])
-                                 : factors[i] * groups.minus_offset;
+  float factors[4 * kRowBlock];
+  for (int set = 0; set < scale_sets(w.format); ++set) {
+    std::uint16_t halves[2 * kRowBlock] = {};
+    std::memcpy(
+        halves,
+        groups.scales(group, set),
+        static_cast<std::size_t>(groups.set_bytes));
+    float* scales = factors + set * 2 * kRowBlock;
+    for (int i = 0; i < kRowBlock; ++i) {
+      scales[i] = w.unit * f16_to_f32(halves[i]);
+      scales[kRowBlock + i] = groups.biases
+                                  ? w.unit * f16_to_f32(halves[kRowBlock + i])
+                                  : scales[i] * groups.minus_offset;
+    }
   }
-  const float* biases = factors + kRowBlock;
-  if (w.format == PackedFormat::q4) {
-    gemm_unpack_lines<4, true>(codes, factors, biases, out, stride);
-  } else {
-    gemm_unpack_lines<8, false>(codes, factors, biases, out, stride);
+  float table[std::tuple_size_v<CodeTable>] = {};
+  if (has_table(w.format)) {
+    std::copy(w.table.begin(), w.table.end(), table);
+  }
+  switch (w.format) {
+    case PackedFormat::q4:
+      return gemm_unpack_lines<4, 1, false>(codes, factors, table, out, stride);
+    case PackedFormat::q4_table:
+      return gemm_unpack_lines<4, 1, true>(codes, factors, table, out, stride);
+    case PackedFormat::q4_16:
+      return gemm_unpack_lines<4, 2, true>(codes, factors, table, out, stride);
+    case PackedFormat::q8_16:
+      return gemm_unpack_lines<8, 2, false>(codes, factors, table, out, stride);
+    default:
+      return gemm_unpack_lines<8, 1, false>(codes, factors, table, out, stride);
   }
 }
 

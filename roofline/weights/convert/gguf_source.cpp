@@ -3,7 +3,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -31,7 +33,19 @@ namespace {
 struct Undo {
   int turned_heads = 0;    ///< rows go back from interleaved to half-split
   bool minus_one = false;  ///< the file holds 1 + w
+  RowChange change = {};   ///< of the file's rows, before
 };
+
+void decode_changed(
+    const Tensor& tensor,
+    const Undo& undo,
+    std::int64_t row,
+    std::span<float> out) {
+  decode_row(tensor, row, out);
+  if (undo.change) {
+    undo.change(row, out);
+  }
+}
 
 /// The file's row for Hugging Face's.
 std::int64_t file_row(std::int64_t row, std::int64_t rows, const Undo& undo) {
@@ -42,7 +56,7 @@ std::int64_t file_row(std::int64_t row, std::int64_t rows, const Undo& undo) {
 void decode_vector(const Tensor& tensor, const Undo& undo, float* out) {
   const auto count = static_cast<std::size_t>(tensor.cols);
   std::vector<float> values(count);
-  decode_row(tensor, 0, values);
+  decode_changed(tensor, undo, 0, values);
   for (std::size_t i = 0; i < count; ++i) {
     out[i] = values[static_cast<std::size_t>(
         file_row(static_cast<std::int64_t>(i), tensor.cols, undo))];
@@ -61,8 +75,9 @@ mx::array decode_rows(
     decode_vector(tensor, undo, data);
   } else {
     for (std::int64_t i = 0; i < count; ++i) {
-      decode_row(
+      decode_changed(
           tensor,
+          undo,
           file_row(first + i, tensor.rows, undo),
           {data + static_cast<std::size_t>(i) * cols, cols});
     }
@@ -178,8 +193,10 @@ class TensorMaker {
  public:
   TensorMaker(
       std::shared_ptr<const Checkpoint> checkpoint,
-      const Family& family)
+      const Family& family,
+      std::shared_ptr<const WeightChanges> changes)
       : checkpoint_(std::move(checkpoint)),
+        changes_(std::move(changes)),
         file_family_(*find_gguf_family(checkpoint_->spec().family)),
         family_(family),
         names_(checkpoint_->spec(), family.name),
@@ -190,6 +207,13 @@ class TensorMaker {
     for (const ExpectedTensor& tensor : expected_tensors(checkpoint_->spec())) {
       add(checkpoint_->at(tensor.name));
     }
+    if (changes_) {
+      for (const auto& [name, change] : *changes_) {
+        if (!made_.contains(name)) {
+          refuse_change(name);
+        }
+      }
+    }
     return std::move(out_);
   }
 
@@ -199,14 +223,18 @@ class TensorMaker {
     const bool bias = base.ends_with(".bias");
     base.remove_suffix(bias ? 5 : 0);
     const std::string_view end = bias ? ".bias" : ".weight";
+    made_.insert(tensor.name);
     Undo undo;
+    if (changes_ && changes_->contains(tensor.name)) {
+      undo.change = changes_->at(tensor.name);
+    }
     undo.minus_one = family_.norm_plus_one && base.ends_with("norm") && !bias;
     std::string name;
     if (base.starts_with("layers.")) {
       const std::size_t layer = std::stoul(std::string(base.substr(7)));
       const std::string_view rest = base.substr(base.find('.', 7) + 1);
       undo.turned_heads = turned_heads(layer, rest);
-      if (packs_ && add_packed(tensor, layer, rest, end)) {
+      if (packs_ && add_packed(tensor, undo.change, layer, rest, end)) {
         return;
       }
       name = names_.layer_name(layer, rest);
@@ -232,6 +260,7 @@ class TensorMaker {
 
   bool add_packed(
       const Tensor& tensor,
+      const RowChange& change,
       std::size_t layer,
       std::string_view rest,
       std::string_view end) {
@@ -241,7 +270,9 @@ class TensorMaker {
       }
       const std::string name =
           fmt::format("model.layers.{}.{}{}", layer, part.packed, end);
-      RowTensor rows = rows_of_file(tensor, {}, checkpoint_);
+      Undo undo;
+      undo.change = change;
+      RowTensor rows = rows_of_file(tensor, undo, checkpoint_);
       const auto found =
           std::find_if(out_.begin(), out_.end(), [&](const RowTensor& other) {
             return other.name == name;
@@ -259,6 +290,8 @@ class TensorMaker {
   }
 
   std::shared_ptr<const Checkpoint> checkpoint_;
+  std::shared_ptr<const WeightChanges> changes_;
+  std::set<std::string> made_;
   const Family& file_family_;  ///< whose architecture the file has
   const Family& family_;       ///< whose config.json it becomes
   HfNames names_;
@@ -288,7 +321,9 @@ std::int64_t paired_row(std::int64_t row, std::int64_t rows, int heads) {
   return row - within + 2 * (within % half) + within / half;
 }
 
-HfSource hf_gguf_source(const fs::path& path) {
+HfSource hf_gguf_source(
+    const fs::path& path,
+    std::shared_ptr<const WeightChanges> changes) {
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open(path);
   const GgufFile file(path);
   HfSource out;
@@ -296,7 +331,7 @@ HfSource hf_gguf_source(const fs::path& path) {
   out.config["torch_dtype"] = usual_dtype(*checkpoint);
   const Family* family =
       find_family(out.config["model_type"].get<std::string>());
-  out.tensors = TensorMaker(checkpoint, *family).make();
+  out.tensors = TensorMaker(checkpoint, *family, std::move(changes)).make();
   out.tied = checkpoint->spec().tied_embeddings;
   const VocabularySpec vocabulary = gguf_vocabulary(file);
   out.texts = {

@@ -20,8 +20,8 @@ constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kAlignment = 32;
 constexpr std::uint32_t kArray = 9;
 
-std::size_t aligned(std::size_t at) {
-  return (at + kAlignment - 1) / kAlignment * kAlignment;
+std::size_t aligned(std::size_t at, std::size_t alignment) {
+  return (at + alignment - 1) / alignment * alignment;
 }
 
 template <class T>
@@ -92,17 +92,25 @@ std::uint32_t ggml_number(Encoding encoding) {
       "Please report this");
 }
 
-std::string header_of(
-    const GgufMetadata& metadata,
-    const std::vector<PlannedGgufTensor>& tensors) {
-  std::string out = "GGUF";
-  put_raw(out, kVersion);
-  put_raw(out, static_cast<std::uint64_t>(tensors.size()));
-  put_raw(out, static_cast<std::uint64_t>(metadata.size()));
+std::string pairs_of(const GgufMetadata& metadata) {
+  std::string out;
   for (const auto& [key, value] : metadata) {
     put_string(out, key);
     std::visit([&](const auto& held) { put_value(out, held); }, value);
   }
+  return out;
+}
+
+std::string header_of(
+    std::uint64_t count,
+    std::string_view pairs,
+    const std::vector<PlannedGgufTensor>& tensors,
+    std::size_t alignment) {
+  std::string out = "GGUF";
+  put_raw(out, kVersion);
+  put_raw(out, static_cast<std::uint64_t>(tensors.size()));
+  put_raw(out, count);
+  out += pairs;
   std::size_t at = 0;
   for (const PlannedGgufTensor& tensor : tensors) {
     put_string(out, tensor.name);
@@ -112,9 +120,9 @@ std::string header_of(
     }
     put_raw(out, ggml_number(tensor.encoding));
     put_raw(out, static_cast<std::uint64_t>(at));
-    at = aligned(at + tensor.bytes());
+    at = aligned(at + tensor.bytes(), alignment);
   }
-  out.resize(aligned(out.size()), '\0');
+  out.resize(aligned(out.size(), alignment), '\0');
   return out;
 }
 
@@ -168,12 +176,37 @@ GgufWriter::GgufWriter(
     const GgufMetadata& metadata,
     const std::vector<PlannedGgufTensor>& tensors)
     : fd_(fd), label_(std::move(label)), places_("GgufWriter", label_) {
-  const std::string header = header_of(metadata, tensors);
+  const auto pairs = pairs_of(metadata);
+  begin(
+      header_of(metadata.size(), pairs, tensors, kAlignment),
+      tensors,
+      kAlignment);
+}
+
+GgufWriter::GgufWriter(
+    int fd,
+    std::string label,
+    const GgufFile::RawMetadata& metadata,
+    const std::vector<PlannedGgufTensor>& tensors)
+    : fd_(fd), label_(std::move(label)), places_("GgufWriter", label_) {
+  const std::string_view pairs(
+      reinterpret_cast<const char*>(metadata.bytes.data()),
+      metadata.bytes.size());
+  begin(
+      header_of(metadata.count, pairs, tensors, metadata.alignment),
+      tensors,
+      metadata.alignment);
+}
+
+void GgufWriter::begin(
+    const std::string& header,
+    const std::vector<PlannedGgufTensor>& tensors,
+    std::size_t alignment) {
   std::size_t at = header.size();
   for (const PlannedGgufTensor& tensor : tensors) {
     const std::size_t bytes = tensor.bytes();
     places_.add(tensor.name, at, bytes);
-    at = aligned(at + bytes);
+    at = aligned(at + bytes, alignment);
   }
   file_bytes_ = at;
   reserve_or_fail(fd_, file_bytes_, label_);

@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "roofline/weights/gguf.h"
 #include "roofline/weights/tensor.h"
 #include "roofline/weights/tensor_places.h"
 
@@ -54,6 +55,13 @@ class GgufWriter {
       const GgufMetadata& metadata,
       const std::vector<PlannedGgufTensor>& tensors);
 
+  /// With another file's metadata, byte for byte.
+  GgufWriter(
+      int fd,
+      std::string label,
+      const GgufFile::RawMetadata& metadata,
+      const std::vector<PlannedGgufTensor>& tensors);
+
   /// As SafetensorsWriter::put().
   void put(
       std::string_view name,
@@ -65,6 +73,11 @@ class GgufWriter {
   std::size_t file_bytes() const { return file_bytes_; }
 
  private:
+  void begin(
+      const std::string& header,
+      const std::vector<PlannedGgufTensor>& tensors,
+      std::size_t alignment);
+
   int fd_ = -1;
   std::string label_;
   TensorPlaces places_;

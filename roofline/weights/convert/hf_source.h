@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "roofline/weights/changed_rows.h"
 #include "roofline/weights/convert/rows.h"
 
 namespace roofline {
@@ -46,7 +47,10 @@ HfSource hf_folder_source(const std::filesystem::path& folder);
 /// A GGUF file: decoded, renamed and turned back, with a config.json and
 /// tokenizer files made from its metadata. Throws what its readers throw,
 /// UnsupportedError for a model or a vocabulary that can't be said that way.
-HfSource hf_gguf_source(const std::filesystem::path& file);
+/// changes: of its weights, by our names; null: none.
+HfSource hf_gguf_source(
+    const std::filesystem::path& file,
+    std::shared_ptr<const WeightChanges> changes = nullptr);
 
 /// Where a query's or key's row lies in a file whose heads have the dims that
 /// rotate together side by side; row: with the dims in two halves.

@@ -1,24 +1,20 @@
 #include "roofline/weights/convert/to_gguf.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
-#include "roofline/base/thread_pool.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/checkpoint.h"
-#include "roofline/weights/convert/ggml_quantize.h"
 #include "roofline/weights/convert/gguf_model.h"
-#include "roofline/weights/convert/gguf_writer.h"
+#include "roofline/weights/convert/gguf_output.h"
 #include "roofline/weights/convert/tokenizer_to_gguf.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/expert_tensors.h"
@@ -29,9 +25,6 @@ namespace roofline {
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Elements that are encoded before they are written: 16 MB of float32.
-constexpr std::int64_t kPieceElements = std::int64_t{4} << 20;
 
 struct FileType {
   std::string_view name;
@@ -63,8 +56,11 @@ std::uint32_t file_type_of(Encoding encoding) {
 /// Our tensors that make one of the file's, row after row.
 class SourceRows {
  public:
-  SourceRows(const Checkpoint& checkpoint, const GgufSource& source)
-      : source_(source) {
+  SourceRows(
+      const Checkpoint& checkpoint,
+      const GgufSource& source,
+      const WeightChanges* changes)
+      : source_(source), changes_(changes) {
     for (const std::string& name : source.ours) {
       add_parts(checkpoint, name);
     }
@@ -141,7 +137,7 @@ class SourceRows {
       read_every_second(row, out);
     } else {
       const auto [part, inner] = find(source_row(row));
-      decode_row(*part, inner, out);
+      decode(*part, inner, out);
     }
     if (source_.change == GgufChange::add_one) {
       for (float& value : out) {
@@ -216,7 +212,7 @@ class SourceRows {
     std::size_t at = 0;
     for (const Tensor* part : parts_) {
       const auto count = static_cast<std::size_t>(part->cols);
-      decode_row(*part, 0, std::span(values).subspan(at, count));
+      decode(*part, 0, std::span(values).subspan(at, count));
       at += count;
     }
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -225,7 +221,20 @@ class SourceRows {
     }
   }
 
+  void decode(const Tensor& part, std::int64_t row, std::span<float> out)
+      const {
+    decode_row(part, row, out);
+    if (changes_ == nullptr) {
+      return;
+    }
+    if (const auto found = changes_->find(part.name);
+        found != changes_->end()) {
+      found->second(row, out);
+    }
+  }
+
   const GgufSource& source_;
+  const WeightChanges* changes_;
   std::vector<const Tensor*> parts_;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
@@ -260,82 +269,59 @@ struct PlannedRows {
   PlannedGgufTensor planned;
 };
 
-void write_tensor(
-    GgufWriter& writer,
-    const PlannedRows& tensor,
-    ThreadPool& pool) {
+void write_tensor(GgufWriter& writer, const PlannedRows& tensor) {
   const SourceRows& rows = tensor.rows;
-  const std::size_t row_size = static_cast<std::size_t>(
-      row_bytes(tensor.planned.encoding, rows.cols()).value());
-  const std::int64_t step =
-      std::max<std::int64_t>(1, kPieceElements / rows.cols());
-  std::vector<std::byte> bytes;
-  for (std::int64_t first = 0; first < rows.rows(); first += step) {
-    const std::int64_t count = std::min(step, rows.rows() - first);
-    bytes.resize(row_size * static_cast<std::size_t>(count));
-    auto encode = [&](int row, int) {
-      const auto own = std::span(bytes).subspan(
-          row_size * static_cast<std::size_t>(row),
-          row_size);
-      if (tensor.planned.encoding == Encoding::mxfp4) {
-        rows.read_blocks(first + row, own);
-        return;
-      }
-      std::vector<float> values(static_cast<std::size_t>(rows.cols()));
-      rows.read(first + row, values);
-      encode_row(tensor.planned.encoding, values, own);
-    };
-    pool.run(static_cast<int>(count), encode);
-    writer.put(
-        tensor.planned.name,
-        bytes,
-        row_size * static_cast<std::size_t>(first));
+  if (tensor.planned.encoding == Encoding::mxfp4) {
+    write_gguf_blocks(
+        writer,
+        tensor.planned,
+        rows.rows(),
+        rows.cols(),
+        [&](std::int64_t row, std::span<std::byte> out) {
+          rows.read_blocks(row, out);
+        });
+    return;
   }
-}
-
-void check_target(const fs::path& target, bool force) {
-  std::error_code error;
-  if (fs::is_directory(target, error)) {
-    fail<UserError>(
-        target.string() + " is a folder",
-        "A GGUF file is to be written",
-        "Name a file, such as " + (target / "model.gguf").string());
-  }
-  if (!force && fs::exists(target, error)) {
-    fail<UserError>(
-        target.string() + " exists already",
-        "Nothing is overwritten unasked",
-        "Choose another name, or add --force to replace it");
-  }
-}
-
-void publish(AtomicFile& file, const fs::path& target) {
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::fchmod(file.fd(), 0666 & ~mask);
-  if (!file.publish()) {
-    fail<UserError>(
-        "Can't write " + target.string(),
-        file.error(),
-        "Check that the folder can be written");
-  }
+  write_gguf_rows(
+      writer,
+      tensor.planned,
+      rows.rows(),
+      rows.cols(),
+      [&](std::int64_t row, std::span<float> out) { rows.read(row, out); });
 }
 
 std::vector<PlannedRows> plan_rows(
     const Checkpoint& checkpoint,
     const GgufModel& model,
-    Encoding encoding) {
+    const ToGgufOptions& options) {
   std::vector<PlannedRows> out;
   for (const GgufSource& source : model.tensors) {
-    SourceRows rows(checkpoint, source);
+    SourceRows rows(checkpoint, source, options.changes);
     const bool tied = checkpoint.spec().tied_embeddings;
     const bool gives_logits =
         source.name == (tied ? "token_embd.weight" : "output.weight");
-    const Encoding own = encoding_for(rows, encoding, gives_logits);
+    const Encoding own = encoding_for(rows, options.encoding, gives_logits);
     auto shape = rows.shape();
     out.push_back({std::move(rows), {source.name, own, std::move(shape)}});
   }
   return out;
+}
+
+/// What GGUF has of the model in other forms (factors of the metadata) or not
+/// at all can't be changed.
+void require_places(const WeightChanges* changes, const GgufModel& model) {
+  if (changes == nullptr) {
+    return;
+  }
+  std::set<std::string_view> held;
+  for (const GgufSource& source : model.tensors) {
+    held.insert(source.ours.begin(), source.ours.end());
+  }
+  for (const auto& [name, change] : *changes) {
+    if (!held.contains(name)) {
+      refuse_change(name);
+    }
+  }
 }
 
 }  // namespace
@@ -358,7 +344,7 @@ ConvertedModel convert_to_gguf(
     const fs::path& source,
     const fs::path& target,
     const ToGgufOptions& options) {
-  check_target(target, options.force);
+  require_gguf_target(target, options.force);
   std::error_code error;
   if (!fs::is_regular_file(source / "config.json", error)) {
     fail<UnsupportedError>(
@@ -377,7 +363,8 @@ ConvertedModel convert_to_gguf(
   for (auto& entry : gguf_vocabulary_of(source, checkpoint->spec().vocab)) {
     model.metadata.push_back(std::move(entry));
   }
-  const auto tensors = plan_rows(*checkpoint, model, options.encoding);
+  require_places(options.changes, model);
+  const auto tensors = plan_rows(*checkpoint, model, options);
   const bool blocks =
       std::any_of(tensors.begin(), tensors.end(), [](const PlannedRows& rows) {
         return rows.planned.encoding == Encoding::mxfp4;
@@ -396,13 +383,7 @@ ConvertedModel convert_to_gguf(
     out.bytes += tensor.planned.bytes();
     out.parameters += tensor.rows.rows() * tensor.rows.cols();
   }
-  AtomicFile file(target);
-  if (!file.is_open()) {
-    fail<UserError>(
-        "Can't write " + target.string(),
-        file.error(),
-        "Check that the folder can be written");
-  }
+  AtomicFile file = open_gguf_target(target);
   GgufWriter writer(file.fd(), target.string(), model.metadata, plan);
   for (const auto& [name, values] : model.factors) {
     writer.put(name, std::as_bytes(std::span(values)));
@@ -414,12 +395,12 @@ ConvertedModel convert_to_gguf(
           static_cast<double>(done) / static_cast<double>(out.parameters),
           tensor.planned.name);
     }
-    write_tensor(writer, tensor, ThreadPool::global());
+    write_tensor(writer, tensor);
     tensor.rows.release(*checkpoint);
     done += tensor.rows.rows() * tensor.rows.cols();
   }
   writer.finish();
-  publish(file, target);
+  publish_gguf(file, target);
   out.shards = 1;
   return out;
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/weights/changed_rows.h"
 #include "roofline/weights/convert/to_mlx.h"
 #include "roofline/weights/tensor.h"
 
@@ -22,6 +23,8 @@ struct ToGgufOptions {
   bool force = false;  ///< a file that is there is replaced
   std::function<void(double share, std::string_view name)> progress;
   std::string name;  ///< for "general.name"; may be empty
+  /// By our names; null: none.
+  const WeightChanges* changes = nullptr;
 };
 
 /// "q4_k" → Encoding::q4_k. Throws UserError naming the option.

@@ -212,7 +212,8 @@ ConvertedModel convert_to_mlx(
     const ToMlxOptions& options) {
   require_replaceable(target, options.save.force);
   const fs::path from = model_file(given);
-  HfSource source = open_hf_source(from);
+  HfSource source = options.changes ? hf_gguf_source(from, options.changes)
+                                    : open_hf_source(from);
   check_options(source, options);
   if (source.packed && !options.dequantize) {
     return copy_packed(source, from, target, options);

@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include <mlx/dtype.h>
 
+#include "roofline/weights/changed_rows.h"
 #include "roofline/weights/convert/mlx_quantize.h"
 #include "roofline/weights/save.h"
 
@@ -33,6 +35,8 @@ struct ToMlxOptions {
   std::function<void(double share, std::string_view name)> progress;
   /// The name of the source on a hub, for the model card; may be empty.
   std::string base_model;
+  /// Of a GGUF file's weights, by our names; null: none.
+  std::shared_ptr<const WeightChanges> changes;
 };
 
 struct ConvertedModel {

@@ -1,0 +1,254 @@
+#include "roofline/train/fuse_folder.h"
+
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "roofline/base/half.h"
+#include "roofline/weights/encodings.h"
+#include "roofline/weights/json_file.h"
+#include "roofline/weights/mlx_packed.h"
+#include "roofline/weights/save.h"
+#include "roofline/weights/shards.h"
+
+namespace roofline {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Bytes = std::vector<std::byte>;
+
+constexpr std::string_view kWeight = ".weight";
+
+std::uint16_t to_bf16(float value) {
+  std::uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if ((bits & 0x7fffffffu) > 0x7f800000u) {
+    return static_cast<std::uint16_t>((bits >> 16) | 0x40);  // stays no number
+  }
+  return static_cast<std::uint16_t>(
+      (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+void append_floats(
+    std::span<const float> values,
+    Encoding encoding,
+    Bytes& out) {
+  for (const float value : values) {
+    std::byte bytes[4];
+    std::size_t size = 2;
+    if (encoding == Encoding::f32) {
+      size = 4;
+      std::memcpy(bytes, &value, size);
+    } else {
+      const std::uint16_t half =
+          encoding == Encoding::f16 ? f32_to_f16(value) : to_bf16(value);
+      std::memcpy(bytes, &half, size);
+    }
+    out.insert(out.end(), bytes, bytes + size);
+  }
+}
+
+/// The bytes that a changed tensor becomes.
+struct Changed {
+  Bytes weight, scales, biases;
+};
+
+void append_codes(std::span<const std::uint8_t> codes, int bits, Bytes& out) {
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (bits == 8) {
+      out.push_back(static_cast<std::byte>(codes[i]));
+    } else if (i % 2 == 0) {
+      out.push_back(static_cast<std::byte>(codes[i] | (codes[i + 1] << 4)));
+    }
+  }
+}
+
+Changed change_tensor(
+    const Tensor& tensor,
+    const FileChanges& changes,
+    std::optional<AffineForm> requantize,
+    Encoding floats) {
+  Changed out;
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  std::vector<float> values(cols);
+  std::vector<std::uint8_t> codes(cols);
+  const auto groups =
+      requantize ? cols / static_cast<std::size_t>(requantize->group_size) : 0;
+  std::vector<float> scales(groups);
+  std::vector<float> biases(groups);
+  for (std::int64_t row = 0; row < tensor.rows; ++row) {
+    decode_row(tensor, row, values);
+    changes.apply(tensor, row, values);
+    if (!requantize) {
+      append_floats(values, floats, out.weight);
+      continue;
+    }
+    quantize_row(values, *requantize, {codes, scales, biases});
+    append_codes(codes, requantize->bits, out.weight);
+    append_floats(scales, tensor.affine.dtype, out.scales);
+    append_floats(biases, tensor.affine.dtype, out.biases);
+  }
+  return out;
+}
+
+/// Copies one folder of safetensors with changes.
+class Writer {
+ public:
+  Writer(
+      const Checkpoint& checkpoint,
+      const WeightChanges& changes,
+      FuseQuantized quantized)
+      : checkpoint_(checkpoint),
+        changes_(changes, NameStyle::hugging_face, checkpoint.spec()),
+        quantized_(quantized),
+        shards_(checkpoint.path()),
+        config_(read_json_file(checkpoint.path() / "config.json")) {}
+
+  void write(const fs::path& target, bool force) {
+    find_changes();
+    CheckpointWriter writer(target, {.force = force});
+    writer.plan(plan());
+    for (const auto* entry : shards_.entries()) {
+      put(writer, *entry);
+    }
+    writer.write_text("config.json", config_.dump(2) + "\n");
+    for (const auto& file : fs::directory_iterator(checkpoint_.path())) {
+      const auto name = file.path().filename().string();
+      const bool weights = name.find(".safetensors") != std::string::npos;
+      if (file.is_regular_file() && !weights && name != "config.json") {
+        writer.copy_file(file.path());
+      }
+    }
+    writer.publish();
+  }
+
+ private:
+  void find_changes() {
+    for (const auto* entry : shards_.entries()) {
+      if (!is_side(*entry) && (is_packed(*entry) || entry->encoding())) {
+        changes_.add(entry->name);
+      }
+    }
+    changes_.require_all();
+  }
+
+  static bool is_packed(const SafetensorsEntry& entry) {
+    return entry.dtype == "U32" && entry.name.ends_with(kWeight);
+  }
+
+  bool is_side(const SafetensorsEntry& entry) const {
+    return packed_of(entry) != nullptr;
+  }
+
+  /// The packed weight that scales or biases belong to.
+  const SafetensorsEntry* packed_of(const SafetensorsEntry& entry) const {
+    for (std::string_view end : {".scales", ".biases"}) {
+      if (entry.name.ends_with(end)) {
+        const auto module =
+            entry.name.substr(0, entry.name.size() - end.size());
+        const auto* weight = shards_.find(module + std::string(kWeight));
+        return weight != nullptr && is_packed(*weight) ? weight : nullptr;
+      }
+    }
+    return nullptr;
+  }
+
+  Tensor tensor_of(const SafetensorsEntry& entry) const {
+    if (!is_packed(entry)) {
+      return shaped_tensor(entry);
+    }
+    const auto module = module_of(entry.name);
+    const auto packing =
+        packing_of(module, config_, checkpoint_.path().string());
+    return mlx_tensor(
+        entry,
+        shards_.find(module + ".scales"),
+        shards_.find(module + ".biases"),
+        packing.value_or(StoredQuantization{}),
+        checkpoint_.path().string());
+  }
+
+  std::optional<AffineForm> requantized(const SafetensorsEntry& entry) const {
+    if (!is_packed(entry) || quantized_ == FuseQuantized::decode) {
+      return std::nullopt;
+    }
+    const auto tensor = tensor_of(entry);
+    const bool known = tensor.affine.bits == 4 || tensor.affine.bits == 8;
+    return known ? std::optional<AffineForm>(
+                       {tensor.affine.bits, tensor.affine.group_size})
+                 : std::nullopt;
+  }
+
+  /// The packed weight becomes floats.
+  bool is_decoded(const SafetensorsEntry& entry) const {
+    return is_packed(entry) && changes_.changes(entry.name) &&
+           !requantized(entry);
+  }
+
+  std::vector<PlannedTensor> plan() {
+    std::vector<PlannedTensor> planned;
+    for (const auto* entry : shards_.entries()) {
+      const auto* packed = packed_of(*entry);
+      if (packed != nullptr && is_decoded(*packed)) {
+        continue;
+      }
+      if (!is_decoded(*entry)) {
+        planned.push_back({entry->name, entry->dtype, entry->shape});
+        continue;
+      }
+      const auto tensor = tensor_of(*entry);
+      planned.push_back({entry->name, "BF16", {tensor.rows, tensor.cols}});
+      for (const char* key : {"quantization", "quantization_config"}) {
+        if (config_.contains(key) && config_[key].is_object()) {
+          config_[key][module_of(entry->name)] = false;
+        }
+      }
+    }
+    return planned;
+  }
+
+  void put(CheckpointWriter& writer, const SafetensorsEntry& entry) const {
+    const auto* packed = packed_of(entry);
+    if (packed != nullptr && changes_.changes(packed->name)) {
+      return;  // comes with its weight, or not at all
+    }
+    if (!changes_.changes(entry.name)) {
+      writer.put(entry.name, entry.bytes);
+      return;
+    }
+    const auto tensor = tensor_of(entry);
+    const auto form = requantized(entry);
+    const auto floats = is_packed(entry) ? Encoding::bf16 : tensor.encoding;
+    const auto changed = change_tensor(tensor, changes_, form, floats);
+    writer.put(entry.name, changed.weight);
+    if (form) {
+      const auto module = module_of(entry.name);
+      writer.put(module + ".scales", changed.scales);
+      writer.put(module + ".biases", changed.biases);
+    }
+  }
+
+  const Checkpoint& checkpoint_;
+  FileChanges changes_;
+  FuseQuantized quantized_;
+  Shards shards_;
+  Json config_;
+};
+
+}  // namespace
+
+void write_changed_folder(
+    const Checkpoint& checkpoint,
+    const WeightChanges& changes,
+    const fs::path& target,
+    FuseQuantized quantized,
+    bool force) {
+  Writer(checkpoint, changes, quantized).write(target, force);
+}
+
+}  // namespace roofline
