@@ -269,6 +269,26 @@ class Measured(TinyModel):
         self.assertEqual(cache["measured_bytes"], 2 * 2 * 512 * 3 * 2 * 16 * 2)
         self.assertEqual(cache["measured_bytes"], cache["predicted_bytes"])
 
+    def test_trainings_peak_is_within_64_mb_of_the_predicted(self):
+        # Real weights, and random ones of the same shape in float and 4 bits.
+        shape = self.write("shape.json", json.loads((self.model / "config.json").read_text()))
+        for model, method in [
+            (self.model, "lora"), (self.model, "full"), (shape, "dora"), (shape, "qlora"),
+        ]:  # fmt: skip
+            with self.subTest(method):
+                out = self.measure(
+                    model, "--train", method, "--train-batch", "2", "--seq", "64"
+                )
+                self.assertGreater(out["step_seconds"], 0)
+                ratio = out["predicted_bytes"] / out["measured_bytes"] - 1
+                self.assertAlmostEqual(out["error"], ratio, places=6)
+                off = abs(out["predicted_bytes"] - out["measured_bytes"])
+                self.assertLessEqual(off, 64e6)
+        self.refuse(
+            "memory", self.model, "--train", "lora", "--measure",
+            "--measure-steps", "1", saying="--measure-steps",
+        )
+
     def test_the_peak_is_within_64_mb_of_the_predicted(self):
         peak = self.parts(self.model, "--context", "128")["peak"]
         off = abs(peak["predicted_bytes"] - peak["measured_bytes"])

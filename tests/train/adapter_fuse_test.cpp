@@ -1,11 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include <mlx/ops.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/model/adapter.h"
 #include "roofline/model/logits.h"
 #include "roofline/train/fuse.h"
+#include "roofline/weights/json_file.h"
 #include "train/training_helpers.h"
 
 namespace roofline {
@@ -27,6 +30,24 @@ mx::array waves(int rows, int cols, float size) {
 
 enum class Lengths { kept, given };
 
+AdapterMatrix some_matrix(
+    const Checkpoint& checkpoint,
+    const char* name,
+    float size,
+    Lengths lengths) {
+  const auto& tensor = checkpoint.at(name);
+  const auto rows = static_cast<int>(tensor.rows);
+  AdapterMatrix matrix{
+      name,
+      waves(3, static_cast<int>(tensor.cols), size),
+      waves(rows, 3, size)};
+  if (lengths == Lengths::given) {
+    matrix.magnitude =
+        mx::add(mx::reshape(waves(rows, 1, 0.3f), {rows}), mx::array(0.8f));
+  }
+  return matrix;
+}
+
 Adapter some_adapter(
     const Checkpoint& checkpoint,
     float size,
@@ -41,16 +62,7 @@ Adapter some_adapter(
         "layers.2.attention.q",
         "layers.2.attention.v",
         "layers.2.feed_forward.down"}) {
-    const auto& tensor = checkpoint.at(name);
-    adapter.matrices.push_back(
-        {name,
-         waves(3, static_cast<int>(tensor.cols), size),
-         waves(static_cast<int>(tensor.rows), 3, size)});
-    if (lengths == Lengths::given) {
-      const auto rows = static_cast<int>(tensor.rows);
-      adapter.matrices.back().magnitude =
-          mx::add(mx::reshape(waves(rows, 1, 0.3f), {rows}), mx::array(0.8f));
-    }
+    adapter.matrices.push_back(some_matrix(checkpoint, name, size, lengths));
   }
   return adapter;
 }
@@ -161,6 +173,58 @@ INSTANTIATE_TEST_SUITE_P(
     Goldens,
     AdapterTest,
     ::testing::Values("llama", "phi3", "gemma2"));
+
+TEST(LatentAdapter, BothFormsAndTheFusedModelAnswerAlike) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto golden = open_golden("deepseek_v3");
+  for (const auto lengths : {Lengths::kept, Lengths::given}) {
+    Adapter adapter;
+    adapter.rank = 3;
+    adapter.scale = 2;
+    for (const char* name :
+         {"layers.0.attention.q_a",
+          "layers.0.attention.q_b",
+          "layers.0.attention.kv_a",
+          "layers.1.attention.kv_b"}) {
+      adapter.matrices.push_back(
+          some_matrix(*golden.checkpoint, name, 0.15f, lengths));
+    }
+    const ScratchFolder folder("latent");
+    std::vector<std::vector<float>> logits;
+    for (const auto format : {AdapterFormat::mlx_lm, AdapterFormat::peft}) {
+      const fs::path own =
+          folder.path() / (format == AdapterFormat::peft ? "peft" : "mlx");
+      fs::create_directories(own);
+      write_adapter(adapter, *golden.checkpoint, own, format);
+      logits.push_back(
+          logits_with(*golden.checkpoint, {{own, 1.0f}}, golden.ids[0]));
+    }
+    EXPECT_EQ(logits[0], logits[1]);
+    EXPECT_GT(max_error(logits[0], golden.logits[0]), 0.2);
+    const float weights[] = {1.0f};
+    write_changed_model(
+        *golden.checkpoint,
+        adapter_changes({&adapter, 1}, weights),
+        folder.path() / "fused",
+        FuseQuantized::decode,
+        false);
+    const auto fused = Checkpoint::open(folder.path() / "fused");
+    // bfloat16 of the changed weights.
+    EXPECT_LT(
+        max_error(logits_with(*fused, {}, golden.ids[0]), logits[0]),
+        0.1);
+    const auto config =
+        read_json_file(folder.path() / "peft/adapter_config.json");
+    const std::set<std::string> targets = config["target_modules"];
+    EXPECT_EQ(
+        targets,
+        (std::set<std::string>{
+            "q_a_proj",
+            "q_b_proj",
+            "kv_a_proj_with_mqa",
+            "kv_b_proj"}));
+  }
+}
 
 TEST(AdapterErrors, NameWhatIsWrong) {
   mx::set_default_device(mx::Device::cpu);

@@ -318,6 +318,17 @@ TEST_P(MixtureTest, TheExpertsThemselvesAreRefused) {
   EXPECT_THROW(Training(golden, data, options), UnsupportedError);
 }
 
+TEST(LatentTraining, WhatIsFoldedIntoOthersHasNoDropout) {
+  const auto golden = open_golden("deepseek_v3");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.dropout = 0.1f;
+  options.targets = {"q_b_proj"};
+  EXPECT_NO_THROW(Training(golden, data, options));
+  options.targets = {"kv_b_proj"};
+  EXPECT_THROW(Training(golden, data, options), UnsupportedError);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     MixtureTest,
