@@ -108,10 +108,14 @@ int run_measured_training(
   TrainingQuestion asked = question;
   // Random tokens need no tokenizer.
   asked.constants.tokenizer_per_entry = 0;
-  const auto predicted =
-      static_cast<double>(predict_training(model, asked).total());
   const TrainOptions options = options_of(question);
   const auto checkpoint = open_subject(model, question);
+  const MemoryPrediction prediction = predict_training(model, asked);
+  auto predicted = static_cast<double>(prediction.total());
+  if (!model.exact) {
+    predicted -=
+        static_cast<double>(prediction.of("loading"));  // codes already
+  }
   const Dataset data = random_samples(options, checkpoint->spec().vocab);
   const auto decoder = load_trainable(
       *checkpoint,
