@@ -193,8 +193,8 @@ multiply-add counts as two operations.
 
 {kernels}
 
-Every kernel has a generic variant in portable C++, which is the reference of
-the tests, and variants for AVX2, AVX-512 with VNNI, and NEON with dot products
+Every kernel but `bf16_product` has a generic variant in portable C++, the
+reference of the tests, and variants for AVX2, AVX-512 with VNNI, and NEON with dot products
 (`neon`). `amx` has matrix tiles for what has many rows: steps of 16 tokens and
 more (`bf16_product`), attention in bf16 and `gemm` in bf16; it takes AVX-512's
 kernels for the rest, and where the system refuses tiles, `avx512` is what runs.

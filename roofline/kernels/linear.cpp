@@ -41,37 +41,54 @@ GemmType type_of(LinearMode mode) {
   return mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
 }
 
-/// Both sides in bfloat16 on tiles; false: this machine has none.
-bool multiply_on_tiles(
+/// As Bf16ProductKernels::product and back.
+using TileProduct = void (*)(
+    const PackedMatrix&,
+    int,
+    int,
+    const RoundedRows&,
+    int,
+    int,
+    float*,
+    int);
+
+/// in [tokens, in_cols] times w or its transpose; out has `units` row blocks or
+/// groups, `each` blocks of 16 columns of out a unit.
+void multiply_on_tiles(
     const PackedMatrix& w,
-    const float* x,
+    TileProduct product,
+    const float* in,
+    int in_cols,
     int tokens,
-    float* y,
-    ThreadPool& pool) {
-  const Bf16ProductKernels* kernels = bf16_product_kernels();
-  if (kernels == nullptr) {
-    return false;
-  }
-  const RoundedX rounded(x, tokens, w.cols, pool);
-  const auto grid = ProductGrid::for_tiles(
-      w.row_blocks(),
-      w.row_blocks(),
-      tokens,
-      pool.threads());
+    int units,
+    int each,
+    float* out,
+    int out_cols) {
+  ThreadPool& pool = ThreadPool::global();
+  const RoundedX rounded(in, tokens, in_cols, pool);
+  const int blocks = units * each;
+  const auto grid =
+      ProductGrid::for_tiles(blocks, blocks, tokens, pool.threads());
   auto piece = [&](int index, int) {
     const ProductPiece p = grid.piece(index);
-    kernels->product(
+    product(
         w,
-        p.block_begin,
-        p.block_end,
+        p.block_begin / each,
+        p.block_end / each,
         rounded.rows,
         p.token_begin,
         p.token_end,
-        y,
-        w.rows);
+        out,
+        out_cols);
   };
   pool.run(grid.pieces(), piece);
-  return true;
+}
+
+/// The kernels for many tokens where w may be rounded and tiles are there.
+const Bf16ProductKernels* tile_kernels(LinearMode mode, int tokens) {
+  return tokens >= kGemmTokens && mode != LinearMode::exact
+             ? bf16_product_kernels()
+             : nullptr;
 }
 
 void multiply(
@@ -81,8 +98,18 @@ void multiply(
     int tokens,
     float* y) {
   ThreadPool& pool = ThreadPool::global();
-  if (tokens >= kGemmTokens && mode != LinearMode::exact &&
-      multiply_on_tiles(w, x, tokens, y, pool)) {
+  if (const Bf16ProductKernels* tiles = tile_kernels(mode, tokens)) {
+    const int blocks = w.row_blocks();
+    multiply_on_tiles(
+        w,
+        tiles->product,
+        x,
+        w.cols,
+        tokens,
+        blocks,
+        1,
+        y,
+        w.rows);
     return;
   }
   const bool whole = !w.quantized() || mode != LinearMode::fast;
@@ -140,6 +167,23 @@ void multiply_transposed(
     const float* y,
     int tokens,
     float* x) {
+  const bool rounds = mode == LinearMode::bf16;
+  const auto* tiles = rounds ? tile_kernels(mode, tokens) : nullptr;
+  if (tiles != nullptr) {
+    const int groups = (w.cols + kGroup - 1) / kGroup;
+    constexpr int kBlocks = kGroup / kRowBlock;
+    multiply_on_tiles(
+        w,
+        tiles->back,
+        y,
+        w.rows,
+        tokens,
+        groups,
+        kBlocks,
+        x,
+        w.cols);
+    return;
+  }
   gemm(
       {y, w.rows, 1},
       tokens,

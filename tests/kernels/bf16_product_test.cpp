@@ -263,6 +263,69 @@ TEST_F(Bf16ProductTest, DenseWeightsOfAnyWidthAreMultiplied) {
   }
 }
 
+TEST_F(Bf16ProductTest, TheGradientMultipliesByTheMatrixNotTurned) {
+  for (const Case& c :
+       {Case{16, 32, 16},
+        {33, 96, 33},
+        {70, 64, 20},
+        {1056, 32, 17},
+        {2100, 64, 35}}) {
+    for (const PackedFormat format :
+         {PackedFormat::q4, PackedFormat::q8, PackedFormat::q4_16}) {
+      const RandomMatrix w(format, c.rows, c.cols, 11);
+      const auto y =
+          random_floats(static_cast<std::size_t>(c.tokens * c.rows), 12);
+      Rounded rows(c.tokens, c.rows);
+      for (int t = 0; t < c.tokens; ++t) {
+        kernels_->round(y.data() + t * c.rows, c.rows, t, 0, rows.rows);
+      }
+      const int ldx = c.cols + 5;
+      std::vector<float> x(
+          static_cast<std::size_t>(c.tokens * ldx),
+          kUntouched);
+      kernels_->back(
+          w.matrix,
+          0,
+          w.matrix.groups(),
+          rows.rows,
+          0,
+          c.tokens,
+          x.data(),
+          ldx);
+      std::vector<double> sums(x.size(), 0);
+      std::vector<double> sizes(x.size(), 0);
+      std::vector<float> row(static_cast<std::size_t>(c.cols));
+      for (int r = 0; r < c.rows; ++r) {
+        read_packed_row(w.matrix, r, row);
+        for (int t = 0; t < c.tokens; ++t) {
+          const double factor =
+              rounded(y[static_cast<std::size_t>(t * c.rows + r)]);
+          for (int k = 0; k < c.cols; ++k) {
+            const auto at = static_cast<std::size_t>(t * ldx + k);
+            const double term =
+                factor * rounded(row[static_cast<std::size_t>(k)]);
+            sums[at] += term;
+            sizes[at] += std::fabs(term);
+          }
+        }
+      }
+      for (int t = 0; t < c.tokens; ++t) {
+        for (int k = 0; k < ldx; ++k) {
+          const auto at = static_cast<std::size_t>(t * ldx + k);
+          if (k >= c.cols) {
+            ASSERT_EQ(x[at], kUntouched);
+          } else {
+            // As above: a weight may be rounded to its other neighbour.
+            ASSERT_NEAR(x[at], sums[at], 0x1p-8 * sizes[at])
+                << format_name(format) << " " << c.rows << "x" << c.cols
+                << " token " << t << " column " << k;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Bf16Product, OtherInstructionSetsHaveNoTiles) {
   const Isa before = active_isa();
   for (const Isa isa : runnable_isas()) {

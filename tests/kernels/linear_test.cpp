@@ -9,6 +9,7 @@
 
 #include <mlx/mlx.h>
 
+#include "kernels/isas.h"
 #include "kernels/packed_helpers.h"
 #include "roofline/base/errors.h"
 
@@ -74,6 +75,29 @@ TEST_F(LinearTest, ExactAgreesWithMlxMatmulOfTheDequantizedMatrix) {
         mx::matmul(x, mx::transpose(full)),
         mx::multiply(magnitude(x, full), mx::array(200 * 1.2e-7f)));
   }
+}
+
+TEST_F(LinearTest, Bfloat16RoundsBothSidesForwardAndBackward) {
+  const auto x = values(random_floats(60 * 96, 5), {60, 96});
+  const auto y = values(random_floats(60 * 37, 6), {60, 37});
+  const auto full = dequantized(w->matrix);
+  const Isa before = active_isa();
+  for (const Isa isa : testing::runnable_isas()) {
+    force_isa(isa);
+    auto out = linear(x, w->matrix, w, LinearMode::bf16);
+    auto back = linear_transposed(y, w->matrix, w, {}, LinearMode::bf16);
+    mx::eval(out, back);
+    const mx::array slack(3.0f / 256);
+    expect_within(
+        out,
+        mx::matmul(x, mx::transpose(full)),
+        mx::multiply(magnitude(x, full), slack));
+    expect_within(
+        back,
+        mx::matmul(y, full),
+        mx::multiply(magnitude(y, mx::transpose(full)), slack));
+  }
+  force_isa(before);
 }
 
 TEST_F(LinearTest, FastStaysWithinTheStepOfItsActivations) {

@@ -64,6 +64,17 @@ struct Bf16ProductKernels {
       int token_end,
       float* y,
       int ldy);
+  /// The gradient, x = y · w: y in tiles of w.rows columns; x [tokens, ldx];
+  /// writes columns of groups of 32 [group_begin, group_end).
+  void (*back)(
+      const PackedMatrix& w,
+      int group_begin,
+      int group_end,
+      const RoundedRows& y,
+      int token_begin,
+      int token_end,
+      float* x,
+      int ldx);
 };
 
 /// For active_isa(); nullptr where it has no tiles.

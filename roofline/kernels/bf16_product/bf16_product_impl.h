@@ -91,9 +91,73 @@ void tile_product(
   }
 }
 
+/// Right sides of 32 columns whose depth is w's rows, 32 at a time.
+inline void decode_turned(
+    const PackedMatrix& w,
+    DecodeTiles decode,
+    int group,
+    int depth_begin,
+    int depth_end,
+    std::uint32_t* out) {
+  constexpr int kHalf = kTileWords / 2;  // a block is 16 of 32 rows
+  for (int k = depth_begin; k < depth_end; ++k, out += kTileWords) {
+    for (int b = 0; b < kPairBlocks; ++b) {
+      std::uint32_t* const sides[] = {
+          out + b * kHalf,
+          out + kDepthTiles * kTileWords + b * kHalf};
+      const int block = kPairBlocks * k + b;
+      if (block >= w.row_blocks()) {
+        std::fill_n(sides[0], kHalf, 0u);
+        std::fill_n(sides[1], kHalf, 0u);
+        continue;
+      }
+      alignas(64) std::uint32_t tile[kTileWords];
+      decode(w, block, group, group + 1, tile);
+      turn_tile(tile, sides);
+    }
+  }
+}
+
+template <class Tiles>
+void tile_product_back(
+    const PackedMatrix& w,
+    int group_begin,
+    int group_end,
+    const RoundedRows& y,
+    int token_begin,
+    int token_end,
+    float* x,
+    int ldx) {
+  const DecodeTiles decode = tile_decoder(w.format);
+  std::uint32_t* decoded = decoded_blocks();
+  const int depth = (w.rows + kTileDepth - 1) / kTileDepth;
+  const std::uint16_t* from = y.from(token_begin).tiles;
+  TileStep step{};
+  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
+  step.right =
+      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
+  step.ldc = ldx;
+  step.rows = token_end - token_begin;
+  x += static_cast<std::ptrdiff_t>(token_begin) * ldx;
+  Tiles tiles;
+  for (int k = 0; k < depth; k += kDepthTiles) {
+    const int end = std::min(depth, k + kDepthTiles);
+    step.left.at = reinterpret_cast<const std::byte*>(from) +
+                   std::ptrdiff_t{k} * kTileSize;
+    step.depth = end - k;
+    step.accumulate = k > 0;
+    for (int group = group_begin; group < group_end; ++group) {
+      decode_turned(w, decode, group, k, end, decoded);
+      step.c = x + group * kGroup;
+      step.cols = std::min(w.cols - group * kGroup, kGroup);
+      run_steps<true>(tiles, step);
+    }
+  }
+}
+
 template <class Tiles>
 constexpr Bf16ProductKernels bf16_product_of(const char* name) {
-  return {name, round_tokens, tile_product<Tiles>};
+  return {name, round_tokens, tile_product<Tiles>, tile_product_back<Tiles>};
 }
 
 }  // namespace

@@ -176,6 +176,39 @@ void decode_dense(
   }
 }
 
+/// A decoded tile as halves of two right sides whose depth is its rows: out[0]
+/// of its first 16 columns, out[1] of the others, 8 rows of pairs each.
+inline void turn_tile(const std::uint32_t* tile, std::uint32_t* const* out) {
+  // Of the words of two rows, (a0 a1 b0 b1), pairs of rows: (a0 b0 a1 b1).
+  const __m512i pair_rows = _mm512_broadcast_i32x4(
+      _mm_set_epi8(15, 14, 11, 10, 13, 12, 9, 8, 7, 6, 3, 2, 5, 4, 1, 0));
+  for (int half = 0; half < 2; ++half) {
+    __m512i u[8];
+    for (int i = 0; i < 8; ++i) {
+      u[i] = _mm512_shuffle_epi8(
+          _mm512_loadu_si512(tile + 16 * (8 * half + i)),
+          pair_rows);
+    }
+    // Eight columns of eight pairs of 64 bits are transposed.
+    for (int odd = 0; odd < 2; ++odd) {
+      __m512i t[4];
+      for (int i = 0; i < 4; ++i) {
+        t[i] = odd == 0 ? _mm512_unpacklo_epi64(u[2 * i], u[2 * i + 1])
+                        : _mm512_unpackhi_epi64(u[2 * i], u[2 * i + 1]);
+      }
+      const __m512i a = _mm512_shuffle_i64x2(t[0], t[1], 0x44);
+      const __m512i b = _mm512_shuffle_i64x2(t[0], t[1], 0xee);
+      const __m512i c = _mm512_shuffle_i64x2(t[2], t[3], 0x44);
+      const __m512i d = _mm512_shuffle_i64x2(t[2], t[3], 0xee);
+      std::uint32_t* to = out[half] + 16 * odd;
+      _mm512_storeu_si512(to, _mm512_shuffle_i64x2(a, c, 0x88));
+      _mm512_storeu_si512(to + 32, _mm512_shuffle_i64x2(a, c, 0xdd));
+      _mm512_storeu_si512(to + 64, _mm512_shuffle_i64x2(b, d, 0x88));
+      _mm512_storeu_si512(to + 96, _mm512_shuffle_i64x2(b, d, 0xdd));
+    }
+  }
+}
+
 using DecodeTiles =
     void (*)(const PackedMatrix&, int, int, int, std::uint32_t*);
 
