@@ -377,12 +377,8 @@ void exact(
     int token_end,
     float* y,
     int ldy) {
-  static constexpr std::array kTiles = {
-      exact_tiles<PackedFormat::q4>(),
-      exact_tiles<PackedFormat::q8>(),
-      exact_tiles<PackedFormat::q4_table>(),
-      exact_tiles<PackedFormat::q4_16>(),
-      exact_tiles<PackedFormat::q8_16>()};
+  static constexpr auto kTiles =
+      by_format([]<PackedFormat kFormat>() { return exact_tiles<kFormat>(); });
   product(
       kTiles[format_index(w.format)],
       w,

@@ -309,12 +309,8 @@ void fast(
         wide(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
   }
   using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr std::array kTiles = {
-      fast_tiles<PackedFormat::q4>(Counts{}),
-      fast_tiles<PackedFormat::q8>(Counts{}),
-      fast_tiles<PackedFormat::q4_table>(Counts{}),
-      fast_tiles<PackedFormat::q4_16>(Counts{}),
-      fast_tiles<PackedFormat::q8_16>(Counts{})};
+  static constexpr auto kTiles = by_format(
+      []<PackedFormat kFormat>() { return fast_tiles<kFormat>(Counts{}); });
   product(
       kTiles[format_index(w.format)],
       w,
@@ -337,12 +333,8 @@ void exact(
     float* y,
     int ldy) {
   using Counts = std::make_integer_sequence<int, kMostExact>;
-  static constexpr std::array kTiles = {
-      exact_tiles<PackedFormat::q4>(Counts{}),
-      exact_tiles<PackedFormat::q8>(Counts{}),
-      exact_tiles<PackedFormat::q4_table>(Counts{}),
-      exact_tiles<PackedFormat::q4_16>(Counts{}),
-      exact_tiles<PackedFormat::q8_16>(Counts{})};
+  static constexpr auto kTiles = by_format(
+      []<PackedFormat kFormat>() { return exact_tiles<kFormat>(Counts{}); });
   product(
       kTiles[format_index(w.format)],
       w,

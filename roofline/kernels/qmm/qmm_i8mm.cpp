@@ -160,12 +160,8 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
-  static constexpr std::array kTiles = {
-      pair_tiles<PackedFormat::q4>(),
-      pair_tiles<PackedFormat::q8>(),
-      pair_tiles<PackedFormat::q4_table>(),
-      pair_tiles<PackedFormat::q4_16>(),
-      pair_tiles<PackedFormat::q8_16>()};
+  static constexpr auto kTiles =
+      by_format([]<PackedFormat kFormat>() { return pair_tiles<kFormat>(); });
   product(
       kTiles[format_index(w.format)],
       w,

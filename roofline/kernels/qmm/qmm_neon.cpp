@@ -14,12 +14,8 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
-  static constexpr std::array kTiles = {
-      dot_tiles<PackedFormat::q4>(),
-      dot_tiles<PackedFormat::q8>(),
-      dot_tiles<PackedFormat::q4_table>(),
-      dot_tiles<PackedFormat::q4_16>(),
-      dot_tiles<PackedFormat::q8_16>()};
+  static constexpr auto kTiles =
+      by_format([]<PackedFormat kFormat>() { return dot_tiles<kFormat>(); });
   product(
       kTiles[format_index(w.format)],
       w,

@@ -15,6 +15,18 @@ const QmmKernels& qmm_avx512();
 const QmmKernels& qmm_neon();
 const QmmKernels& qmm_i8mm();
 
+/// A table with an entry for each quantized format, at its format_index().
+/// make: a lambda with the format as its template's argument.
+template <class Make>
+constexpr auto by_format(Make make) {
+  return std::array{
+      make.template operator()<PackedFormat::q4>(),
+      make.template operator()<PackedFormat::q8>(),
+      make.template operator()<PackedFormat::q4_table>(),
+      make.template operator()<PackedFormat::q4_16>(),
+      make.template operator()<PackedFormat::q8_16>()};
+}
+
 /// Groups below this magnitude are taken for zero: kMostCode / absmax would
 /// overflow.
 constexpr float kZeroGroup = 1e-30f;

@@ -235,12 +235,8 @@ constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
     wide_tile<kFormat, 5>,
     wide_tile<kFormat, 6>};
 
-constexpr std::array kAllWideTiles = {
-    kWideTiles<PackedFormat::q4>,
-    kWideTiles<PackedFormat::q8>,
-    kWideTiles<PackedFormat::q4_table>,
-    kWideTiles<PackedFormat::q4_16>,
-    kWideTiles<PackedFormat::q8_16>};
+constexpr auto kAllWideTiles =
+    by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
 
 /// Bytes for what find_low() tells of the tiles of a call: 280 tokens of 11008
 /// columns. A wider matrix than 500,000 columns has no wide tiles.
