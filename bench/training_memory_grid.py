@@ -6,7 +6,8 @@ Each point trains two steps in a fresh process (`roofline train --json`) on
 samples that fill the batch, and asks `roofline memory --train` for the same.
 --codes names a quantized model (left out: the bundled one; "none": no such
 points); --floats a folder of 16-bit floats, which is trained by all methods.
-Points that were measured are kept in --results and aren't run again. --only
+Points that were measured are kept in --results and aren't run again; their
+predictions are PROGRAM's. --only
 takes a part of a point's label ("qlora", "4 × 512"), --most-gb leaves out points
 that are predicted to take more, and --jobs runs so many at once. --device gpu does the
 same on a GPU, whose memory alone is counted then, and writes the table below that
@@ -174,6 +175,9 @@ def main():
     todo = [p for p in points(options.codes, options.floats)
             if not options.only or options.only in label(p)]
     skipped = []
+    for point in todo:  # what was measured stays; the prediction is PROGRAM's
+        if label(point) in results:
+            results[label(point)] = (predict(options, point), results[label(point)][1])
 
     def one(point, data):
         predicted = predict(options, point)

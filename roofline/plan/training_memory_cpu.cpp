@@ -104,19 +104,15 @@ bool is_quantized_first(const TrainingQuestion& q, const ModelTensor& tensor) {
 }
 
 /// Weights as they are held: frozen ones packed, trained ones as floats.
-double weight_bytes(const PlannedModel& model, const TrainingQuestion& q) {
-  // Packed codes have 4 bits, and two halves for each group of 32.
-  constexpr double kPackedBytes = 0.625;
+double weight_bytes(const PlannedModel& stored, const TrainingQuestion& q) {
+  const PlannedModel model = q.method == TrainMethod::qlora
+                                 ? quantized(stored, q.base_format)
+                                 : stored;
   double sum = 0;
   for (const ModelTensor& tensor : model.tensors) {
-    const auto count = static_cast<double>(tensor.count());
-    if (q.method == TrainMethod::full && learns(model, q, tensor)) {
-      sum += 4 * count;
-    } else {
-      sum += is_quantized_first(q, tensor)
-                 ? kPackedBytes * count
-                 : static_cast<double>(held_on_cpu_bytes(tensor));
-    }
+    sum += q.method == TrainMethod::full && learns(model, q, tensor)
+               ? 4.0 * static_cast<double>(tensor.count())
+               : static_cast<double>(held_on_cpu_bytes(tensor));
   }
   return sum;
 }
