@@ -1,6 +1,8 @@
 #include "roofline/quantize/layered_model.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -8,6 +10,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/model/graph_head.h"
+#include "roofline/model/packed_samples.h"
 
 namespace roofline {
 
@@ -36,6 +39,16 @@ LayeredModel::LayeredModel(const ModelSpec& spec) : spec_(spec) {
         "Their layers share keys and values, streams or embeddings",
         "Use --method affine without --target-bpw");
   }
+  // Attention of training's kernels: MLX's own products of float32 on a CPU run
+  // on one thread.
+  packs_ = mx::default_device() == mx::Device::cpu &&
+           std::all_of(
+               spec.layers.begin(),
+               spec.layers.end(),
+               [](const LayerSpec& layer) {
+                 return layer.attention && !layer.recurrent &&
+                        PackedSamples::can(*layer.attention);
+               });
 }
 
 GraphLayer LayeredModel::layer(
@@ -70,6 +83,19 @@ mx::array LayeredModel::embed(
 
 mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
   const int tokens = x.shape(0);
+  std::vector<GraphSequence> sequences;
+  if (packs_) {
+    const std::array first{0, tokens};
+    sequences.push_back(
+        {nullptr,
+         0,
+         tokens,
+         0,
+         tokens,
+         SlotMasks(0, tokens),
+         std::make_shared<const PackedSamples>(first)});
+    return layer.forward(x, std::nullopt, sequences);
+  }
   if (!cache_ || cache_->options().max_chunk < tokens) {
     KvOptions options;
     options.max_chunk = tokens;
@@ -78,7 +104,6 @@ mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
   }
   cache_->clear();
   cache_->reserve(tokens);
-  std::vector<GraphSequence> sequences;
   sequences.push_back({&*cache_, 0, tokens, 0, tokens, SlotMasks(0, tokens)});
   return layer.forward(x, std::nullopt, sequences);
 }

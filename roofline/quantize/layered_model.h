@@ -60,6 +60,7 @@ class LayeredModel {
 
  private:
   const ModelSpec& spec_;
+  bool packs_ = false;            ///< attention needs no cache
   std::optional<KvCache> cache_;  ///< of one window, used again
 };
 
