@@ -58,15 +58,38 @@ Held held_on_cpu(const ModelTensor& tensor) {
   return {tensor.held, tensor.held_bytes};
 }
 
-void add_weights(MemoryPrediction& out, const PlannedModel& model, bool gpu) {
+/// Rows of an embedding that is no head are looked up in the file as it is: of
+/// those that no token asked for nothing is in memory.
+Held read_rows(const ModelTensor& tensor, std::int64_t tokens) {
+  constexpr Bytes kPage = 4096;
+  const Bytes row = tensor.bytes / static_cast<Bytes>(tensor.rows);
+  const Bytes pages = (row + kPage - 1) / kPage * kPage;
+  return {
+      tensor.format + ", rows that are read",
+      std::min(tensor.bytes, pages * static_cast<Bytes>(tokens))};
+}
+
+void add_weights(
+    MemoryPrediction& out,
+    const PlannedModel& model,
+    const InferenceQuestion& q) {
+  const auto held = [&](const ModelTensor& tensor) {
+    if (q.gpu) {
+      return Held{tensor.format, tensor.bytes};
+    }
+    const bool looked_up = class_of(tensor.name) == "embedding" &&
+                           tensor.rows > 1 && !model.spec.tied_embeddings &&
+                           !tensor.quantized;
+    return looked_up ? read_rows(tensor, q.batch * q.context_tokens)
+                     : held_on_cpu(tensor);
+  };
   // In the order of kClasses, formats apart.
   for (const WeightClass& kind : kClasses) {
     std::map<std::string, Bytes> by_format;
     for (const ModelTensor& tensor : model.tensors) {
       if (class_of(tensor.name) == kind.title) {
-        const Held held =
-            gpu ? Held{tensor.format, tensor.bytes} : held_on_cpu(tensor);
-        by_format[held.format] += held.bytes;
+        const Held here = held(tensor);
+        by_format[here.format] += here.bytes;
       }
     }
     for (const auto& [format, bytes] : by_format) {
@@ -253,7 +276,7 @@ MemoryPrediction predict_inference(
                                  ? quantized(stored, *q.quantize)
                                  : stored;
   MemoryPrediction out;
-  add_weights(out, model, q.gpu);
+  add_weights(out, model, q);
   const CacheBytes cache = cache_bytes(model.spec, q);
   add(out, "KV cache: full attention", "kv", q.batch * cache.full);
   add(out, "KV cache: windows", "kv", q.batch * cache.window);

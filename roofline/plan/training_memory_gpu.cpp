@@ -13,19 +13,23 @@ namespace {
 /// Values a token that the ops of a layer keep for the gradient.
 struct LayerValues {
   double activations = 0;
-  double scores = 0;  ///< of attention, for each key: in float32
+  double scores = 0;  ///< of attention, for each key
+  /// What the gradients of the layer's own matrices are products of.
+  double of_matrices = 0;
 };
 
 LayerValues layer_values(const ModelSpec& spec, const LayerSpec& layer) {
   LayerValues out;
   // The stream, its norm's result and the sums, of both halves.
   out.activations = 6.0 * spec.dim;
+  out.of_matrices = 5.0 * spec.dim;
   if (const auto& a = layer.attention) {
     const double q = 1.0 * a->heads * a->head_dim;
     const double kv = 2.0 * a->kv_heads * a->head_dim;
     // Queries before and after their rotation, the result; keys and values
     // rotated, cached, and as wide as the queries.
     out.activations += 5 * q + 2.5 * kv;
+    out.of_matrices += kv;
     out.scores = a->heads;
   }
   if (const auto& r = layer.recurrent) {
@@ -40,6 +44,7 @@ LayerValues layer_values(const ModelSpec& spec, const LayerSpec& layer) {
     }
     // Gate, up, the sigmoid, both products, and a gradient's copy.
     out.activations += (f->gated ? 6 : 3) * hidden;
+    out.of_matrices += (f->gated ? 3 : 2) * hidden;
   }
   return out;
 }
@@ -75,8 +80,17 @@ double gpu_activation_bytes(
         (values.activations * width +
          values.scores * static_cast<double>(q.sequence_tokens) * width);
     largest = std::max(largest, bytes);
-    if (i >= first) {
-      kept += q.checkpointing ? tokens * spec.dim * width : bytes;
+    if (i < first) {
+      continue;
+    }
+    if (!q.checkpointing) {
+      kept += bytes;
+      continue;
+    }
+    kept += tokens * spec.dim * width;
+    // MLX computes the matrices' gradients after those of all layers' inputs.
+    if (q.method == TrainMethod::full) {
+      kept += tokens * values.of_matrices * width;
     }
   }
   return kept +

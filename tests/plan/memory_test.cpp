@@ -38,6 +38,28 @@ std::uint64_t part(const MemoryPrediction& prediction, std::string_view name) {
   return 0;
 }
 
+TEST(PredictInference, OfAnEmbeddingThatIsNoHeadTheRowsReadAreInMemory) {
+  const auto model = plan_model("olmo-2-1b");  // 100352 x 2048, bf16, untied
+  InferenceQuestion question;
+  question.gpu = false;
+  question.context_tokens = 512;
+  question.batch = 2;
+  const auto part = [&] {
+    for (const MemoryPart& each : predict_inference(model, question).parts) {
+      if (each.name.find("embedding") != std::string::npos) {
+        return each.bytes;
+      }
+    }
+    return std::uint64_t{0};
+  };
+  EXPECT_EQ(part(), 2ULL * 512 * 4096);
+  question.context_tokens = 100000;
+  EXPECT_EQ(part(), 100352ULL * 2048 * 2);
+  question.gpu = true;
+  question.context_tokens = 512;
+  EXPECT_EQ(part(), 100352ULL * 2048 * 2);
+}
+
 TEST(MemoryPrediction, TheTotalIsTheSumOfItsKinds) {
   const auto out = predict_inference(llama(), asked(2048));
   std::uint64_t sum = 0;
