@@ -85,7 +85,7 @@ clang_packages() {
 # Without apt or brew: check for the commands and say what is needed.
 check_by_hand() {
   local missing="" command
-  for command in cmake ninja c++ pkg-config; do
+  for command in cmake ninja c++ pkg-config protoc; do
     command -v "$command" >/dev/null || missing="$missing $command"
   done
   [ -z "$missing" ] ||
@@ -125,7 +125,7 @@ rust_hint='Install it with
 
 check_cargo() {
   [ -n "$roofline_cargo" ] ||
-    die "cargo is missing; the text crates need Rust $RUST_MINIMUM or later. $rust_hint"
+    die "cargo is missing; the crates in bridge/ need Rust $RUST_MINIMUM or later. $rust_hint"
   local version
   version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
   if [ -z "$version" ]; then

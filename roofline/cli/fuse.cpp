@@ -40,7 +40,9 @@ class Fuse : public Command {
            "--dequantize",
            dequantize_,
            "Write changed matrices of a quantized model as 16-bit floats. "
-           "Without it they are quantized again as they were.")
+           "Without it codes of 4 and 8 bits are quantized again; what can't "
+           "be "
+           "written so becomes the next larger form, or bfloat16.")
         ->group(group);
     app.add_option(
            "--as",
@@ -108,6 +110,12 @@ class Fuse : public Command {
           "--as and --export-gguf exclude each other",
           "--as writes the adapter alone",
           "Choose one of them");
+    }
+    if (!form_.empty() && dequantize_) {
+      fail<UserError>(
+          "--dequantize and --as exclude each other",
+          "--as writes the adapter alone",
+          "Leave --dequantize out");
     }
   }
 

@@ -1,5 +1,7 @@
 #include "roofline/model/logits.h"
 
+#include <memory>
+
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
@@ -59,9 +61,11 @@ class Logits : public Command {
     options.kv = kv_.resolve();
     const std::vector<TokenIds> ids = read_token_ids(ids_);
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
-    const SlowStart notice;
-    const auto decoder =
-        load_with_adapters(*checkpoint, options, adapter_.resolve());
+    std::unique_ptr<Decoder> decoder;
+    {
+      const SlowStart notice;
+      decoder = load_with_adapters(*checkpoint, options, adapter_.resolve());
+    }
     write_logits(*decoder, ids, out_);
     return kSuccess;
   }

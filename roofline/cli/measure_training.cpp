@@ -117,9 +117,11 @@ int run_measured_training(
         static_cast<double>(prediction.of("loading"));  // codes already
   }
   const Dataset data = random_samples(options, checkpoint->spec().vocab);
-  const auto decoder = load_trainable(
-      *checkpoint,
-      trainable_options(options, checkpoint->spec()));
+  TrainableOptions loading = trainable_options(options, checkpoint->spec());
+  if (loading.quantize) {
+    loading.quantize->group_size = question.base_format.group_size;
+  }
+  const auto decoder = load_trainable(*checkpoint, loading);
   Trainer trainer(*checkpoint, *decoder, data, nullptr, options, {});
   double seconds = 0;
   for (int step = 1; step <= kSteps; ++step) {

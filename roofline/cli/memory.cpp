@@ -147,6 +147,12 @@ void Memory::require_one_question() const {
         "Training has no prefill",
         "Leave one of them out");
   }
+  if (training && flags_.quant.quant) {
+    fail<UserError>(
+        "--quant and --train don't go together",
+        "Training quantizes what stays as it is, with the method qlora",
+        "Ask with --train qlora");
+  }
   struct Question {
     const char* option;
     bool asked;

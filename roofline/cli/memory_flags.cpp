@@ -39,8 +39,8 @@ void MemoryFlags::declare_run(CLI::App& app) {
   app.add_option(
          "--device",
          device,
-         "cpu or gpu: on which it would run. Default: gpu with --ram and on "
-         "macOS, else cpu.")
+         "cpu or gpu: on which it would run. Default: gpu where there is one, "
+         "and with --ram; else cpu.")
       ->type_name("NAME")
       ->group(group);
 }

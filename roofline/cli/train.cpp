@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 
@@ -242,6 +244,22 @@ void Train::require_writable(const Checkpoint& checkpoint) const {
         "The result is written as a folder of safetensors, and from one",
         "Convert the model to one first, or train an adapter");
   }
+  const auto& stored = checkpoint.spec().quantization;
+  constexpr std::array<std::string_view, 4> kWritable = {
+      "affine",
+      "mxfp4",
+      "nvfp4",
+      "mxfp8"};
+  if (options_.method == AdaptMethod::full && stored &&
+      std::find(kWritable.begin(), kWritable.end(), stored->scheme) ==
+          kWritable.end()) {
+    fail<UnsupportedError>(
+        fmt::format("{} can't be trained in full", checkpoint.path().string()),
+        "Its weights are in another program's codes, which can't be written "
+        "again",
+        "Convert it first (roofline convert --dequantize), or train an "
+        "adapter");
+  }
 }
 
 /// Both must read a text as the same tokens.
@@ -297,9 +315,8 @@ int Train::finish(
     write_json(out);
   } else if (!quiet_) {
     write_notice(fmt::format(
-        "peak memory {}, predicted {}{} ({:+.1f} %)\n",
+        "peak memory {}, predicted {} ({:+.1f} %)\n",
         format_bytes(peak),
-        runs_on_gpu(options_.device) ? "at least " : "",
         format_bytes(forecast.bytes),
         100 * (forecast.bytes / peak - 1)));
     write_notice(

@@ -107,7 +107,8 @@ class Writer {
         changes_(changes, NameStyle::hugging_face, checkpoint.spec()),
         quantized_(quantized),
         shards_(checkpoint.path()),
-        config_(read_json_file(checkpoint.path() / "config.json")) {}
+        stored_(read_json_file(checkpoint.path() / "config.json")),
+        config_(stored_) {}
 
   void write(const fs::path& target, bool force) {
     find_changes();
@@ -164,7 +165,7 @@ class Writer {
     }
     const auto module = module_of(entry.name);
     const auto packing =
-        packing_of(module, config_, checkpoint_.path().string());
+        packing_of(module, stored_, checkpoint_.path().string());
     return mlx_tensor(
         entry,
         shards_.find(module + ".scales"),
@@ -178,7 +179,8 @@ class Writer {
       return std::nullopt;
     }
     const auto tensor = tensor_of(entry);
-    const bool known = tensor.affine.bits == 4 || tensor.affine.bits == 8;
+    const bool known = tensor.encoding == Encoding::mlx_affine &&
+                       (tensor.affine.bits == 4 || tensor.affine.bits == 8);
     return known ? std::optional<AffineForm>(
                        {tensor.affine.bits, tensor.affine.group_size})
                  : std::nullopt;
@@ -237,7 +239,8 @@ class Writer {
   FileChanges changes_;
   FuseQuantized quantized_;
   Shards shards_;
-  Json config_;
+  const Json stored_;  ///< how the tensors that are read are packed
+  Json config_;        ///< of what is written
 };
 
 }  // namespace

@@ -272,13 +272,19 @@ void Trainer::keep_best(double valid_loss) {
   }
 }
 
-/// Nor must figures: those that a file had no room for are kept for later.
+/// Nor must figures: those that a file had no room for are kept for later. An
+/// event file ends there.
 void Trainer::record(const StepFigures& figures) {
   try {
-    metrics_->add(figures);
     if (event_file_) {
       event_file_->add(figures);
     }
+  } catch (const UserError& error) {
+    event_file_.reset();
+    note(fmt::format("{} TensorBoard gets no more of this run.", error.what()));
+  }
+  try {
+    metrics_->add(figures);
     figures_lost_ = false;
   } catch (const UserError& error) {
     if (!figures_lost_) {

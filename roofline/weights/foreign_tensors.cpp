@@ -297,7 +297,12 @@ std::optional<Tensor> ForeignTensors::read(
       return std::nullopt;
     case Method::compressed:
       if (matrix && ends_with(entry.name, ".weight_packed")) {
-        return entry.dtype == "U8" ? packed_floats(entry) : packed_int(entry);
+        if (entry.dtype == "U8") {
+          return packed_floats(entry);
+        }
+        if (entry.dtype == "I32") {
+          return packed_int(entry);
+        }
       }
       [[fallthrough]];
     case Method::modelopt:
@@ -338,7 +343,8 @@ json folder_config(const std::filesystem::path& folder) {
   }
   const json file = read_json_file(beside);
   json own = file.is_object() ? file.value("quantization", json()) : json();
-  if (own.is_object()) {
+  // Without an algorithm only the cache was quantized.
+  if (own.is_object() && own.value("quant_algo", json()).is_string()) {
     own["quant_method"] = "modelopt";
     config["quantization_config"] = std::move(own);
   }

@@ -21,9 +21,11 @@ def masked(data):
 def records(path):
     data = path.read_bytes()
     at = 0
-    while at < len(data):
+    while at + 16 <= len(data):
         size, check = struct.unpack_from("<QI", data, at)
         assert check == masked(data[at : at + 8]), "a length's checksum"
+        if at + 16 + size > len(data):
+            return  # a kill cut it short
         body = data[at + 12 : at + 12 + size]
         (check,) = struct.unpack_from("<I", data, at + 12 + size)
         assert check == masked(body), "a record's checksum"

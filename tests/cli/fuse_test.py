@@ -209,6 +209,20 @@ class FuseTest(Program):
                 adapted = self.logits(base, "--adapter", GOLDEN)
                 self.assertLess(self.apart(adapted, self.logits(out)), bound)
 
+    def test_small_floats_become_what_can_be_written(self):
+        base = self.folder / "mxfp4"
+        self.succeed(
+            "convert", "--hf-path", self.source, "--mlx-path", base,
+            "-q", "--q-mode", "mxfp4",
+        )
+        adapted = self.logits(base, "--adapter", GOLDEN)
+        self.assertGreater(self.apart(adapted, self.logits(base)), 0.2)
+        folder, gguf = self.folder / "fused", self.folder / "fused.gguf"
+        self.fuse(base, "-o", folder)
+        self.assertLess(self.apart(adapted, self.logits(folder)), 0.02)
+        self.fuse(base, "--export-gguf", gguf, "--type", "q8_0")
+        self.assertLess(self.apart(adapted, self.logits(gguf)), 0.05)
+
     def test_what_makes_no_sense_is_refused(self):
         gguf, out = self.gguf("q4_0"), self.folder / "out"
         for model, arguments, saying in [

@@ -205,6 +205,32 @@ TEST(ForeignTensors, SmallFloatsThatCannotBeReadAreRefusedWithTheReason) {
       {"pre_quant_scale", "multiplied with"});
 }
 
+TEST(ForeignTensors, WordsOfAnotherTypeAreNotReadPastTheirEnd) {
+  for (const auto& [dtype, size] :
+       {std::pair{"I8", 1}, {"F16", 2}, {"I64", 8}}) {
+    TempFolder folder;
+    const json config = {
+        {"quant_method", "compressed-tensors"},
+        {"format", "pack-quantized"},
+        {"config_groups",
+         {{"group_0", {{"weights", {{"num_bits", 4}, {"group_size", 32}}}}}}}};
+    write_small_floats(folder, config, [&](auto& out, const auto& module) {
+      out.add(
+             module + ".weight_packed",
+             dtype,
+             {kDim, kHidden / 8},
+             std::string(kDim * kHidden / 8 * size, '\1'))
+          .add(
+              module + ".weight_scale",
+              "F16",
+              {kDim, kHidden / 32},
+              std::string(kDim * kHidden / 32 * 2, '\1'))
+          .add(module + ".weight_shape", "I64", {2}, std::string(16, '\0'));
+    });
+    EXPECT_THROW(Checkpoint::open(folder.path()), Error) << dtype;
+  }
+}
+
 TEST(ForeignTensors, AnEmptyMatrixClaimsNoSize) {
   TempFolder folder;
   const std::int64_t huge = std::int64_t{1} << 62;

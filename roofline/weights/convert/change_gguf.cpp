@@ -80,6 +80,7 @@ void change_gguf(
     const GgufTensor& tensor = source.tensors()[i];
     if (!changed.changes(tensor.name)) {
       writer.put(tensor.name, tensor.bytes);
+      source.release(tensor.bytes);
       continue;
     }
     const Tensor rows = tensor_of(tensor);

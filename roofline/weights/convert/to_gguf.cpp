@@ -102,10 +102,13 @@ class SourceRows {
     }
     return {cols_, rows_ / source_.experts, source_.experts};
   }
-  /// Four-bit floats whose codes the file can hold as they are.
+  /// Four-bit floats of experts whose codes the file can hold as they are.
   bool has_blocks() const {
-    return std::all_of(parts_.begin(), parts_.end(), [](const Tensor* part) {
-      return part->encoding == Encoding::mlx_mxfp4 && part->affine.factor == 1;
+    return std::all_of(parts_.begin(), parts_.end(), [&](const Tensor* part) {
+      const bool changed =
+          changes_ != nullptr && changes_->contains(part->name);
+      return part->encoding == Encoding::mlx_mxfp4 &&
+             part->affine.factor == 1 && !changed;
     });
   }
 
