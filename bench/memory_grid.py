@@ -61,7 +61,8 @@ def run(options, point, limit, *more):
         result = subprocess.run(
             command + list(more), capture_output=True, text=True, timeout=limit,
             env=os.environ | {"ROOFLINE_HISTORY": "off"},
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            preexec_fn=lambda: hasattr(os, "sched_setaffinity")
+            and os.sched_setaffinity(0, cores),
         )
     finally:
         options.slots.put(cores)
@@ -162,7 +163,9 @@ def main():
     )
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
-    cores = sorted(os.sched_getaffinity(0))
+    pins = hasattr(os, "sched_setaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if pins else list(range(os.cpu_count()))
+    options.jobs = min(options.jobs, len(cores))
     each = max(1, len(cores) // options.jobs)
     options.slots = queue.Queue()
     for job in range(options.jobs):

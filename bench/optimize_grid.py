@@ -116,7 +116,7 @@ def main():
     options = parse()
     sets = run_json(options.roofline, "version", "--json")
     best = sets["instruction_sets"]["in_use"]
-    sets = {"avx512": ["avx512", "avx2"], "avx2": ["avx2", "generic"]}.get(best, [best])
+    sets = {"amx": ["amx", "avx512"], "avx512": ["avx512", "avx2"], "avx2": ["avx2", "generic"]}.get(best, [best])
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         chosen = folder / "best.toml"

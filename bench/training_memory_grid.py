@@ -166,11 +166,14 @@ def main():
     parser.add_argument("--threads", type=int, help="of each point")
     parser.add_argument("--most-gb", type=float, default=1e9)
     parser.add_argument("--limit", type=int, default=600, help="seconds of a point")
-    parser.add_argument("--results", type=Path, default=Path("training_memory.json"))
+    parser.add_argument(
+        "--results", type=Path, help="default: training_memory_DEVICE.json")
     parser.add_argument(
         "--out", type=Path,
         default=Path(__file__).resolve().parents[1] / "docs" / "memory.md")
     options = parser.parse_args()
+    options.results = (
+        options.results or Path(f"training_memory_{options.device}.json"))
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
     todo = [p for p in points(options.codes, options.floats)
             if not options.only or options.only in label(p)]

@@ -70,8 +70,11 @@ std::optional<MachineProfile> find(const std::string& device, int threads) {
     profile.cpu = device;
     profile.threads = threads;
     profile.read_bandwidth = number("read_bandwidth");
-    profile.code_operations = number("code_operations");
-    profile.float_operations = number("float_operations");
+    // Another instruction set has other peaks.
+    if (threads == 0 || entry.value("isa", "") == isa_name(active_isa())) {
+      profile.code_operations = number("code_operations");
+      profile.float_operations = number("float_operations");
+    }
     const double working_set = number("working_set_bytes");
     if (profile.read_bandwidth > 0 && std::isfinite(profile.read_bandwidth) &&
         working_set > 0 && working_set < 1e15) {
@@ -94,6 +97,7 @@ void keep(const MachineProfile& profile) {
        {"threads", profile.threads},
        {"read_bandwidth", profile.read_bandwidth},
        {"working_set_bytes", profile.working_set_bytes},
+       {"isa", isa_name(active_isa())},
        {"code_operations", profile.code_operations},
        {"float_operations", profile.float_operations}});
   const Json json = {{"version", kVersion}, {"profiles", profiles}};

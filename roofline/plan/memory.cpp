@@ -43,8 +43,8 @@ std::string_view class_of(std::string_view name) {
   return kClasses.back().title;
 }
 
-/// What the CPU step holds of a tensor: codes in groups of 32 with their own
-/// scales, floats as they lie in the file (matrix_store.h).
+/// What the CPU step holds of a tensor: codes with the scales of their groups,
+/// floats as they lie in the file (matrix_store.h).
 struct Held {
   std::string format;
   Bytes bytes = 0;

@@ -13,6 +13,7 @@
 #include <toml++/toml.h>
 
 #include "roofline/base/atomic_file.h"
+#include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/paths.h"
@@ -43,15 +44,21 @@ struct NumberKey {
   double most = kNoBound;
 };
 
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Isa isa : kAllIsas) {
+    names.emplace_back(isa_name(isa));
+  }
+  return names;
+}
+
 const std::vector<TextKey>& text_keys() {
   static const std::vector<TextKey> keys = {
       {"model", &RunSettings::model, {}},
       {"quant", &RunSettings::quant, {"none", "int4", "int8"}},
       {"quant_8bit", &RunSettings::quant_8bit, {}},
       {"draft_model", &RunSettings::draft_model, {}},
-      {"isa",
-       &RunSettings::isa,
-       {"generic", "avx2", "avx512", "neon", "i8mm"}}};
+      {"isa", &RunSettings::isa, isa_names()}};
   return keys;
 }
 

@@ -228,7 +228,8 @@ std::optional<CodeForm> foreign_form(const Tensor& tensor) {
   }
   const std::int64_t block = f.block_cols > 0 ? f.block_cols : tensor.cols;
   for (const int group : {128, 64, 32, 16}) {
-    if (block % group == 0) {
+    // A last group that is short has its scale too.
+    if (block % group == 0 && tensor.cols % group == 0) {
       // Without zeros of their own, codes count from one middle.
       const int offset = f.zeros.empty() ? middle(tensor) + f.zero_shift : 0;
       return CodeForm{f.bits <= 4 ? 4 : 8, group, nullptr, offset};

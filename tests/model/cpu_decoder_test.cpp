@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/isas.h"
 #include "model/golden.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
@@ -23,8 +24,7 @@ using testing::to_host;
 constexpr double kTolerance = 0.01;
 
 std::vector<Isa> all_isas() {
-  const auto isas = runnable_isas();
-  return {isas.begin(), isas.end()};
+  return testing::runnable_isas();
 }
 
 ModelOptions options_for(bool exact) {

@@ -1,4 +1,5 @@
 #include "roofline/weights/foreign_tensors.h"
+#include "roofline/weights/foreign_rows.h"
 
 #include <gtest/gtest.h>
 
@@ -203,6 +204,18 @@ TEST(ForeignTensors, SmallFloatsThatCannotBeReadAreRefusedWithTheReason) {
   expect_error<UnsupportedError>(
       [&] { Checkpoint::open(folder.path()); },
       {"pre_quant_scale", "multiplied with"});
+}
+
+TEST(ForeignTensors, AGroupLongerThanARowIsReadInGroupsThatDivideIt) {
+  TempFolder folder;
+  json config = gptq_config();
+  config["quantization_config"]["group_size"] = 2 * kHidden;
+  write_gptq(folder, config);
+  const auto checkpoint = Checkpoint::open(folder.path());
+  const Tensor& down = checkpoint->at("layers.0.feed_forward.down");
+  const auto form = foreign_form(down);
+  ASSERT_TRUE(form);
+  EXPECT_EQ(form->group_size, kHidden);
 }
 
 TEST(ForeignTensors, WordsOfAnotherTypeAreNotReadPastTheirEnd) {

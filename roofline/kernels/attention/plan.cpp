@@ -126,7 +126,8 @@ void AttentionPlan::add_tiles(int index) {
         "Check the ModelSpec");
   }
   const int group = args.heads / args.kv.kv_heads;
-  const bool tiled = bf16_rows_ != nullptr && active_isa() == Isa::amx &&
+  const bool tiled = bf16_rows_ != nullptr && fits_bf16_rows(args) &&
+                     active_isa() == Isa::amx &&
                      args.first_position + args.tokens > kManyKeys;
   const int step = std::max(1, (tiled ? kTiledRows : kTargetRows) / group);
   for (int begin = 0; begin < args.tokens; begin += step) {

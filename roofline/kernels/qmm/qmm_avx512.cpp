@@ -271,7 +271,7 @@ void product(
   const int count = (all + static_cast<int>(tiles.size()) - 1) /
                     static_cast<int>(tiles.size());
   const int most = count > 0 ? (all + count - 1) / count : 1;
-  if (token_end - token_begin <= kFewTokens) {
+  if (block_begin < block_end && token_end - token_begin <= kFewTokens) {
     const std::byte* begin = w.block(block_begin);
     for (int i = 0; i < kAhead; i += 64) {
       prefetch_soon(begin + i);
