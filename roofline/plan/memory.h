@@ -105,6 +105,8 @@ struct TrainedValues {
   double values = 0;
   double magnitudes = 0;  ///< DoRA's
 };
+/// The first layer that learns; everything from it on has a gradient.
+int first_trained(const PlannedModel& model, const TrainingQuestion& question);
 /// Whether a tensor is of a layer that is trained.
 bool learns(
     const PlannedModel& model,

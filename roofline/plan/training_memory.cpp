@@ -68,6 +68,11 @@ void add_trained(
 
 }  // namespace
 
+int first_trained(const PlannedModel& model, const TrainingQuestion& q) {
+  const int layers = static_cast<int>(model.spec.layers.size());
+  return q.trained_layers == 0 ? 0 : std::max(0, layers - q.trained_layers);
+}
+
 /// A: [rank, in], B: [out, rank] for every target matrix (arXiv 2106.09685);
 /// DoRA adds one magnitude a row (arXiv 2402.09353).
 TrainedValues adapter_values(

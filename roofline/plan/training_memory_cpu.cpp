@@ -92,12 +92,6 @@ int layer_of(std::string_view name) {
              : -1;
 }
 
-/// The first layer that learns; everything from it on has a gradient.
-int first_trained(const PlannedModel& model, const TrainingQuestion& q) {
-  const int layers = static_cast<int>(model.spec.layers.size());
-  return q.trained_layers == 0 ? 0 : std::max(0, layers - q.trained_layers);
-}
-
 bool is_quantized_first(const TrainingQuestion& q, const ModelTensor& tensor) {
   return q.method == TrainMethod::qlora && !tensor.quantized &&
          tensor.rows > 1 && tensor.cols % q.base_format.group_size == 0;

@@ -64,13 +64,7 @@ double gpu_activation_bytes(
   // What is trained in full is float32, and so are the products with it.
   const double width =
       q.method == TrainMethod::full ? 4.0 : q.precision_bits / 8.0;
-  const std::size_t first =
-      q.trained_layers == 0
-          ? 0
-          : spec.layers.size() -
-                std::min<std::size_t>(
-                    spec.layers.size(),
-                    static_cast<std::size_t>(q.trained_layers));
+  const auto first = static_cast<std::size_t>(first_trained(model, q));
   double kept = 0;
   double largest = 0;
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {

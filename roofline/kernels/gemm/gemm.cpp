@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "roofline/base/half.h"
+#include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/gemm/gemm_bf16.h"
 #include "roofline/kernels/gemm/gemm_variants.h"
 #include "roofline/kernels/isa_table.h"
@@ -23,30 +22,14 @@ constexpr int kDepth = 160;
 constexpr int kRows = 192;
 
 /// Memory that one thread's products share, grown to the largest.
-class Scratch {
- public:
-  float* floats(std::size_t count) {
-    if (count > size_) {
-      memory_.reset(static_cast<float*>(
-          ::operator new (count * sizeof(float), std::align_val_t{64})));
-      size_ = count;
-    }
-    return memory_.get();
-  }
+thread_local AlignedBuffer<float> panels_of_thread;
+thread_local AlignedBuffer<float> rows_of_thread;
+thread_local AlignedBuffer<float> left_of_thread;
 
- private:
-  struct Delete {
-    void operator()(float* at) const {
-      ::operator delete (at, std::align_val_t{64});
-    }
-  };
-  std::unique_ptr<float, Delete> memory_;
-  std::size_t size_ = 0;
-};
-
-thread_local Scratch panels_of_thread;
-thread_local Scratch rows_of_thread;
-thread_local Scratch left_of_thread;
+float* floats_of(AlignedBuffer<float>& buffer, std::size_t count) {
+  buffer.grow(count);
+  return buffer.data();
+}
 
 /// Columns [begin, begin + count) of a row, decoded.
 void read_part(
@@ -154,7 +137,7 @@ void pack_straight(
   const auto padded = static_cast<std::size_t>(panels * panel);
   const auto cols = static_cast<std::size_t>(b.w.cols);
   auto piece = [&](int index, int) {
-    float* row = rows_of_thread.floats(padded + cols);
+    float* row = floats_of(rows_of_thread, padded + cols);
     std::fill(row + block.width, row + padded, 0.0f);
     const int end = std::min(block.depth, (index + 1) * kPiece);
     for (int k = index * kPiece; k < end; ++k) {
@@ -219,8 +202,9 @@ void pack_turned(
           to);
       return;
     }
-    float* rows =
-        rows_of_thread.floats(static_cast<std::size_t>(panel) * depth + cols);
+    float* rows = floats_of(
+        rows_of_thread,
+        static_cast<std::size_t>(panel) * depth + cols);
     for (int r = 0; r < count; ++r) {
       read_part(
           b,
@@ -322,7 +306,8 @@ void multiply_block_bf16(
         reinterpret_cast<std::uint32_t*>(at));
   };
   pool.run(panels, round_panel);
-  auto* left = reinterpret_cast<std::uint32_t*>(left_of_thread.floats(
+  auto* left = reinterpret_cast<std::uint32_t*>(floats_of(
+      left_of_thread,
       static_cast<std::size_t>(rows) * static_cast<std::size_t>(pairs)));
   constexpr int kPiece = 32;
   auto round_rows = [&](int index, int) {
@@ -446,9 +431,10 @@ void gemm(
           n,
           std::min(most_width, width - n)};
       const int panels = (block.width + panel - 1) / panel;
-      float* packed = panels_of_thread.floats(
+      float* packed = floats_of(
+          panels_of_thread,
           static_cast<std::size_t>(panels) * panel *
-          static_cast<std::size_t>(block.depth));
+              static_cast<std::size_t>(block.depth));
       if (b.transposed) {
         pack_turned(b, block, kernels, packed, pool);
       } else if (unpacks(b, kernels)) {
