@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <condition_variable>
-#include <mutex>
 #include <utility>
 
 #include <mlx/device.h>
@@ -19,12 +17,10 @@ constexpr std::chrono::seconds kPatience{4};
 // Known only once loading has picked the device.
 std::string_view reason() {
   return mlx::core::default_device() == mlx::core::Device::gpu
-             ? "Compiling kernels for this GPU: the first start takes up to "
-               "two "
+             ? "Compiling kernels for this GPU: a first start takes up to two "
                "minutes, later ones seconds.\n"
-             : "Loading still: the first start of a model repacks its weights, "
-               "later "
-               "ones don't.\n";
+             : "Loading still: a first start of a model repacks its weights, "
+               "later ones don't.\n";
 }
 
 }  // namespace
@@ -38,16 +34,23 @@ SlowStart::SlowStart(Write write, std::chrono::milliseconds patience) {
   if (!write) {
     return;
   }
-  waiting_ = std::jthread(
-      [write = std::move(write), patience](const std::stop_token& stop) {
-        std::mutex mutex;
-        std::condition_variable_any ended;
-        std::unique_lock lock(mutex);
-        ended.wait_for(lock, stop, patience, [] { return false; });
-        if (!stop.stop_requested()) {
-          write(reason());
-        }
-      });
+  waiting_ = std::thread([this, write = std::move(write), patience] {
+    std::unique_lock lock(mutex_);
+    if (!ended_.wait_for(lock, patience, [this] { return ready_; })) {
+      write(reason());
+    }
+  });
+}
+
+SlowStart::~SlowStart() {
+  {
+    const std::lock_guard lock(mutex_);
+    ready_ = true;
+  }
+  ended_.notify_one();
+  if (waiting_.joinable()) {
+    waiting_.join();
+  }
 }
 
 }  // namespace roofline::cli

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string_view>
 #include <thread>
 
@@ -17,9 +19,15 @@ class SlowStart {
   SlowStart();
   /// write: where the sentence goes; empty: nowhere, and no thread is made.
   SlowStart(Write write, std::chrono::milliseconds patience);
+  ~SlowStart();
+  SlowStart(const SlowStart&) = delete;
+  SlowStart& operator=(const SlowStart&) = delete;
 
  private:
-  std::jthread waiting_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool ready_ = false;
+  std::thread waiting_;  ///< libc++ 14 has no jthread
 };
 
 }  // namespace roofline::cli
