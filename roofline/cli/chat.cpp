@@ -81,7 +81,10 @@ class Chat : public Command {
 };
 
 void Chat::declare(CLI::App& app) {
-  app.add_option("model", model_, "The model. Left out: the bundled one.")
+  app.add_option(
+         "model,--model",
+         model_,
+         "The model. Left out: the bundled one.")
       ->type_name("[MODEL]");
   app.add_option("--system", system_, "The system message.")
       ->type_name("TEXT")

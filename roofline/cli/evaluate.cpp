@@ -42,7 +42,10 @@ Progress::Write progress_door() {
 class Evaluate : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option("model", model_, "The model. Left out: the bundled one.")
+    app.add_option(
+           "model,--model",
+           model_,
+           "The model. Left out: the bundled one.")
         ->type_name("[MODEL]");
     declare_text(app);
     app.add_option(

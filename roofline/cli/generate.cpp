@@ -43,7 +43,7 @@ class Generate : public Command {
       const;
   void print_end(const LoadedModel& loaded, const GenerateResult& result) const;
 
-  std::string first_, second_, model_, prompt_;
+  std::string first_, second_, named_, model_, prompt_;
   std::size_t given_ = 0;
   CLI::Option* first_option_ = nullptr;
   CLI::Option* second_option_ = nullptr;
@@ -69,6 +69,11 @@ void Generate::declare(CLI::App& app) {
                           second_,
                           "The text to answer. -: read it from standard input.")
                        ->type_name("PROMPT");
+  app.add_option(
+         "--model",
+         named_,
+         "The model, in place of the first argument.")
+      ->type_name("MODEL");
   const char* group = "Prompt";
   app.add_option("-f,--file", file_, "Read the prompt from a file.")
       ->type_name("FILE")
@@ -126,6 +131,17 @@ void Generate::place_arguments() {
         "The prompt is missing",
         "",
         "Give it in quotes, as - for standard input, or with --file");
+  }
+  if (!named_.empty()) {
+    if (given_ == 2 || (given_ == 1 && from_file)) {
+      fail<UserError>(
+          "There are two models or two prompts",
+          fmt::format("--model {} and \"{}\"", named_, first_),
+          "Give one of each");
+    }
+    model_ = named_;
+    prompt_ = first_;
+    return;
   }
   if (given_ == 2) {
     model_ = first_;

@@ -200,7 +200,10 @@ std::string tensor_table(const Checkpoint& checkpoint) {
 class Inspect : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option("model", model_, "The model. Left out: the bundled one.")
+    app.add_option(
+           "model,--model",
+           model_,
+           "The model. Left out: the bundled one.")
         ->type_name("[MODEL]");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     app.footer(

@@ -22,6 +22,8 @@ class Prompts(TinyModel):
         expected = self.tokens(self.model, "Hello")
         self.assertEqual(self.tokens(self.model, "-", input="Hello\n"), expected)
         self.assertEqual(self.tokens(self.model, "-f", file), expected)
+        self.assertEqual(self.tokens("--model", self.model, "Hello"), expected)
+        self.assertEqual(self.tokens("--model", self.model, "-f", file), expected)
         self.assertNotEqual(self.tokens(self.model, "Hellp"), expected)
 
     def test_a_raw_prompt_goes_around_the_template(self):

@@ -81,6 +81,8 @@ class Prompts(TinyModel):
 
     def test_a_model_where_the_prompt_belongs_is_noticed(self):
         self.refuse("generate", self.model, saying="is a model")
+        self.refuse("generate", "--model", self.model, saying="prompt is missing")
+        self.refuse("generate", "--model", self.model, "a", "b", saying="two models")
 
     def test_raw_and_system_exclude_each_other(self):
         self.refuse("generate", self.model, "x", "--raw", "--system", "y")
