@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "kernel_cases_parts.h"
-#include "roofline/base/half.h"
+#include "packed_scales.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/dense/dense.h"
@@ -37,19 +37,8 @@ struct Matrices {
     if (!matrix.quantized()) {
       return;  // 0x3535… is a small number in every float format
     }
-    const std::uint16_t half = f32_to_f16(0.01f);
-    const auto bytes = static_cast<std::size_t>(matrix.unit_scales());
     for (int i = 0; i < copies; ++i) {
-      const PackedMatrix own = copy(i);
-      for (int block = 0; block < own.row_blocks(); ++block) {
-        const BlockGroups groups = own.block_groups(block);
-        for (int g = 0; g < own.groups(); ++g) {
-          std::byte* at = memory.data() + (groups.unit(g) - memory.data());
-          for (std::size_t j = 0; j < bytes; j += 2) {
-            std::memcpy(at + j, &half, 2);
-          }
-        }
-      }
+      tame_scales(copy(i), memory.data());
     }
   }
 

@@ -20,8 +20,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "packed_scales.h"
 #include "roofline/base/cpu_features.h"
-#include "roofline/base/half.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/qmm/qmm.h"
@@ -151,7 +151,9 @@ struct Problem {
     matrix.cols = shape.cols;
     matrix.data = memory.data();
     if (matrix.quantized()) {
-      tame_scales();
+      for (int i = 0; i < copies; ++i) {
+        bench::tame_scales(copy(i), memory.data());
+      }
     }
     q.tokens = tokens;
     q.cols = shape.cols;
@@ -160,24 +162,6 @@ struct Problem {
     q.scales = scales.data();
     q.sums = sums.data();
     qmm_kernels().quantize(x.data(), 0, tokens, q);
-  }
-
-  /// Random bits are no scales: infinities would slow nothing but say nothing.
-  void tame_scales() {
-    const std::uint16_t half = f32_to_f16(0.01f);
-    const auto bytes = static_cast<std::size_t>(matrix.unit_scales());
-    for (int i = 0; i < copies; ++i) {
-      const PackedMatrix own = copy(i);
-      for (int block = 0; block < own.row_blocks(); ++block) {
-        const BlockGroups groups = own.block_groups(block);
-        for (int g = 0; g < own.groups(); ++g) {
-          std::byte* at = memory.data() + (groups.unit(g) - memory.data());
-          for (std::size_t j = 0; j < bytes; j += 2) {
-            std::memcpy(at + j, &half, 2);
-          }
-        }
-      }
-    }
   }
 
   PackedMatrix copy(int index) const {

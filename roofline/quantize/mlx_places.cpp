@@ -10,18 +10,13 @@
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/mlx_layout.h"
 #include "roofline/weights/convert/mlx_source.h"
+#include "roofline/weights/name_tensors.h"
 
 namespace roofline {
 
 namespace {
 
 const MatrixFormat kKeep{QuantMode::keep, 16, 1};
-
-std::string without_weight(const std::string& name) {
-  constexpr std::string_view kEnd = ".weight";
-  return name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size())
-                              : name;
-}
 
 HfSource open_floats(const Checkpoint& checkpoint) {
   HfSource source = open_hf_source(checkpoint.path());
@@ -134,7 +129,7 @@ MlxPlaces::MlxPlaces(const Checkpoint& checkpoint)
 }
 
 void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
-  StoredTensor stored{&tensor, without_weight(tensor.name), {}};
+  StoredTensor stored{&tensor, std::string(without_weight(tensor.name)), {}};
   for (NamedRows& part :
        map_tensor_name(stored.module, NameStyle::hugging_face, spec)) {
     as_in_checkpoint(part, checkpoint_);

@@ -11,6 +11,7 @@
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/mlx_packed.h"
+#include "roofline/weights/name_tensors.h"
 #include "roofline/weights/save.h"
 #include "roofline/weights/shards.h"
 
@@ -163,7 +164,7 @@ class Writer {
     if (!is_packed(entry)) {
       return shaped_tensor(entry);
     }
-    const auto module = module_of(entry.name);
+    const std::string module(without_weight(entry.name));
     const auto packing =
         packing_of(module, stored_, checkpoint_.path().string());
     return mlx_tensor(
@@ -207,7 +208,7 @@ class Writer {
       planned.push_back({entry->name, "BF16", {tensor.rows, tensor.cols}});
       for (const char* key : {"quantization", "quantization_config"}) {
         if (config_.contains(key) && config_[key].is_object()) {
-          config_[key][module_of(entry->name)] = false;
+          config_[key][std::string(without_weight(entry->name))] = false;
         }
       }
     }
@@ -229,7 +230,7 @@ class Writer {
     const auto changed = change_tensor(tensor, changes_, form, floats);
     writer.put(entry.name, changed.weight);
     if (form) {
-      const auto module = module_of(entry.name);
+      const std::string module(without_weight(entry.name));
       writer.put(module + ".scales", changed.scales);
       writer.put(module + ".biases", changed.biases);
     }

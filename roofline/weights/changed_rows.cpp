@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/weights/name_tensors.h"
 
 namespace roofline {
 
@@ -43,14 +44,6 @@ void change_vector(
 
 }  // namespace
 
-std::string module_of(std::string_view tensor) {
-  constexpr std::string_view kWeight = ".weight";
-  if (tensor.ends_with(kWeight)) {
-    tensor.remove_suffix(kWeight.size());
-  }
-  return std::string(tensor);
-}
-
 void refuse_change(std::string_view name) {
   fail<UnsupportedError>(
       fmt::format("{} can't be changed on disk", name),
@@ -65,7 +58,8 @@ FileChanges::FileChanges(
     : all_(changes), style_(style), spec_(spec) {}
 
 void FileChanges::add(const std::string& tensor) {
-  for (const auto& rows : map_tensor_name(module_of(tensor), style_, spec_)) {
+  for (const auto& rows :
+       map_tensor_name(without_weight(tensor), style_, spec_)) {
     const auto change = all_.find(rows.name);
     if (change != all_.end() && !rows.transposed && !rows.stacked) {
       by_tensor_[tensor].push_back({rows, &change->second});

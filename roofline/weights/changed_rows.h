@@ -23,9 +23,6 @@ using RowChange =
     std::function<void(std::int64_t row, std::span<float> values)>;
 using WeightChanges = std::map<std::string, RowChange, std::less<>>;
 
-/// "model.norm.weight" → "model.norm"; other names stay.
-std::string module_of(std::string_view tensor);
-
 /// Throws UnsupportedError: a change has no place in the file.
 [[noreturn]] void refuse_change(std::string_view name);
 

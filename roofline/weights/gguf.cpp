@@ -63,6 +63,16 @@ json read_gguf_scalar(GgufCursor& cursor, std::uint32_t type) {
   }
 }
 
+Tensor as_tensor(const GgufTensor& source) {
+  Tensor out;
+  out.name = source.name;
+  out.encoding = source.encoding;
+  out.rows = source.rows();
+  out.cols = source.cols();
+  out.bytes = source.bytes;
+  return out;
+}
+
 std::int64_t GgufTensor::rows() const {
   return shape.empty() ? 1
                        : std::accumulate(

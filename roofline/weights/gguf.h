@@ -30,6 +30,9 @@ struct GgufTensor {
   std::int64_t rows() const;
 };
 
+/// As the checkpoints have tensors; its bytes stay the file's.
+Tensor as_tensor(const GgufTensor& source);
+
 class GgufFile {
  public:
   /// Maps the file and reads its header. Throws CheckpointError when anything

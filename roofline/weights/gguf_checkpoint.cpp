@@ -20,16 +20,6 @@ using nlohmann::json;
 
 namespace {
 
-Tensor as_tensor(const GgufTensor& source) {
-  Tensor out;
-  out.name = source.name;
-  out.encoding = source.encoding;
-  out.rows = source.rows();
-  out.cols = source.cols();
-  out.bytes = source.bytes;
-  return out;
-}
-
 std::optional<std::vector<float>> read_factors(
     const GgufFile& file,
     std::string_view name) {

@@ -17,14 +17,6 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-std::string_view without_weight(std::string_view name) {
-  if (name.size() > kWeight.size() &&
-      name.substr(name.size() - kWeight.size()) == kWeight) {
-    name.remove_suffix(kWeight.size());
-  }
-  return name;
-}
-
 class Namer {
  public:
   Namer(
@@ -352,6 +344,14 @@ class Namer {
 };
 
 }  // namespace
+
+std::string_view without_weight(std::string_view name) {
+  if (name.size() > kWeight.size() &&
+      name.substr(name.size() - kWeight.size()) == kWeight) {
+    name.remove_suffix(kWeight.size());
+  }
+  return name;
+}
 
 std::vector<Tensor> name_tensors(
     std::vector<Tensor> sources,

@@ -35,6 +35,9 @@ std::vector<Tensor> name_tensors(
     std::string_view config,
     MadeBytes& made);
 
+/// "model.norm.weight" → "model.norm"; other names stay.
+std::string_view without_weight(std::string_view name);
+
 /// Whether a model of this spec has a place for a tensor of Hugging Face's or
 /// MLX's naming.
 bool is_asked_for(const std::string& name, const ModelSpec& spec);

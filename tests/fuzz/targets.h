@@ -62,16 +62,6 @@ inline void touch(const Tensor& tensor) {
   }
 }
 
-inline Tensor as_tensor(const GgufTensor& source) {
-  Tensor out;
-  out.name = source.name;
-  out.encoding = source.encoding;
-  out.rows = source.rows();
-  out.cols = source.cols();
-  out.bytes = source.bytes;
-  return out;
-}
-
 /// The whole way of a GGUF file: header, arrays, spec, our tensor names.
 inline void gguf(Bytes input) {
   expect_sound([&] {

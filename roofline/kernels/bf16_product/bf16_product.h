@@ -43,7 +43,6 @@ struct RoundedRows {
 
 /// One instruction set's functions. Ranges are half-open.
 struct Bf16ProductKernels {
-  const char* name;
   /// x[count] becomes columns [col, col + count) of a token; col is a multiple
   /// of 32, and so is count, unless they are the last ones.
   void (*round)(

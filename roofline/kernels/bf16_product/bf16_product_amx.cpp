@@ -3,7 +3,7 @@
 namespace roofline {
 
 const Bf16ProductKernels& bf16_product_amx() {
-  static constexpr auto kernels = bf16_product_of<AmxTiles>("amx");
+  static constexpr auto kernels = bf16_product_of<AmxTiles>();
   return kernels;
 }
 

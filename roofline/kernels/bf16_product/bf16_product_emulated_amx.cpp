@@ -4,7 +4,7 @@
 namespace roofline {
 
 const Bf16ProductKernels& bf16_product_emulated_amx() {
-  static constexpr auto kernels = bf16_product_of<EmulatedTiles>("amx");
+  static constexpr auto kernels = bf16_product_of<EmulatedTiles>();
   return kernels;
 }
 

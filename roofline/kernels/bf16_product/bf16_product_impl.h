@@ -50,6 +50,61 @@ inline void round_tokens(
   }
 }
 
+/// Columns of a result.
+struct Columns {
+  int begin = 0;
+  int count = 0;
+};
+
+/// Pieces [begin, end), `stride` apart, for tokens [token_begin, token_end).
+struct ProductRange {
+  int begin = 0;
+  int end = 0;
+  int stride = 1;
+  int token_begin = 0;
+  int token_end = 0;
+};
+
+/// A product of depth `values`: decode(i, k, end, out) decodes piece i of the
+/// right side along tiles [k, end) of the depth, columns_of(i) says which
+/// columns of y it makes.
+template <class Tiles, class Decode, class ColumnsOf>
+void product_over(
+    const ProductRange& range,
+    int values,
+    const RoundedRows& x,
+    float* y,
+    int ldy,
+    const Decode& decode,
+    const ColumnsOf& columns_of) {
+  std::uint32_t* decoded = decoded_blocks();
+  const int depth = (values + kTileDepth - 1) / kTileDepth;
+  const std::uint16_t* from = x.from(range.token_begin).tiles;
+  TileStep step{};
+  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
+  step.right =
+      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
+  step.ldc = ldy;
+  step.rows = range.token_end - range.token_begin;
+  y += static_cast<std::ptrdiff_t>(range.token_begin) * ldy;
+  Tiles tiles;
+  // The depth outside, pieces inside: their part of x stays in the cache.
+  for (int k = 0; k < depth; k += kDepthTiles) {
+    const int end = std::min(depth, k + kDepthTiles);
+    step.left.at = reinterpret_cast<const std::byte*>(from) +
+                   std::ptrdiff_t{k} * kTileSize;
+    step.depth = end - k;
+    step.accumulate = k > 0;
+    for (int i = range.begin; i < range.end; i += range.stride) {
+      decode(i, k, end, decoded);
+      const Columns columns = columns_of(i);
+      step.c = y + columns.begin;
+      step.cols = columns.count;
+      run_steps<true>(tiles, step);
+    }
+  }
+}
+
 template <class Tiles>
 void tile_product(
     const PackedMatrix& w,
@@ -61,34 +116,26 @@ void tile_product(
     float* y,
     int ldy) {
   const DecodeTiles decode = tile_decoder(w.format);
-  std::uint32_t* decoded = decoded_blocks();
-  const int depth = (w.cols + kTileDepth - 1) / kTileDepth;
-  const std::uint16_t* from = x.from(token_begin).tiles;
-  TileStep step{};
-  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
-  step.right =
-      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
-  step.ldc = ldy;
-  step.rows = token_end - token_begin;
-  y += static_cast<std::ptrdiff_t>(token_begin) * ldy;
-  Tiles tiles;
-  // Columns outside, blocks inside: their part of x stays in the cache.
-  for (int k = 0; k < depth; k += kDepthTiles) {
-    const int end = std::min(depth, k + kDepthTiles);
-    step.left.at = reinterpret_cast<const std::byte*>(from) +
-                   std::ptrdiff_t{k} * kTileSize;
-    step.depth = end - k;
-    step.accumulate = k > 0;
-    for (int block = block_begin; block < block_end; block += kPairBlocks) {
-      const int blocks = std::min(kPairBlocks, block_end - block);
-      for (int b = 0; b < blocks; ++b) {
-        decode(w, block + b, k, end, decoded + b * kDepthTiles * kTileWords);
-      }
-      step.c = y + block * kRowBlock;
-      step.cols = std::min(w.rows - block * kRowBlock, blocks * kRowBlock);
-      run_steps<true>(tiles, step);
-    }
-  }
+  const auto blocks_at = [&](int block) {
+    return std::min(kPairBlocks, block_end - block);
+  };
+  product_over<Tiles>(
+      {block_begin, block_end, kPairBlocks, token_begin, token_end},
+      w.cols,
+      x,
+      y,
+      ldy,
+      [&](int block, int k, int end, std::uint32_t* out) {
+        for (int b = 0; b < blocks_at(block); ++b) {
+          decode(w, block + b, k, end, out + b * kDepthTiles * kTileWords);
+        }
+      },
+      [&](int block) {
+        const int first = block * kRowBlock;
+        return Columns{
+            first,
+            std::min(w.rows - first, blocks_at(block) * kRowBlock)};
+      });
 }
 
 /// Right sides of 32 columns whose depth is w's rows, 32 at a time.
@@ -129,35 +176,24 @@ void tile_product_back(
     float* x,
     int ldx) {
   const DecodeTiles decode = tile_decoder(w.format);
-  std::uint32_t* decoded = decoded_blocks();
-  const int depth = (w.rows + kTileDepth - 1) / kTileDepth;
-  const std::uint16_t* from = y.from(token_begin).tiles;
-  TileStep step{};
-  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
-  step.right =
-      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
-  step.ldc = ldx;
-  step.rows = token_end - token_begin;
-  x += static_cast<std::ptrdiff_t>(token_begin) * ldx;
-  Tiles tiles;
-  for (int k = 0; k < depth; k += kDepthTiles) {
-    const int end = std::min(depth, k + kDepthTiles);
-    step.left.at = reinterpret_cast<const std::byte*>(from) +
-                   std::ptrdiff_t{k} * kTileSize;
-    step.depth = end - k;
-    step.accumulate = k > 0;
-    for (int group = group_begin; group < group_end; ++group) {
-      decode_turned(w, decode, group, k, end, decoded);
-      step.c = x + group * kGroup;
-      step.cols = std::min(w.cols - group * kGroup, kGroup);
-      run_steps<true>(tiles, step);
-    }
-  }
+  product_over<Tiles>(
+      {group_begin, group_end, 1, token_begin, token_end},
+      w.rows,
+      y,
+      x,
+      ldx,
+      [&](int group, int k, int end, std::uint32_t* out) {
+        decode_turned(w, decode, group, k, end, out);
+      },
+      [&](int group) {
+        const int first = group * kGroup;
+        return Columns{first, std::min(w.cols - first, kGroup)};
+      });
 }
 
 template <class Tiles>
-constexpr Bf16ProductKernels bf16_product_of(const char* name) {
-  return {name, round_tokens, tile_product<Tiles>, tile_product_back<Tiles>};
+constexpr Bf16ProductKernels bf16_product_of() {
+  return {round_tokens, tile_product<Tiles>, tile_product_back<Tiles>};
 }
 
 }  // namespace

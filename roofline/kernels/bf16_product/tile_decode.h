@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "roofline/kernels/packed_matrix.h"
+#include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/simd/vec_avx512.h"
 
 namespace roofline {
@@ -15,13 +16,6 @@ namespace {
 
 /// Words of a tile.
 constexpr int kTileWords = 256;
-
-inline __m512 load_scales(const std::byte* halves, float unit) {
-  return _mm512_mul_ps(
-      _mm512_cvtph_ps(
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves))),
-      _mm512_set1_ps(unit));
-}
 
 /// Pairs (low[i], high[i]), rounded.
 inline __m512i pairs_of(__m512 low, __m512 high) {
@@ -81,29 +75,27 @@ void decode_group(
     std::uint32_t* out) {
   constexpr int kSets = scale_sets(kFormat);
   constexpr int kLineCols = has_nibbles(kFormat) ? 8 : 4;
-  constexpr int kLines = kGroup / kLineCols / kSets;
+  constexpr int kSetLines = kGroup / kLineCols / kSets;
   constexpr int kFourWords = 2 * kTileWords / 16;
-  const __m512i nibble = _mm512_set1_epi8(0x0f);
   for (int set = 0; set < kSets; ++set) {
     const std::byte* halves = groups.scales(group, set);
-    const __m512 scale = load_scales(halves, 256 * unit);
+    const __m512 scale =
+        _mm512_mul_ps(load_halves(halves), _mm512_set1_ps(256 * unit));
     const __m512 own_bias =
         groups.biases
-            ? load_scales(halves + kSetScales, unit)
+            ? _mm512_mul_ps(
+                  load_halves(halves + kSetScales),
+                  _mm512_set1_ps(unit))
             : _mm512_mul_ps(scale, _mm512_set1_ps(groups.minus_offset / 256));
     const __m512 bias = _mm512_sub_ps(own_bias, scale);
     const std::byte* lines =
         groups.codes(group) + set * (code_bytes(kFormat) / kSets);
 #pragma GCC unroll 8
-    for (int i = 0; i < kLines; ++i) {
+    for (int i = 0; i < kSetLines; ++i) {
       __m512i codes = _mm512_loadu_si512(lines + 64 * i);
       if constexpr (has_nibbles(kFormat)) {
-        __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
-        codes = _mm512_and_si512(codes, nibble);
-        if constexpr (has_table(kFormat)) {
-          high = _mm512_shuffle_epi8(table, high);
-          codes = _mm512_shuffle_epi8(table, codes);
-        }
+        __m512i high;
+        split_line<kFormat>(codes, table, codes, high);
         decode_four(codes, scale, bias, out);
         decode_four(high, scale, bias, out + kFourWords);
         out += 2 * kFourWords;
@@ -122,8 +114,7 @@ void decode_quantized(
     int tile_begin,
     int tile_end,
     std::uint32_t* out) {
-  const __m512i table = _mm512_broadcast_i32x4(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data())));
+  const __m512i table = load_table(w);
   const BlockGroups groups = w.block_groups(block);
   for (int i = tile_begin; i < tile_end; ++i) {
     decode_group<kFormat>(groups, i, table, w.unit, out);

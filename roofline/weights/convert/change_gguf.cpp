@@ -43,16 +43,6 @@ Encoding changed_encoding(const GgufTensor& tensor, bool decode) {
   return Encoding::bf16;
 }
 
-Tensor tensor_of(const GgufTensor& tensor) {
-  Tensor out;
-  out.name = tensor.name;
-  out.encoding = tensor.encoding;
-  out.rows = tensor.rows();
-  out.cols = tensor.cols();
-  out.bytes = tensor.bytes;
-  return out;
-}
-
 }  // namespace
 
 void change_gguf(
@@ -83,7 +73,7 @@ void change_gguf(
       source.release(tensor.bytes);
       continue;
     }
-    const Tensor rows = tensor_of(tensor);
+    const Tensor rows = as_tensor(tensor);
     write_gguf_rows(
         writer,
         plan[i],

@@ -9,6 +9,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/weights/name_tensors.h"
 #include "roofline/weights/save_arrays.h"
 
 namespace roofline {
@@ -115,10 +116,6 @@ int layers_in(const nlohmann::json& config) {
   return text != config.end() && text->is_object()
              ? text->value("num_hidden_layers", 0)
              : config.value("num_hidden_layers", 0);
-}
-
-std::string module_of(const std::string& name) {
-  return name.substr(0, name.size() - kWeight.size());
 }
 
 }  // namespace
@@ -234,7 +231,7 @@ std::optional<MlxChoice> MlxQuantizer::choose(const RowTensor& tensor) const {
       tensor.cols() % form_.group_size != 0) {
     return std::nullopt;
   }
-  const std::string module = module_of(tensor.name);
+  const std::string module(without_weight(tensor.name));
   if (listed(kPlain, model_type_, module)) {
     return std::nullopt;
   }
@@ -255,7 +252,7 @@ nlohmann::json MlxQuantizer::entry(
   for (const RowTensor& tensor : tensors) {
     const auto choice = choose(tensor);
     if (choice && choice->own_entry) {
-      out[module_of(tensor.name)] = json_of(choice->form);
+      out[std::string(without_weight(tensor.name))] = json_of(choice->form);
     }
   }
   return out;
@@ -265,7 +262,7 @@ std::vector<PlannedTensor> plan_packed(
     const RowTensor& tensor,
     const MlxForm& form,
     mx::Dtype dtype) {
-  const std::string module = module_of(tensor.name);
+  const std::string module(without_weight(tensor.name));
   std::vector<std::int64_t> codes = tensor.shape;
   codes.back() = tensor.cols() * form.bits / 32;
   std::vector<std::int64_t> groups = tensor.shape;
