@@ -17,37 +17,12 @@
 
 #include <mlx/array.h>
 
-#include "roofline/kernels/linear.h"
 #include "roofline/model/decoder.h"
 #include "roofline/model/graph_hooks.h"
+#include "roofline/model/graph_parts.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
-
-/// A part as the kernels for the CPU read it, and what owns its bytes.
-struct CpuMatrixPart {
-  PackedMatrix matrix;
-  std::shared_ptr<const void> memory;
-  LinearMode mode = LinearMode::fast;
-};
-
-/// Some rows of a matrix in one storage form.
-struct GraphMatrixPart {
-  /// [rows, cols] floats, or [rows, cols·bits/32] u32 codes; nothing where the
-  /// codes are in `cpu` alone.
-  mx::array weight;
-  /// [rows, cols / group_size] each; present when quantized.
-  std::optional<mx::array> scales;
-  std::optional<mx::array> biases;
-  int bits = 0;
-  int group_size = 0;
-  /// Present when products run on our own kernels.
-  std::optional<CpuMatrixPart> cpu = {};
-  /// MLX's: modes but "affine" have no biases.
-  std::string mode = "affine";
-
-  std::size_t bytes() const;
-};
 
 /// A matrix [out, in], its rows in one or more forms.
 struct GraphMatrix {
@@ -153,9 +128,6 @@ class GraphWeights {
   GraphWeightOptions options_;
   mutable GraphHooks hooks_;
 };
-
-/// A part's weight as floats [rows, cols].
-mx::array dense_weight(const GraphMatrixPart& part);
 
 /// x·matrixᵀ + bias. x: [tokens, in]; result [tokens, out] in x's type.
 mx::array linear(const mx::array& x, const GraphMatrix& matrix);
