@@ -38,7 +38,7 @@ def output(command, **env):
 
 
 def roofline(options, case):
-    """Tokens a second and the share of the roof."""
+    """Tokens a second and the share of the roof, of what memory gave just then."""
     phase, tokens, depth, batch, threads = CASES[case]
     prompt, decode = (tokens, 0) if phase == "prefill" else (0, tokens)
     found = json.loads(output(
@@ -46,7 +46,7 @@ def roofline(options, case):
          "-p", str(prompt), "-n", str(decode), "-d", str(depth), "-b", str(batch),
          "--threads", str(threads or options.threads), "--rounds", "1"]))
     figure = next(f for f in found["figures"] if f["phase"] == phase)
-    return figure["tokens_per_second"], figure["share_of_roof"]
+    return figure["tokens_per_second"], figure["share_of_roof_beside"]
 
 
 def llama(options, case):

@@ -133,6 +133,26 @@ std::string rates_text(const BenchReport& report) {
   return text;
 }
 
+/// Where memory gave less beside the runs than it can.
+std::string beside_text(const BenchReport& report) {
+  constexpr double kMuch = 0.9;
+  std::string text;
+  for (const BenchFigure& figure : report.figures) {
+    const auto beside = figure.bandwidth_beside();
+    const auto share = figure.share_of_roof_beside();
+    const double best = report.rates_of(figure).bytes_per_second;
+    if (beside && share && *beside < kMuch * best) {
+      text += fmt::format(
+          "{}{}: memory gave {:.1f} GB/s beside the runs; {} of that roof\n",
+          figure.what.name(),
+          figure.setup.empty() ? "" : fmt::format(" ({})", figure.setup),
+          *beside / 1e9,
+          percent(*share));
+    }
+  }
+  return text;
+}
+
 std::string change_text(
     const std::optional<double>& before,
     const std::optional<double>& after,
@@ -253,7 +273,7 @@ std::string report_html(const BenchReport& report) {
        fmt::format(
            "<pre>{}</pre>",
            html_escape(
-               rates_text(report) + machine_text(report) +
+               rates_text(report) + beside_text(report) + machine_text(report) +
                notes_text(report)))}};
   return html_page(fmt::format("Benchmark of {}", report.model), sections);
 }
@@ -278,17 +298,19 @@ std::string report_text(const BenchReport& report) {
     text += fmt::format("\n{}", table_text(times, kWidth));
   }
   text += fmt::format("\n{}\n", table_text(setups_table(report), kWidth));
-  return text + rates_text(report) + machine_text(report) + notes_text(report);
+  return text + rates_text(report) + beside_text(report) +
+         machine_text(report) + notes_text(report);
 }
 
 std::string report_markdown(const BenchReport& report) {
   return fmt::format(
-      "### {}\n\n{}\n{}\n{}\n{}{}{}",
+      "### {}\n\n{}\n{}\n{}\n{}{}{}{}",
       report.model,
       table_markdown(figures_table(report)),
       table_markdown(time_table(report)),
       table_markdown(setups_table(report)),
       rates_text(report),
+      beside_text(report),
       machine_text(report),
       notes_text(report));
 }

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <string>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "roofline/base/thread_pool.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
+#include "roofline/plan/bandwidth.h"
 #include "roofline/plan/chips.h"
 #include "roofline/report/progress.h"
 
@@ -21,6 +24,40 @@ using Clock = std::chrono::steady_clock;
 // Without --rounds a slow model gets fewer, so that it ends in about this.
 constexpr double kPatienceSeconds = 120;
 constexpr int kFewestRounds = 2;
+
+/// What memory gives just now, read from this process while those of the
+/// configurations wait.
+class MemoryGauge {
+ public:
+  double read(int threads) {
+    constexpr double kSeconds = 0.03;
+    auto& pool = pools_[threads];
+    if (pool == nullptr) {
+      pool = std::make_unique<ThreadPool>(threads);
+    }
+    return measure_read_bandwidth(*pool, kSeconds).bytes_per_second;
+  }
+
+ private:
+  std::map<int, std::unique_ptr<ThreadPool>> pools_;
+};
+
+/// Runs the case, with a look at the memory before and after.
+std::optional<BenchSample> measure(
+    BenchEngine& engine,
+    const BenchCase& what,
+    MemoryGauge& gauge) {
+  const auto threads = engine.cpu_threads();
+  if (!threads) {
+    return engine.measure(what);
+  }
+  const double before = gauge.read(*threads);
+  auto sample = engine.measure(what);
+  if (sample) {
+    sample->bytes_per_second = (before + gauge.read(*threads)) / 2;
+  }
+  return sample;
+}
 
 void add_figures(
     const BenchEngines& engines,
@@ -43,6 +80,7 @@ void run_round(
     BenchReport& report,
     int round,
     int rounds,
+    MemoryGauge& gauge,
     Progress& progress,
     const std::atomic<bool>& stop) {
   for (std::size_t i = 0; i < report.figures.size() && !stop; ++i) {
@@ -53,7 +91,8 @@ void run_round(
     progress.update(
         done / (rounds + 1),
         fmt::format("{} of {}", figure.what.name(), figure.engine));
-    const auto sample = engines[i % engines.size()]->measure(figure.what);
+    const auto sample =
+        measure(*engines[i % engines.size()], figure.what, gauge);
     if (!sample) {
       continue;
     }
@@ -84,11 +123,12 @@ void run_rounds(
       "Measuring",
       isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
                                  : Progress::Write());
+  MemoryGauge gauge;
   int rounds = options.rounds;
   // Round 0 warms up: pages come in, kernels are compiled, threads start.
   for (int round = 0; round <= rounds && !stop; ++round) {
     const auto start = Clock::now();
-    run_round(engines, report, round, rounds, progress, stop);
+    run_round(engines, report, round, rounds, gauge, progress, stop);
     const double seconds =
         std::chrono::duration<double>(Clock::now() - start).count();
     if (round == 0 && shorten && seconds * rounds > kPatienceSeconds) {

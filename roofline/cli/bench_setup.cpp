@@ -197,6 +197,9 @@ SetupProcess::SetupProcess(const BenchSetup& setup, const BenchOptions& options)
       child_(std::make_unique<ChildProcess>(worker_command(setup, options))) {
   const Json ready = answer();
   facts_.device = ready.at("device").get<std::string>();
+  if (const auto threads = number(ready, "cpu_threads")) {
+    facts_.cpu_threads = static_cast<int>(*threads);
+  }
   facts_.load_seconds = ready.at("load_seconds").get<double>();
   facts_.first_token_seconds = number(ready, "first_token_seconds");
   facts_.first_prompt_tokens = ready.at("first_prompt_tokens").get<int>();

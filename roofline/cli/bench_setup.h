@@ -54,6 +54,7 @@ struct BenchSetup {
 /// What a configuration's process told of itself.
 struct SetupFacts {
   std::string device;
+  std::optional<int> cpu_threads;  ///< absent on a GPU
   double load_seconds = 0;  ///< from the process's start to a loaded model
   /// From the process's start through the first prompt (the first -p) to its
   /// first token, all files in the page cache; absent with random weights and
@@ -73,6 +74,8 @@ class BenchEngine {
   virtual std::string setup() const = 0;
   /// Absent where it can't do such a case. Throws UserError when it failed.
   virtual std::optional<BenchSample> measure(const BenchCase& what) = 0;
+  /// Threads of the CPU that a case runs on; absent on a GPU and of peers.
+  virtual std::optional<int> cpu_threads() const { return std::nullopt; }
   /// Ends it.
   virtual void finish() {}
 };
@@ -85,6 +88,7 @@ class SetupProcess : public BenchEngine {
   std::string engine() const override { return "roofline"; }
   std::string setup() const override { return setup_.label(); }
   std::optional<BenchSample> measure(const BenchCase& what) override;
+  std::optional<int> cpu_threads() const override { return facts_.cpu_threads; }
   void finish() override;
   const SetupFacts& facts() const { return facts_; }
   const BenchSetup& given() const { return setup_; }

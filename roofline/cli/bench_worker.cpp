@@ -144,8 +144,11 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
   // Read before the bandwidth is measured, which takes memory too.
   const std::size_t peak_before = peak_memory_bytes();
   const double bandwidth = current_profile().read_bandwidth;
+  const bool on_cpu = mlx::core::default_device() == mlx::core::Device::cpu;
   send(
       {{"device", model.decoder->device_name()},
+       {"cpu_threads",
+        on_cpu ? Json(ThreadPool::global().threads()) : Json(nullptr)},
        {"load_seconds", load_seconds},
        {"first_token_seconds", first_token},
        {"first_prompt_tokens", prompt},

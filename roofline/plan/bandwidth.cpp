@@ -37,8 +37,6 @@ constexpr std::size_t kWindows = 16;
 // What a thread takes at a time: short enough that all end together.
 constexpr std::size_t kPiece = std::size_t{512} << 10;
 constexpr int kReadings = 48;
-// Nothing is begun after this, however slow the machine is just now.
-constexpr double kEnoughSeconds = 0.4;
 constexpr int kGpuPasses = 4;
 
 double seconds_since(Clock::time_point start) {
@@ -138,21 +136,22 @@ double read_window(const std::byte* window, ThreadPool& pool) {
 
 }  // namespace
 
-Bandwidth measure_read_bandwidth(ThreadPool& pool) {
+Bandwidth measure_read_bandwidth(ThreadPool& pool, double seconds) {
   const Pages pages(kWindows * kWindow);
   const auto start = Clock::now();
-  std::vector<double> seconds;
+  std::vector<double> taken;
   for (std::size_t i = 0; i < kReadings; ++i) {
-    if (i > kWindows && seconds_since(start) > kEnoughSeconds) {
+    // However slow the machine is just now.
+    if (i > kWindows && seconds_since(start) > seconds) {
       break;
     }
-    seconds.push_back(read_window(pages.data() + i % kWindows * kWindow, pool));
+    taken.push_back(read_window(pages.data() + i % kWindows * kWindow, pool));
   }
   // The quickest quarter: a reading during which a neighbour took a core says
   // nothing about the memory.
   const auto quarter =
-      seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 4);
-  std::nth_element(seconds.begin(), quarter, seconds.end());
+      taken.begin() + static_cast<std::ptrdiff_t>(taken.size() / 4);
+  std::nth_element(taken.begin(), quarter, taken.end());
   return {static_cast<double>(kWindow) / *quarter, kWindows * kWindow};
 }
 

@@ -43,6 +43,28 @@ std::vector<double> seconds_of(const BenchFigure& figure) {
   return seconds;
 }
 
+std::optional<double> median_of_present(
+    const std::vector<BenchSample>& samples,
+    std::optional<double> BenchSample::*part) {
+  std::vector<double> values;
+  for (const BenchSample& sample : samples) {
+    if (sample.*part) {
+      values.push_back(*(sample.*part));
+    }
+  }
+  return values.empty() ? std::nullopt : std::optional(median_of(values));
+}
+
+// The longer of moving and computing.
+double least_seconds(const PhaseWork& work, const BenchRates& rates) {
+  const double moving =
+      rates.bytes_per_second > 0 ? work.bytes / rates.bytes_per_second : 0;
+  const double computing = rates.operations_per_second > 0
+                               ? work.operations / rates.operations_per_second
+                               : 0;
+  return std::max(moving, computing);
+}
+
 Json optional_json(const std::optional<double>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
@@ -136,17 +158,22 @@ std::optional<double> BenchFigure::share_of_roof() const {
                                   : std::nullopt;
 }
 
-std::optional<double> BenchFigure::joules_per_token() const {
-  std::vector<double> joules;
-  for (const BenchSample& sample : samples) {
-    if (sample.joules) {
-      joules.push_back(*sample.joules);
-    }
-  }
-  if (joules.empty()) {
+std::optional<double> BenchFigure::share_of_roof_beside() const {
+  if (roof_seconds_beside <= 0 || samples.empty()) {
     return std::nullopt;
   }
-  return median_of(joules) / static_cast<double>(what.all_tokens());
+  return speed() * roof_seconds_beside / static_cast<double>(what.all_tokens());
+}
+
+std::optional<double> BenchFigure::bandwidth_beside() const {
+  return median_of_present(samples, &BenchSample::bytes_per_second);
+}
+
+std::optional<double> BenchFigure::joules_per_token() const {
+  const auto joules = median_of_present(samples, &BenchSample::joules);
+  return joules
+             ? std::optional(*joules / static_cast<double>(what.all_tokens()))
+             : std::nullopt;
 }
 
 double BenchFigure::warm_up_seconds() const {
@@ -181,14 +208,12 @@ void set_roof(
   }
   figure.work.bytes = figure.work.kv_bytes +
                       static_cast<double>(steps) * rates.step_weight_bytes;
-  const double moving = rates.bytes_per_second > 0
-                            ? figure.work.bytes / rates.bytes_per_second
-                            : 0;
-  const double computing =
-      rates.operations_per_second > 0
-          ? figure.work.operations / rates.operations_per_second
-          : 0;
-  figure.roof_seconds = std::max(moving, computing);
+  figure.roof_seconds = least_seconds(figure.work, rates);
+  if (const auto beside = figure.bandwidth_beside()) {
+    BenchRates now = rates;
+    now.bytes_per_second = *beside;
+    figure.roof_seconds_beside = least_seconds(figure.work, now);
+  }
 }
 
 TimeShares time_shares(const BenchFigure& figure, const BenchRates& rates) {
@@ -235,6 +260,9 @@ Json figure_json(const BenchFigure& figure, const BenchRates& rates) {
       {"operations", figure.work.operations},
       {"roof_tokens_per_second", optional_json(figure.roof())},
       {"share_of_roof", optional_json(figure.share_of_roof())},
+      {"bandwidth_beside_bytes_per_second",
+       optional_json(figure.bandwidth_beside())},
+      {"share_of_roof_beside", optional_json(figure.share_of_roof_beside())},
       {"time_shares",
        {{"weights", shares.weights},
         {"kv", shares.kv},

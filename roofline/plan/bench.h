@@ -55,6 +55,8 @@ struct BenchSample {
   double seconds = 0;
   double host_seconds = 0;  ///< of them: between the steps
   std::optional<double> joules;
+  /// What memory gave just before and after the run, the mean; on a CPU.
+  std::optional<double> bytes_per_second = {};
 };
 
 /// One case of one configuration.
@@ -66,6 +68,9 @@ struct BenchFigure {
   double first_seconds = 0;  ///< of the run before the first sample
   PhaseWork work;            ///< of one run; 0 where it isn't known
   double roof_seconds = 0;   ///< 0 where it isn't known
+  /// The same with what memory gave beside the runs, which on a shared machine
+  /// may be far below the best that was ever measured.
+  double roof_seconds_beside = 0;
 
   std::vector<double> speeds() const;  ///< tokens a second, one a sample
   double speed() const;                ///< their median
@@ -73,6 +78,10 @@ struct BenchFigure {
   double spread() const;               ///< see relative_spread()
   std::optional<double> roof() const;  ///< tokens a second
   std::optional<double> share_of_roof() const;
+  /// Of the roof at the bandwidth that was measured beside the runs.
+  std::optional<double> share_of_roof_beside() const;
+  /// Bytes a second, the median over the samples.
+  std::optional<double> bandwidth_beside() const;
   std::optional<double> joules_per_token() const;
   /// first_seconds less the median: what compiling and paging in took.
   double warm_up_seconds() const;
@@ -91,7 +100,7 @@ struct TimeShares {
 TimeShares time_shares(const BenchFigure& figure, const BenchRates& rates);
 
 /// Bytes and operations of a case, and the time that they take at least:
-/// fills work and roof_seconds.
+/// fills work, roof_seconds and, from the samples, roof_seconds_beside.
 void set_roof(
     BenchFigure& figure,
     const PlannedModel& model,

@@ -75,6 +75,11 @@ class Bench(TinyModel):
         self.assertEqual(len(peer), 2)
         self.assertAlmostEqual(peer[0]["tokens_per_second"], 123.5, places=3)
         self.assertIsNone(peer[0]["share_of_roof"])
+        self.assertIsNone(peer[0]["bandwidth_beside_bytes_per_second"])
+        ours = [f for f in out["figures"] if f["engine"] == "roofline"]
+        if out["setups"][0]["device"].startswith("CPU"):
+            self.assertGreater(ours[0]["bandwidth_beside_bytes_per_second"], 0)
+            self.assertGreater(ours[0]["share_of_roof_beside"], 0)
 
     def test_without_a_gpu_the_comparison_says_what_it_can(self):
         out = self.bench("--compare-cpu")

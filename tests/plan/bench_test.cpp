@@ -127,6 +127,21 @@ TEST(SetRoof, OfPrefillIsItsArithmeticWhenThatTakesLonger) {
   EXPECT_NEAR(figure.roof_seconds, 1024 * 2 * 6.7e9 / 1e12, 1.0);
 }
 
+TEST(SetRoof, BesideTheRunsTakesWhatMemoryGaveThen) {
+  auto figure = decoded({40, 40}, 100);
+  set_roof(figure, plan_model("llama-2-7b"), slow_memory(), 512);
+  EXPECT_FALSE(figure.share_of_roof_beside());
+  figure.samples[0].bytes_per_second = 4e9;
+  figure.samples[1].bytes_per_second = 6e9;
+  set_roof(figure, plan_model("llama-2-7b"), slow_memory(), 512);
+  EXPECT_EQ(figure.bandwidth_beside(), 5e9);
+  EXPECT_NEAR(*figure.share_of_roof(), 0.25, 0.02);
+  EXPECT_NEAR(
+      *figure.share_of_roof_beside(),
+      *figure.share_of_roof() * 2,
+      1e-9);
+}
+
 TEST(SetRoof, IsUnknownWithoutRates) {
   auto figure = decoded({1});
   set_roof(figure, plan_model("llama-2-7b"), {}, 512);
