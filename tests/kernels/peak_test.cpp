@@ -14,9 +14,9 @@ TEST(Peak, EveryInstructionSetCountsWhatItDoes) {
       const PeakKernel kernel = peak_kernel(kind, isa);
       ASSERT_NE(kernel.run, nullptr);
       EXPECT_GT(kernel.operations, 0);
-      // Sums of int8 products of ones grow by 4 a round in each chain, or by 64
-      // on tiles, and those of bfloat16 by 1/8; those of floats come to their
-      // limit 2: the work was really done.
+      // Sums of int8 products of ones grow by 4 a round in each chain, those of
+      // bfloat16 on tiles by 1/8; those of floats come to their limit 2: the
+      // work was really done.
       const std::int64_t few = kernel.run(10);
       const std::int64_t many = kernel.run(1000);
       if (kind == PeakKind::bfloat16 && isa == Isa::amx) {

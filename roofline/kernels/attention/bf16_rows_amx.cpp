@@ -1,9 +1,9 @@
-#include "roofline/kernels/attention/bf16_rows_tiles.h"
+#include "roofline/kernels/attention/tile_rows_impl.h"
 
 namespace roofline {
 
 void bf16_rows_amx(const AttentionTask& task) {
-  bf16_rows_of<TileProducts<AmxTiles>>(task);
+  tile_rows<AmxTiles>(task);
 }
 
 }  // namespace roofline

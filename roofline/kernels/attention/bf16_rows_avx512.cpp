@@ -1,9 +1,324 @@
-#include "roofline/kernels/attention/bf16_rows_impl.h"
+// The kernel with AVX-512's vdpbf16ps.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
+#include "roofline/kernels/attention/bf16_parts.h"
+#include "roofline/kernels/attention/bf16_rows.h"
+#include "roofline/kernels/gemm/gemm_bf16.h"
+
+// Beyond what files for AVX-512 are compiled for; the plan asks the processor.
+#define ROOFLINE_BF16 __attribute__((target("avx512bf16")))
 
 namespace roofline {
 
+namespace {
+
+constexpr int kWidth = 16;
+constexpr int kPairDims = 2 * kWidth;  ///< dims of a register of pairs
+
+/// The rows of a task in scratch. Pairs are two bfloat16, the first one low.
+struct State {
+  int rows = 0;
+  int dims = 0;                     ///< a multiple of 32
+  std::uint32_t* q = nullptr;       ///< [rows, dims / 2], times scale·log2(e)
+  float* sums = nullptr;            ///< [rows, dims]
+  float* scores = nullptr;          ///< [rows, kKeyTile]
+  std::uint32_t* keys = nullptr;    ///< [dims / 2, kKeyTile]
+  std::uint32_t* values = nullptr;  ///< [kKeyTile / 2, dims]
+  float* largest = nullptr;         ///< [rows], of scores times log2(e)
+  float* total = nullptr;           ///< [rows]
+};
+
+inline State open(const AttentionTask& task) {
+  State s;
+  s.rows = task.rows();
+  s.dims = task.args->kv.head_dim;
+  const auto rows = static_cast<std::size_t>(s.rows);
+  const auto dims = static_cast<std::size_t>(s.dims);
+  const auto keys = std::size_t{kKeyTile};
+  s.sums = task.scratch;
+  s.scores = s.sums + rows * dims;
+  s.largest = s.scores + rows * keys;
+  s.total = s.largest + rows;
+  s.q = reinterpret_cast<std::uint32_t*>(s.total + rows);
+  s.keys = s.q + rows * dims / 2;
+  s.values = s.keys + keys * dims / 2;
+  return s;
+}
+
+ROOFLINE_BF16 inline __m256i rounded(__m512 values) {
+  return (__m256i)_mm512_cvtneps_pbh(values);
+}
+
+/// 32 successive values times a factor, rounded.
+template <class T>
+ROOFLINE_BF16 inline __m512i pairs_of(const T* row, Vec factor) {
+  const __m256i low = rounded((Vec::load(row) * factor).v);
+  const __m256i high = rounded((Vec::load(row + kWidth) * factor).v);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+ROOFLINE_BF16 inline void load_queries(
+    const AttentionTask& task,
+    const State& s) {
+  const Vec factor = Vec::all(task.args->scale * kLog2E);
+  for (int r = 0; r < s.rows; ++r) {
+    const float* from = row_at(task, task.args->q, task.args->q_stride, r);
+    std::uint32_t* q = s.q + static_cast<std::ptrdiff_t>(r) * s.dims / 2;
+    float* sums = s.sums + static_cast<std::ptrdiff_t>(r) * s.dims;
+    for (int d = 0; d < s.dims; d += kPairDims) {
+      _mm512_storeu_si512(q + d / 2, pairs_of(from + d, factor));
+      _mm512_storeu_ps(sums + d, _mm512_setzero_ps());
+      _mm512_storeu_ps(sums + d + kWidth, _mm512_setzero_ps());
+    }
+    s.largest[r] = kMinusInfinity;
+    s.total[r] = 0;
+  }
+}
+
+/// A tile of keys, wherever they lie.
+struct KeyTile {
+  int count = 0;
+  std::int64_t positions[kKeyTile];
+  std::ptrdiff_t at[kKeyTile];  ///< of the key's and the value's row
+};
+
+/// Keys turned to pairs of dims; up to the next vector the last one again.
+ROOFLINE_BF16 inline void convert_keys(
+    const KeyTile& tile,
+    const Half* keys,
+    const State& s) {
+  const Vec one = Vec::all(1);
+  for (int k = 0; k < tile.count; k += kWidth) {
+    for (int d = 0; d < s.dims; d += kPairDims) {
+      Vec block[kWidth];
+      for (int i = 0; i < kWidth; ++i) {
+        const int key = std::min(k + i, tile.count - 1);
+        block[i].v =
+            _mm512_castsi512_ps(pairs_of(keys + tile.at[key] + d, one));
+      }
+      transpose(block);
+      for (int i = 0; i < kWidth; ++i) {
+        _mm512_storeu_ps(s.keys + (d / 2 + i) * kKeyTile + k, block[i].v);
+      }
+    }
+  }
+}
+
+/// Values in pairs of keys; an odd last one meets a weight of zero.
+ROOFLINE_BF16 inline void convert_values(
+    const KeyTile& tile,
+    const Half* values,
+    const State& s) {
+  for (int k = 0; k < tile.count; k += 2) {
+    const Half* first = values + tile.at[k];
+    const Half* second = values + tile.at[std::min(k + 1, tile.count - 1)];
+    std::uint32_t* to = s.values + static_cast<std::ptrdiff_t>(k / 2) * s.dims;
+    for (int d = 0; d < s.dims; d += kWidth) {
+      const __m512i a = _mm512_cvtepu16_epi32(rounded(Vec::load(first + d).v));
+      const __m512i b = _mm512_cvtepu16_epi32(rounded(Vec::load(second + d).v));
+      _mm512_storeu_si512(to + d, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+    }
+  }
+}
+
+/// A product of any number of columns in vectors.
+void multiply(const PairProduct& product) {
+  constexpr int kPanel = 4 * kWidth;
+  for (int n = 0; n < product.columns; n += kPanel) {
+    gemm_bf16_avx512().tile(
+        product.of_columns(n, std::min(kPanel, product.columns - n)));
+  }
+}
+
+/// 2^x for x <= 0, within 4e-6 (2^f interpolated on [0, 1) at Chebyshev
+/// points); 0 for minus infinity.
+inline __m512 exp2_of(__m512 x) {
+  constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+  const __m512 f = _mm512_reduce_ps(x, kFloor);
+  __m512 p = _mm512_set1_ps(1.3670310e-2f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.1744998e-2f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4160436e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9297292e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0000035f));
+  return _mm512_scalef_ps(p, x);
+}
+
+/// Which keys of a tile a row sees.
+struct SeenKeys {
+  int begin = 0;
+  int end = 0;
+
+  /// Of 16 from a key on, a bit each.
+  __mmask16 from(int key) const {
+    const auto below = [&](int limit) {
+      return (1u << std::clamp(limit - key, 0, kWidth)) - 1;
+    };
+    return static_cast<__mmask16>(below(end) & ~below(begin));
+  }
+};
+
+inline SeenKeys seen_keys(
+    const AttentionTask& task,
+    int row,
+    const KeyTile& tile) {
+  const AttentionArgs& args = *task.args;
+  const std::int64_t query =
+      args.first_position + task.token_begin + row / task.group();
+  SeenKeys seen{0, tile.count};
+  while (seen.end > 0 && tile.positions[seen.end - 1] > query) {
+    --seen.end;
+  }
+  if (args.window_tokens) {
+    const std::int64_t first = query - *args.window_tokens + 1;
+    while (seen.begin < seen.end && tile.positions[seen.begin] < first) {
+      ++seen.begin;
+    }
+  }
+  return seen;
+}
+
+/// A row's scores become weights, in pairs of keys where the scores were: VECS
+/// registers of them.
+template <int VECS>
+ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
+  float* scores = s.scores + static_cast<std::ptrdiff_t>(row) * kKeyTile;
+  const __m512 nothing = _mm512_set1_ps(kMinusInfinity);
+  __m512 own[VECS];
+  __m512 tops = _mm512_set1_ps(s.largest[row]);
+#pragma GCC unroll 4
+  for (int v = 0; v < VECS; ++v) {
+    own[v] = _mm512_mask_loadu_ps(
+        nothing,
+        seen.from(v * kWidth),
+        scores + v * kWidth);
+    tops = _mm512_max_ps(tops, own[v]);
+  }
+  const float top = _mm512_reduce_max_ps(tops);
+  if (top == kMinusInfinity) {
+    for (int v = 0; v < VECS; ++v) {
+      _mm512_storeu_ps(scores + v * kWidth, _mm512_setzero_ps());
+    }
+    return;
+  }
+  const __m512 shift = _mm512_set1_ps(top);
+  __m512 sum = _mm512_setzero_ps();
+  auto* pairs = reinterpret_cast<std::uint16_t*>(scores);
+#pragma GCC unroll 4
+  for (int v = 0; v < VECS; ++v) {
+    const __m512 weights = exp2_of(_mm512_sub_ps(own[v], shift));
+    sum = _mm512_add_ps(sum, weights);
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i*>(pairs + v * kWidth),
+        rounded(weights));
+  }
+  if (top > s.largest[row]) {
+    const __m512 factor = exp2_of(_mm512_set1_ps(s.largest[row] - top));
+    float* sums = s.sums + static_cast<std::ptrdiff_t>(row) * s.dims;
+    for (int d = 0; d < s.dims; d += kWidth) {
+      _mm512_storeu_ps(
+          sums + d,
+          _mm512_mul_ps(_mm512_loadu_ps(sums + d), factor));
+    }
+    s.total[row] *= _mm512_cvtss_f32(factor);
+    s.largest[row] = top;
+  }
+  s.total[row] += _mm512_reduce_add_ps(sum);
+}
+
+template <int VECS>
+void softmax_rows(
+    const AttentionTask& task,
+    const State& s,
+    const KeyTile& tile) {
+  for (int r = 0; r < s.rows; ++r) {
+    softmax_row<VECS>(s, r, seen_keys(task, r, tile));
+  }
+}
+
+using SoftmaxRows =
+    void (*)(const AttentionTask&, const State&, const KeyTile&);
+constexpr SoftmaxRows kSoftmaxRows[] = {
+    softmax_rows<1>,
+    softmax_rows<2>,
+    softmax_rows<3>,
+    softmax_rows<4>};
+static_assert(std::size(kSoftmaxRows) == kKeyTile / kWidth);
+
+void meet_tile(const AttentionTask& task, const State& s, const KeyTile& tile) {
+  const KvView& kv = task.args->kv;
+  const int vecs = (tile.count + kWidth - 1) / kWidth;
+  convert_keys(tile, static_cast<const Half*>(kv.keys), s);
+  multiply(
+      {s.q,
+       s.dims / 2,
+       s.keys,
+       kKeyTile,
+       s.scores,
+       kKeyTile,
+       s.rows,
+       vecs * kWidth,
+       s.dims / 2,
+       false});
+  kSoftmaxRows[vecs - 1](task, s, tile);
+  convert_values(tile, static_cast<const Half*>(kv.values), s);
+  multiply(
+      {reinterpret_cast<const std::uint32_t*>(s.scores),
+       kKeyTile,
+       s.values,
+       s.dims,
+       s.sums,
+       s.dims,
+       s.rows,
+       s.dims,
+       (tile.count + 1) / 2,
+       true});
+}
+
+inline void finish(const AttentionTask& task, const State& s) {
+  const int dims = task.args->kv.head_dim;
+  for (int r = 0; r < s.rows; ++r) {
+    const float* sums = s.sums + static_cast<std::ptrdiff_t>(r) * s.dims;
+    float* to = task.partial
+                    ? task.partial + static_cast<std::ptrdiff_t>(r) * (dims + 2)
+                    : row_at(task, task.args->out, task.args->out_stride, r);
+    const Vec factor = Vec::all(task.partial ? 1.0f : 1.0f / s.total[r]);
+    for (int d = 0; d < dims; d += kWidth) {
+      (Vec::load(sums + d) * factor).store(to + d);
+    }
+    if (task.partial) {
+      to[dims] = s.largest[r] / kLog2E;
+      to[dims + 1] = s.total[r];
+    }
+  }
+}
+
+}  // namespace
+
 void bf16_rows_avx512(const AttentionTask& task) {
-  bf16_rows_of<Avx512Products>(task);
+  const KvView& kv = task.args->kv;
+  const State s = open(task);
+  load_queries(task, s);
+  const std::ptrdiff_t head =
+      static_cast<std::ptrdiff_t>(task.kv_head) * kv.slots;
+  KeyTile tile;
+  for (int i = 0; i < task.run_count; ++i) {
+    const KeyRun& run = task.runs[i];
+    for (int k = 0; k < run.count; ++k) {
+      tile.positions[tile.count] = run.position + k;
+      tile.at[tile.count] = (head + run.slot + k) * kv.head_dim;
+      if (++tile.count == kKeyTile) {
+        meet_tile(task, s, tile);
+        tile.count = 0;
+      }
+    }
+  }
+  if (tile.count > 0) {
+    meet_tile(task, s, tile);
+  }
+  finish(task, s);
 }
 
 }  // namespace roofline

@@ -1,10 +1,10 @@
 // For tests where there is no AMX.
-#include "roofline/kernels/attention/bf16_rows_tiles.h"
+#include "roofline/kernels/attention/tile_rows_impl.h"
 
 namespace roofline {
 
 void bf16_rows_emulated_amx(const AttentionTask& task) {
-  bf16_rows_of<TileProducts<EmulatedTiles>>(task);
+  tile_rows<EmulatedTiles>(task);
 }
 
 }  // namespace roofline

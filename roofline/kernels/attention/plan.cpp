@@ -12,10 +12,10 @@ namespace {
 /// Rows of a tile of queries: enough that converting a tile of keys is a small
 /// part of the work, few enough that their sums stay in the second cache.
 constexpr int kTargetRows = 96;
-/// On tiles, whose products are quicker against the conversion, and where there
-/// are so many keys that few of them are masked.
-constexpr int kTiledRows = 192;
-constexpr int kManyKeys = 1024;
+/// On AMX's tiles, whose products are ten times as quick against the
+/// conversion: as many as leave each thread its pieces, within these.
+constexpr int kLeastTiledRows = 96;
+constexpr int kMostTiledRows = 768;
 /// A split below this many keys costs more to combine than it saves.
 constexpr int kSplitKeys = 64;
 /// Pieces a thread should find, so that a slow thread holds up no one long.
@@ -48,8 +48,7 @@ std::size_t attention_scratch_floats(int rows, const KvView& kv) {
   const auto groups = [](const KvCodes& codes) {
     return static_cast<std::size_t>(codes.bits > 0 ? codes.groups() : 0);
   };
-  const std::size_t tile =
-      active_isa() == Isa::amx ? std::size_t{kTiledKeys} : kKeyTile;
+  constexpr std::size_t tile = kKeyTile;
   const auto r = static_cast<std::size_t>(rows);
   const std::size_t both = dims(kv.head_dim, kv.key_codes) +
                            dims(kv.dims_of_value(), kv.value_codes);
@@ -58,6 +57,15 @@ std::size_t attention_scratch_floats(int rows, const KvView& kv) {
   const std::size_t floats = r * both + r * tile + both * tile + 2 * r + scales;
   // Whole cache lines, so that workers don't share one.
   return (floats + 15) / 16 * 16;
+}
+
+std::size_t tiled_scratch_floats(int rows, const KvView& kv) {
+  constexpr std::size_t kPair = 32;  // rows come in such groups
+  constexpr std::size_t kLine = 16;  // to begin on a cache line
+  const auto dims = static_cast<std::size_t>(kv.head_dim);
+  const std::size_t all = (static_cast<std::size_t>(rows) + kPair - 1) / kPair;
+  const std::size_t row = dims + dims / 2 + 2;
+  return kPair * (all * row + kTiledKeys) + kTiledKeys * dims + kLine;
 }
 
 int AttentionPlan::tile_rows(const Tile& tile) const {
@@ -72,6 +80,7 @@ void AttentionPlan::prepare(
   kernels_ = &attention_kernels();
   bf16_rows_ = products == AttentionProducts::bfloat16 ? bf16_rows() : nullptr;
   args_ = args;
+  threads_ = threads;
   tiles_.clear();
   pieces_.clear();
   runs_.clear();
@@ -117,6 +126,18 @@ void AttentionPlan::prepare(
   }
 }
 
+bool AttentionPlan::is_tiled(const AttentionArgs& args) const {
+  return bf16_rows_ != nullptr && active_isa() == Isa::amx &&
+         fits_bf16_rows(args);
+}
+
+int AttentionPlan::tiled_rows(const AttentionArgs& args) const {
+  const std::int64_t all = std::int64_t{args.tokens} * args.heads;
+  const std::int64_t even = all / (std::int64_t{kPiecesPerThread} * threads_);
+  return static_cast<int>(
+      std::clamp<std::int64_t>(even, kLeastTiledRows, kMostTiledRows));
+}
+
 void AttentionPlan::add_tiles(int index) {
   const AttentionArgs& args = args_[static_cast<std::size_t>(index)];
   if (args.kv.kv_heads < 1 || args.heads % args.kv.kv_heads != 0) {
@@ -126,10 +147,9 @@ void AttentionPlan::add_tiles(int index) {
         "Check the ModelSpec");
   }
   const int group = args.heads / args.kv.kv_heads;
-  const bool tiled = bf16_rows_ != nullptr && fits_bf16_rows(args) &&
-                     active_isa() == Isa::amx &&
-                     args.first_position + args.tokens > kManyKeys;
-  const int step = std::max(1, (tiled ? kTiledRows : kTargetRows) / group);
+  const bool tiled = is_tiled(args);
+  const int step =
+      std::max(1, (tiled ? tiled_rows(args) : kTargetRows) / group);
   for (int begin = 0; begin < args.tokens; begin += step) {
     Tile tile;
     tile.args = index;
@@ -144,9 +164,11 @@ void AttentionPlan::add_tiles(int index) {
       tile.keys += overlap(segment, low, high).count;
     }
     tiles_.push_back(tile);
+    const int rows = tile_rows(tile);
     scratch_each_ = std::max(
         scratch_each_,
-        attention_scratch_floats(tile_rows(tile), args.kv));
+        tiled && rows > kFewRows ? tiled_scratch_floats(rows, args.kv)
+                                 : attention_scratch_floats(rows, args.kv));
   }
 }
 

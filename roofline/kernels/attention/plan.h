@@ -54,10 +54,13 @@ class AttentionPlan {
   void add_pieces(int tile_index);
   void combine(const Piece& piece);
   int tile_rows(const Tile& tile) const;
+  bool is_tiled(const AttentionArgs& args) const;
+  int tiled_rows(const AttentionArgs& args) const;
 
   const AttentionKernels* kernels_ = nullptr;
   ManyRows bf16_rows_ = nullptr;  ///< nullptr: not wanted, or not there
   std::span<const AttentionArgs> args_;
+  int threads_ = 1;
   std::vector<Tile> tiles_;
   std::vector<Piece> pieces_;
   std::vector<KeyRun> runs_;

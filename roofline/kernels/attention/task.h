@@ -25,7 +25,8 @@ struct AttentionTask {
   /// In order of position.
   const KeyRun* runs = nullptr;
   int run_count = 0;
-  /// The worker's own memory, attention_scratch_floats() of it.
+  /// The worker's own memory: attention_scratch_floats(), on AMX's tiles
+  /// tiled_scratch_floats() of it.
   float* scratch = nullptr;
   /// nullptr: write the finished rows to args->out. Otherwise the task sees
   /// only a part of the keys and leaves, for each row (token, then head within
@@ -39,9 +40,8 @@ struct AttentionTask {
 
 /// Keys that are scored at a time; a multiple of every vector width.
 constexpr int kKeyTile = 64;
-/// The same on AMX's tiles: sums are loaded and stored half as often, and a
-/// row's largest score is sought half as often.
-constexpr int kTiledKeys = 128;
+/// The same on AMX's tiles: sums are loaded and stored once a block.
+constexpr int kTiledKeys = 256;
 
 /// Up to this many rows a key is read once and met by all rows; above it keys
 /// and values are converted to float32 tiles first.
@@ -64,6 +64,8 @@ const AttentionKernels& attention_kernels_neon();
 
 /// Floats of scratch that a task of so many rows needs.
 std::size_t attention_scratch_floats(int rows, const KvView& kv);
+/// The same on AMX's tiles.
+std::size_t tiled_scratch_floats(int rows, const KvView& kv);
 
 /// Dims of a row in scratch, zeros after the last: whole vectors of every
 /// instruction set, and whole groups of codes.

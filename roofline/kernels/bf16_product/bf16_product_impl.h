@@ -84,7 +84,6 @@ void product_over(
   step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
   step.right =
       TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
-  step.ldc = ldy;
   step.rows = range.token_end - range.token_begin;
   y += static_cast<std::ptrdiff_t>(range.token_begin) * ldy;
   Tiles tiles;
@@ -98,7 +97,7 @@ void product_over(
     for (int i = range.begin; i < range.end; i += range.stride) {
       decode(i, k, end, decoded);
       const Columns columns = columns_of(i);
-      step.c = y + columns.begin;
+      step.sums = TileSums::of(y + columns.begin, ldy);
       step.cols = columns.count;
       run_steps<true>(tiles, step);
     }

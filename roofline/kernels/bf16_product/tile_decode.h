@@ -9,6 +9,7 @@
 
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/kernels/qmm/codes_avx512.h"
+#include "roofline/kernels/simd/bf16_pairs.h"
 #include "roofline/kernels/simd/vec_avx512.h"
 
 namespace roofline {
@@ -16,30 +17,6 @@ namespace {
 
 /// Words of a tile.
 constexpr int kTileWords = 256;
-
-/// Pairs (low[i], high[i]), rounded.
-inline __m512i pairs_of(__m512 low, __m512 high) {
-  const __m512i interleave = _mm512_set_epi32(
-      0x001f000f,
-      0x001e000e,
-      0x001d000d,
-      0x001c000c,
-      0x001b000b,
-      0x001a000a,
-      0x00190009,
-      0x00180008,
-      0x00170007,
-      0x00160006,
-      0x00150005,
-      0x00140004,
-      0x00130003,
-      0x00120002,
-      0x00110001,
-      0x00100000);
-  return _mm512_permutexvar_epi16(
-      interleave,
-      (__m512i)_mm512_cvtne2ps_pbh(high, low));
-}
 
 /// Four columns from a code in each byte of the rows' words. A code's bits are
 /// put behind the point of a float in [1, 2), exactly: 1 + code / 256. scale is

@@ -295,7 +295,7 @@ void multiply_block_bf16(
     ThreadPool& pool) {
   const int panel = kernels.panel;
   const int panels = (block.width + panel - 1) / panel;
-  const std::ptrdiff_t pairs = (block.depth + 1) / 2;
+  const int pairs = (block.depth + 1) / 2;
   auto round_panel = [&](int p, int) {
     float* at = packed + static_cast<std::ptrdiff_t>(p) * block.depth * panel;
     // Row pairs shrink to half: no row is written before it was read.
@@ -316,7 +316,7 @@ void multiply_block_bf16(
       bf16.round_row(
           a.data + row * a.row_stride + block.k,
           block.depth,
-          left + row * pairs);
+          left + std::ptrdiff_t{row} * pairs);
     }
   };
   pool.run((rows + kPiece - 1) / kPiece, round_rows);
@@ -325,21 +325,21 @@ void multiply_block_bf16(
       panels,
       pool,
       [&](int first_row, int piece_rows, int first, int last) {
-        for (std::ptrdiff_t k = 0; k < pairs; k += kDepth) {
+        for (int k = 0; k < pairs; k += kDepth) {
           for (int p = first; p < last; ++p) {
             const auto* right = reinterpret_cast<const std::uint32_t*>(
                 packed + static_cast<std::ptrdiff_t>(p) * block.depth * panel);
-            bf16.tile(
-                left + first_row * pairs + k,
-                pairs,
-                piece_rows,
-                right + k * panel,
-                panel,
-                static_cast<int>(std::min<std::ptrdiff_t>(kDepth, pairs - k)),
-                std::min(panel, block.width - p * panel),
-                target.c + first_row * target.ldc + block.n + p * panel,
-                target.ldc,
-                target.accumulate || k > 0);
+            PairProduct product;
+            product.a = left + std::ptrdiff_t{first_row} * pairs;
+            product.lda = pairs;
+            product.b = right;
+            product.ldb = panel;
+            product.c = target.c + first_row * target.ldc + block.n + p * panel;
+            product.ldc = target.ldc;
+            product.rows = piece_rows;
+            product.columns = std::min(panel, block.width - p * panel);
+            product.accumulate = target.accumulate;
+            bf16.tile(product.of_pairs(k, std::min(kDepth, pairs - k)));
           }
         }
       });

@@ -2,8 +2,9 @@
 // products added in float32, on processors that have an instruction for it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+
+#include "roofline/kernels/simd/pair_product.h"
 
 namespace roofline {
 
@@ -18,19 +19,8 @@ struct GemmBf16Kernels {
       int depth,
       int panel,
       std::uint32_t* out);
-  /// c[rows, columns] (+)= a · b over `pairs` pairs. a: [rows, leading];
-  /// b: [pairs, panel].
-  void (*tile)(
-      const std::uint32_t* a,
-      std::ptrdiff_t leading,
-      int rows,
-      const std::uint32_t* b,
-      int panel,
-      int pairs,
-      int columns,
-      float* c,
-      std::ptrdiff_t ldc,
-      bool accumulate);
+  /// At most a panel's columns.
+  void (*tile)(const PairProduct& product);
 };
 
 /// nullptr where this machine or build has none.

@@ -50,20 +50,10 @@ ROOFLINE_BF16 void round_panel(
   }
 }
 
-struct Tile {
-  const std::uint32_t* a;
-  std::ptrdiff_t leading;
-  const std::uint32_t* b;
-  int panel;
-  int pairs;
-  float* c;
-  std::ptrdiff_t ldc;
-  __mmask16 last;
-  bool accumulate;
-};
-
 template <int ROWS, int VECS>
-ROOFLINE_BF16 void tile_of(const Tile& t) {
+ROOFLINE_BF16 void tile_of(const PairProduct& t) {
+  const int left = t.columns - (VECS - 1) * kWidth;
+  const auto last = static_cast<__mmask16>((1u << left) - 1);
   __m512 sums[ROWS][VECS];
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
@@ -73,7 +63,7 @@ ROOFLINE_BF16 void tile_of(const Tile& t) {
     }
   }
   const std::uint32_t* b = t.b;
-  for (int k = 0; k < t.pairs; ++k, b += t.panel) {
+  for (int k = 0; k < t.pairs; ++k, b += t.ldb) {
     __m512i row[VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECS; ++v) {
@@ -82,7 +72,7 @@ ROOFLINE_BF16 void tile_of(const Tile& t) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       const __m512i factor =
-          _mm512_set1_epi32(static_cast<int>(t.a[r * t.leading + k]));
+          _mm512_set1_epi32(static_cast<int>(t.a[r * t.lda + k]));
 #pragma GCC unroll 4
       for (int v = 0; v < VECS; ++v) {
         sums[r][v] =
@@ -95,7 +85,7 @@ ROOFLINE_BF16 void tile_of(const Tile& t) {
     float* c = t.c + r * t.ldc;
 #pragma GCC unroll 4
     for (int v = 0; v < VECS; ++v, c += kWidth) {
-      const __mmask16 mask = v + 1 < VECS ? __mmask16(0xffff) : t.last;
+      const __mmask16 mask = v + 1 < VECS ? __mmask16(0xffff) : last;
       if (t.accumulate) {
         sums[r][v] = _mm512_add_ps(sums[r][v], _mm512_maskz_loadu_ps(mask, c));
       }
@@ -105,55 +95,29 @@ ROOFLINE_BF16 void tile_of(const Tile& t) {
 }
 
 template <int VECS>
-ROOFLINE_BF16 void rows_of(Tile t, int rows) {
+ROOFLINE_BF16 void rows_of(PairProduct t) {
   constexpr int kRows = 6;
-  for (; rows >= kRows; rows -= kRows) {
+  for (; t.rows >= kRows; t = t.after_rows(kRows)) {
     tile_of<kRows, VECS>(t);
-    t.a += kRows * t.leading;
-    t.c += kRows * t.ldc;
   }
-  for (; rows >= 2; rows -= 2) {
+  for (; t.rows >= 2; t = t.after_rows(2)) {
     tile_of<2, VECS>(t);
-    t.a += 2 * t.leading;
-    t.c += 2 * t.ldc;
   }
-  if (rows > 0) {
+  if (t.rows > 0) {
     tile_of<1, VECS>(t);
   }
 }
 
-ROOFLINE_BF16 void tile(
-    const std::uint32_t* a,
-    std::ptrdiff_t leading,
-    int rows,
-    const std::uint32_t* b,
-    int panel,
-    int pairs,
-    int columns,
-    float* c,
-    std::ptrdiff_t ldc,
-    bool accumulate) {
-  const int vecs = (columns + kWidth - 1) / kWidth;
-  const int last = columns - (vecs - 1) * kWidth;
-  const Tile t{
-      a,
-      leading,
-      b,
-      panel,
-      pairs,
-      c,
-      ldc,
-      static_cast<__mmask16>((1u << last) - 1),
-      accumulate};
-  switch (vecs) {
+ROOFLINE_BF16 void tile(const PairProduct& product) {
+  switch ((product.columns + kWidth - 1) / kWidth) {
     case 1:
-      return rows_of<1>(t, rows);
+      return rows_of<1>(product);
     case 2:
-      return rows_of<2>(t, rows);
+      return rows_of<2>(product);
     case 3:
-      return rows_of<3>(t, rows);
+      return rows_of<3>(product);
     default:
-      return rows_of<4>(t, rows);
+      return rows_of<4>(product);
   }
 }
 

@@ -54,25 +54,13 @@ void round_panel(const float* rows, int depth, int panel, std::uint32_t* out) {
   }
 }
 
-struct Tile {
-  const std::uint32_t* a;
-  std::ptrdiff_t leading;
-  const std::uint32_t* b;
-  int panel;
-  int pairs;
-  float* c;
-  std::ptrdiff_t ldc;
-  int last;  ///< columns of the last vector
-  bool accumulate;
-};
-
 template <int ROWS, int VECS>
-inline void store_sums(const Tile& t, float32x4_t (&sums)[ROWS][VECS]) {
+inline void store_sums(const PairProduct& t, float32x4_t (&sums)[ROWS][VECS]) {
   for (int r = 0; r < ROWS; ++r) {
     float* c = t.c + r * t.ldc;
 #pragma GCC unroll 4
     for (int v = 0; v < VECS; ++v, c += kWidth) {
-      const int count = v + 1 < VECS ? kWidth : t.last;
+      const int count = v + 1 < VECS ? kWidth : t.columns - v * kWidth;
       float32x4_t sum = sums[r][v];
       if (t.accumulate) {
         sum = vaddq_f32(
@@ -91,10 +79,10 @@ inline void store_sums(const Tile& t, float32x4_t (&sums)[ROWS][VECS]) {
 }
 
 template <int ROWS, int VECS>
-void tile_of(const Tile& t) {
+void tile_of(const PairProduct& t) {
   float32x4_t sums[ROWS][VECS] = {};
   const std::uint32_t* b = t.b;
-  for (int k = 0; k < t.pairs; ++k, b += t.panel) {
+  for (int k = 0; k < t.pairs; ++k, b += t.ldb) {
     bfloat16x8_t row[VECS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECS; ++v) {
@@ -103,7 +91,7 @@ void tile_of(const Tile& t) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       const bfloat16x8_t factor =
-          vreinterpretq_bf16_u32(vdupq_n_u32(t.a[r * t.leading + k]));
+          vreinterpretq_bf16_u32(vdupq_n_u32(t.a[r * t.lda + k]));
 #pragma GCC unroll 4
       for (int v = 0; v < VECS; ++v) {
         sums[r][v] = vbfdotq_f32(sums[r][v], row[v], factor);
@@ -114,46 +102,29 @@ void tile_of(const Tile& t) {
 }
 
 template <int VECS>
-void rows_of(Tile t, int rows) {
+void rows_of(PairProduct t) {
   constexpr int kRows = 6;
-  for (; rows >= kRows; rows -= kRows) {
+  for (; t.rows >= kRows; t = t.after_rows(kRows)) {
     tile_of<kRows, VECS>(t);
-    t.a += kRows * t.leading;
-    t.c += kRows * t.ldc;
   }
-  for (; rows >= 2; rows -= 2) {
+  for (; t.rows >= 2; t = t.after_rows(2)) {
     tile_of<2, VECS>(t);
-    t.a += 2 * t.leading;
-    t.c += 2 * t.ldc;
   }
-  if (rows > 0) {
+  if (t.rows > 0) {
     tile_of<1, VECS>(t);
   }
 }
 
-void tile(
-    const std::uint32_t* a,
-    std::ptrdiff_t leading,
-    int rows,
-    const std::uint32_t* b,
-    int panel,
-    int pairs,
-    int columns,
-    float* c,
-    std::ptrdiff_t ldc,
-    bool accumulate) {
-  const int vecs = (columns + kWidth - 1) / kWidth;
-  const int last = columns - (vecs - 1) * kWidth;
-  const Tile t{a, leading, b, panel, pairs, c, ldc, last, accumulate};
-  switch (vecs) {
+void tile(const PairProduct& product) {
+  switch ((product.columns + kWidth - 1) / kWidth) {
     case 1:
-      return rows_of<1>(t, rows);
+      return rows_of<1>(product);
     case 2:
-      return rows_of<2>(t, rows);
+      return rows_of<2>(product);
     case 3:
-      return rows_of<3>(t, rows);
+      return rows_of<3>(product);
     default:
-      return rows_of<4>(t, rows);
+      return rows_of<4>(product);
   }
 }
 

@@ -9,61 +9,20 @@ namespace {
 
 /// Whole tiles of rows and depth; what is left of them by AVX-512.
 template <class Tiles>
-void gemm_tile_on_tiles(
-    const std::uint32_t* a,
-    std::ptrdiff_t leading,
-    int rows,
-    const std::uint32_t* b,
-    int panel,
-    int pairs,
-    int columns,
-    float* c,
-    std::ptrdiff_t ldc,
-    bool accumulate) {
+void gemm_tile_on_tiles(const PairProduct& product) {
   const auto rest = gemm_bf16_avx512().tile;
-  const int tall = rows / kTileRows * kTileRows;
-  const int deep = pairs / kTileRows * kTileRows;
+  const int tall = product.rows / kTileRows * kTileRows;
+  const int deep = product.pairs / kTileRows * kTileRows;
+  const PairProduct whole_rows = product.first_rows(tall);
   if (tall > 0 && deep > 0) {
     Tiles tiles;
-    run_steps<false>(
-        tiles,
-        strided_step(
-            a,
-            leading,
-            b,
-            panel,
-            deep / kTileRows,
-            c,
-            ldc,
-            tall,
-            columns,
-            accumulate));
+    run_steps<false>(tiles, strided_step(whole_rows.of_pairs(0, deep)));
   }
-  if (tall > 0 && deep < pairs) {
-    rest(
-        a + deep,
-        leading,
-        tall,
-        b + static_cast<std::ptrdiff_t>(deep) * panel,
-        panel,
-        pairs - deep,
-        columns,
-        c,
-        ldc,
-        accumulate || deep > 0);
+  if (tall > 0 && deep < product.pairs) {
+    rest(whole_rows.of_pairs(deep, product.pairs - deep));
   }
-  if (tall < rows) {
-    rest(
-        a + tall * leading,
-        leading,
-        rows - tall,
-        b,
-        panel,
-        pairs,
-        columns,
-        c + tall * ldc,
-        ldc,
-        accumulate);
+  if (tall < product.rows) {
+    rest(product.after_rows(tall));
   }
 }
 

@@ -37,9 +37,10 @@ PeakKernel peak_kernel([[maybe_unused]] PeakKind kind, Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::amx:
-      return kind == PeakKind::float32 ? peak_avx512(kind)
-             : isa_runs(Isa::amx)      ? peak_amx(kind)
-                                       : peak_emulated_amx(kind);
+      // Products in codes are AVX-512's there too: tiles take bfloat16.
+      return kind != PeakKind::bfloat16 ? peak_avx512(kind)
+             : isa_runs(Isa::amx)       ? peak_amx()
+                                        : peak_emulated_amx();
     case Isa::avx512:
       return peak_avx512(kind);
     case Isa::avx2:

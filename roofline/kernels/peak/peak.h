@@ -10,7 +10,8 @@
 namespace roofline {
 
 enum class PeakKind {
-  /// 8-bit products summed in 32 bits (AMX's tiles; AVX-512 VNNI; vpmaddubsw on
+  /// 8-bit products summed in 32 bits (AVX-512 VNNI, with AMX too; vpmaddubsw
+  /// on
   /// AVX2; sdot on NEON; smmla on i8mm).
   int8,
   /// Fused multiply-adds of float32.

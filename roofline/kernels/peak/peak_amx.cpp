@@ -2,8 +2,8 @@
 
 namespace roofline {
 
-PeakKernel peak_amx(PeakKind kind) {
-  return tiles_peak<AmxTiles>(kind);
+PeakKernel peak_amx() {
+  return tiles_peak<AmxTiles>();
 }
 
 }  // namespace roofline

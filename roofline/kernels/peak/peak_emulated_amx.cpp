@@ -3,8 +3,8 @@
 
 namespace roofline {
 
-PeakKernel peak_emulated_amx(PeakKind kind) {
-  return tiles_peak<EmulatedTiles>(kind);
+PeakKernel peak_emulated_amx() {
+  return tiles_peak<EmulatedTiles>();
 }
 
 }  // namespace roofline

@@ -7,8 +7,9 @@ namespace roofline {
 
 PeakKernel peak_avx2(PeakKind kind);
 PeakKernel peak_avx512(PeakKind kind);
-PeakKernel peak_amx(PeakKind kind);
-PeakKernel peak_emulated_amx(PeakKind kind);
+/// Of bfloat16: no kernel multiplies bytes on tiles.
+PeakKernel peak_amx();
+PeakKernel peak_emulated_amx();
 PeakKernel peak_neon(PeakKind kind);
 PeakKernel peak_i8mm(PeakKind kind);
 

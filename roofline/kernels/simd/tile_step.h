@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "roofline/kernels/simd/pair_product.h"
 #include "roofline/kernels/simd/tiles.h"
 #include "roofline/kernels/simd/vec_avx512.h"
 
@@ -28,18 +29,30 @@ struct TileSide {
   }
 };
 
+/// Where tiles of sums lie; distances in floats.
+struct TileSums {
+  float* at;
+  std::ptrdiff_t row;   ///< from row to row of a tile
+  std::ptrdiff_t down;  ///< to the tile of the next 16 rows
+  std::ptrdiff_t over;  ///< to the tile of the next 16 columns
+
+  /// A matrix's.
+  static TileSums of(float* c, std::ptrdiff_t ldc) {
+    return {c, ldc, kTileRows * ldc, kTileCols};
+  }
+};
+
 struct TileStep {
   TileSide left;
   TileSide right;
   int depth;  ///< in tiles: 32 values
-  float* c;
-  std::ptrdiff_t ldc;  ///< floats
-  int rows;            ///< of c that are there; the rest isn't touched
+  TileSums sums;
+  int rows;  ///< of the sums that are there; the rest isn't touched
   int cols;
   bool accumulate;
 };
 
-/// The place of one tile of sums in c.
+/// The place of one tile of sums.
 struct SumPlace {
   float* at;
   std::ptrdiff_t ldc;
@@ -47,8 +60,8 @@ struct SumPlace {
   int cols;
 
   SumPlace(const TileStep& step, int row, int col)
-      : at(step.c + row * kTileRows * step.ldc + col * kTileCols),
-        ldc(step.ldc),
+      : at(step.sums.at + row * step.sums.down + col * step.sums.over),
+        ldc(step.sums.row),
         rows(std::min(step.rows - row * kTileRows, kTileRows)),
         cols(std::min(step.cols - col * kTileCols, kTileCols)) {}
   bool whole() const { return rows == kTileRows && cols == kTileCols; }
@@ -187,7 +200,8 @@ void run_steps(Tiles& tiles, const TileStep& all) {
     step.left.at += r / kTileRows * all.left.next;
     for (int c = 0; c < all.cols; c += 2 * kTileCols) {
       step.cols = all.cols - c;
-      step.c = all.c + r * all.ldc + c;
+      step.sums.at = all.sums.at + r / kTileRows * all.sums.down +
+                     c / kTileCols * all.sums.over;
       step.right.at = all.right.at + c / kTileCols * all.right.next;
       const bool tall = step.rows > kTileRows;
       const bool wide = step.cols > kTileCols;
@@ -200,29 +214,17 @@ void run_steps(Tiles& tiles, const TileStep& all) {
   }
 }
 
-/// c[rows, cols] (+)= a · b over depth tiles: a [rows, lda] and b [pairs, ldb]
-/// in pairs of bfloat16; rows of a and columns of b that c lacks are read, up
-/// to whole tiles.
-inline TileStep strided_step(
-    const std::uint32_t* a,
-    std::ptrdiff_t lda,
-    const std::uint32_t* b,
-    std::ptrdiff_t ldb,
-    int depth,
-    float* c,
-    std::ptrdiff_t ldc,
-    int rows,
-    int cols,
-    bool accumulate) {
+/// The product over whole tiles of pairs; rows of a and columns of b that c
+/// lacks are read, up to whole tiles.
+inline TileStep strided_step(const PairProduct& p) {
   return {
-      TileSide::of(a, 4 * lda, 4 * kTileRows * lda, kTileBytes),
-      TileSide::of(b, 4 * ldb, kTileBytes, 4 * kTileRows * ldb),
-      depth,
-      c,
-      ldc,
-      rows,
-      cols,
-      accumulate};
+      TileSide::of(p.a, 4 * p.lda, 4 * kTileRows * p.lda, kTileBytes),
+      TileSide::of(p.b, 4 * p.ldb, kTileBytes, 4 * kTileRows * p.ldb),
+      p.pairs / kTileRows,
+      TileSums::of(p.c, p.ldc),
+      p.rows,
+      p.columns,
+      p.accumulate};
 }
 
 }  // namespace

@@ -90,13 +90,6 @@ class AmxTiles {
                      :
                      : "n"(sum(kRow, kCol)), "n"(4 + kRow), "n"(6 + kCol));
   }
-  /// The same of signed bytes, four a lane; sums are int32.
-  template <int kRow, int kCol>
-  void add_bytes() {
-    __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0"
-                     :
-                     : "n"(sum(kRow, kCol)), "n"(4 + kRow), "n"(6 + kCol));
-  }
 
  private:
   static constexpr int sum(int row, int col) { return 2 * row + col; }
@@ -149,19 +142,6 @@ class EmulatedTiles {
       }
     }
   }
-  template <int kRow, int kCol>
-  void add_bytes() {
-    for (int r = 0; r < kTileRows; ++r) {
-      for (int c = 0; c < kTileCols; ++c) {
-        std::int32_t sum = 0;
-        std::memcpy(&sum, &sums_[kRow][kCol][r][c], sizeof(sum));
-        for (int i = 0; i < kTileRows; ++i) {
-          sum += dot4(left_[kRow][r][i], right_[kCol][i][c]);
-        }
-        std::memcpy(&sums_[kRow][kCol][r][c], &sum, sizeof(sum));
-      }
-    }
-  }
 
  private:
   using Words = std::uint32_t[kTileRows][kTileCols];
@@ -171,13 +151,6 @@ class EmulatedTiles {
   }
   static float high_half(std::uint32_t pair) {
     return std::bit_cast<float>(pair & 0xffff0000u);
-  }
-  static std::int32_t dot4(std::uint32_t a, std::uint32_t b) {
-    std::int8_t x[4];
-    std::int8_t y[4];
-    std::memcpy(x, &a, sizeof(x));
-    std::memcpy(y, &b, sizeof(y));
-    return x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
   }
   static void copy(
       const void* from,

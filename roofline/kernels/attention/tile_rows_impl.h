@@ -1,0 +1,455 @@
+// Attention for many rows on tiles of bfloat16. Keys and values are turned into
+// right sides a block at a time, for all rows of a task; then two tiles of rows
+// at a time meet the block: scores, softmax, sums. Scores lie tile by tile, and
+// weights take their place in the order in which tiles read a left side:
+//   scores   [32 rows / 16, keys / 16, 16, 16] float32
+//   weights  [32 rows / 16, keys / 32, 16, 32] bfloat16, 2 KiB apart
+// Included by files compiled for AMX only.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "roofline/kernels/attention/bf16_parts.h"
+#include "roofline/kernels/attention/bf16_rows.h"
+#include "roofline/kernels/simd/bf16_pairs.h"
+#include "roofline/kernels/simd/tile_step.h"
+
+namespace roofline {
+namespace {
+
+constexpr int kTileFloats = kTileSize / 4;
+constexpr int kPairRows = 2 * kTileRows;
+constexpr int kBlockTiles = kTiledKeys / kTileCols;
+
+/// The rows of a task in scratch.
+struct TileRowsState {
+  int rows = 0;                   ///< that there are
+  int tiles = 0;                  ///< of 16 rows, an even number
+  int dims = 0;                   ///< a multiple of 32
+  float* sums = nullptr;          ///< [tiles, dims / 16, 16, 16]
+  float* scores = nullptr;        ///< [2, kBlockTiles, 16, 16]
+  std::uint32_t* q = nullptr;     ///< [tiles, dims / 32, 16, 16]: pairs, times
+                                  ///< scale·log2(e)
+  std::uint32_t* keys = nullptr;  ///< [kBlockTiles, dims / 32, 16, 16]
+  std::uint32_t* values = nullptr;  ///< [kBlockTiles / 2, dims / 16, 16, 16]
+  float* largest = nullptr;         ///< [tiles, 16], of scores times log2(e)
+  float* total = nullptr;           ///< [tiles, 16]
+
+  std::ptrdiff_t sums_tile() const { return std::ptrdiff_t{16} * dims; }
+  std::ptrdiff_t q_tile() const { return std::ptrdiff_t{8} * dims; }
+};
+
+inline TileRowsState open_tile_rows(const AttentionTask& task) {
+  TileRowsState s;
+  s.rows = task.rows();
+  s.tiles = (s.rows + kPairRows - 1) / kPairRows * 2;
+  s.dims = task.args->kv.head_dim;
+  const auto dims = static_cast<std::size_t>(s.dims);
+  const std::size_t rows = std::size_t{kTileRows} * s.tiles;
+  constexpr std::size_t kLine = 64;
+  auto at = reinterpret_cast<std::uintptr_t>(task.scratch);
+  float* next = task.scratch + (kLine - at % kLine) % kLine / sizeof(float);
+  const auto take = [&](std::size_t count) {
+    float* from = next;
+    next += count;
+    return from;
+  };
+  s.sums = take(rows * dims);
+  s.scores = take(std::size_t{2} * kBlockTiles * kTileFloats);
+  s.q = reinterpret_cast<std::uint32_t*>(take(rows * dims / 2));
+  s.keys = reinterpret_cast<std::uint32_t*>(take(kTiledKeys * dims / 2));
+  s.values = reinterpret_cast<std::uint32_t*>(take(kTiledKeys * dims / 2));
+  s.largest = take(rows);
+  s.total = take(rows);
+  return s;
+}
+
+inline void load_queries(const AttentionTask& task, const TileRowsState& s) {
+  const __m512 factor = _mm512_set1_ps(task.args->scale * kLog2E);
+  for (int r = 0; r < s.tiles * kTileRows; ++r) {
+    std::uint32_t* q =
+        s.q + r / kTileRows * s.q_tile() + r % kTileRows * kTileCols;
+    for (int d = 0; d < s.dims; d += kTileDepth, q += kTileFloats) {
+      __m512i pairs = _mm512_setzero_si512();
+      if (r < s.rows) {
+        const float* from =
+            row_at(task, task.args->q, task.args->q_stride, r) + d;
+        pairs = rounded_pairs(
+            _mm512_mul_ps(_mm512_loadu_ps(from), factor),
+            _mm512_mul_ps(_mm512_loadu_ps(from + 16), factor));
+      }
+      _mm512_store_si512(q, pairs);
+    }
+  }
+  std::fill_n(s.sums, s.tiles * s.sums_tile(), 0.0f);
+  std::fill_n(s.largest, s.tiles * kTileRows, kMinusInfinity);
+  std::fill_n(s.total, s.tiles * kTileRows, 0.0f);
+}
+
+/// 2^x for x <= 0, within 7.5e-5, a twentieth of what rounding it to bfloat16
+/// may change: 2^f interpolated on [0, 1). 0 for minus infinity.
+inline __m512 weight_of(__m512 x) {
+  constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+  const __m512 f = _mm512_reduce_ps(x, kFloor);
+  __m512 p = _mm512_set1_ps(7.8024567e-2f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.2606720e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9583344e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.9992526e-1f));
+  return _mm512_scalef_ps(p, x);
+}
+
+/// A block of keys, wherever they lie.
+struct KeyBlock {
+  int count = 0;
+  std::int64_t positions[kTiledKeys];
+  std::ptrdiff_t at[kTiledKeys];  ///< of the key's and the value's row
+
+  /// In steps of the depth: as tiles read them.
+  int steps() const { return (count + kTileDepth - 1) / kTileDepth; }
+  std::ptrdiff_t row(int key) const { return at[std::min(key, count - 1)]; }
+};
+
+/// Keys past the last are the last one again.
+inline void convert_keys(
+    const KeyBlock& block,
+    const Half* keys,
+    const TileRowsState& s) {
+  std::uint32_t* to = s.keys;
+  for (int k = 0; k < block.steps() * kTileDepth; k += kTileCols) {
+    for (int d = 0; d < s.dims; d += kTileDepth, to += kTileFloats) {
+      Vec lines[kTileCols];
+      for (int i = 0; i < kTileCols; ++i) {
+        const Half* from = keys + block.row(k + i) + d;
+        lines[i].v = _mm512_castsi512_ps(
+            rounded_pairs(Vec::load(from).v, Vec::load(from + 16).v));
+      }
+      transpose(lines);
+      for (int i = 0; i < kTileCols; ++i) {
+        _mm512_store_ps(to + i * kTileCols, lines[i].v);
+      }
+    }
+  }
+}
+
+/// Values past the last are zero: what they meet is zero too.
+inline void convert_values(
+    const KeyBlock& block,
+    const Half* values,
+    const TileRowsState& s) {
+  const auto load = [&](int key, int d) {
+    return key < block.count ? Vec::load(values + block.at[key] + d).v
+                             : _mm512_setzero_ps();
+  };
+  std::uint32_t* to = s.values;
+  for (int k = 0; k < block.steps() * kTileDepth; k += kTileDepth) {
+    for (int d = 0; d < s.dims; d += kTileCols) {
+      for (int i = 0; i < kTileRows; ++i, to += kTileCols) {
+        const int key = k + 2 * i;
+        _mm512_store_si512(to, pairs_of(load(key, d), load(key + 1, d)));
+      }
+    }
+  }
+}
+
+/// scores = q · keys for two tiles of rows and `steps` times 32 keys.
+template <class Tiles>
+void score_pair(
+    Tiles& tiles,
+    const TileRowsState& s,
+    int tile,
+    int step_begin,
+    int step_end) {
+  const int depth = s.dims / kTileDepth;
+  const std::ptrdiff_t side = depth * kTileSize;
+  TileStep step{
+      TileSide::of(s.q + tile * s.q_tile(), kTileBytes, side, kTileSize),
+      TileSide::of(s.keys, kTileBytes, side, kTileSize),
+      depth,
+      {s.scores, kTileCols, kBlockTiles * kTileFloats, kTileFloats},
+      kPairRows,
+      kPairRows,
+      false};
+  step.right.at += step_begin * 2 * side;
+  step.sums.at += step_begin * 2 * kTileFloats;
+  for (int k = step_begin; k < step_end; ++k) {
+    run_step<2, 2, false>(tiles, step);
+    step.right.at += 2 * side;
+    step.sums.at += 2 * kTileFloats;
+  }
+}
+
+/// sums += weights · values.
+template <class Tiles>
+void add_pair(
+    Tiles& tiles,
+    const TileRowsState& s,
+    int tile,
+    int step_begin,
+    int step_end) {
+  const std::ptrdiff_t dim_tiles = s.dims / kTileCols;
+  TileStep step{
+      TileSide::of(
+          s.scores + step_begin * 2 * kTileFloats,
+          kTileBytes,
+          kBlockTiles * kTileSize,
+          2 * kTileSize),
+      TileSide::of(
+          s.values + step_begin * dim_tiles * kTileFloats,
+          kTileBytes,
+          kTileSize,
+          dim_tiles * kTileSize),
+      step_end - step_begin,
+      {s.sums + tile * s.sums_tile(), kTileCols, s.sums_tile(), kTileFloats},
+      kPairRows,
+      kPairRows,
+      true};
+  for (int d = 0; d < s.dims; d += 2 * kTileCols) {
+    run_step<2, 2, false>(tiles, step);
+    step.right.at += 2 * kTileSize;
+    step.sums.at += 2 * kTileFloats;
+  }
+}
+
+/// Which keys of a block a row sees.
+struct SeenKeys {
+  int begin = 0;
+  int end = 0;
+
+  bool none() const { return begin >= end; }
+  /// Of 16 from a key on, a bit each.
+  __mmask16 from(int key) const {
+    const auto below = [&](int limit) {
+      return (1u << std::clamp(limit - key, 0, kTileCols)) - 1;
+    };
+    return static_cast<__mmask16>(below(end) & ~below(begin));
+  }
+};
+
+inline SeenKeys seen_keys(
+    const AttentionTask& task,
+    int row,
+    const KeyBlock& block) {
+  const AttentionArgs& args = *task.args;
+  const std::int64_t query =
+      args.first_position + task.token_begin + row / task.group();
+  const std::int64_t* first = block.positions;
+  const std::int64_t* last = first + block.count;
+  SeenKeys seen{0, block.count};
+  if (last[-1] > query) {
+    seen.end = static_cast<int>(std::upper_bound(first, last, query) - first);
+  }
+  if (args.window_tokens) {
+    const std::int64_t oldest = query - *args.window_tokens + 1;
+    if (*first < oldest) {
+      seen.begin =
+          static_cast<int>(std::lower_bound(first, last, oldest) - first);
+    }
+  }
+  return seen;
+}
+
+/// Scores that a row doesn't see become minus infinity.
+inline void mask_scores(float* scores, SeenKeys seen, int begin, int end) {
+  for (int t = begin; t < end; ++t) {
+    const __mmask16 mask = seen.from(t * kTileCols);
+    if (mask != 0xffff) {
+      float* at = scores + t * kTileFloats;
+      _mm512_store_ps(
+          at,
+          _mm512_mask_load_ps(_mm512_set1_ps(kMinusInfinity), mask, at));
+    }
+  }
+}
+
+/// The largest score of each of 16 rows over tiles [begin, end), two at least.
+inline __m512 row_tops(const float* scores, int begin, int end) {
+  Vec tops[kTileRows];
+  for (int r = 0; r < kTileRows; ++r) {
+    const float* at = scores + r * kTileCols + begin * kTileFloats;
+    __m512 a = _mm512_load_ps(at);
+    __m512 b = _mm512_load_ps(at + kTileFloats);
+    for (int t = begin + 2; t < end; t += 2) {
+      at += 2 * kTileFloats;
+      a = _mm512_max_ps(a, _mm512_load_ps(at));
+      b = _mm512_max_ps(b, _mm512_load_ps(at + kTileFloats));
+    }
+    tops[r].v = _mm512_max_ps(a, b);
+  }
+  transpose(tops);
+  for (int n = kTileRows / 2; n > 0; n /= 2) {
+    for (int i = 0; i < n; ++i) {
+      tops[i] = max(tops[i], tops[i + n]);
+    }
+  }
+  return tops[0].v;
+}
+
+/// Scores of 16 rows become weights where they were; the sum of each row.
+inline __m512 weigh_rows(
+    float* scores,
+    const float* shifts,
+    int begin,
+    int end) {
+  Vec sums[kTileRows];
+  for (int r = 0; r < kTileRows; ++r) {
+    const __m512 shift = _mm512_set1_ps(shifts[r]);
+    float* at = scores + r * kTileCols + begin * kTileFloats;
+    __m512 a = _mm512_setzero_ps();
+    __m512 b = _mm512_setzero_ps();
+    for (int t = begin; t < end; t += 2, at += 2 * kTileFloats) {
+      const __m512 low = weight_of(_mm512_sub_ps(_mm512_load_ps(at), shift));
+      const __m512 high =
+          weight_of(_mm512_sub_ps(_mm512_load_ps(at + kTileFloats), shift));
+      a = _mm512_add_ps(a, low);
+      b = _mm512_add_ps(b, high);
+      _mm512_store_si512(at, rounded_pairs(low, high));
+    }
+    sums[r].v = _mm512_add_ps(a, b);
+  }
+  return sums_of(sums).v;
+}
+
+/// The sums of a tile of rows so far weigh less by a factor a row.
+inline void shrink_sums(
+    const TileRowsState& s,
+    int tile,
+    const float* factors,
+    unsigned rows) {
+  for (; rows != 0; rows &= rows - 1) {
+    const int r = __builtin_ctz(rows);
+    const __m512 factor = _mm512_set1_ps(factors[r]);
+    float* at = s.sums + tile * s.sums_tile() + r * kTileCols;
+    for (int d = 0; d < s.dims; d += kTileCols, at += kTileFloats) {
+      _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), factor));
+    }
+  }
+}
+
+inline void softmax_tile(
+    const TileRowsState& s,
+    int tile,
+    float* scores,
+    int begin,
+    int end) {
+  float* largest = s.largest + tile * kTileRows;
+  float* total = s.total + tile * kTileRows;
+  const __m512 nothing = _mm512_set1_ps(kMinusInfinity);
+  const __m512 before = _mm512_load_ps(largest);
+  const __m512 top = _mm512_max_ps(before, row_tops(scores, begin, end));
+  // A row that has seen no key yet: 2^(-inf - 0) is 0.
+  const __mmask16 empty = _mm512_cmp_ps_mask(top, nothing, _CMP_EQ_OQ);
+  const __m512 shift = _mm512_mask_blend_ps(empty, top, _mm512_setzero_ps());
+  const __m512 factor = weight_of(_mm512_sub_ps(before, shift));
+  alignas(64) float shifts[kTileRows];
+  alignas(64) float factors[kTileRows];
+  _mm512_store_ps(shifts, shift);
+  _mm512_store_ps(factors, factor);
+  _mm512_store_ps(largest, top);
+  const __m512 sum = weigh_rows(scores, shifts, begin, end);
+  _mm512_store_ps(total, _mm512_fmadd_ps(_mm512_load_ps(total), factor, sum));
+  const __mmask16 grown = _mm512_cmp_ps_mask(top, before, _CMP_GT_OQ);
+  shrink_sums(s, tile, factors, grown);
+}
+
+/// Two tiles of rows meet a block.
+template <class Tiles>
+void meet_pair(
+    Tiles& tiles,
+    const AttentionTask& task,
+    const TileRowsState& s,
+    int tile,
+    const KeyBlock& block) {
+  const int first = tile * kTileRows;
+  const int last = std::min(first + kPairRows, s.rows) - 1;
+  const SeenKeys seen{
+      seen_keys(task, first, block).begin,
+      seen_keys(task, last, block).end};
+  if (seen.none()) {
+    return;
+  }
+  const int begin = seen.begin / kTileDepth;
+  const int end = (seen.end + kTileDepth - 1) / kTileDepth;
+  const int common_begin = seen_keys(task, last, block).begin;
+  const int common_end = seen_keys(task, first, block).end;
+  const bool masked =
+      common_begin > begin * kTileDepth || common_end < end * kTileDepth;
+  score_pair(tiles, s, tile, begin, end);
+  for (int i = 0; i < 2; ++i) {
+    float* scores = s.scores + i * kBlockTiles * kTileFloats;
+    for (int r = 0; masked && r < kTileRows; ++r) {
+      const int row = std::min(first + i * kTileRows + r, last);
+      mask_scores(
+          scores + r * kTileCols,
+          seen_keys(task, row, block),
+          2 * begin,
+          2 * end);
+    }
+    softmax_tile(s, tile + i, scores, 2 * begin, 2 * end);
+  }
+  add_pair(tiles, s, tile, begin, end);
+}
+
+inline void finish(const AttentionTask& task, const TileRowsState& s) {
+  for (int r = 0; r < s.rows; ++r) {
+    const float* from =
+        s.sums + r / kTileRows * s.sums_tile() + r % kTileRows * kTileCols;
+    float* to =
+        task.partial
+            ? task.partial + static_cast<std::ptrdiff_t>(r) * (s.dims + 2)
+            : row_at(task, task.args->out, task.args->out_stride, r);
+    const __m512 factor =
+        _mm512_set1_ps(task.partial ? 1.0f : 1.0f / s.total[r]);
+    for (int d = 0; d < s.dims; d += kTileCols, from += kTileFloats) {
+      _mm512_storeu_ps(to + d, _mm512_mul_ps(_mm512_load_ps(from), factor));
+    }
+    if (task.partial) {
+      to[s.dims] = s.largest[r] / kLog2E;
+      to[s.dims + 1] = s.total[r];
+    }
+  }
+}
+
+template <class Tiles>
+void meet_block(
+    Tiles& tiles,
+    const AttentionTask& task,
+    const TileRowsState& s,
+    const KeyBlock& block) {
+  const KvView& kv = task.args->kv;
+  convert_keys(block, static_cast<const Half*>(kv.keys), s);
+  convert_values(block, static_cast<const Half*>(kv.values), s);
+  for (int tile = 0; tile < s.tiles; tile += 2) {
+    meet_pair(tiles, task, s, tile, block);
+  }
+}
+
+template <class Tiles>
+void tile_rows(const AttentionTask& task) {
+  const KvView& kv = task.args->kv;
+  const TileRowsState s = open_tile_rows(task);
+  load_queries(task, s);
+  const std::ptrdiff_t head =
+      static_cast<std::ptrdiff_t>(task.kv_head) * kv.slots;
+  Tiles tiles;
+  KeyBlock block;
+  for (int i = 0; i < task.run_count; ++i) {
+    const KeyRun& run = task.runs[i];
+    for (int k = 0; k < run.count; ++k) {
+      block.positions[block.count] = run.position + k;
+      block.at[block.count] = (head + run.slot + k) * kv.head_dim;
+      if (++block.count == kTiledKeys) {
+        meet_block(tiles, task, s, block);
+        block.count = 0;
+      }
+    }
+  }
+  if (block.count > 0) {
+    meet_block(tiles, task, s, block);
+  }
+  finish(task, s);
+}
+
+}  // namespace
+}  // namespace roofline
