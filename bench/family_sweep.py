@@ -33,6 +33,7 @@ from transformers.utils import logging
 
 ROOT = pathlib.Path(__file__).parents[1]
 TOKENS, PROMPT, CONTINUED = 40, 12, 24
+LONG = 530  # more than a chunk, and than a cache has room for at first
 BOUND = 0.01
 
 logging.set_verbosity_error()
@@ -49,13 +50,13 @@ class Draw(random.Random):
 
 
 def sizes(d):
-    heads = d.one(1, 2, 3, 4, 6, 8)
-    per = d.one(8, 12, 16, 20, 24)
+    heads = d.one(1, 2, 3, 4, 5, 6, 8)
+    per = d.one(8, 12, 16, 20, 24, 32, 48)
     return dict(
-        vocab_size=d.one(96, 131, 160, 200),
+        vocab_size=d.one(96, 131, 160, 200, 1031),
         hidden_size=heads * per,
-        intermediate_size=d.one(32, 40, 72, 96, 100),
-        num_hidden_layers=d.one(2, 3, 4),
+        intermediate_size=d.one(32, 33, 40, 72, 96, 100, 171, 260),
+        num_hidden_layers=d.one(1, 2, 3, 4, 6),
         num_attention_heads=heads,
         num_key_value_heads=d.choice([k for k in range(1, heads + 1) if heads % k == 0]),
         max_position_embeddings=d.one(24, 32, 128, 512),
@@ -114,8 +115,10 @@ def dense(d, head_dim=None, scalings=SCALINGS, partial=None, acts=ACTS, **more):
     heads = f["num_attention_heads"]
     dim = f["hidden_size"] // heads
     if head_dim is True or (head_dim is None and d.flag()):
-        dim = d.one(8, 12, 16, 24, 32)
+        dim = d.one(8, 10, 12, 16, 24, 32, 40, 64, 80, 96, 128)
         f["head_dim"] = dim
+        if d.flag():
+            f["hidden_size"] = d.one(36, 50, 64, 90, 100, 160)
     if dim % 8 and partial:
         dim = f["head_dim"] = 16
         if head_dim is False:
@@ -149,8 +152,8 @@ def with_window(f, d, pattern=True, null=True):
 
 
 def experts(d, count, top, **names):
-    n = d.one(3, 4, 6, 8)
-    return {count: n, top: d.randint(1, min(n, 4)), **names}
+    n = d.one(3, 4, 6, 8, 17, 32)
+    return {count: n, top: d.randint(1, min(n, 8)), **names}
 
 
 def latent(d):
@@ -270,8 +273,7 @@ def qwen_window(f, d):
 
 
 def qwen2_moe(d):
-    f = qwen_window(dense(d), d)
-    f.pop("head_dim", None)
+    f = qwen_window(dense(d, head_dim=False), d)
     f["rope_parameters"] = rope_of(d, f["hidden_size"] // f["num_attention_heads"] // 2, SCALINGS, 32)
     f.update(experts(d, "num_experts", "num_experts_per_tok", moe_intermediate_size=20, shared_expert_intermediate_size=28))
     f.update(norm_topk_prob=d.flag(), decoder_sparse_step=d.one(1, 2), mlp_only_layers=d.one([], [1]))
@@ -300,7 +302,8 @@ def delta(d, moe):
         attention_bias=d.flag(),
     )
     types = windows(d, f["num_hidden_layers"], ("linear_attention", "full_attention"))
-    types[0], types[-1] = "linear_attention", "full_attention"
+    if d.flag():
+        types[0], types[-1] = "linear_attention", "full_attention"
     f["layer_types"] = types
     f["rope_parameters"] = dict(rope_type="default", rope_theta=1e4, partial_rotary_factor=d.one(0.25, 0.5))
     if moe:
@@ -364,7 +367,8 @@ def granite_hybrid(d):
         mamba_proj_bias=d.flag(), attention_bias=d.flag(), position_embedding_type=d.one("rope", None, "nope"),
     )  # fmt: skip
     types = windows(d, f["num_hidden_layers"], ("mamba", "attention"))
-    types[0] = "mamba"
+    if d.flag():
+        types[0] = "mamba"
     f["layer_types"] = types
     if d.flag():
         f.update(num_local_experts=0, num_experts_per_tok=0)
@@ -379,7 +383,8 @@ def nemotron_h(d):
     f.pop("num_hidden_layers")
     f.pop("hidden_act")
     kinds = windows(d, d.one(3, 4, 5), ("linear_attention", "full_attention", "mlp", "moe"))
-    kinds[0] = "linear_attention"
+    if d.flag():
+        kinds[0] = "linear_attention"
     f.update(
         layers_block_type=kinds, mamba_num_heads=4, mamba_head_dim=d.one(8, 12), ssm_state_size=d.one(8, 12),
         n_groups=d.one(1, 2), chunk_size=16, moe_intermediate_size=24, moe_shared_expert_intermediate_size=40,
@@ -395,7 +400,8 @@ def lfm2(d, moe=False):
     f = dense(d, head_dim=False, scalings=["default", "linear", "yarn"], acts=None)
     f.pop("rms_norm_eps")
     types = windows(d, f["num_hidden_layers"], ("conv", "full_attention"))
-    types[0] = "conv"
+    if d.flag():
+        types[0] = "conv"
     f.update(layer_types=types, conv_bias=d.flag(), conv_L_cache=d.one(2, 3, 4), norm_eps=d.one(1e-5, 1e-3))
     if moe:
         f.update(experts(d, "num_experts", "num_experts_per_tok", moe_intermediate_size=20))
@@ -549,6 +555,11 @@ def hunyuan(d):
     return f
 
 
+def whole_heads(f):
+    """The family's default would be another."""
+    return {**f, "head_dim": f["hidden_size"] // f["num_attention_heads"]}
+
+
 FAMILIES = {
     "llama": lambda d: layered(dense(d), d, ["attention_bias", "mlp_bias"]),
     "mistral": lambda d: with_window(dense(d), d, pattern=False),
@@ -610,7 +621,7 @@ FAMILIES = {
     "falcon_h1": falcon_h1,
     "apertus": lambda d: layered(dense(d, acts=None), d),
     "arcee": lambda d: layered(dense(d, acts=["relu2", "silu"]), d, ["attention_bias", "mlp_bias"]),
-    "helium": lambda d: layered(dense(d, head_dim=True), d, ["attention_bias", "mlp_bias"]),
+    "helium": lambda d: layered(whole_heads(dense(d, head_dim=False)), d, ["attention_bias", "mlp_bias"]),
     "dots1": dots1,
     "minimax_m2": minimax_m2,
     "bitnet": lambda d: layered(dense(d, head_dim=False, acts=["relu2"]), d),
@@ -622,6 +633,8 @@ def random_model(kind, fields, seed):
     torch.manual_seed(seed)
     config = AutoConfig.for_model(kind, **fields)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float()
+    if seed % 4 == 3:
+        return model  # as the family initializes itself
     for name, weight in model.named_parameters():
         if "conv" in name and weight.dim() == 3:
             weight.normal_(0, 0.4)
@@ -654,7 +667,7 @@ def old_rope(config, d):
     kind = rope.pop("rope_type")
     original = "original_max_position_embeddings"
     if kind == "longrope" and original in rope and d.flag():
-        config[original] = rope.pop(original)
+        config[original] = rope[original]
     config["rope_scaling"] = None if kind == "default" else {d.one("type", "rope_type"): kind, **rope}
 
 
@@ -674,14 +687,52 @@ def rewrite(folder, kind, d):
     path.write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
+# The multimodal family whose language model the text family is.
+WRAPPERS = {
+    "gemma3_text": "gemma3", "gemma3n_text": "gemma3n", "gemma4_text": "gemma4", "mistral": "mistral3",
+    "ministral3": "mistral3", "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
+}  # fmt: skip
+
+
+def wrap(folder, kind, d):
+    """As a part of a checkpoint that sees as well, after its oracle."""
+    path = folder / "config.json"
+    text = json.loads(path.read_text())
+    outer = {"model_type": WRAPPERS[kind], "vision_config": {"hidden_size": 8}, "image_token_id": 5, "dtype": "bfloat16"}
+    for field in ("architectures", "dtype", "torch_dtype", "transformers_version"):
+        text.pop(field, None)
+    if "tie_word_embeddings" in text and d.flag():
+        outer["tie_word_embeddings"] = text.pop("tie_word_embeddings")
+    path.write_text(json.dumps({**outer, "text_config": text}, indent=1))
+    prefix = d.one("model.language_model.", "language_model.model.")
+    file = folder / "model.safetensors"
+    renamed = {"vision_tower.norm.weight": torch.ones(8)}
+    for name, value in load_file(file).items():
+        head = ("language_model." if prefix.startswith("l") else "") + name
+        renamed[prefix + name.removeprefix("model.") if name.startswith("model.") else head] = value
+    save_file(renamed, file, metadata={"format": "pt"})
+
+
+def kind_of(folder):
+    return json.loads((folder / "config.json").read_text())["model_type"]
+
+
 @torch.no_grad()
 def reference(folder, vocab, seed, again):
     def load():
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
+        ).eval()
 
     draw = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, min(vocab, 96), (2, TOKENS), generator=draw)
     model = load()
+    if kind_of(folder) != "gpt2":  # it has so many positions only
+        long_ids = torch.randint(3, min(vocab, 96), (1, LONG), generator=draw)
+        save_file(
+            {"input_ids": long_ids.int(), "logits": load()(long_ids, use_cache=False).logits.float().contiguous()},
+            folder / "long.safetensors",
+        )
     logits = model(ids, use_cache=False).logits.float()
     if not torch.isfinite(logits).all() or logits.std() < 1e-4:
         return None
@@ -724,7 +775,8 @@ def make(folder, kind, seed, again):
     if d.flag() and AutoConfig.for_model(kind).to_dict().get("num_key_value_heads", 0) is None:
         fields.pop("num_key_value_heads", None)  # then all heads have their own
     dtype = d.one(torch.bfloat16, torch.bfloat16, torch.float16, torch.float32)
-    shard = d.one("1GB", "1GB", "60KB")
+    wrapped = kind in WRAPPERS and d.flag()
+    shard = "1GB" if wrapped else d.one("1GB", "1GB", "60KB")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -738,6 +790,8 @@ def make(folder, kind, seed, again):
     if golden is None:
         return None, "not finite"
     save_file(golden, folder / "golden.safetensors")
+    if wrapped:
+        wrap(folder, kind, d)
     return golden, None
 
 
@@ -764,6 +818,9 @@ def main():
             checked += 1
             try:
                 wrong = compare(golden["logits"], ours(options.roofline, folder, golden["input_ids"]))
+                if not wrong and (folder / "long.safetensors").exists():
+                    long = load_file(folder / "long.safetensors")
+                    wrong = compare(long["logits"], ours(options.roofline, folder, long["input_ids"]))
             except Exception:
                 wrong = traceback.format_exc(limit=1)
             failures += wrong is not None

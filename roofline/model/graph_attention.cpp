@@ -160,9 +160,15 @@ namespace {
 /// Writes all slots of `fresh` into those of `held` from `slot` on; slots are
 /// axis 2.
 void put(mx::array& held, const mx::array& fresh, int slot) {
+  const auto typed = mx::astype(fresh, held.dtype());
+  if (fresh.shape(2) == held.shape(2)) {
+    // MLX would hand the update itself back, whose heads are turned.
+    held = mx::contiguous(typed);
+    return;
+  }
   held = mx::slice_update(
       held,
-      mx::astype(fresh, held.dtype()),
+      typed,
       mx::Shape{0, 0, slot, 0},
       mx::Shape{1, fresh.shape(1), slot + fresh.shape(2), fresh.shape(3)});
 }

@@ -79,7 +79,7 @@ mx::array larger(const mx::array& old, int slots) {
     return old;
   }
   if (mx::default_device() == mx::Device::cpu &&
-      (held == 0 || old.is_available())) {
+      (held == 0 || (old.is_available() && old.flags().row_contiguous))) {
     return copied_larger(old, mx::Shape{1, old.shape(1), slots, dims});
   }
   const auto zeros =

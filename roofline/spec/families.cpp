@@ -41,6 +41,7 @@ constexpr std::string_view kCohereNotes[] = {
     "use_gated_activation",
     "use_parallel_block",
     "use_parallel_embedding"};
+constexpr std::string_view kGemma3Notes[] = {"attn_logit_softcapping"};
 constexpr std::string_view kGemma3nNotes[] = {
     "altup_lr_multiplier",
     "query_pre_attn_scalar"};
@@ -54,14 +55,39 @@ constexpr std::string_view kGpt2Notes[] = {
     "summary_use_proj"};
 constexpr std::string_view kGptNeoxNotes[] = {"num_key_value_heads"};
 constexpr std::string_view kHunyuanNotes[] = {
-    "attention_head_dim", "cla_share_factor",  "dense_list",
-    "eod_token_id",       "im_end_id",         "im_newline_id",
-    "im_start_id",        "mask_init_id",      "moe_intermediate_size",
-    "moe_topk",           "norm_type",         "num_experts",
-    "num_media_embeds",   "num_shared_expert", "org_vocab_size",
-    "pool_type",          "rope_type",         "text_end_id",
-    "text_start_id",      "use_qk_norm",       "use_rotary_pos_emb",
-    "video_end_id",       "video_start_id",    "vit_path"};
+    "anyres_pooling_size",
+    "attention_head_dim",
+    "cla_share_factor",
+    "class_num",
+    "dense_list",
+    "eod_token_id",
+    "im_end_id",
+    "im_newline_id",
+    "im_start_id",
+    "mask_init_id",
+    "moe_intermediate_size",
+    "moe_layer_num_skipped",
+    "moe_topk",
+    "norm_type",
+    "num_experts",
+    "num_media_embeds",
+    "num_shared_expert",
+    "org_vocab_size",
+    "pad_id",
+    "pool_type",
+    "rope_type",
+    "text_end_id",
+    "text_start_id",
+    "use_qk_norm",
+    "use_rotary_pos_emb",
+    "video_end_id",
+    "video_start_id",
+    "vit_input_resolution",
+    "vit_mapping_type",
+    "vit_norm_type",
+    "vit_patch",
+    "vit_path",
+    "vit_token"};
 constexpr std::string_view kNemotronNotes[] = {"kv_channels", "rotary_percent"};
 constexpr std::string_view kStarcoder2Notes[] = {
     "activation_function",
@@ -251,6 +277,7 @@ constexpr std::array kFamilies = {
              .layers = 26,
              .heads = 8,
              .vocab = 262208},
+        .notes = kGemma3Notes,
         .gguf_window = WindowRule::pattern,
         .gguf_wide_scale_layers = 62,
     },
@@ -660,13 +687,14 @@ constexpr std::array kFamilies = {
 
 // Notes about files, training, generation and the program that wrote them.
 // Sorted.
-constexpr std::array<std::string_view, 111> kHarmless = {
+constexpr std::array<std::string_view, 112> kHarmless = {
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
     "_experts_implementation",
     "_flash_attn_2_enabled",
     "_name_or_path",
+    "_num_labels",
     "add_cross_attention",
     "architectures",
     "attn_implementation",

@@ -99,13 +99,13 @@ double original_context(Fields& fields, const Beside& beside) {
   const IntRange range{2, kMaxContext};
   const std::optional<std::int64_t> inner =
       fields.integer("original_max_position_embeddings", range);
-  if (beside.original_context) {
-    return static_cast<double>(*beside.original_context);
-  }
   if (beside.family.longrope_original_context) {
-    return *beside.family.longrope_original_context;
+    return static_cast<double>(beside.original_context.value_or(
+        *beside.family.longrope_original_context));
   }
-  return static_cast<double>(inner.value_or(beside.context_tokens));
+  const std::int64_t outer =
+      beside.original_context.value_or(beside.context_tokens);
+  return static_cast<double>(inner.value_or(outer));
 }
 
 void read_llama3(Fields& fields, RopeRecipe& recipe) {

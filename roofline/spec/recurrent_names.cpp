@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "roofline/spec/families.h"
+
 namespace roofline {
 
 namespace {
@@ -126,7 +128,11 @@ std::optional<std::vector<NamedRows>> find_hf(
 
 }  // namespace
 
-bool has_recurrent_layers(const ModelSpec& spec) {
+bool has_recurrent_names(const ModelSpec& spec) {
+  const Family* family = find_family(spec.family);
+  if (family && family->recurrent) {
+    return true;
+  }
   return std::any_of(
       spec.layers.begin(),
       spec.layers.end(),

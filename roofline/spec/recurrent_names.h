@@ -11,7 +11,9 @@
 
 namespace roofline {
 
-bool has_recurrent_layers(const ModelSpec& spec);
+/// Whether files of the model use the names below: its layers may all be of the
+/// other kind in a family that has both.
+bool has_recurrent_names(const ModelSpec& spec);
 
 /// Maps one name behind a layer's number, without ".weight" or ".bias", to ours
 /// behind "layers.N."; nullopt where it is none of these.

@@ -259,7 +259,7 @@ std::vector<NamedRows> map_layer_name(
   const LayerSpec& layer = spec.layers[beyond ? 0 : *number];
   const bool mlx = name.starts_with(kMlxPrefix);
   auto out = map_mixture_name(rest, style, layer, spec.family, bias);
-  if (!out && has_recurrent_layers(spec)) {
+  if (!out && has_recurrent_names(spec)) {
     out = map_recurrent_name(rest, style, layer);
   }
   if (!out) {

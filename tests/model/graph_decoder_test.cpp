@@ -113,6 +113,18 @@ TEST(GraphDecoder, FastModeStaysNearTheReference) {
   EXPECT_LT(max_error(logits, golden.logits[0]), 0.05);
 }
 
+TEST(GraphDecoder, ACacheThatOneChunkFilledGrowsWithWhatItHolds) {
+  const auto golden = open_golden("llama");
+  const auto decoder = load_exact(golden);
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 300; ++i) {
+    ids.push_back((i * 37 + 11) % decoder->spec().vocab);
+  }
+  const auto pieces = chunked_logits(*decoder, ids, 64);
+  // A cache has room for 256 tokens at first.
+  EXPECT_LT(max_error(chunked_logits(*decoder, ids, 256), pieces), 1e-4);
+}
+
 TEST(GraphDecoder, RowsOfTheLastTokenAreTheLastOfAll) {
   const auto golden = open_golden("llama");
   const auto decoder = load_exact(golden);

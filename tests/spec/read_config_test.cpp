@@ -218,7 +218,6 @@ TEST(ReadConfig, FieldsOfOtherFamiliesAreRefusedWhereTheyWouldMatter) {
       {"qwen2", {{"mlp_bias", true}}},
       {"qwen2", {{"use_mrope", true}}},
       {"granite", {{"position_embedding_type", "nope"}}},
-      {"gemma3_text", {{"attn_logit_softcapping", 50.0}}},
       {"gemma3_text", {{"use_bidirectional_attention", true}}},
       {"phi3", {{"full_attn_mod", 2}}},
   };
@@ -228,6 +227,28 @@ TEST(ReadConfig, FieldsOfOtherFamiliesAreRefusedWhereTheyWouldMatter) {
         UnsupportedError)
         << name << " " << changes.dump();
   }
+}
+
+TEST(ReadConfig, AFieldThatTheReferenceHasAndNeverUsesPasses) {
+  const ModelSpec spec = read_config(
+      with(golden_config("gemma3_text"), {{"attn_logit_softcapping", 50.0}}));
+  EXPECT_FALSE(spec.layers[0].attention->softcap);
+}
+
+TEST(ReadConfig, TheOriginalContextInsideGoesBeforeTheOneBeside) {
+  const auto frequencies = [](int inside, int beside) {
+    Json config = golden_config("llama");
+    config.erase("rope_parameters");
+    config["rope_scaling"] = {
+        {"rope_type", "yarn"},
+        {"factor", 4.0},
+        {"original_max_position_embeddings", inside}};
+    config["original_max_position_embeddings"] = beside;
+    const ModelSpec spec = read_config(config);
+    return spec.layers[0].attention->rope->regimes[0].frequencies;
+  };
+  EXPECT_EQ(frequencies(32, 16), frequencies(32, 32));
+  EXPECT_NE(frequencies(32, 16), frequencies(16, 16));
 }
 
 TEST(ReadConfig, FieldsWithoutAMeaningPass) {
