@@ -133,11 +133,8 @@ KernelCase tiles_case(PackedFormat format, Shape shape, int tokens) {
       const ProductPiece p = grid.piece(index);
       kernels->product(
           s->matrices.matrix,
-          p.block_begin,
-          p.block_end,
+          {p.block_begin, p.block_end, p.token_begin, p.token_end},
           s->x,
-          p.token_begin,
-          p.token_end,
           s->y.data(),
           s->matrices.matrix.rows);
     };

@@ -164,11 +164,8 @@ void multiply_ordered(
     if (tiled && tiled->begin[piece.expert] >= 0) {
       bf16_product_kernels()->product(
           w,
-          begin,
-          end,
+          {begin, end, 0, last - first},
           tiled->rows().from(tiled->begin[piece.expert]),
-          0,
-          last - first,
           y + static_cast<std::ptrdiff_t>(first) * w.rows,
           w.rows);
     } else if (!w.quantized()) {

@@ -44,11 +44,8 @@ GemmType type_of(LinearMode mode) {
 /// As Bf16ProductKernels::product and back.
 using TileProduct = void (*)(
     const PackedMatrix&,
-    int,
-    int,
+    const ProductRange&,
     const RoundedRows&,
-    int,
-    int,
     float*,
     int);
 
@@ -73,11 +70,8 @@ void multiply_on_tiles(
     const ProductPiece p = grid.piece(index);
     product(
         w,
-        p.block_begin / each,
-        p.block_end / each,
+        {p.block_begin / each, p.block_end / each, p.token_begin, p.token_end},
         rounded.rows,
-        p.token_begin,
-        p.token_end,
         out,
         out_cols);
   };

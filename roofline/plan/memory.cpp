@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
+#include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/model/kv_cache.h"
@@ -145,6 +147,7 @@ struct Widths {
   double q = 0;
   double hidden = 0;
   double rope = 0;
+  int head_dim = 0;
   bool quantized = false;
 };
 
@@ -154,6 +157,7 @@ Widths widths_of(const PlannedModel& model) {
     if (const auto& a = layer.attention) {
       const double q = 1.0 * a->heads * a->head_dim;
       w.q = std::max(w.q, q);
+      w.head_dim = std::max(w.head_dim, a->head_dim);
       w.qkv = std::max(w.qkv, q + 2.0 * a->kv_heads * a->head_dim);
       if (a->rope) {
         w.rope = std::max(w.rope, 2.0 * a->rope->rotated_dims);
@@ -182,6 +186,13 @@ double scratch_bytes(const PlannedModel& model, double rows) {
   const double floats = 3 * dim + w.qkv + w.q + w.rope;
   // Codes of every plane, a scale and a sum for each group.
   const double coded = kPlanes + 2.0 * sizeof(float) / kGroup;
+  if (const std::size_t each = tile_bytes_of_thread(w.head_dim)) {
+    // Inputs of products in bfloat16; the head's alone in codes.
+    constexpr double kHalf = 2;
+    return rows * floats * sizeof(float) +
+           rows * ((dim + w.q + w.hidden) * kHalf + dim * coded) +
+           static_cast<double>(each) * ThreadPool::default_threads();
+  }
   if (!w.quantized) {
     return rows * (floats + w.hidden) * sizeof(float) +
            rows * (dim + w.q) * coded;

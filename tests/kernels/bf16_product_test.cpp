@@ -126,11 +126,8 @@ void check(
   for (const auto& [begin, end] : {std::pair{0, half}, {half, c.tokens}}) {
     kernels.product(
         w,
-        block_begin,
-        block_end,
+        {block_begin, block_end, begin, end},
         rows.rows,
-        begin,
-        end,
         y.data(),
         ldy);
   }
@@ -285,11 +282,8 @@ TEST_F(Bf16ProductTest, TheGradientMultipliesByTheMatrixNotTurned) {
           kUntouched);
       kernels_->back(
           w.matrix,
-          0,
-          w.matrix.groups(),
+          {0, w.matrix.groups(), 0, c.tokens},
           rows.rows,
-          0,
-          c.tokens,
           x.data(),
           ldx);
       std::vector<double> sums(x.size(), 0);
@@ -320,6 +314,63 @@ TEST_F(Bf16ProductTest, TheGradientMultipliesByTheMatrixNotTurned) {
                 << format_name(format) << " " << c.rows << "x" << c.cols
                 << " token " << t << " column " << k;
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Bf16ProductTest, LargePiecesAreCutBySums) {
+  const Case c{290, 64, 530};
+  const RandomMatrix w(PackedFormat::q8, c.rows, c.cols, 14);
+  check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0x1p-8);
+}
+
+/// Where TiledSums have a value.
+std::size_t sum_place(int token, int col, int tokens) {
+  const int pair = col / 32 * ((tokens + 31) / 32) + token / 32;
+  const int tile = token % 32 / 16 * 2 + col % 32 / 16;
+  return static_cast<std::size_t>(
+      ((pair * 4 + tile) * 16 + token % 16) * 16 + col % 16);
+}
+
+TEST_F(Bf16ProductTest, SumsStayInTilesAndAreRoundedFromThere) {
+  for (const Case& c :
+       {Case{64, 32, 32}, {40, 96, 33}, {33, 64, 7}, {70, 1312, 50}}) {
+    const RandomMatrix w(PackedFormat::q4, c.rows, c.cols, 15);
+    const auto x =
+        random_floats(static_cast<std::size_t>(c.tokens * c.cols), 16);
+    const auto bias = random_floats(static_cast<std::size_t>(c.rows), 17);
+    Rounded in(c.tokens, c.cols);
+    for (int t = 0; t < c.tokens; ++t) {
+      kernels_->round(x.data() + t * c.cols, c.cols, t, 0, in.rows);
+    }
+    // From the third block on, as a piece in the middle would be.
+    const int first = c.rows > 32 ? 32 : 0;
+    const int rows = c.rows - first;
+    const ProductRange range{first / 16, w.matrix.row_blocks(), 0, c.tokens};
+    std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows));
+    kernels_->product(w.matrix, range, in.rows, y.data(), c.rows);
+    for (const float* added : {bias.data(), (const float*)nullptr}) {
+      AlignedBytes memory(4 * TiledSums::size(c.tokens, rows));
+      std::memset(memory.data(), 0xff, memory.span().size());
+      const TiledSums sums{reinterpret_cast<float*>(memory.data())};
+      kernels_->sums(w.matrix, range, in.rows, added, sums);
+      Rounded out(c.tokens, c.rows);
+      kernels_->round_sums(sums, c.tokens, rows, first, out.rows);
+      for (int t = 0; t < c.tokens; ++t) {
+        for (int r = 0; r < (rows + 31) / 32 * 32; ++r) {
+          const float sum = sums.data[sum_place(t, r, c.tokens)];
+          float expected = 0;
+          if (r < rows) {
+            expected = y[static_cast<std::size_t>(t * c.rows + first + r)] +
+                       (added != nullptr ? added[first + r] : 0);
+          }
+          ASSERT_NEAR(sum, expected, 1e-5 + 1e-5 * std::fabs(expected))
+              << c.rows << "x" << c.cols << " token " << t << " row " << r;
+          ASSERT_EQ(
+              out.rows.tiles[place(t, first + r, c.rows)],
+              f32_to_bf16(sum));
         }
       }
     }

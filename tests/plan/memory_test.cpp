@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
+#include "roofline/base/thread_pool.h"
 
 namespace roofline {
 namespace {
@@ -203,6 +205,33 @@ TEST(PredictInference, ARecurrentStateDoesNotGrowWithTheContext) {
     EXPECT_EQ(out.of("state"), state);
     EXPECT_EQ(out.of("kv"), 0U);
   }
+}
+
+TEST(PredictInference, OnTilesThreadsKeepMoreAndActivationsTakeHalves) {
+  if (!can_force(Isa::amx) || active_isa() == Isa::amx) {
+    GTEST_SKIP() << "no other instruction set to compare with";
+  }
+  InferenceQuestion question = asked(4096);
+  question.gpu = false;
+  const auto transients = [&](int step) {
+    question.prefill_step = step;
+    return static_cast<double>(
+        predict_inference(llama(), question).of("transients"));
+  };
+  const double few = transients(128);
+  const double many = transients(640);
+  const Isa before = active_isa();
+  force_isa(Isa::amx);
+  const double few_tiled = transients(128);
+  const double many_tiled = transients(640);
+  force_isa(before);
+  // Of a token: what attention reads and the hidden values, in halves and no
+  // longer in floats or codes.
+  EXPECT_LT(many_tiled - few_tiled, many - few);
+  // Of a thread: sums of 8 pairs of row blocks and 512 tokens at least.
+  const double threads = ThreadPool::default_threads();
+  const double grown = few_tiled - (many_tiled - few_tiled) / 4;
+  EXPECT_GT(grown - (few - (many - few) / 4), threads * 512 * 8 * 32 * 4);
 }
 
 TEST(PredictInference, AShorterPrefillStepTakesLessInPassing) {

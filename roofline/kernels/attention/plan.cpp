@@ -13,9 +13,9 @@ namespace {
 /// part of the work, few enough that their sums stay in the second cache.
 constexpr int kTargetRows = 96;
 /// On AMX's tiles, whose products are ten times as quick against the
-/// conversion: as many as leave each thread its pieces, within these.
+/// conversion: as many as leave each thread its pieces, from these to
+/// kMostTiledRows.
 constexpr int kLeastTiledRows = 96;
-constexpr int kMostTiledRows = 768;
 /// A split below this many keys costs more to combine than it saves.
 constexpr int kSplitKeys = 64;
 /// Pieces a thread should find, so that a slow thread holds up no one long.

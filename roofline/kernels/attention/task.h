@@ -42,6 +42,8 @@ struct AttentionTask {
 constexpr int kKeyTile = 64;
 /// The same on AMX's tiles: sums are loaded and stored once a block.
 constexpr int kTiledKeys = 256;
+/// Most rows of a task there.
+constexpr int kMostTiledRows = 768;
 
 /// Up to this many rows a key is read once and met by all rows; above it keys
 /// and values are converted to float32 tiles first.

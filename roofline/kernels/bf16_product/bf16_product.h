@@ -9,6 +9,10 @@
 // sum and group: 2 · 16 · 16 / 16 lanes = 32 instructions for each 8 cycles of
 // tiles. KL on SmolLM2: docs/accuracy.md.
 //
+// Sums wait tile by tile in memory of the thread's own until the depth is
+// through: rows of y are often a multiple of the page apart, and 16 of them at
+// a time would meet in few lines of a cache.
+//
 // Reads w once for each call; 2·tokens·rows·cols operations.
 #pragma once
 
@@ -41,6 +45,44 @@ struct RoundedRows {
   }
 };
 
+/// What a call computes, half-open. token_begin is a multiple of 16.
+struct ProductRange {
+  int begin = 0;  ///< row blocks of w; of back() groups of 32 columns
+  int end = 0;
+  int token_begin = 0;
+  int token_end = 0;
+};
+
+/// Sums of a product as tiles leave them: [columns / 32, tokens / 32, 2, 2, 16,
+/// 16], tokens before columns in a pair of tiles, both rounded up. Tokens
+/// beyond the last hold anything, columns beyond the last zeros. 64-byte
+/// aligned. What works on each value alone needs no other order.
+struct TiledSums {
+  static constexpr int kTokens = 32;
+  static constexpr int kCols = 32;
+
+  float* data = nullptr;
+
+  static std::size_t size(int tokens, int cols) {
+    const auto up = [](int n, int to) { return (n + to - 1) / to * to; };
+    return static_cast<std::size_t>(up(tokens, kTokens)) *
+           static_cast<std::size_t>(up(cols, kCols));
+  }
+};
+
+/// Most tiles along the depth, tokens and pairs of row blocks that a thread
+/// works on at a time. Two decoded blocks are 40 KiB then, which a first cache
+/// of 48 KiB holds while all tokens pass; their sums are 512 KiB and the
+/// tokens' part of x 640, both of a second cache of 2 MiB: every processor with
+/// AMX has these.
+constexpr int kTiledDepth = 20;
+constexpr int kTiledTokens = 512;
+constexpr int kTiledPairs = 8;
+/// What a thread keeps for product() and back(), in bytes.
+constexpr std::size_t kTiledProductBytes =
+    std::size_t{2} * kTiledDepth * 1024 +
+    sizeof(float) * kTiledTokens * kTiledPairs * TiledSums::kCols;
+
 /// One instruction set's functions. Ranges are half-open.
 struct Bf16ProductKernels {
   /// x[count] becomes columns [col, col + count) of a token; col is a multiple
@@ -51,29 +93,38 @@ struct Bf16ProductKernels {
       int token,
       int col,
       const RoundedRows& out);
-  /// y [tokens, ldy] float32; writes columns of row blocks [block_begin,
-  /// block_end), at most w.rows of them, for tokens [token_begin, token_end);
-  /// token_begin is a multiple of 16.
+  /// y [tokens, ldy] float32; writes columns of the range's row blocks, at most
+  /// w.rows of them, for its tokens.
   void (*product)(
       const PackedMatrix& w,
-      int block_begin,
-      int block_end,
+      const ProductRange& range,
       const RoundedRows& x,
-      int token_begin,
-      int token_end,
       float* y,
       int ldy);
   /// The gradient, x = y · w: y in tiles of w.rows columns; x [tokens, ldx];
-  /// writes columns of groups of 32 [group_begin, group_end).
+  /// writes columns of the range's groups.
   void (*back)(
       const PackedMatrix& w,
-      int group_begin,
-      int group_end,
+      const ProductRange& range,
       const RoundedRows& y,
-      int token_begin,
-      int token_end,
       float* x,
       int ldx);
+  /// The product left in tiles: of the range's tokens and row blocks, whose
+  /// first one begins a column of 32. bias: nullptr, or one for each row of w.
+  void (*sums)(
+      const PackedMatrix& w,
+      const ProductRange& range,
+      const RoundedRows& x,
+      const float* bias,
+      const TiledSums& out);
+  /// Sums of `tokens` × `cols` become columns from col on of tokens from
+  /// out's first on; col is a multiple of 32.
+  void (*round_sums)(
+      const TiledSums& sums,
+      int tokens,
+      int cols,
+      int col,
+      const RoundedRows& out);
 };
 
 /// For active_isa(); nullptr where it has no tiles.

@@ -1,5 +1,6 @@
 // The product over a tile policy (simd/tiles.h): two row blocks times two tiles
-// of tokens at a time, whose sums stay in tiles along the depth (tile_step.h).
+// of tokens at a time, whose sums stay in tiles along a pass over some of the
+// depth (tile_step.h).
 // Included by files compiled for AMX only.
 #pragma once
 
@@ -16,17 +17,22 @@ namespace roofline {
 namespace {
 
 constexpr int kPairBlocks = 2;
-/// Tiles along the depth at a time: 1024 columns. Two decoded blocks are 128
-/// KiB then, and those columns of 512 tokens 1 MiB, both of a second-level
-/// cache of 2 MiB, which every processor with AMX has. Sums of a deeper product
-/// wait in y.
-constexpr int kDepthTiles = 32;
+constexpr int kPairFloats = TiledSums::kTokens * TiledSums::kCols;
+
+static_assert(kTileSize == 1024, "kTiledProductBytes counts on it");
 
 /// A thread's decoded blocks: [2, tiles of a pass, 256].
 inline std::uint32_t* decoded_blocks() {
   thread_local AlignedBuffer<std::uint32_t> blocks;
-  blocks.grow(std::size_t{kPairBlocks} * kDepthTiles * kTileWords);
+  blocks.grow(std::size_t{kPairBlocks} * kTiledDepth * kTileWords);
   return blocks.data();
+}
+
+/// A thread's sums that wait for more depth.
+inline TiledSums waiting_sums(int tokens, int pairs) {
+  thread_local AlignedBuffer<float> sums;
+  sums.grow(TiledSums::size(tokens, pairs * TiledSums::kCols));
+  return {sums.data()};
 }
 
 inline void round_tokens(
@@ -50,91 +56,226 @@ inline void round_tokens(
   }
 }
 
-/// Columns of a result.
-struct Columns {
-  int begin = 0;
-  int count = 0;
-};
-
-/// Pieces [begin, end), `stride` apart, for tokens [token_begin, token_end).
-struct ProductRange {
-  int begin = 0;
-  int end = 0;
-  int stride = 1;
-  int token_begin = 0;
-  int token_end = 0;
-};
-
-/// A product of depth `values`: decode(i, k, end, out) decodes piece i of the
-/// right side along tiles [k, end) of the depth, columns_of(i) says which
-/// columns of y it makes.
-template <class Tiles, class Decode, class ColumnsOf>
-void product_over(
-    const ProductRange& range,
-    int values,
-    const RoundedRows& x,
-    float* y,
-    int ldy,
-    const Decode& decode,
-    const ColumnsOf& columns_of) {
-  std::uint32_t* decoded = decoded_blocks();
-  const int depth = (values + kTileDepth - 1) / kTileDepth;
-  const std::uint16_t* from = x.from(range.token_begin).tiles;
-  TileStep step{};
-  step.left = TileSide::of(nullptr, kTileBytes, depth * kTileSize, kTileSize);
-  step.right =
-      TileSide::of(decoded, kTileBytes, kDepthTiles * kTileSize, kTileSize);
-  step.rows = range.token_end - range.token_begin;
-  y += static_cast<std::ptrdiff_t>(range.token_begin) * ldy;
-  Tiles tiles;
-  // The depth outside, pieces inside: their part of x stays in the cache.
-  for (int k = 0; k < depth; k += kDepthTiles) {
-    const int end = std::min(depth, k + kDepthTiles);
-    step.left.at = reinterpret_cast<const std::byte*>(from) +
-                   std::ptrdiff_t{k} * kTileSize;
-    step.depth = end - k;
-    step.accumulate = k > 0;
-    for (int i = range.begin; i < range.end; i += range.stride) {
-      decode(i, k, end, decoded);
-      const Columns columns = columns_of(i);
-      step.sums = TileSums::of(y + columns.begin, ldy);
-      step.cols = columns.count;
-      run_steps<true>(tiles, step);
+inline void round_tiled_sums(
+    const TiledSums& sums,
+    int tokens,
+    int cols,
+    int col,
+    const RoundedRows& out) {
+  const int groups = (cols + kTileDepth - 1) / kTileDepth;
+  const int blocks = (tokens + kTileRows - 1) / kTileRows;
+  const std::ptrdiff_t token_tiles = (tokens + 31) / 32;
+  for (int g = 0; g < groups; ++g) {
+    for (int b = 0; b < blocks; ++b) {
+      const float* from = sums.data + (g * token_tiles + b / 2) * kPairFloats +
+                          b % 2 * (kPairFloats / 2);
+      std::uint16_t* to = out.from(b * kTileRows).tiles +
+                          (std::ptrdiff_t{col} + g * kTileDepth) * kTileRows;
+      for (int r = 0; r < kTileRows; ++r, from += kTileCols, to += kTileDepth) {
+        _mm512_storeu_si512(
+            to,
+            rounded_pairs(
+                _mm512_load_ps(from),
+                _mm512_load_ps(from + kPairFloats / 4)));
+      }
     }
   }
+}
+
+/// Rows of y from tiles of sums, `cols` of them.
+inline void write_sums(
+    const TiledSums& sums,
+    int tokens,
+    int cols,
+    float* y,
+    std::ptrdiff_t ldy) {
+  const std::ptrdiff_t next = std::ptrdiff_t{(tokens + 31) / 32} * kPairFloats;
+  for (int t = 0; t < tokens; ++t, y += ldy) {
+    const float* from = sums.data + t / 32 * kPairFloats +
+                        t % 32 / kTileRows * (kPairFloats / 2) +
+                        t % kTileRows * kTileCols;
+    for (int c = 0; c < cols; c += TiledSums::kCols, from += next) {
+      const Vec low = Vec::load(from);
+      const Vec high = Vec::load(from + kPairFloats / 4);
+      if (c + TiledSums::kCols <= cols) {
+        low.store(y + c);
+        high.store(y + c + kTileCols);
+      } else {
+        low.store(y + c, std::min(cols - c, kTileCols));
+        high.store(
+            y + c + kTileCols,
+            std::clamp(cols - c - kTileCols, 0, kTileCols));
+      }
+    }
+  }
+}
+
+/// Sums begin with a bias for each column.
+inline void begin_with(
+    const float* bias,
+    int cols,
+    int tokens,
+    const TiledSums& sums) {
+  const Vec low = Vec::load(bias, std::min(cols, kTileCols));
+  const Vec high =
+      Vec::load(bias + kTileCols, std::clamp(cols - kTileCols, 0, kTileCols));
+  float* to = sums.data;
+  for (int t = 0; t < tokens; t += kTileRows, to += kPairFloats / 2) {
+    for (int r = 0; r < kTileRows; ++r) {
+      low.store(to + r * kTileCols);
+      high.store(to + kPairFloats / 4 + r * kTileCols);
+    }
+  }
+}
+
+/// A product whose right sides come 32 columns at a time: `columns` of them in
+/// all, over `values` of depth. decode(i, k, end, next, out) decodes the i-th
+/// 32 along tiles [k, end) of the depth, out and, `next` words on, the second
+/// 16 columns.
+template <class Decode>
+struct TiledProduct {
+  int columns = 0;
+  int values = 0;
+  const float* bias = nullptr;
+  Decode decode;
+
+  int depth() const { return (values + kTileDepth - 1) / kTileDepth; }
+};
+
+/// Tokens from x's first on times 32-column pieces [begin, end).
+template <class Tiles, class Decode>
+void sum_tiles(
+    const TiledProduct<Decode>& product,
+    int begin,
+    int end,
+    const RoundedRows& x,
+    int tokens,
+    const TiledSums& out) {
+  std::uint32_t* decoded = decoded_blocks();
+  const int depth = product.depth();
+  const int passes = (depth + kTiledDepth - 1) / kTiledDepth;
+  const int each = (depth + passes - 1) / passes;
+  TileStep step{};
+  step.left = TileSide::of(
+      nullptr,
+      kTileBytes,
+      std::ptrdiff_t{depth} * kTileSize,
+      kTileSize);
+  step.right = TileSide::of(decoded, kTileBytes, each * kTileSize, kTileSize);
+  step.cols = TiledSums::kCols;
+  Tiles tiles;
+  // The depth outside, pieces inside: their part of x stays in the cache.
+  for (int k = 0; k < depth; k += each) {
+    step.depth = std::min(depth, k + each) - k;
+    for (int i = begin; i < end; ++i) {
+      product.decode(i, k, k + step.depth, each * kTileWords, decoded);
+      float* sums = out.data + std::ptrdiff_t{i - begin} *
+                                   ((tokens + 31) / 32) * kPairFloats;
+      if (k == 0 && product.bias != nullptr) {
+        const int col = i * TiledSums::kCols;
+        begin_with(product.bias + col, product.columns - col, tokens, {sums});
+      }
+      step.accumulate = k > 0 || product.bias != nullptr;
+      for (int t = 0; t < tokens; t += TiledSums::kTokens) {
+        step.left.at = reinterpret_cast<const std::byte*>(x.from(t).tiles) +
+                       std::ptrdiff_t{k} * kTileSize;
+        step.sums = {sums, kTileCols, kPairFloats / 2, kPairFloats / 4};
+        // Of a last tile alone there is no second one to read.
+        step.rows = tokens - t > kTileRows ? 2 * kTileRows : kTileRows;
+        run_steps<true>(tiles, step);
+        sums += kPairFloats;
+      }
+    }
+  }
+}
+
+/// The same into rows of y.
+template <class Tiles, class Decode>
+void product_rows(
+    const TiledProduct<Decode>& product,
+    const ProductRange& range,
+    const RoundedRows& x,
+    float* y,
+    int ldy) {
+  for (int t = range.token_begin; t < range.token_end; t += kTiledTokens) {
+    const int tokens = std::min(kTiledTokens, range.token_end - t);
+    for (int i = range.begin; i < range.end; i += kTiledPairs) {
+      const int end = std::min(range.end, i + kTiledPairs);
+      const TiledSums sums = waiting_sums(tokens, end - i);
+      sum_tiles<Tiles>(product, i, end, x.from(t), tokens, sums);
+      const int col = i * TiledSums::kCols;
+      write_sums(
+          sums,
+          tokens,
+          std::min(product.columns, end * TiledSums::kCols) - col,
+          y + std::ptrdiff_t{t} * ldy + col,
+          ldy);
+    }
+  }
+}
+
+/// w's row blocks [begin, end) as pieces of 32 columns; bias: of its first row.
+inline auto straight(
+    const PackedMatrix& w,
+    int begin,
+    int end,
+    const float* bias = nullptr) {
+  auto decode = [&w, begin, end, decode = tile_decoder(w.format)](
+                    int i,
+                    int k,
+                    int k_end,
+                    std::ptrdiff_t next,
+                    std::uint32_t* out) {
+    for (int b = 0; b < kPairBlocks; ++b, out += next) {
+      const int block = begin + kPairBlocks * i + b;
+      if (block < end) {
+        decode(w, block, k, k_end, out);
+      } else {
+        std::fill_n(out, (k_end - k) * kTileWords, 0u);
+      }
+    }
+  };
+  const int first = begin * kRowBlock;
+  return TiledProduct<decltype(decode)>{
+      std::min(w.rows, end * kRowBlock) - first,
+      w.cols,
+      bias != nullptr ? bias + first : nullptr,
+      decode};
+}
+
+inline int pairs_of(const ProductRange& range) {
+  return (range.end - range.begin + kPairBlocks - 1) / kPairBlocks;
 }
 
 template <class Tiles>
 void tile_product(
     const PackedMatrix& w,
-    int block_begin,
-    int block_end,
+    const ProductRange& range,
     const RoundedRows& x,
-    int token_begin,
-    int token_end,
     float* y,
     int ldy) {
-  const DecodeTiles decode = tile_decoder(w.format);
-  const auto blocks_at = [&](int block) {
-    return std::min(kPairBlocks, block_end - block);
-  };
-  product_over<Tiles>(
-      {block_begin, block_end, kPairBlocks, token_begin, token_end},
-      w.cols,
+  product_rows<Tiles>(
+      straight(w, range.begin, range.end),
+      {0, pairs_of(range), range.token_begin, range.token_end},
       x,
-      y,
-      ldy,
-      [&](int block, int k, int end, std::uint32_t* out) {
-        for (int b = 0; b < blocks_at(block); ++b) {
-          decode(w, block + b, k, end, out + b * kDepthTiles * kTileWords);
-        }
-      },
-      [&](int block) {
-        const int first = block * kRowBlock;
-        return Columns{
-            first,
-            std::min(w.rows - first, blocks_at(block) * kRowBlock)};
-      });
+      y + range.begin * kRowBlock,
+      ldy);
+}
+
+template <class Tiles>
+void tile_sums(
+    const PackedMatrix& w,
+    const ProductRange& range,
+    const RoundedRows& x,
+    const float* bias,
+    const TiledSums& out) {
+  sum_tiles<Tiles>(
+      straight(w, range.begin, range.end, bias),
+      0,
+      pairs_of(range),
+      x.from(range.token_begin),
+      range.token_end - range.token_begin,
+      out);
 }
 
 /// Right sides of 32 columns whose depth is w's rows, 32 at a time.
@@ -144,13 +285,12 @@ inline void decode_turned(
     int group,
     int depth_begin,
     int depth_end,
+    std::ptrdiff_t next,
     std::uint32_t* out) {
   constexpr int kHalf = kTileWords / 2;  // a block is 16 of 32 rows
   for (int k = depth_begin; k < depth_end; ++k, out += kTileWords) {
     for (int b = 0; b < kPairBlocks; ++b) {
-      std::uint32_t* const sides[] = {
-          out + b * kHalf,
-          out + kDepthTiles * kTileWords + b * kHalf};
+      std::uint32_t* const sides[] = {out + b * kHalf, out + next + b * kHalf};
       const int block = kPairBlocks * k + b;
       if (block >= w.row_blocks()) {
         std::fill_n(sides[0], kHalf, 0u);
@@ -167,32 +307,34 @@ inline void decode_turned(
 template <class Tiles>
 void tile_product_back(
     const PackedMatrix& w,
-    int group_begin,
-    int group_end,
+    const ProductRange& range,
     const RoundedRows& y,
-    int token_begin,
-    int token_end,
     float* x,
     int ldx) {
-  const DecodeTiles decode = tile_decoder(w.format);
-  product_over<Tiles>(
-      {group_begin, group_end, 1, token_begin, token_end},
-      w.rows,
+  auto decode = [&w, decode = tile_decoder(w.format)](
+                    int group,
+                    int k,
+                    int end,
+                    std::ptrdiff_t next,
+                    std::uint32_t* out) {
+    decode_turned(w, decode, group, k, end, next, out);
+  };
+  product_rows<Tiles>(
+      TiledProduct<decltype(decode)>{w.cols, w.rows, nullptr, decode},
+      range,
       y,
       x,
-      ldx,
-      [&](int group, int k, int end, std::uint32_t* out) {
-        decode_turned(w, decode, group, k, end, out);
-      },
-      [&](int group) {
-        const int first = group * kGroup;
-        return Columns{first, std::min(w.cols - first, kGroup)};
-      });
+      ldx);
 }
 
 template <class Tiles>
 constexpr Bf16ProductKernels bf16_product_of() {
-  return {round_tokens, tile_product<Tiles>, tile_product_back<Tiles>};
+  return {
+      round_tokens,
+      tile_product<Tiles>,
+      tile_product_back<Tiles>,
+      tile_sums<Tiles>,
+      round_tiled_sums};
 }
 
 }  // namespace

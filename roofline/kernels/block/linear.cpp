@@ -23,11 +23,6 @@ constexpr int kSingleBlockTokens = 3;
 constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
-/// Tokens of a piece on tiles: decoding a block of weights costs as much as
-/// multiplying it with 80.
-constexpr int kTileTokens = 512;
-/// Most row blocks of a piece on tiles: their sums for all tokens stay near.
-constexpr int kMostTileBlocks = 8;
 
 int ceil_div(int a, int b) {
   return (a + b - 1) / b;
@@ -167,11 +162,11 @@ void product_piece(
   if (input.rounded.tiles) {
     kernels.bf16->product(
         w,
-        piece.block_begin,
-        piece.block_end,
+        {piece.block_begin,
+         piece.block_end,
+         piece.token_begin,
+         piece.token_end},
         input.rounded,
-        piece.token_begin,
-        piece.token_end,
         y,
         ldy);
   } else if (!w.quantized()) {

@@ -37,6 +37,12 @@ struct ProductPiece {
   int token_end = 0;
 };
 
+/// Most tokens and row blocks of a piece on tiles: decoding a block of weights
+/// costs as much as multiplying it with 80 tokens, and the piece's sums stay
+/// near.
+constexpr int kTileTokens = 512;
+constexpr int kMostTileBlocks = 8;
+
 /// How `blocks` × `tokens` is cut.
 class ProductGrid {
  public:

@@ -77,6 +77,19 @@ void StepScratch::State::fit(const StepModel& model, int tokens, bool tiles) {
   rope.grow(rows * rope_width);
 }
 
+std::size_t tile_bytes_of_thread(int head_dim) {
+  if (bf16_product_kernels() == nullptr) {
+    return 0;
+  }
+  KvView kv;
+  kv.head_dim = head_dim;
+  const std::size_t gate_and_up =
+      2 * TiledSums::size(kTileTokens, kMostTileBlocks * kRowBlock);
+  return kTiledProductBytes +
+         sizeof(float) *
+             (gate_and_up + tiled_scratch_floats(kMostTiledRows, kv));
+}
+
 StepScratch::StepScratch() : state_(std::make_unique<State>()) {}
 StepScratch::~StepScratch() = default;
 

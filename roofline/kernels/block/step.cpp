@@ -74,6 +74,48 @@ void StepRun::join(
       ->add(row(s_.x, t, model_.dim), y, layer.residual_scale, model_.dim);
 }
 
+/// The same on tiles: sums become activations in the order in which tiles
+/// leave them.
+void StepRun::hidden_tiles_piece(
+    const StepFeedForward& ff,
+    const ProductPiece& piece,
+    const RoundedRows& input,
+    const TiledSums& gate,
+    const TiledSums& up) {
+  const int hidden = ff.down.cols();
+  const int first = piece.block_begin * kRowBlock;
+  const int rows = std::min(hidden, piece.block_end * kRowBlock) - first;
+  const int tokens = piece.token_end - piece.token_begin;
+  const auto product = [&](const StepLinear& linear, const TiledSums& out) {
+    kernels_.bf16->sums(
+        linear.parts[0],
+        {piece.block_begin,
+         piece.block_end,
+         piece.token_begin,
+         piece.token_end},
+        input,
+        linear.bias.empty() ? nullptr : linear.bias.data(),
+        out);
+  };
+  const bool gated = !ff.gate.parts.empty();
+  if (gated) {
+    product(ff.gate, gate);
+  }
+  product(ff.up, up);
+  kernels_.rows->activate(
+      ff.activation,
+      gated ? gate.data : up.data,
+      gated ? up.data : nullptr,
+      static_cast<int>(TiledSums::size(tokens, rows)),
+      up.data);
+  kernels_.bf16->round_sums(
+      up,
+      tokens,
+      rows,
+      first,
+      rounded(s_.hidden_tiles, hidden).from(piece.token_begin));
+}
+
 /// One piece of act(x·gateᵀ) ∘ (x·upᵀ), left where the down product reads it.
 void StepRun::hidden_piece(
     const StepFeedForward& ff,
@@ -111,8 +153,7 @@ void StepRun::hidden_piece(
     product(ff.gate, gate);
   }
   product(ff.up, up);
-  const bool in_float = !tiles_ && hidden_in_float(model_, ff);
-  const RoundedRows tiles = rounded(s_.hidden_tiles, hidden);
+  const bool in_float = hidden_in_float(model_, ff);
   for (int t = 0; t < tokens; ++t) {
     const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(t) * width;
     const std::ptrdiff_t token = piece.token_begin + t;
@@ -124,10 +165,7 @@ void StepRun::hidden_piece(
         gated ? up + at : nullptr,
         rows,
         out);
-    if (tiles_) {
-      kernels_.bf16
-          ->round(out, rows, static_cast<int>(token), row_begin, tiles);
-    } else if (!in_float) {
+    if (!in_float) {
       QuantizedRows codes = s_.hidden_codes.rows(1, rows);
       codes.codes += kPlanes * (token * hidden + row_begin);
       codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
@@ -184,13 +222,21 @@ void StepRun::feed_forward(const StepLayer& layer) {
                                      2 * packed_bytes(up, kRowBlock, up.cols),
                                      pool_.threads(),
                                      kGroup / kRowBlock);
-  const std::size_t tile = static_cast<std::size_t>(grid.block_step()) *
-                           kRowBlock *
-                           static_cast<std::size_t>(grid.token_step());
+  const std::size_t tile =
+      TiledSums::size(grid.token_step(), grid.block_step() * kRowBlock);
   s_.tiles.grow(2 * tile * static_cast<std::size_t>(pool_.threads()));
   auto piece = [&](int index, int worker) {
     float* gate = s_.tiles.data() + 2 * tile * static_cast<std::size_t>(worker);
-    hidden_piece(ff, grid.piece(index), input, gate, gate + tile);
+    if (tiles_) {
+      hidden_tiles_piece(
+          ff,
+          grid.piece(index),
+          input.rounded,
+          {gate},
+          {gate + tile});
+    } else {
+      hidden_piece(ff, grid.piece(index), input, gate, gate + tile);
+    }
   };
   pool_.run(grid.pieces(), piece);
   lap(StepOp::gate_up, &ff.gate, &ff.up);

@@ -5,6 +5,7 @@
 // weights are read once; only attention looks at one slice at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -119,6 +120,10 @@ class StepScratch {
  private:
   std::unique_ptr<State> state_;
 };
+
+/// What a thread keeps for prompts on matrix tiles, in bytes: sums of products,
+/// a piece of gate and up, a task of attention. 0 where there are no tiles.
+std::size_t tile_bytes_of_thread(int head_dim);
 
 /// Runs the decoder. ids: all slices' tokens, each in [0, vocab), in order.
 /// logits: [sum of logit_rows, vocab]. Writes the new keys and values into the

@@ -218,6 +218,12 @@ class StepRun {
       const float* x) const;
   void attend(const StepAttention& attention, std::size_t index);
   void feed_forward(const StepLayer& layer);
+  void hidden_tiles_piece(
+      const StepFeedForward& ff,
+      const ProductPiece& piece,
+      const RoundedRows& input,
+      const TiledSums& gate,
+      const TiledSums& up);
   void hidden_piece(
       const StepFeedForward& ff,
       const ProductPiece& piece,
