@@ -142,7 +142,8 @@ struct Problem {
         y(static_cast<std::size_t>(tokens) * shape.rows),
         code_memory(kPlanes * x.size() + 64),
         scales(x.size() / kGroup),
-        sums(scales.size()) {
+        sums(scales.size()),
+        code_sums(scales.size()) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       x[i] = static_cast<float>(i * 2654435761u % 1000u) / 500.0f - 1.0f;
     }
@@ -161,6 +162,7 @@ struct Problem {
     q.codes = code_memory.data() + (64 - at % 64) % 64;
     q.scales = scales.data();
     q.sums = sums.data();
+    q.code_sums = code_sums.data();
     qmm_kernels().quantize(x.data(), 0, tokens, q);
   }
 
@@ -178,6 +180,7 @@ struct Problem {
   std::vector<std::int8_t> code_memory;
   std::vector<float> scales;
   std::vector<float> sums;
+  std::vector<std::int32_t> code_sums;
   QuantizedRows q;
   PackedMatrix matrix;
 };

@@ -15,7 +15,8 @@ struct QuantizedX {
   /// x: [tokens, cols]; read before this returns.
   QuantizedX(const float* x, int tokens, int cols, ThreadPool& pool)
       : codes(static_cast<std::size_t>(tokens) * cols * kPlanes + kAlign),
-        factors(4 * (static_cast<std::size_t>(tokens) * cols / kGroup)) {
+        factors(4 * (static_cast<std::size_t>(tokens) * cols / kGroup)),
+        code_sums(factors.size() / 4) {
     const auto at = reinterpret_cast<std::uintptr_t>(codes.data());
     rows.tokens = tokens;
     rows.cols = cols;
@@ -23,6 +24,7 @@ struct QuantizedX {
     rows.scales = factors.data();
     rows.sums = factors.data() + factors.size() / 4;
     rows.half_sums = factors.data() + factors.size() / 2;
+    rows.code_sums = code_sums.data();
     constexpr int kTokens = 16;  // a piece: a few microseconds
     const QmmKernels& kernels = qmm_kernels();
     auto quantize = [&](int piece, int) {
@@ -35,6 +37,7 @@ struct QuantizedX {
   static constexpr std::size_t kAlign = 64;
   std::vector<std::int8_t> codes;
   std::vector<float> factors;
+  std::vector<std::int32_t> code_sums;
   QuantizedRows rows;
 };
 

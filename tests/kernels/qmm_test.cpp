@@ -27,25 +27,28 @@ struct Quantized {
         scales(static_cast<std::size_t>(tokens) * cols / kGroup + 1),
         sums(scales.size()),
         half_sums(2 * scales.size()),
-        low(scales.size()),
+        code_sums(scales.size()),
+        high(scales.size()),
         rows{
             tokens,
             cols,
             reinterpret_cast<std::int8_t*>(codes.data()),
             scales.data(),
             sums.data(),
-            half_sums.data()} {}
+            half_sums.data(),
+            code_sums.data()} {}
   AlignedBytes codes;
   std::vector<float> scales;
   std::vector<float> sums;
   std::vector<float> half_sums;
-  std::vector<std::uint8_t> low;
+  std::vector<std::int32_t> code_sums;
+  std::vector<std::uint8_t> high;
   QuantizedRows rows;
 
   /// As a step does it.
-  void trim(float octaves) {
-    rows.low = low.data();
-    trim_low(rows, 0, rows.tokens, octaves);
+  void trim(const QmmKernels& kernels, float octaves) {
+    rows.high = high.data();
+    kernels.trim(rows, 0, rows.tokens, octaves);
   }
 };
 
@@ -154,7 +157,7 @@ double split_magnitude(
   return sum * w.unit;
 }
 
-/// octaves: trim_low()'s, unless nothing is to be trimmed.
+/// octaves: trim()'s, unless nothing is to be trimmed.
 void check_fast(
     const Case& c,
     const PackedMatrix& w,
@@ -166,7 +169,7 @@ void check_fast(
     Quantized q(c.tokens, c.cols);
     k->quantize(x.data(), 0, c.tokens, q.rows);
     if (octaves) {
-      q.trim(*octaves);
+      q.trim(*k, *octaves);
     }
     const auto seen = dequantized(q.rows);
     const int ldy = c.rows + 3;
@@ -444,42 +447,48 @@ TEST(QmmQuantize, SumsOfHalvesAreLeftOutWhereNobodyWantsThem) {
   }
 }
 
-TEST(QmmTrimLow, GroupsFarAboveTheRowsMeanKeepTheirLowCodes) {
-  // Scales 1, 1, 1, 16 times something: a geometric mean of 2.
+TEST(QmmTrim, OnlyOutliersKeepTheirHighCodes) {
+  // Groups of magnitude 1, and in the last one a single value of 16: scales
+  // whose geometric mean is 2.
   std::vector<float> x(4 * 32);
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const float large = i / 32 == 3 ? 16.0f : 1.0f;
-    x[i] = large * std::cos(static_cast<float>(i % 32));
+    x[i] = std::cos(static_cast<float>(i % 32));
   }
-  Quantized q(1, 128);
-  const QmmKernels& k = *qmm_kernels(Isa::generic);
-  k.quantize(x.data(), 0, 1, q.rows);
-  const float whole_sum = q.sums[3];
-  q.trim(2.5f);
-  EXPECT_EQ(q.low, (std::vector<std::uint8_t>{0, 0, 0, 1, 0}));
-  for (int i = 0; i < 128; ++i) {
-    const std::size_t at = static_cast<std::size_t>(i);
-    const std::int8_t* group = q.rows.codes + i / 32 * 64;
-    if (i < 96) {
-      EXPECT_EQ(group[32 + i % 32], 0);
+  x[3 * 32 + 21] = -16.0f;
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    Quantized q(1, 128);
+    k->quantize(x.data(), 0, 1, q.rows);
+    const float small = q.scales[0];
+    q.trim(*k, 1.0f);
+    EXPECT_EQ(q.high, (std::vector<std::uint8_t>{0, 0, 0, 1 << 5, 0}));
+    // 2 octaves above the others, which count in units of 128.
+    EXPECT_NEAR(q.scales[3], 4 * 128 * small, 0.4f * 128 * small);
+    for (std::size_t i = 0; i < 128; ++i) {
+      const float scale = q.scales[i / 32];
       EXPECT_NEAR(
-          q.scales[at / 32] * static_cast<float>(code_of(q.rows, at)),
-          x[at],
-          0.505f * 128 * q.scales[at / 32]);
+          scale * static_cast<float>(code_of(q.rows, i)),
+          x[i],
+          0.51f * scale)
+          << i;
+      const bool outlier = i / 4 == (3 * 32 + 21) / 4;
+      const std::int8_t high = q.rows.codes[i / 32 * 64 + i % 32];
+      EXPECT_TRUE(outlier || high == 0) << i;
     }
+    Quantized all(1, 128);
+    k->quantize(x.data(), 0, 1, all.rows);
+    all.trim(*k, 3.5f);
+    EXPECT_EQ(all.high, (std::vector<std::uint8_t>{0, 0, 0, 0, 0}));
   }
-  EXPECT_EQ(q.sums[3], whole_sum);
-  q.trim(3.5f);
-  EXPECT_EQ(q.low, (std::vector<std::uint8_t>{0, 0, 0, 0, 0}));
 }
 
-TEST(QmmTrimLow, SumsAreThoseOfTheCodesThatAreLeft) {
+TEST(QmmTrim, SumsAreThoseOfTheCodesThatAreLeft) {
   const auto x = uneven_floats(5, 192, 25);
   for (const QmmKernels* k : variants()) {
     SCOPED_TRACE(k->name);
     Quantized q(5, 192);
     k->quantize(x.data(), 0, 5, q.rows);
-    q.trim(1.0f);
+    q.trim(*k, 1.0f);
     int kept = 0;
     for (std::size_t half = 0; half < 2 * 5 * 6; ++half) {
       int sum = 0;
@@ -488,23 +497,48 @@ TEST(QmmTrimLow, SumsAreThoseOfTheCodesThatAreLeft) {
       }
       const float scale = q.scales[half / 2];
       EXPECT_EQ(q.half_sums[half], scale * static_cast<float>(sum));
-      kept += q.low[half / 2];
+      kept += q.high[half / 2] != 0 ? 1 : 0;
+    }
+    for (std::size_t g = 0; g < 5 * 6; ++g) {
+      EXPECT_EQ(q.sums[g], q.scales[g] * static_cast<float>(q.code_sums[g]));
     }
     EXPECT_GT(kept, 0);
     EXPECT_LT(kept, 2 * 5 * 6);
   }
 }
 
-TEST(QmmTrimLow, ARowOfZerosIsTrimmedAndANanStays) {
+TEST(QmmTrim, VariantsLeaveTheSameCodes) {
+  const auto x = uneven_floats(9, 224, 26);
+  Quantized wanted(9, 224);
+  const QmmKernels& generic = *qmm_kernels(Isa::generic);
+  generic.quantize(x.data(), 0, 9, wanted.rows);
+  wanted.trim(generic, 0.5f);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    Quantized q(9, 224);
+    generic.quantize(x.data(), 0, 9, q.rows);
+    q.trim(*k, 0.5f);
+    EXPECT_EQ(q.high, wanted.high);
+    EXPECT_EQ(q.scales, wanted.scales);
+    EXPECT_EQ(q.code_sums, wanted.code_sums);
+    for (std::size_t i = 0; i < 9 * 224; ++i) {
+      EXPECT_EQ(code_of(q.rows, i), code_of(wanted.rows, i)) << i;
+    }
+  }
+}
+
+TEST(QmmTrim, ARowOfZerosIsTrimmedAndANanStays) {
   std::vector<float> x(3 * 64, 0.0f);
   x[64 + 40] = std::numeric_limits<float>::quiet_NaN();
-  const QmmKernels& k = *qmm_kernels(Isa::generic);
-  Quantized q(3, 64);
-  k.quantize(x.data(), 0, 3, q.rows);
-  q.trim(1.0f);
-  EXPECT_EQ(q.low[0], 0);
-  EXPECT_EQ(q.sums[0], 0.0f);
-  EXPECT_FALSE(std::isfinite(q.sums[3]));
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    Quantized q(3, 64);
+    k->quantize(x.data(), 0, 3, q.rows);
+    q.trim(*k, 1.0f);
+    EXPECT_EQ(q.high[0], 0);
+    EXPECT_EQ(q.sums[0], 0.0f);
+    EXPECT_FALSE(std::isfinite(q.sums[3]));
+  }
 }
 
 TEST(QmmQuantize, ANanOrInfinityIsNotLost) {

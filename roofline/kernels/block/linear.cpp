@@ -142,8 +142,9 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
     rows.quantized.scales += first * (cols / kGroup);
     rows.quantized.sums += first * (cols / kGroup);
     rows.quantized.half_sums += 2 * first * (cols / kGroup);
-    if (rows.quantized.low) {
-      rows.quantized.low += first * (cols / kGroup);
+    rows.quantized.code_sums += first * (cols / kGroup);
+    if (rows.quantized.high) {
+      rows.quantized.high += first * (cols / kGroup);
     }
   }
   if (input.rounded.tiles) {

@@ -10,7 +10,8 @@ void QuantizedBuffer::grow(std::size_t tokens, std::size_t cols) {
   scales.grow(tokens * groups);
   sums.grow(tokens * groups);
   half_sums.grow(2 * tokens * groups);
-  low.grow(tokens * groups);
+  code_sums.grow(tokens * groups);
+  high.grow(tokens * groups);
 }
 
 QuantizedRows QuantizedBuffer::rows(int tokens, int cols, bool trimmed) {
@@ -21,7 +22,8 @@ QuantizedRows QuantizedBuffer::rows(int tokens, int cols, bool trimmed) {
       scales.data(),
       sums.data(),
       half_sums.data(),
-      trimmed ? low.data() : nullptr};
+      code_sums.data(),
+      trimmed ? high.data() : nullptr};
 }
 
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {

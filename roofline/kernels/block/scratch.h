@@ -18,10 +18,11 @@ struct QuantizedBuffer {
   AlignedBuffer<float> scales;
   AlignedBuffer<float> sums;
   AlignedBuffer<float> half_sums;
-  AlignedBuffer<std::uint8_t> low;
+  AlignedBuffer<std::int32_t> code_sums;
+  AlignedBuffer<std::uint8_t> high;
 
   void grow(std::size_t tokens, std::size_t cols);
-  /// trimmed: with room for what trim_low() leaves.
+  /// trimmed: with room for what trim() leaves.
   QuantizedRows rows(int tokens, int cols, bool trimmed = false);
 };
 

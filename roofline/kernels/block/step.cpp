@@ -171,6 +171,7 @@ void StepRun::hidden_piece(
       codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
       codes.sums += token * (hidden / kGroup) + row_begin / kGroup;
       codes.half_sums += 2 * (token * (hidden / kGroup) + row_begin / kGroup);
+      codes.code_sums += token * (hidden / kGroup) + row_begin / kGroup;
       kernels_.qmm->quantize(out, 0, 1, codes);
     }
   }

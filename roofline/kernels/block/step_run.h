@@ -32,10 +32,10 @@ constexpr int kLeastTileTokens = 16;
 /// guesses (32 and the token before them): it must give what one token a step
 /// gives.
 constexpr int kMostCheckedTokens = 33;
-/// trim_low()'s octaves for what a norm leaves, and for what attention and the
-/// activation leave, whose errors weigh less: docs/accuracy.md.
-constexpr float kNormedOctaves = 0.5f;
-constexpr float kInnerOctaves = 1.0f;
+/// QmmKernels::trim's octaves for what a norm leaves, and for what attention
+/// and the activation leave, whose errors weigh less: docs/accuracy.md.
+constexpr float kNormedOctaves = 0.25f;
+constexpr float kInnerOctaves = 0.75f;
 
 /// One call of run_step.
 class StepRun {
@@ -166,8 +166,8 @@ class StepRun {
   }
 
   void trim(int t, const QuantizedRows& rows, float octaves) const {
-    if (rows.low != nullptr) {
-      trim_low(rows, t, t + 1, octaves);
+    if (rows.high != nullptr) {
+      kernels_.qmm->trim(rows, t, t + 1, octaves);
     }
   }
 
@@ -180,10 +180,10 @@ class StepRun {
            std::none_of(slices_.begin(), slices_.end(), checks);
   }
 
-  /// Whether a layer's products leave low codes out. The first layer's and the
+  /// Whether a layer's products leave high codes out. The first layer's and the
   /// last one's errors weigh most: they keep them, as the head does.
   bool trims(const StepLayer& layer) const {
-    return kernels_.qmm->skips_low && !tiles_ && rounds_more() &&
+    return kernels_.qmm->skips_high && !tiles_ && rounds_more() &&
            &layer != &model_.layers.front() && &layer != &model_.layers.back();
   }
 

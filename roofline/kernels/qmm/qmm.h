@@ -8,11 +8,11 @@
 // With two scales a group (q4_16, q8_16) each half of it has its own two terms.
 // With many tokens the second plane is half of the work. Leaving it out costs
 // small models their answers (SmolLM2: KL 4e-3 nats a token; two planes: 3e-7),
-// but nearly all of that comes from few groups, those with outliers: trim_low()
-// clears the low codes of the others, and the products skip them (KL 4e-4,
-// docs/accuracy.md).
-// Exact: x stays float32 and w is decoded in registers.
-// Reads w once: bytes() of the matrix; 2·tokens·rows·cols operations.
+// but nearly all of that comes from few values, the outliers: trim() leaves
+// them alone their high codes, in a unit that suits the others, and the
+// products skip the rest of that plane (docs/accuracy.md). Exact: x stays
+// float32 and w is decoded in registers. Reads w once: bytes() of the matrix;
+// 2·tokens·rows·cols operations.
 #pragma once
 
 #include <cstdint>
@@ -34,27 +34,19 @@ struct QuantizedRows {
   int tokens = 0;
   int cols = 0;
   /// [tokens, cols / 32, 2, 32]: a group's high codes, then its low ones, in
-  /// [-64, 63]; 64-byte aligned.
+  /// [-127, 127]; 64-byte aligned.
   std::int8_t* codes = nullptr;
   float* scales = nullptr;  ///< [tokens, cols / 32]
   float* sums = nullptr;    ///< [tokens, cols / 32]: scale · Σ xc
   /// [tokens, cols / 32, 2]: the same for each 16 columns, which only q4_16 and
   /// q8_16 read; nullptr: not wanted.
   float* half_sums = nullptr;
-  /// [tokens, cols / 32]: 0 where a group's low codes are all zero, 1
-  /// elsewhere; nullptr: 1 everywhere. What trim_low() leaves.
-  std::uint8_t* low = nullptr;
+  /// [tokens, cols / 32]: Σ xc.
+  std::int32_t* code_sums = nullptr;
+  /// [tokens, cols / 32]: bit i is 0 where the high codes of a group's columns
+  /// 4i…4i+3 are all zero; nullptr: 1 everywhere. What trim() leaves.
+  std::uint8_t* high = nullptr;
 };
-
-/// Clears the low codes of the groups of rows [token_begin, token_end) whose
-/// scale is at most 2^octaves times the geometric mean of its row's scales, and
-/// mends the sums. A group's error is in proportion to its scale, so those that
-/// keep their low codes are those that matter. Depends on nothing but the row.
-void trim_low(
-    const QuantizedRows& q,
-    int token_begin,
-    int token_end,
-    float octaves);
 
 /// A quantized format's place in a table of variants.
 constexpr std::size_t format_index(PackedFormat format) {
@@ -92,8 +84,18 @@ struct QmmKernels {
       int token_end,
       float* y,
       int ldy);
-  /// Whether fast() is quicker where trim_low() cleared low codes.
-  bool skips_low = false;
+  /// Clears most of the high codes of rows [token_begin, token_end) by rounding
+  /// to larger units, and fills q.high. A group's error is in proportion to its
+  /// unit: none becomes larger than what 2^octaves times the geometric mean of
+  /// the row's scales gives in 8 bits. What is beyond 8 bits in that unit keeps
+  /// its high codes. Depends on nothing but the row.
+  void (*trim)(
+      const QuantizedRows& q,
+      int token_begin,
+      int token_end,
+      float octaves);
+  /// Whether fast() is quicker where trim() cleared high codes.
+  bool skips_high = false;
 };
 
 /// The variant for active_isa().

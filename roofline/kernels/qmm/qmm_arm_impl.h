@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/trim_rows.h"
 
 namespace roofline {
 namespace {

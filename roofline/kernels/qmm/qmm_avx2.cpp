@@ -15,6 +15,7 @@
 
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
+#include "roofline/kernels/qmm/trim_rows.h"
 
 namespace roofline {
 
@@ -174,13 +175,13 @@ inline void add_dots(
   }
 }
 
-/// Whether one of the tokens has low codes in a group.
+/// Whether one of the tokens has high codes in a group.
 template <int kTokens>
-inline bool any_low(const std::uint8_t* low, std::ptrdiff_t groups) {
+inline bool any_high(const std::uint8_t* high, std::ptrdiff_t groups) {
   unsigned any = 0;
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
-    any |= low[t * groups];
+    any |= high[t * groups];
   }
   return any != 0;
 }
@@ -197,7 +198,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   constexpr int kSetCols = kGroup / kSets;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::uint8_t* low = x.low ? x.low + token * groups : nullptr;
+  const std::uint8_t* high = x.high ? x.high + token * groups : nullptr;
   __m256 y[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
@@ -208,7 +209,8 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     if (tile.ahead) {
       ask_ahead<kFormat>(tile, stream, g);
     }
-    const bool has_low = low == nullptr || any_low<kTokens>(low + g, groups);
+    const bool has_high =
+        high == nullptr || any_high<kTokens>(high + g, groups);
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kTokens];
@@ -218,22 +220,22 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       }
       const std::byte* lines = stream + set * (code_bytes(kFormat) / kSets);
       const std::int8_t* plane = codes + set * kSetCols;
-      add_dots<kFormat, kTokens>(
-          lines,
-          tile.table,
-          plane,
-          stride,
-          high_unit,
-          dots);
-      if (has_low) {
+      if (has_high) {
         add_dots<kFormat, kTokens>(
             lines,
             tile.table,
-            plane + kGroup,
+            plane,
             stride,
-            one,
+            high_unit,
             dots);
       }
+      add_dots<kFormat, kTokens>(
+          lines,
+          tile.table,
+          plane + kGroup,
+          stride,
+          one,
+          dots);
       const std::byte* own = tile.block.scales(g, set) + tile.scales_at;
       const __m256 scale = load_halves(own);
       __m256 bias = load_bias(tile.block, own, scale);
@@ -443,6 +445,7 @@ const QmmKernels& qmm_avx2() {
       quantize_groups<quantize_group>,
       fast,
       exact,
+      trim_rows<PortableGroups>,
       true};
   return kKernels;
 }

@@ -11,6 +11,7 @@
 
 #include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/quantize_avx512.h"
 #include "roofline/kernels/qmm/wide_tile_avx512.h"
 
 namespace roofline {
@@ -347,42 +348,6 @@ void exact(
       ldy);
 }
 
-/// Splits 16 codes into high and low.
-inline void store_planes(__m512i codes, std::int8_t* to) {
-  const __m512i half = _mm512_set1_epi32(kHighUnit / 2);
-  const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(codes, half), 7);
-  const __m512i low = _mm512_sub_epi32(codes, _mm512_slli_epi32(high, 7));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(high));
-  _mm_storeu_si128(
-      reinterpret_cast<__m128i*>(to + kGroup),
-      _mm512_cvtsepi32_epi8(low));
-}
-
-/// sums: of the codes of each half.
-void quantize_group(
-    const float* x,
-    std::int8_t* codes,
-    float& scale,
-    std::array<std::int32_t, 2>& sums) {
-  const __m512 low = _mm512_loadu_ps(x);
-  const __m512 high = _mm512_loadu_ps(x + 16);
-  // Magnitudes compared as integers: a NaN is the largest and isn't lost.
-  const __m512i magnitudes = _mm512_max_epi32(
-      _mm512_castps_si512(_mm512_abs_ps(low)),
-      _mm512_castps_si512(_mm512_abs_ps(high)));
-  const int bits = _mm512_reduce_max_epi32(magnitudes);
-  float most = 0;
-  std::memcpy(&most, &bits, sizeof(most));
-  const bool zero = most < kZeroGroup;
-  const __m512 inverse = _mm512_set1_ps(zero ? 0.0f : kMostCode / most);
-  const __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse));
-  const __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-  store_planes(a, codes);
-  store_planes(b, codes + 16);
-  scale = zero ? 0.0f : most / kMostCode;
-  sums = {_mm512_reduce_add_epi32(a), _mm512_reduce_add_epi32(b)};
-}
-
 }  // namespace
 
 const QmmKernels& qmm_avx512() {
@@ -391,6 +356,7 @@ const QmmKernels& qmm_avx512() {
       quantize_groups<quantize_group>,
       fast,
       exact,
+      trim_rows<Avx512Groups>,
       true};
   return kKernels;
 }

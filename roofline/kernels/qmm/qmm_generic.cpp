@@ -7,6 +7,7 @@
 
 #include "roofline/base/half.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/trim_rows.h"
 
 namespace roofline {
 
@@ -218,7 +219,8 @@ const QmmKernels& qmm_generic() {
       "generic",
       quantize_groups<quantize_group>,
       fast,
-      exact};
+      exact,
+      trim_rows<PortableGroups>};
   return kKernels;
 }
 

@@ -181,7 +181,8 @@ const QmmKernels& qmm_i8mm() {
       "i8mm",
       quantize_groups<quantize_group>,
       fast,
-      exact};
+      exact,
+      trim_rows<PortableGroups>};
   return kKernels;
 }
 

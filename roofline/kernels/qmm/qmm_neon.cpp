@@ -35,7 +35,8 @@ const QmmKernels& qmm_neon() {
       "neon",
       quantize_groups<quantize_group>,
       fast,
-      exact};
+      exact,
+      trim_rows<PortableGroups>};
   return kKernels;
 }
 

@@ -31,7 +31,7 @@ constexpr auto by_format(Make make) {
 /// overflow.
 constexpr float kZeroGroup = 1e-30f;
 
-/// Keeps the sums of a group's two halves, in codes, where q asks for them.
+/// Keeps the sums of a group's two halves, in codes.
 /// Static: each instruction set has its own.
 [[maybe_unused]] static inline void store_sums(
     const QuantizedRows& q,
@@ -39,6 +39,7 @@ constexpr float kZeroGroup = 1e-30f;
     std::int32_t first,
     std::int32_t second) {
   const float scale = q.scales[group];
+  q.code_sums[group] = first + second;
   q.sums[group] = scale * static_cast<float>(first + second);
   if (q.half_sums != nullptr) {
     q.half_sums[2 * group] = scale * static_cast<float>(first);

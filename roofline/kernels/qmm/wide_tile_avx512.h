@@ -1,10 +1,12 @@
 // Products with many tokens. A tile is two row blocks, so that a broadcast of x
-// serves 32 rows, times four to six tokens, whose sums stay in registers. A
-// group whose low codes are all zero costs half. Included by qmm_avx512.cpp.
+// serves 32 rows, times four to six tokens, whose sums stay in registers. High
+// codes are multiplied four columns at a time, only where a token of the tile
+// has some. Included by qmm_avx512.cpp.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -35,13 +37,36 @@ struct WideTile {
   int ahead;            ///< the first group whose successors two blocks on are
                         ///< asked for, and from there each ahead_step-th
   int ahead_step;
-  const std::uint8_t* low;  ///< [groups]: 0 where there are no low codes
+  /// [groups]: bit i is 1 where there are high codes in columns 4i…4i+3.
+  const std::uint8_t* high;
+  /// [tokens, groups]: what a group's integer sums start with, minus the offset
+  /// times Σ xc; 0 where there are biases. Of the tokens of a call, from
+  /// first_token.
+  const std::int32_t* starts;
+  int first_token;
   float* y;
   std::ptrdiff_t ldy;
 };
 
-/// dots[block][token] += Σ values·x over the columns of one set of scales.
-/// codes: one plane of the first token's.
+/// dots[block][token] += Σ values·x over four columns. codes: the first
+/// token's of these columns, in one plane.
+template <int kTokens>
+inline void add_columns(
+    const __m512i* values,
+    const std::int8_t* codes,
+    std::ptrdiff_t stride,
+    __m512i (*dots)[kTokens]) {
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    const __m512i four = broadcast4(codes + t * stride);
+#pragma GCC unroll 2
+    for (int b = 0; b < kWideBlocks; ++b) {
+      dots[b][t] = _mm512_dpbusd_epi32(dots[b][t], values[b], four);
+    }
+  }
+}
+
+/// The same over the columns of one set of scales.
 template <PackedFormat kFormat, int kTokens>
 inline void add_plane(
     const WideTile& tile,
@@ -63,79 +88,138 @@ inline void add_plane(
         split_line<kFormat>(w[b], tile.table, w[b], second[b]);
       }
     }
-#pragma GCC unroll 6
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512i four = broadcast4(codes + t * stride + kLineCols * i);
+    add_columns<kTokens>(w, codes + kLineCols * i, stride, dots);
+    if constexpr (kNibbles) {
+      add_columns<kTokens>(second, codes + kLineCols * i + 4, stride, dots);
+    }
+  }
+}
+
+/// The same over the columns whose bits are set in `high`.
+template <PackedFormat kFormat, int kTokens>
+inline void add_some(
+    const WideTile& tile,
+    const std::byte* lines,
+    const std::int8_t* codes,
+    std::ptrdiff_t stride,
+    unsigned high,
+    __m512i (*dots)[kTokens]) {
+  constexpr bool kNibbles = has_nibbles(kFormat);
+  for (; high != 0; high &= high - 1) {
+    const int i = std::countr_zero(high);
+    const std::byte* line = lines + 64 * (kNibbles ? i / 2 : i);
+    __m512i w[kWideBlocks];
 #pragma GCC unroll 2
-      for (int b = 0; b < kWideBlocks; ++b) {
-        dots[b][t] = _mm512_dpbusd_epi32(dots[b][t], w[b], four);
+    for (int b = 0; b < kWideBlocks; ++b) {
+      w[b] = _mm512_loadu_si512(line + b * tile.next);
+      if constexpr (kNibbles) {
+        const __m512i nibbles = _mm512_and_si512(
+            _mm512_srl_epi16(w[b], _mm_cvtsi32_si128(i % 2 * 4)),
+            _mm512_set1_epi8(0x0f));
+        w[b] = values_of<kFormat>(nibbles, tile.table);
       }
     }
-    if constexpr (kNibbles) {
+    add_columns<kTokens>(w, codes + 4 * i, stride, dots);
+  }
+}
+
+/// What a set of scales needs of a tile's tokens, the first one's: the others'
+/// are a token's stride further.
+struct WideSet {
+  const std::byte* lines;
+  const std::byte* halves;
+  const std::int8_t* codes;
+  unsigned high;  ///< bits of the set's columns
+  const std::int32_t* starts;
+  const float* scales;
+  const float* sums;
+};
+
+/// dots = starts + 128·Σ values·high codes
+template <PackedFormat kFormat, int kTokens>
+inline void start_dots(
+    const WideTile& tile,
+    const WideSet& set,
+    std::ptrdiff_t stride,
+    __m512i (*dots)[kTokens]) {
+  constexpr bool kOffsets = scale_sets(kFormat) == 1;
+  const auto start = [&](int t) {
+    return kOffsets ? _mm512_set1_epi32(set.starts[t * tile.groups])
+                    : _mm512_setzero_si512();
+  };
+  if (set.high == 0) {
+#pragma GCC unroll 6
+    for (int t = 0; t < kTokens; ++t) {
+      dots[0][t] = start(t);
+      dots[1][t] = dots[0][t];
+    }
+    return;
+  }
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    dots[0][t] = _mm512_setzero_si512();
+    dots[1][t] = _mm512_setzero_si512();
+  }
+  constexpr unsigned kAll = (1u << (kGroup / 4 / scale_sets(kFormat))) - 1;
+  if (set.high == kAll) {
+    add_plane<kFormat, kTokens>(tile, set.lines, set.codes, stride, dots);
+  } else {
+    add_some<kFormat, kTokens>(
+        tile,
+        set.lines,
+        set.codes,
+        stride,
+        set.high,
+        dots);
+  }
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+    dots[0][t] = _mm512_add_epi32(_mm512_slli_epi32(dots[0][t], 7), start(t));
+    dots[1][t] = _mm512_add_epi32(_mm512_slli_epi32(dots[1][t], 7), start(t));
+  }
+}
+
+/// y[block][token] += the columns of one set of scales.
+template <PackedFormat kFormat, int kTokens>
+inline void add_set(
+    const WideTile& tile,
+    const WideSet& set,
+    std::ptrdiff_t stride,
+    __m512 (*y)[kTokens]) {
+  constexpr int kSets = scale_sets(kFormat);
+  __m512i dots[kWideBlocks][kTokens];
+  start_dots<kFormat, kTokens>(tile, set, stride, dots);
+  const std::int8_t* low = set.codes + kGroup;
+  add_plane<kFormat, kTokens>(tile, set.lines, low, stride, dots);
+#pragma GCC unroll 2
+  for (int b = 0; b < kWideBlocks; ++b) {
+    const std::byte* own = set.halves + b * tile.next;
+    const __m512 scale = load_halves(own);
+#pragma GCC unroll 6
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512 factor =
+          _mm512_mul_ps(scale, _mm512_set1_ps(set.scales[t * tile.groups]));
+      y[b][t] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[b][t]), factor, y[b][t]);
+    }
+    if (kSets > 1 || tile.block.biases) {
+      const __m512 bias = load_bias(tile.block, own, scale);
 #pragma GCC unroll 6
       for (int t = 0; t < kTokens; ++t) {
-        const __m512i four = broadcast4(codes + t * stride + kLineCols * i + 4);
-#pragma GCC unroll 2
-        for (int b = 0; b < kWideBlocks; ++b) {
-          dots[b][t] = _mm512_dpbusd_epi32(dots[b][t], second[b], four);
-        }
+        y[b][t] = _mm512_fmadd_ps(
+            bias,
+            _mm512_set1_ps(set.sums[t * tile.groups * kSets]),
+            y[b][t]);
       }
     }
   }
 }
 
-/// The columns of one set of scales, both planes where both count.
-template <PackedFormat kFormat, int kTokens>
-inline void add_set(
-    const WideTile& tile,
-    const std::byte* lines,
-    const std::byte* halves,
-    const std::int8_t* codes,
-    std::ptrdiff_t stride,
-    bool low,
-    const float* scales,
-    const float* sums,
-    __m512 (*y)[kTokens]) {
-  constexpr int kSets = scale_sets(kFormat);
-  __m512i dots[kWideBlocks][kTokens];
-#pragma GCC unroll 2
-  for (int b = 0; b < kWideBlocks; ++b) {
-#pragma GCC unroll 6
-    for (int t = 0; t < kTokens; ++t) {
-      dots[b][t] = _mm512_setzero_si512();
-    }
-  }
-  add_plane<kFormat, kTokens>(tile, lines, codes, stride, dots);
-  float unit = kHighUnit;
-  if (low) {
-#pragma GCC unroll 2
-    for (int b = 0; b < kWideBlocks; ++b) {
-#pragma GCC unroll 6
-      for (int t = 0; t < kTokens; ++t) {
-        dots[b][t] = _mm512_slli_epi32(dots[b][t], 7);
-      }
-    }
-    add_plane<kFormat, kTokens>(tile, lines, codes + kGroup, stride, dots);
-    unit = 1;
-  }
-#pragma GCC unroll 2
-  for (int b = 0; b < kWideBlocks; ++b) {
-    const std::byte* own = halves + b * tile.next;
-    const __m512 raw = load_halves(own);
-    const __m512 bias = load_bias(tile.block, own, raw);
-    const __m512 scale = _mm512_mul_ps(raw, _mm512_set1_ps(unit));
-#pragma GCC unroll 6
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 factor =
-          _mm512_mul_ps(scale, _mm512_set1_ps(scales[t * tile.groups]));
-      y[b][t] =
-          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[b][t]), factor, y[b][t]);
-      y[b][t] = _mm512_fmadd_ps(
-          bias,
-          _mm512_set1_ps(sums[t * tile.groups * kSets]),
-          y[b][t]);
-    }
-  }
+/// The bits of QuantizedRows::high for the columns of a set.
+template <PackedFormat kFormat>
+constexpr unsigned high_bits(unsigned group, int set) {
+  constexpr int kBits = kGroup / 4 / scale_sets(kFormat);
+  return group >> (kBits * set) & ((1u << kBits) - 1);
 }
 
 inline void prefetch_later(const std::byte* at) {
@@ -148,6 +232,8 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
   const std::ptrdiff_t stride = std::ptrdiff_t{kPlanes} * x.cols;
   const std::ptrdiff_t groups = tile.groups;
   const std::int8_t* codes = x.codes + token * stride;
+  const std::int32_t* starts =
+      tile.starts + (token - tile.first_token) * groups;
   const float* scales = x.scales + token * groups;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
@@ -176,18 +262,18 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
-      add_set<kFormat, kTokens>(
-          tile,
+      const WideSet own{
           stream + set * (code_bytes(kFormat) / kSets),
           tile.block.scales(g, set),
           codes + set * (kGroup / kSets),
-          stride,
-          tile.low[g] != 0,
+          high_bits<kFormat>(tile.high[g], set),
+          starts,
           scales,
-          sums + set,
-          y);
+          sums + set};
+      add_set<kFormat, kTokens>(tile, own, stride, y);
     }
     codes += kPlanes * kGroup;
+    ++starts;
     ++scales;
     sums += kSets;
   }
@@ -206,11 +292,12 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
   }
 }
 
-/// Which groups have low codes for one of some tokens: 1, else 0.
-void find_low(const QuantizedRows& x, int begin, int end, std::uint8_t* low) {
+/// Which groups have high codes for one of some tokens, and where: the bits of
+/// QuantizedRows::high together.
+void find_high(const QuantizedRows& x, int begin, int end, std::uint8_t* high) {
   const std::ptrdiff_t groups = x.cols / kGroup;
-  if (x.low == nullptr) {
-    std::fill(low, low + groups, std::uint8_t{1});
+  if (x.high == nullptr) {
+    std::fill(high, high + groups, std::uint8_t{0xff});
     return;
   }
   constexpr std::ptrdiff_t kBytes = 64;
@@ -221,9 +308,24 @@ void find_low(const QuantizedRows& x, int begin, int end, std::uint8_t* low) {
     for (int t = begin; t < end; ++t) {
       any = _mm512_or_si512(
           any,
-          _mm512_maskz_loadu_epi8(mask, x.low + t * groups + g));
+          _mm512_maskz_loadu_epi8(mask, x.high + t * groups + g));
     }
-    _mm512_mask_storeu_epi8(low + g, mask, any);
+    _mm512_mask_storeu_epi8(high + g, mask, any);
+  }
+}
+
+/// WideTile::starts of tokens [begin, end).
+void find_starts(
+    const PackedMatrix& w,
+    const QuantizedRows& x,
+    int begin,
+    int end,
+    std::int32_t* starts) {
+  const std::ptrdiff_t groups = x.cols / kGroup;
+  const std::int32_t* sums = x.code_sums + begin * groups;
+  const std::ptrdiff_t count = (end - begin) * groups;
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    starts[i] = -w.offset * sums[i];
   }
 }
 
@@ -238,12 +340,13 @@ constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
 constexpr auto kAllWideTiles =
     by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
 
-/// Bytes for what find_low() tells of the tiles of a call: 280 tokens of 11008
-/// columns. A wider matrix than 500,000 columns has no wide tiles.
-constexpr int kLowBytes = 16 * 1024;
+/// Most tokens · groups of a call: what find_high() and find_starts() tell of
+/// them lies on the stack. A matrix of more than 30,000 columns has no wide
+/// tiles.
+constexpr int kMostStarts = 16 * 1024;
 
 /// Pairs of row blocks outside, tiles of tokens inside, as in product(). There
-/// are tokens that fits_wide(), and their tiles have room in kLowBytes.
+/// are tokens that fits_wide(), at most kMostStarts / groups.
 void wide_product(
     const PackedMatrix& w,
     int block_begin,
@@ -259,15 +362,19 @@ void wide_product(
     return token_begin + tokens * part / parts;
   };
   const int groups = w.groups();
-  std::uint8_t low[kLowBytes];
+  std::int32_t starts[kMostStarts];
+  std::uint8_t high[kMostStarts / kLeastWide];
+  find_starts(w, x, token_begin, token_end, starts);
   for (int part = 0; part < parts; ++part) {
-    find_low(x, border(part), border(part + 1), low + part * groups);
+    find_high(x, border(part), border(part + 1), high + part * groups);
   }
   WideTile tile{};
   tile.groups = groups;
   tile.next = w.block_bytes();
   tile.unit = w.unit;
   tile.table = load_table(w);
+  tile.starts = starts;
+  tile.first_token = token_begin;
   tile.ldy = ldy;
   tile.ahead_step = parts;
   const auto& tiles = kAllWideTiles[format_index(w.format)];
@@ -280,7 +387,7 @@ void wide_product(
     for (int part = 0; part < parts; ++part) {
       // The weights come from memory: each tile asks for its part of the next.
       tile.ahead = part;
-      tile.low = low + part * groups;
+      tile.high = high + part * groups;
       const int begin = border(part);
       const int count = border(part + 1) - begin;
       tiles[static_cast<std::size_t>(count - kLeastWide)](tile, x, begin);
@@ -301,8 +408,7 @@ int wide(
     int ldy) {
   const int end = block_end - (block_end - block_begin) % kWideBlocks;
   const int tokens = token_end - token_begin;
-  // Chunks of even size, a tile's worth of flags short of the room.
-  const int room = (kLowBytes / w.groups() - 1) * kLeastWide;
+  const int room = kMostStarts / w.groups();
   if (end == block_begin || room <= 16) {
     return block_begin;
   }
