@@ -7,6 +7,7 @@ namespace roofline {
 const AttentionKernels& attention_kernels_avx2() {
   static constexpr AttentionKernels kernels{
       "avx2",
+      8,
       few_rows<Vec>,
       many_rows<Vec>};
   return kernels;

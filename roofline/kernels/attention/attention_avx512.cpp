@@ -7,6 +7,7 @@ namespace roofline {
 const AttentionKernels& attention_kernels_avx512() {
   static constexpr AttentionKernels kernels{
       "avx512",
+      12,
       few_rows<Vec>,
       many_rows<Vec>};
   return kernels;

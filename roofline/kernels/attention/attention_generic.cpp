@@ -7,6 +7,7 @@ namespace roofline {
 const AttentionKernels& attention_kernels_generic() {
   static constexpr AttentionKernels kernels{
       "generic",
+      8,
       few_rows<Vec>,
       many_rows<Vec>};
   return kernels;

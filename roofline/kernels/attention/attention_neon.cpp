@@ -7,6 +7,7 @@ namespace roofline {
 const AttentionKernels& attention_kernels_neon() {
   static constexpr AttentionKernels kernels{
       "neon",
+      8,
       few_rows<Vec>,
       many_rows<Vec>};
   return kernels;

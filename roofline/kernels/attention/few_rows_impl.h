@@ -9,9 +9,10 @@ namespace roofline {
 
 /// Asks for what lies a few kilobytes after a row of the cache: rows are read
 /// one after the other, but the hardware's own prefetch keeps too few lines
-/// under way and stops at each page.
+/// under way and stops at each page. Inlined always: to a compiler a function
+/// that only asks does nothing, and its call can go.
 template <class V, class T>
-inline void ask_ahead(const T* row, int dims) {
+[[gnu::always_inline]] inline void ask_ahead(const T* row, int dims) {
   constexpr int kAhead = 8192;
   const int bytes = dims * static_cast<int>(sizeof(T));
   for (int line = 0; line < bytes; line += 64) {
@@ -29,35 +30,50 @@ inline void store_scores(V (*products)[V::kWidth], int count, float* scores) {
   }
 }
 
-/// Scores of ROWS rows from `row` on against `count` <= V::kWidth keys
-/// of a tile.
-template <class V, int ROWS, class T>
-void score_keys(
+/// Products of ROWS rows and KEYS keys, from key k of the tile on, put into
+/// products[row][at …]: a row's query is read once for all keys, a key once for
+/// all rows.
+template <class V, int ROWS, int KEYS, class T>
+inline void multiply_keys(
     const AttentionState& s,
-    int row,
+    const float* q,
     const PlainTile<T>& keys,
-    int first,
-    int count,
-    float* scores) {
-  V products[ROWS][V::kWidth];
-  const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
-  for (int k = 0; k < count; ++k) {
-    ask_ahead<V>(keys.row(first + k), keys.dims);
-    V sums[ROWS];
-    for (int r = 0; r < ROWS; ++r) {
-      sums[r] = V::all(0.0f);
-    }
-    for (int d = 0; d < keys.dims; d += V::kWidth) {
-      const V part = load_padded<V>(keys, first + k, d);
-      for (int r = 0; r < ROWS; ++r) {
-        sums[r] = fma(part, V::load(q + r * s.dims + d), sums[r]);
-      }
-    }
-    for (int r = 0; r < ROWS; ++r) {
-      products[r][k] = sums[r];
+    int k,
+    V (*products)[V::kWidth],
+    int at) {
+  V sums[ROWS][KEYS];
+  for (int r = 0; r < ROWS; ++r) {
+    for (int i = 0; i < KEYS; ++i) {
+      sums[r][i] = V::all(0.0f);
     }
   }
-  store_scores<V, ROWS>(products, count, scores);
+  const auto add = [&](int d, auto load) {
+    V parts[KEYS];
+    for (int i = 0; i < KEYS; ++i) {
+      parts[i] = load(keys.row(k + i) + d);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      const V part = V::load(q + r * s.dims + d);
+      for (int i = 0; i < KEYS; ++i) {
+        sums[r][i] = fma(parts[i], part, sums[r][i]);
+      }
+    }
+  };
+  for (int i = 0; i < KEYS; ++i) {
+    ask_ahead<V>(keys.row(k + i), keys.dims);
+  }
+  int d = 0;
+  for (; d + V::kWidth <= keys.dims; d += V::kWidth) {
+    add(d, [](const T* from) { return V::load(from); });
+  }
+  if (const int left = keys.dims - d; left > 0) {
+    add(d, [left](const T* from) { return V::load(from, left); });
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    for (int i = 0; i < KEYS; ++i) {
+      products[r][at + i] = sums[r][i];
+    }
+  }
 }
 
 /// Products of ROWS rows and KEYS keys in codes, from key k of the tile on, put
@@ -107,22 +123,24 @@ inline void multiply_keys(
   }
 }
 
-/// The same scores with keys in codes.
-template <class V, int ROWS, int BITS>
+/// Scores of ROWS rows from `row` on against `count` <= V::kWidth keys of a
+/// tile, from key `first` on.
+template <class V, int ROWS, class Tile>
 void score_keys(
     const AttentionState& s,
     int row,
-    const CodeTile<BITS>& keys,
+    const Tile& keys,
     int first,
     int count,
     float* scores) {
+  constexpr int kKeys = Tile::template keys_at_once<V>();
   V products[ROWS][V::kWidth];
   const float* q = s.q + static_cast<std::int64_t>(row) * s.dims;
   int k = 0;
-  for (; k + 2 <= count; k += 2) {
-    multiply_keys<V, ROWS, 2>(s, q, keys, first + k, products, k);
+  for (; k + kKeys <= count; k += kKeys) {
+    multiply_keys<V, ROWS, kKeys>(s, q, keys, first + k, products, k);
   }
-  if (k < count) {
+  for (; k < count; ++k) {
     multiply_keys<V, ROWS, 1>(s, q, keys, first + k, products, k);
   }
   store_scores<V, ROWS>(products, count, scores);

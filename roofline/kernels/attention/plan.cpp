@@ -167,8 +167,9 @@ void AttentionPlan::add_tiles(int index) {
     const int rows = tile_rows(tile);
     scratch_each_ = std::max(
         scratch_each_,
-        tiled && rows > kFewRows ? tiled_scratch_floats(rows, args.kv)
-                                 : attention_scratch_floats(rows, args.kv));
+        tiled && rows > kernels_->most_few_rows
+            ? tiled_scratch_floats(rows, args.kv)
+            : attention_scratch_floats(rows, args.kv));
   }
 }
 
@@ -243,7 +244,7 @@ void AttentionPlan::run(int index, int worker) {
   task.scratch =
       scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
   task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
-  if (task.rows() <= kFewRows) {
+  if (task.rows() <= kernels_->most_few_rows) {
     kernels_->few_rows(task);
   } else if (bf16_rows_ != nullptr && fits_bf16_rows(*task.args)) {
     bf16_rows_(task);

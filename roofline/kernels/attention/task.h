@@ -45,13 +45,11 @@ constexpr int kTiledKeys = 256;
 /// Most rows of a task there.
 constexpr int kMostTiledRows = 768;
 
-/// Up to this many rows a key is read once and met by all rows; above it keys
-/// and values are converted to float32 tiles first.
-constexpr int kFewRows = 8;
-
 struct AttentionKernels {
   const char* name;
-  /// For at most kFewRows rows.
+  /// Up to so many rows few_rows is the quicker: a key is read once and met by
+  /// all rows. many_rows converts keys and values to float32 tiles first.
+  int most_few_rows;
   void (*few_rows)(const AttentionTask& task);
   void (*many_rows)(const AttentionTask& task);
 };

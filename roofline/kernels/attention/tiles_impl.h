@@ -17,6 +17,12 @@ struct PlainTile {
   int dims = 0;
 
   const T* row(int k) const { return first + k * stride; }
+
+  /// Keys whose sums, for four rows, fit into the registers.
+  template <class V>
+  static constexpr int keys_at_once() {
+    return V::kTileVecs;
+  }
 };
 
 /// Rows of codes (kv_codes.h), and what their scales and biases are as floats.
@@ -30,6 +36,11 @@ struct CodeTile {
   const float* biases = nullptr;  ///< as scales
 
   const std::uint8_t* row(int k) const { return first + k * stride; }
+
+  template <class V>
+  static constexpr int keys_at_once() {
+    return 2;
+  }
 };
 
 /// Where one layer's keys or values lie.
