@@ -114,7 +114,10 @@ KernelCase tiles_case(PackedFormat format, Shape shape, int tokens) {
         : matrices(format, shape, 0),
           y(std::size_t(tokens) * shape.rows),
           memory(2 * RoundedRows::size(tokens, shape.cols)),
-          x{shape.cols, reinterpret_cast<std::uint16_t*>(memory.data())} {}
+          x(RoundedRows::over(
+              tokens,
+              shape.cols,
+              reinterpret_cast<std::uint16_t*>(memory.data()))) {}
     Matrices matrices;
     std::vector<float> y;
     Buffer memory;

@@ -23,7 +23,7 @@ struct RoundedX {
       Rows x,
       Places places) {
     memory.grow(RoundedRows::size(room, cols));
-    rows = {cols, memory.data()};
+    rows = RoundedRows::over(room, cols, memory.data());
     constexpr int kTokens = 16;  // a piece: a few microseconds
     const Bf16ProductKernels& kernels = *bf16_product_kernels();
     auto round = [&](int piece, int) {

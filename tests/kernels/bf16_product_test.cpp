@@ -46,18 +46,26 @@ class Bf16ProductTest : public ::testing::Test {
 struct Rounded {
   Rounded(int tokens, int cols)
       : memory(2 * RoundedRows::size(tokens, cols)),
-        rows{cols, reinterpret_cast<std::uint16_t*>(memory.data())} {
+        rows(RoundedRows::over(
+            tokens,
+            cols,
+            reinterpret_cast<std::uint16_t*>(memory.data()))) {
     std::memset(memory.data(), 0xff, memory.span().size());
   }
   AlignedBytes memory;
   RoundedRows rows;
 };
 
-/// Where a value of x lies.
-std::size_t place(int token, int col, int cols) {
-  const int tiles = (cols + 31) / 32;
-  return static_cast<std::size_t>(
-      ((token / 16 * tiles + col / 32) * 16 + token % 16) * 32 + col % 32);
+/// Where a value of x lies: passes of equal numbers of tiles, at most 20.
+std::size_t place(int token, int col, int tokens, int cols) {
+  const int depth = (cols + 31) / 32;
+  const int passes = (depth + 19) / 20;
+  const int each = (depth + passes - 1) / passes;
+  const int pass = col / 32 / each;
+  const int width = std::min(each, depth - pass * each);
+  const int tile =
+      pass * each * ((tokens + 15) / 16) + token / 16 * width + col / 32 % each;
+  return static_cast<std::size_t>((tile * 16 + token % 16) * 32 + col % 32);
 }
 
 float rounded(float value) {
@@ -65,7 +73,7 @@ float rounded(float value) {
 }
 
 TEST_F(Bf16ProductTest, RowsAreRoundedIntoTilesThatEndInZeros) {
-  for (const int cols : {1, 16, 31, 32, 33, 70, 96}) {
+  for (const int cols : {1, 16, 31, 32, 33, 70, 96, 641, 1300}) {
     const int tokens = 19;
     const auto x = random_floats(static_cast<std::size_t>(tokens * cols), 1);
     Rounded out(tokens, cols);
@@ -76,7 +84,7 @@ TEST_F(Bf16ProductTest, RowsAreRoundedIntoTilesThatEndInZeros) {
       for (int c = 0; c < (cols + 31) / 32 * 32; ++c) {
         const float value =
             c < cols ? x[static_cast<std::size_t>(t * cols + c)] : 0.0f;
-        ASSERT_EQ(out.rows.tiles[place(t, c, cols)], f32_to_bf16(value))
+        ASSERT_EQ(out.rows.tiles[place(t, c, tokens, cols)], f32_to_bf16(value))
             << "token " << t << " column " << c << " of " << cols;
       }
     }
@@ -92,7 +100,7 @@ TEST_F(Bf16ProductTest, ARowCanBeRoundedInParts) {
   kernels_->round(x.data() + 64, 32, 0, 64, parts.rows);
   kernels_->round(x.data(), 64, 0, 0, parts.rows);
   for (int c = 0; c < cols; ++c) {
-    const std::size_t at = place(0, c, cols);
+    const std::size_t at = place(0, c, 1, cols);
     EXPECT_EQ(whole.rows.tiles[at], parts.rows.tiles[at]);
   }
 }
@@ -369,7 +377,7 @@ TEST_F(Bf16ProductTest, SumsStayInTilesAndAreRoundedFromThere) {
           ASSERT_NEAR(sum, expected, 1e-5 + 1e-5 * std::fabs(expected))
               << c.rows << "x" << c.cols << " token " << t << " row " << r;
           ASSERT_EQ(
-              out.rows.tiles[place(t, first + r, c.rows)],
+              out.rows.tiles[place(t, first + r, c.tokens, c.rows)],
               f32_to_bf16(sum));
         }
       }

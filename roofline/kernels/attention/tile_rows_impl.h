@@ -174,7 +174,7 @@ void score_pair(
   step.right.at += step_begin * 2 * side;
   step.sums.at += step_begin * 2 * kTileFloats;
   for (int k = step_begin; k < step_end; ++k) {
-    run_step<2, 2, false>(tiles, step);
+    run_step<2, 2, false, TileCover::whole>(tiles, step);
     step.right.at += 2 * side;
     step.sums.at += 2 * kTileFloats;
   }
@@ -206,7 +206,7 @@ void add_pair(
       kPairRows,
       true};
   for (int d = 0; d < s.dims; d += 2 * kTileCols) {
-    run_step<2, 2, false>(tiles, step);
+    run_step<2, 2, false, TileCover::whole>(tiles, step);
     step.right.at += 2 * kTileSize;
     step.sums.at += 2 * kTileFloats;
   }

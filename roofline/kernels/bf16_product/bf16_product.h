@@ -24,24 +24,61 @@
 
 namespace roofline {
 
-/// x in bfloat16 as tiles read it: [tokens / 16, cols / 32, 16, 32], both
-/// rounded up. The caller owns the memory: size(), 64-byte aligned. Tokens
-/// beyond the last may hold anything, columns beyond the last are zero.
+/// Most tiles along the depth, tokens and pairs of row blocks that a thread
+/// works on at a time. Two decoded blocks are 40 KiB then, which a first cache
+/// of 48 KiB holds while all tokens pass; their sums are 512 KiB and the
+/// tokens' part of x 640, both of a second cache of 2 MiB: every processor with
+/// AMX has these.
+constexpr int kTiledDepth = 20;
+constexpr int kTiledTokens = 512;
+constexpr int kTiledPairs = 8;
+
+/// x in bfloat16 as tiles read it: the depth in passes of pass_tiles() columns
+/// of 32, the last one shorter; a pass is [tokens / 16, tiles of the pass, 16,
+/// 32]. So what a pass reads lies together: token by token it would be a power
+/// of two apart in deep products and meet in few lines of a cache. The caller
+/// owns the memory: size(), 64-byte aligned. Tokens beyond the last may hold
+/// anything, columns beyond the last are zero.
 struct RoundedRows {
   static constexpr int kTokens = 16;  ///< of a tile
   static constexpr int kCols = 32;
 
   int cols = 0;
+  int token_tiles = 0;
   std::uint16_t* tiles = nullptr;  ///< nullptr: there are none
+  int first_tile = 0;              ///< the first token's
 
+  static RoundedRows over(int tokens, int cols, std::uint16_t* memory) {
+    return {cols, (tokens + kTokens - 1) / kTokens, memory};
+  }
   static std::size_t size(int tokens, int cols) {
     const auto up = [](int n, int to) { return (n + to - 1) / to * to; };
     return static_cast<std::size_t>(up(tokens, kTokens)) *
            static_cast<std::size_t>(up(cols, kCols));
   }
+  int depth_tiles() const { return (cols + kCols - 1) / kCols; }
+  int pass_tiles() const {
+    const int depth = depth_tiles();
+    const int passes = (depth + kTiledDepth - 1) / kTiledDepth;
+    return passes > 0 ? (depth + passes - 1) / passes : 1;
+  }
+  /// Tiles of the pass that begins at a depth.
+  int tiles_from(int depth_tile) const {
+    const int left = depth_tiles() - depth_tile;
+    return left < pass_tiles() ? left : pass_tiles();
+  }
+  /// The tile of tokens [16·token_tile, …) and columns [32·depth_tile, …).
+  std::uint16_t* tile(int token_tile, int depth_tile) const {
+    const int in_pass = depth_tile % pass_tiles();
+    const int begin = depth_tile - in_pass;
+    const std::ptrdiff_t token = first_tile + token_tile;
+    return tiles + std::ptrdiff_t{kTokens} * kCols *
+                       (std::ptrdiff_t{begin} * token_tiles +
+                        token * tiles_from(begin) + in_pass);
+  }
   /// The rows from a token on, which is a multiple of 16.
   RoundedRows from(int token) const {
-    return {cols, tiles + size(token, cols)};
+    return {cols, token_tiles, tiles, first_tile + token / kTokens};
   }
 };
 
@@ -70,14 +107,6 @@ struct TiledSums {
   }
 };
 
-/// Most tiles along the depth, tokens and pairs of row blocks that a thread
-/// works on at a time. Two decoded blocks are 40 KiB then, which a first cache
-/// of 48 KiB holds while all tokens pass; their sums are 512 KiB and the
-/// tokens' part of x 640, both of a second cache of 2 MiB: every processor with
-/// AMX has these.
-constexpr int kTiledDepth = 20;
-constexpr int kTiledTokens = 512;
-constexpr int kTiledPairs = 8;
 /// What a thread keeps for product() and back(), in bytes.
 constexpr std::size_t kTiledProductBytes =
     std::size_t{2} * kTiledDepth * 1024 +

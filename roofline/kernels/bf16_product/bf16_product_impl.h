@@ -41,17 +41,22 @@ inline void round_tokens(
     int token,
     int col,
     const RoundedRows& out) {
-  std::uint16_t* to =
-      out.tiles + RoundedRows::size(token / kTileRows * kTileRows, out.cols) +
-      std::ptrdiff_t{col} * kTileRows + token % kTileRows * kTileDepth;
-  for (int c = 0; c < count; c += kTileDepth) {
+  const int each = out.pass_tiles();
+  std::uint16_t* to = nullptr;
+  int in_pass = each;
+  for (int c = 0; c < count; c += kTileDepth, ++in_pass) {
+    if (in_pass == each || c == 0) {
+      const int tile = (col + c) / kTileDepth;
+      in_pass = tile % each;
+      to = out.tile(token / kTileRows, tile) + token % kTileRows * kTileDepth;
+    }
     const int left = count - c;
     const __m512 low =
         _mm512_maskz_loadu_ps(Vec::mask(std::min(left, 16)), x + c);
     const __m512 high = _mm512_maskz_loadu_ps(
         Vec::mask(std::clamp(left - 16, 0, 16)),
         x + c + 16);
-    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    _mm512_storeu_si512(to, rounded_pairs(low, high));
     to += kTileRows * kTileDepth;
   }
 }
@@ -69,8 +74,7 @@ inline void round_tiled_sums(
     for (int b = 0; b < blocks; ++b) {
       const float* from = sums.data + (g * token_tiles + b / 2) * kPairFloats +
                           b % 2 * (kPairFloats / 2);
-      std::uint16_t* to = out.from(b * kTileRows).tiles +
-                          (std::ptrdiff_t{col} + g * kTileDepth) * kTileRows;
+      std::uint16_t* to = out.tile(b, col / kTileDepth + g);
       for (int r = 0; r < kTileRows; ++r, from += kTileCols, to += kTileDepth) {
         _mm512_storeu_si512(
             to,
@@ -128,18 +132,15 @@ inline void begin_with(
   }
 }
 
-/// A product whose right sides come 32 columns at a time: `columns` of them in
-/// all, over `values` of depth. decode(i, k, end, next, out) decodes the i-th
+/// A product whose right sides come 32 columns at a time, `columns` of them in
+/// all. decode(i, k, end, next, out) decodes the i-th
 /// 32 along tiles [k, end) of the depth, out and, `next` words on, the second
 /// 16 columns.
 template <class Decode>
 struct TiledProduct {
   int columns = 0;
-  int values = 0;
   const float* bias = nullptr;
   Decode decode;
-
-  int depth() const { return (values + kTileDepth - 1) / kTileDepth; }
 };
 
 /// Tokens from x's first on times 32-column pieces [begin, end).
@@ -152,21 +153,14 @@ void sum_tiles(
     int tokens,
     const TiledSums& out) {
   std::uint32_t* decoded = decoded_blocks();
-  const int depth = product.depth();
-  const int passes = (depth + kTiledDepth - 1) / kTiledDepth;
-  const int each = (depth + passes - 1) / passes;
+  const int depth = x.depth_tiles();
+  const int each = x.pass_tiles();
   TileStep step{};
-  step.left = TileSide::of(
-      nullptr,
-      kTileBytes,
-      std::ptrdiff_t{depth} * kTileSize,
-      kTileSize);
   step.right = TileSide::of(decoded, kTileBytes, each * kTileSize, kTileSize);
-  step.cols = TiledSums::kCols;
   Tiles tiles;
   // The depth outside, pieces inside: their part of x stays in the cache.
   for (int k = 0; k < depth; k += each) {
-    step.depth = std::min(depth, k + each) - k;
+    step.depth = x.tiles_from(k);
     for (int i = begin; i < end; ++i) {
       product.decode(i, k, k + step.depth, each * kTileWords, decoded);
       float* sums = out.data + std::ptrdiff_t{i - begin} *
@@ -177,12 +171,18 @@ void sum_tiles(
       }
       step.accumulate = k > 0 || product.bias != nullptr;
       for (int t = 0; t < tokens; t += TiledSums::kTokens) {
-        step.left.at = reinterpret_cast<const std::byte*>(x.from(t).tiles) +
-                       std::ptrdiff_t{k} * kTileSize;
+        step.left = TileSide::of(
+            x.tile(t / kTileRows, k),
+            kTileBytes,
+            std::ptrdiff_t{step.depth} * kTileSize,
+            kTileSize);
         step.sums = {sums, kTileCols, kPairFloats / 2, kPairFloats / 4};
         // Of a last tile alone there is no second one to read.
-        step.rows = tokens - t > kTileRows ? 2 * kTileRows : kTileRows;
-        run_steps<true>(tiles, step);
+        if (tokens - t > kTileRows) {
+          run_step<2, 2, true, TileCover::whole>(tiles, step);
+        } else {
+          run_step<1, 2, true, TileCover::whole>(tiles, step);
+        }
         sums += kPairFloats;
       }
     }
@@ -238,7 +238,6 @@ inline auto straight(
   const int first = begin * kRowBlock;
   return TiledProduct<decltype(decode)>{
       std::min(w.rows, end * kRowBlock) - first,
-      w.cols,
       bias != nullptr ? bias + first : nullptr,
       decode};
 }
@@ -320,7 +319,7 @@ void tile_product_back(
     decode_turned(w, decode, group, k, end, next, out);
   };
   product_rows<Tiles>(
-      TiledProduct<decltype(decode)>{w.cols, w.rows, nullptr, decode},
+      TiledProduct<decltype(decode)>{w.cols, nullptr, decode},
       range,
       y,
       x,

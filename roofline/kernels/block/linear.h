@@ -41,7 +41,7 @@ struct ProductPiece {
 /// costs as much as multiplying it with 80 tokens, and the piece's sums stay
 /// near.
 constexpr int kTileTokens = 512;
-constexpr int kMostTileBlocks = 8;
+constexpr int kMostTileBlocks = 16;
 
 /// How `blocks` × `tokens` is cut.
 class ProductGrid {

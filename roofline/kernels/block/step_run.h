@@ -242,7 +242,8 @@ class StepRun {
   }
 
   RoundedRows rounded(AlignedBuffer<std::uint16_t>& tiles, int cols) const {
-    return tiles_ ? RoundedRows{cols, tiles.data()} : RoundedRows{};
+    return tiles_ ? RoundedRows::over(tokens_, cols, tiles.data())
+                  : RoundedRows{};
   }
 
   const StepModel& model_;

@@ -77,14 +77,17 @@ struct SumPlace {
   }
 };
 
-template <int kRow, int kCol, class Tiles>
+/// Whether the tiles of a step are all there; then none asks.
+enum class TileCover { whole, partial };
+
+template <int kRow, int kCol, TileCover kCover, class Tiles>
 inline void begin_sum(Tiles& tiles, const TileStep& step) {
   if (!step.accumulate) {
     tiles.template zero_sum<kRow, kCol>();
     return;
   }
   const SumPlace place(step, kRow, kCol);
-  if (place.whole()) {
+  if (kCover == TileCover::whole || place.whole()) {
     tiles.template load_sum<kRow, kCol>(place.at, 4 * place.ldc);
     return;
   }
@@ -93,10 +96,10 @@ inline void begin_sum(Tiles& tiles, const TileStep& step) {
   tiles.template load_sum<kRow, kCol>(sums, kTileBytes);
 }
 
-template <int kRow, int kCol, class Tiles>
+template <int kRow, int kCol, TileCover kCover, class Tiles>
 inline void end_sum(Tiles& tiles, const TileStep& step) {
   const SumPlace place(step, kRow, kCol);
-  if (place.whole()) {
+  if (kCover == TileCover::whole || place.whole()) {
     tiles.template store_sum<kRow, kCol>(place.at, 4 * place.ldc);
     return;
   }
@@ -153,9 +156,14 @@ inline void multiply_sides(
   }
 }
 
-/// kRows × kCols tiles of sums, each at least in part in c. kStreamed: the left
-/// side is read once while the right one stays.
-template <int kRows, int kCols, bool kStreamed, class Tiles>
+/// kRows × kCols tiles of sums, each at least in part there. kStreamed: the
+/// left side is read once while the right one stays.
+template <
+    int kRows,
+    int kCols,
+    bool kStreamed,
+    TileCover kCover = TileCover::partial,
+    class Tiles>
 void run_step(Tiles& tiles, const TileStep& step) {
   const auto each = [](auto fn) {
     fn.template operator()<0, 0>();
@@ -180,14 +188,16 @@ void run_step(Tiles& tiles, const TileStep& step) {
   if constexpr (kRows > 1) {
     load_left<1, kStreamed>(tiles, left, left.at);
   }
-  each([&]<int kRow, int kCol>() { begin_sum<kRow, kCol>(tiles, step); });
+  each([&]<int kRow, int kCol>() {
+    begin_sum<kRow, kCol, kCover>(tiles, step);
+  });
   for (int k = step.depth - 1; k > 0; --k) {
     left.at += left.step;
     right.at += right.step;
     multiply_sides<kRows, kCols, kStreamed, true>(tiles, left, right);
   }
   multiply_sides<kRows, kCols, kStreamed, false>(tiles, left, right);
-  each([&]<int kRow, int kCol>() { end_sum<kRow, kCol>(tiles, step); });
+  each([&]<int kRow, int kCol>() { end_sum<kRow, kCol, kCover>(tiles, step); });
 }
 
 /// All of step.rows × step.cols; sides are read in whole tiles. The depth is at
@@ -205,10 +215,11 @@ void run_steps(Tiles& tiles, const TileStep& all) {
       step.right.at = all.right.at + c / kTileCols * all.right.next;
       const bool tall = step.rows > kTileRows;
       const bool wide = step.cols > kTileCols;
-      const auto run = tall   ? wide ? run_step<2, 2, kStreamed, Tiles>
-                                     : run_step<2, 1, kStreamed, Tiles>
-                         : wide ? run_step<1, 2, kStreamed, Tiles>
-                              : run_step<1, 1, kStreamed, Tiles>;
+      const auto run =
+          tall   ? wide ? run_step<2, 2, kStreamed, TileCover::partial, Tiles>
+                        : run_step<2, 1, kStreamed, TileCover::partial, Tiles>
+            : wide ? run_step<1, 2, kStreamed, TileCover::partial, Tiles>
+                 : run_step<1, 1, kStreamed, TileCover::partial, Tiles>;
       run(tiles, step);
     }
   }
