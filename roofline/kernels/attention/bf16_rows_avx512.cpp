@@ -28,7 +28,7 @@ struct State {
   std::uint32_t* keys = nullptr;    ///< [dims / 2, kKeyTile]
   std::uint32_t* values = nullptr;  ///< [kKeyTile / 2, dims]
   float* largest = nullptr;         ///< [rows], of scores times log2(e)
-  float* total = nullptr;           ///< [rows]
+  float* totals = nullptr;          ///< [rows, 16], a lane's keys each
 };
 
 inline State open(const AttentionTask& task) {
@@ -41,8 +41,8 @@ inline State open(const AttentionTask& task) {
   s.sums = task.scratch;
   s.scores = s.sums + rows * dims;
   s.largest = s.scores + rows * keys;
-  s.total = s.largest + rows;
-  s.q = reinterpret_cast<std::uint32_t*>(s.total + rows);
+  s.totals = s.largest + rows;
+  s.q = reinterpret_cast<std::uint32_t*>(s.totals + rows * kWidth);
   s.keys = s.q + rows * dims / 2;
   s.values = s.keys + keys * dims / 2;
   return s;
@@ -74,7 +74,9 @@ ROOFLINE_BF16 inline void load_queries(
       _mm512_storeu_ps(sums + d + kWidth, _mm512_setzero_ps());
     }
     s.largest[r] = kMinusInfinity;
-    s.total[r] = 0;
+    _mm512_storeu_ps(
+        s.totals + static_cast<std::ptrdiff_t>(r) * kWidth,
+        _mm512_setzero_ps());
   }
 }
 
@@ -133,23 +135,29 @@ void multiply(const PairProduct& product) {
   }
 }
 
-/// 2^x for x <= 0, within 4e-6 (2^f interpolated on [0, 1) at Chebyshev
-/// points); 0 for minus infinity.
+/// 2^x for x <= 0, within 1e-4 of it (weights are rounded to 4e-3); 0 for minus
+/// infinity. The nearest integer is what adding 1.5·2²³ leaves in the low bits;
+/// the polynomial is 2^f on [-0.5, 0.5], and 1 at 0. Below -127 all is 0.
 inline __m512 exp2_of(__m512 x) {
-  constexpr int kFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-  const __m512 f = _mm512_reduce_ps(x, kFloor);
-  __m512 p = _mm512_set1_ps(1.3670310e-2f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.1744998e-2f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.4160436e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9297292e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0000035f));
-  return _mm512_scalef_ps(p, x);
+  const __m512 round = _mm512_set1_ps(12582912.0f);
+  x = _mm512_max_ps(_mm512_set1_ps(-127.0f), x);  // a NaN stays
+  const __m512 shifted = _mm512_add_ps(x, round);
+  const __m512 f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, round));
+  __m512 p = _mm512_set1_ps(0.05500883f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24221102f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69328295f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(p), exponent));
 }
 
 /// Which keys of a tile a row sees.
 struct SeenKeys {
   int begin = 0;
   int end = 0;
+
+  bool all(int keys) const { return begin == 0 && end == keys; }
 
   /// Of 16 from a key on, a bit each.
   __mmask16 from(int key) const {
@@ -181,8 +189,8 @@ inline SeenKeys seen_keys(
 }
 
 /// A row's scores become weights, in pairs of keys where the scores were: VECS
-/// registers of them.
-template <int VECS>
+/// registers of them. ALL: it sees the keys of each.
+template <int VECS, bool ALL>
 ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
   float* scores = s.scores + static_cast<std::ptrdiff_t>(row) * kKeyTile;
   const __m512 nothing = _mm512_set1_ps(kMinusInfinity);
@@ -190,10 +198,11 @@ ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
   __m512 tops = _mm512_set1_ps(s.largest[row]);
 #pragma GCC unroll 4
   for (int v = 0; v < VECS; ++v) {
-    own[v] = _mm512_mask_loadu_ps(
-        nothing,
-        seen.from(v * kWidth),
-        scores + v * kWidth);
+    own[v] = ALL ? _mm512_loadu_ps(scores + v * kWidth)
+                 : _mm512_mask_loadu_ps(
+                       nothing,
+                       seen.from(v * kWidth),
+                       scores + v * kWidth);
     tops = _mm512_max_ps(tops, own[v]);
   }
   const float top = _mm512_reduce_max_ps(tops);
@@ -204,7 +213,19 @@ ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
     return;
   }
   const __m512 shift = _mm512_set1_ps(top);
-  __m512 sum = _mm512_setzero_ps();
+  float* totals = s.totals + static_cast<std::ptrdiff_t>(row) * kWidth;
+  __m512 sum = _mm512_loadu_ps(totals);
+  if (top > s.largest[row]) {
+    const __m512 factor = exp2_of(_mm512_set1_ps(s.largest[row] - top));
+    float* sums = s.sums + static_cast<std::ptrdiff_t>(row) * s.dims;
+    for (int d = 0; d < s.dims; d += kWidth) {
+      _mm512_storeu_ps(
+          sums + d,
+          _mm512_mul_ps(_mm512_loadu_ps(sums + d), factor));
+    }
+    sum = _mm512_mul_ps(sum, factor);
+    s.largest[row] = top;
+  }
   auto* pairs = reinterpret_cast<std::uint16_t*>(scores);
 #pragma GCC unroll 4
   for (int v = 0; v < VECS; ++v) {
@@ -214,18 +235,7 @@ ROOFLINE_BF16 void softmax_row(const State& s, int row, SeenKeys seen) {
         reinterpret_cast<__m256i*>(pairs + v * kWidth),
         rounded(weights));
   }
-  if (top > s.largest[row]) {
-    const __m512 factor = exp2_of(_mm512_set1_ps(s.largest[row] - top));
-    float* sums = s.sums + static_cast<std::ptrdiff_t>(row) * s.dims;
-    for (int d = 0; d < s.dims; d += kWidth) {
-      _mm512_storeu_ps(
-          sums + d,
-          _mm512_mul_ps(_mm512_loadu_ps(sums + d), factor));
-    }
-    s.total[row] *= _mm512_cvtss_f32(factor);
-    s.largest[row] = top;
-  }
-  s.total[row] += _mm512_reduce_add_ps(sum);
+  _mm512_storeu_ps(totals, sum);
 }
 
 template <int VECS>
@@ -234,7 +244,12 @@ void softmax_rows(
     const State& s,
     const KeyTile& tile) {
   for (int r = 0; r < s.rows; ++r) {
-    softmax_row<VECS>(s, r, seen_keys(task, r, tile));
+    const SeenKeys seen = seen_keys(task, r, tile);
+    if (seen.all(VECS * kWidth)) {
+      softmax_row<VECS, true>(s, r, seen);
+    } else {
+      softmax_row<VECS, false>(s, r, seen);
+    }
   }
 }
 
@@ -284,13 +299,15 @@ inline void finish(const AttentionTask& task, const State& s) {
     float* to = task.partial
                     ? task.partial + static_cast<std::ptrdiff_t>(r) * (dims + 2)
                     : row_at(task, task.args->out, task.args->out_stride, r);
-    const Vec factor = Vec::all(task.partial ? 1.0f : 1.0f / s.total[r]);
+    const float total = _mm512_reduce_add_ps(
+        _mm512_loadu_ps(s.totals + static_cast<std::ptrdiff_t>(r) * kWidth));
+    const Vec factor = Vec::all(task.partial ? 1.0f : 1.0f / total);
     for (int d = 0; d < dims; d += kWidth) {
       (Vec::load(sums + d) * factor).store(to + d);
     }
     if (task.partial) {
       to[dims] = s.largest[r] / kLog2E;
-      to[dims + 1] = s.total[r];
+      to[dims + 1] = total;
     }
   }
 }

@@ -12,6 +12,10 @@ namespace {
 /// Rows of a tile of queries: enough that converting a tile of keys is a small
 /// part of the work, few enough that their sums stay in the second cache.
 constexpr int kTargetRows = 96;
+/// In bfloat16, whose products are quicker against the conversion, where there
+/// are so many keys that few of them are masked.
+constexpr int kBfloat16Rows = 192;
+constexpr int kManyKeys = 1024;
 /// On AMX's tiles, whose products are ten times as quick against the
 /// conversion: as many as leave each thread its pieces, from these to
 /// kMostTiledRows.
@@ -148,8 +152,12 @@ void AttentionPlan::add_tiles(int index) {
   }
   const int group = args.heads / args.kv.kv_heads;
   const bool tiled = is_tiled(args);
-  const int step =
-      std::max(1, (tiled ? tiled_rows(args) : kTargetRows) / group);
+  const bool many = bf16_rows_ != nullptr && fits_bf16_rows(args) &&
+                    args.first_position + args.tokens > kManyKeys;
+  const int rows = tiled  ? tiled_rows(args)
+                   : many ? kBfloat16Rows
+                          : kTargetRows;
+  const int step = std::max(1, rows / group);
   for (int begin = 0; begin < args.tokens; begin += step) {
     Tile tile;
     tile.args = index;
@@ -164,12 +172,12 @@ void AttentionPlan::add_tiles(int index) {
       tile.keys += overlap(segment, low, high).count;
     }
     tiles_.push_back(tile);
-    const int rows = tile_rows(tile);
+    const int own = tile_rows(tile);
     scratch_each_ = std::max(
         scratch_each_,
-        tiled && rows > kernels_->most_few_rows
-            ? tiled_scratch_floats(rows, args.kv)
-            : attention_scratch_floats(rows, args.kv));
+        tiled && own > kernels_->most_few_rows
+            ? tiled_scratch_floats(own, args.kv)
+            : attention_scratch_floats(own, args.kv));
   }
 }
 

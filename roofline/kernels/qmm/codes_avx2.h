@@ -1,0 +1,122 @@
+// The packed layout in AVX2 registers, half a row block each. Included by
+// qmm_avx2.cpp.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "roofline/kernels/packed_matrix.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr int kHalf = 8;  ///< rows a register
+
+/// Up to so many tokens are bound by memory: the stream is asked for so far
+/// ahead, across pages, where the hardware's own prefetch stops.
+constexpr int kFewTokens = 4;
+constexpr int kAhead = 8192;
+
+inline __m256i load_line(const std::byte* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
+inline __m256 load_halves(const std::byte* from) {
+  return _mm256_cvtph_ps(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
+/// The biases of the set whose scales are at `from`.
+inline __m256 load_bias(
+    const BlockGroups& groups,
+    const std::byte* from,
+    __m256 scale) {
+  return groups.biases
+             ? load_halves(from + kSetScales)
+             : _mm256_mul_ps(scale, _mm256_set1_ps(groups.minus_offset));
+}
+
+inline __m256i broadcast4(const std::int8_t* from) {
+  std::int32_t four = 0;
+  std::memcpy(&four, from, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+inline void prefetch_soon(const std::byte* at) {
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
+}
+
+/// Asks for what is read kAhead bytes later: a group's codes and its unit's
+/// scales.
+template <PackedFormat kFormat>
+inline void
+ask_ahead(const BlockGroups& block, const std::byte* codes, int group) {
+  const std::byte* scales = block.unit(group) + kAhead;
+  for (int i = 0; i < scale_sets(kFormat); ++i) {
+    prefetch_soon(scales + 64 * i);
+  }
+  for (int i = 0; i < code_bytes(kFormat); i += 64) {
+    prefetch_soon(codes + kAhead + i);
+  }
+}
+
+/// A matrix's table, twice.
+inline __m256i load_table(const PackedMatrix& w) {
+  return _mm256_broadcastsi128_si256(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(w.table.data())));
+}
+
+/// The first `count` of 8 lanes.
+inline __m256i first_lanes(int count) {
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes);
+}
+
+/// A line's values in bytes: of eight columns, or in 8 bits of four.
+template <PackedFormat kFormat>
+struct LineValues {
+  LineValues(const std::byte* from, __m256i table)
+      : low(load_line(from)), high(low) {
+    if constexpr (has_nibbles(kFormat)) {
+      const __m256i nibble = _mm256_set1_epi8(0x0f);
+      high = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble);
+      low = _mm256_and_si256(low, nibble);
+    }
+    if constexpr (has_table(kFormat)) {
+      high = _mm256_shuffle_epi8(table, high);
+      low = _mm256_shuffle_epi8(table, low);
+    }
+  }
+  __m256i low;
+  __m256i high;
+};
+
+/// Four columns' values times codes of x, pairs added in 16 bits. In q4 as they
+/// are; else less 128, signed: |w| times x with the sign of w.
+template <PackedFormat kFormat>
+struct SignedValues {
+  explicit SignedValues(__m256i values) : values(values), magnitudes(values) {
+    if constexpr (kFormat != PackedFormat::q4) {
+      this->values = _mm256_xor_si256(
+          values,
+          _mm256_set1_epi8(static_cast<char>(0x80)));
+      magnitudes = _mm256_abs_epi8(this->values);
+    }
+  }
+  __m256i times(__m256i four) const {
+    if constexpr (kFormat != PackedFormat::q4) {
+      four = _mm256_sign_epi8(four, values);
+    }
+    return _mm256_maddubs_epi16(magnitudes, four);
+  }
+  __m256i values;
+  __m256i magnitudes;
+};
+
+}  // namespace
+
+}  // namespace roofline
