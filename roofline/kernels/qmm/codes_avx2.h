@@ -53,8 +53,10 @@ inline void prefetch_soon(const std::byte* at) {
 /// Asks for what is read kAhead bytes later: a group's codes and its unit's
 /// scales.
 template <PackedFormat kFormat>
-inline void
-ask_ahead(const BlockGroups& block, const std::byte* codes, int group) {
+inline void ask_ahead(
+    const BlockGroups& block,
+    const std::byte* codes,
+    int group) {
   const std::byte* scales = block.unit(group) + kAhead;
   for (int i = 0; i < scale_sets(kFormat); ++i) {
     prefetch_soon(scales + 64 * i);
@@ -101,9 +103,8 @@ template <PackedFormat kFormat>
 struct SignedValues {
   explicit SignedValues(__m256i values) : values(values), magnitudes(values) {
     if constexpr (kFormat != PackedFormat::q4) {
-      this->values = _mm256_xor_si256(
-          values,
-          _mm256_set1_epi8(static_cast<char>(0x80)));
+      this->values =
+          _mm256_xor_si256(values, _mm256_set1_epi8(static_cast<char>(0x80)));
       magnitudes = _mm256_abs_epi8(this->values);
     }
   }

@@ -151,12 +151,8 @@ void one_token_block(
   }
 }
 
-using OneTokenBlock = void (*)(
-    const PackedMatrix&,
-    int,
-    const QuantizedRows&,
-    int,
-    float*);
+using OneTokenBlock =
+    void (*)(const PackedMatrix&, int, const QuantizedRows&, int, float*);
 
 void one_token(
     const PackedMatrix& w,
@@ -166,8 +162,8 @@ void one_token(
     int token,
     float* y,
     int ldy) {
-  static constexpr std::array<OneTokenBlock, 5> kBlocks = by_format(
-      []<PackedFormat kFormat>() -> OneTokenBlock {
+  static constexpr std::array<OneTokenBlock, 5> kBlocks =
+      by_format([]<PackedFormat kFormat>() -> OneTokenBlock {
         return one_token_block<kFormat>;
       });
   const OneTokenBlock run = kBlocks[format_index(w.format)];

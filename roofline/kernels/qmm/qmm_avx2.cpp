@@ -9,10 +9,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <utility>
 
+#include "roofline/kernels/qmm/codes_avx2.h"
+#include "roofline/kernels/qmm/one_token_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
 #include "roofline/kernels/qmm/trim_rows.h"
@@ -21,14 +24,8 @@ namespace roofline {
 
 namespace {
 
-constexpr int kHalf = 8;        ///< rows a register
 constexpr int kMostTokens = 4;  ///< sums, 16-bit sums and codes in 16 registers
 constexpr int kMostExact = 8;
-
-/// Up to so many tokens are bound by memory: the stream is asked for so far
-/// ahead, across pages, where the hardware's own prefetch stops.
-constexpr int kFewTokens = 4;
-constexpr int kAhead = 8192;
 
 struct Tile {
   BlockGroups block;
@@ -43,64 +40,19 @@ struct Tile {
   std::ptrdiff_t ldy;
 };
 
-inline __m256i load_line(const std::byte* from) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
-
-inline __m256 load_halves(const std::byte* from) {
-  return _mm256_cvtph_ps(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-}
-
-/// The biases of the set whose scales are at `from`.
-inline __m256 load_bias(
-    const BlockGroups& groups,
-    const std::byte* from,
-    __m256 scale) {
-  return groups.biases
-             ? load_halves(from + kSetScales)
-             : _mm256_mul_ps(scale, _mm256_set1_ps(groups.minus_offset));
-}
-
-inline void prefetch_soon(const std::byte* at) {
-  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
-}
-
-/// Asks for what is read kAhead bytes later: a group's codes and its unit's
-/// scales.
-template <PackedFormat kFormat>
-inline void ask_ahead(const Tile& tile, const std::byte* codes, int group) {
-  const std::byte* scales = tile.block.unit(group) + kAhead;
-  for (int i = 0; i < scale_sets(kFormat); ++i) {
-    prefetch_soon(scales + 64 * i);
-  }
-  for (int i = 0; i < code_bytes(kFormat); i += 64) {
-    prefetch_soon(codes + kAhead + i);
-  }
-}
-
-inline __m256i broadcast4(const std::int8_t* from) {
-  std::int32_t four = 0;
-  std::memcpy(&four, from, sizeof(four));
-  return _mm256_set1_epi32(four);
-}
-
-/// dots += factor · Σ (w − 128)·x over four columns; w: values in bytes.
-template <int kTokens>
-inline void add_signed(
+/// dots += factor · Σ (w − 128)·x over four columns, in q4 factor · Σ w·x; w:
+/// values in bytes.
+template <PackedFormat kFormat, int kTokens>
+inline void add_columns(
     __m256i values,
     const std::int8_t* x,
     std::ptrdiff_t stride,
     __m256i factor,
     __m256i* dots) {
-  const __m256i w =
-      _mm256_xor_si256(values, _mm256_set1_epi8(static_cast<char>(0x80)));
-  const __m256i magnitude = _mm256_abs_epi8(w);
+  const SignedValues<kFormat> w(values);
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
-    const __m256i four = broadcast4(x + t * stride);
-    const __m256i pairs =
-        _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
+    const __m256i pairs = w.times(broadcast4(x + t * stride));
     dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(pairs, factor));
   }
 }
@@ -153,37 +105,49 @@ inline void add_dots(
   constexpr int kCols = kGroup / scale_sets(kFormat);
   if constexpr (kFormat == PackedFormat::q4) {
     add_nibbles<kTokens>(stream, x, stride, factor, dots);
-  } else if constexpr (has_table(kFormat)) {
-    const __m256i nibble = _mm256_set1_epi8(0x0f);
-#pragma GCC unroll 1
-    for (int i = 0; i < kCols / 8; ++i) {
-      const __m256i line = load_line(stream + 64 * i);
-      const __m256i low =
-          _mm256_shuffle_epi8(table, _mm256_and_si256(line, nibble));
-      const __m256i high = _mm256_shuffle_epi8(
-          table,
-          _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble));
-      add_signed<kTokens>(low, x + 8 * i, stride, factor, dots);
-      add_signed<kTokens>(high, x + 8 * i + 4, stride, factor, dots);
-    }
   } else {
+    constexpr bool kNibbles = has_nibbles(kFormat);
+    constexpr int kLineCols = kNibbles ? 8 : 4;
 #pragma GCC unroll 1
-    for (int i = 0; i < kCols / 4; ++i) {
-      const __m256i line = load_line(stream + 64 * i);
-      add_signed<kTokens>(line, x + 4 * i, stride, factor, dots);
+    for (int i = 0; i < kCols / kLineCols; ++i) {
+      const LineValues<kFormat> line(stream + 64 * i, table);
+      const std::int8_t* at = x + kLineCols * i;
+      add_columns<kFormat, kTokens>(line.low, at, stride, factor, dots);
+      if constexpr (kNibbles) {
+        add_columns<kFormat, kTokens>(line.high, at + 4, stride, factor, dots);
+      }
     }
   }
 }
 
-/// Whether one of the tokens has high codes in a group.
+/// The same over the columns 4i…4i+3 whose bits i are set.
+template <PackedFormat kFormat, int kTokens>
+inline void add_some(
+    const std::byte* stream,
+    __m256i table,
+    const std::int8_t* x,
+    std::ptrdiff_t stride,
+    unsigned bits,
+    __m256i factor,
+    __m256i* dots) {
+  constexpr bool kNibbles = has_nibbles(kFormat);
+  for (; bits != 0; bits &= bits - 1) {
+    const int i = std::countr_zero(bits);
+    const LineValues<kFormat> line(stream + 64 * (kNibbles ? i / 2 : i), table);
+    const __m256i values = kNibbles && i % 2 != 0 ? line.high : line.low;
+    add_columns<kFormat, kTokens>(values, x + 4 * i, stride, factor, dots);
+  }
+}
+
+/// Where one of the tokens has high codes in a group.
 template <int kTokens>
-inline bool any_high(const std::uint8_t* high, std::ptrdiff_t groups) {
+inline unsigned any_high(const std::uint8_t* high, std::ptrdiff_t groups) {
   unsigned any = 0;
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
     any |= high[t * groups];
   }
-  return any != 0;
+  return any;
 }
 
 template <PackedFormat kFormat, int kTokens>
@@ -196,6 +160,8 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const float* scales = x.scales + token * groups;
   constexpr int kSets = scale_sets(kFormat);
   constexpr int kSetCols = kGroup / kSets;
+  constexpr int kBits = kSetCols / 4;
+  constexpr unsigned kAllBits = (1u << kBits) - 1;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
   const std::uint8_t* high = x.high ? x.high + token * groups : nullptr;
@@ -207,10 +173,10 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   for (int g = 0; g < tile.groups; ++g) {
     const std::byte* stream = tile.block.codes(g) + tile.codes_at;
     if (tile.ahead) {
-      ask_ahead<kFormat>(tile, stream, g);
+      ask_ahead<kFormat>(tile.block, stream, g);
     }
-    const bool has_high =
-        high == nullptr || any_high<kTokens>(high + g, groups);
+    const unsigned group_bits =
+        high == nullptr ? 0xffu : any_high<kTokens>(high + g, groups);
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kTokens];
@@ -220,12 +186,22 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       }
       const std::byte* lines = stream + set * (code_bytes(kFormat) / kSets);
       const std::int8_t* plane = codes + set * kSetCols;
-      if (has_high) {
+      const unsigned bits = group_bits >> (kBits * set) & kAllBits;
+      if (bits == kAllBits) {
         add_dots<kFormat, kTokens>(
             lines,
             tile.table,
             plane,
             stride,
+            high_unit,
+            dots);
+      } else {
+        add_some<kFormat, kTokens>(
+            lines,
+            tile.table,
+            plane,
+            stride,
+            bits,
             high_unit,
             dots);
       }
@@ -267,25 +243,6 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   }
 }
 
-/// A line's values in bytes: of eight columns, or in 8 bits of four.
-template <PackedFormat kFormat>
-struct ExactLine {
-  ExactLine(const std::byte* from, __m256i table)
-      : low(load_line(from)), high(low) {
-    if constexpr (has_nibbles(kFormat)) {
-      const __m256i nibble = _mm256_set1_epi8(0x0f);
-      high = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble);
-      low = _mm256_and_si256(low, nibble);
-    }
-    if constexpr (has_table(kFormat)) {
-      high = _mm256_shuffle_epi8(table, high);
-      low = _mm256_shuffle_epi8(table, low);
-    }
-  }
-  __m256i low;
-  __m256i high;
-};
-
 template <PackedFormat kFormat, int kTokens>
 void exact_tile(const Tile& tile, const float* x, int token) {
   constexpr bool kNibbles = has_nibbles(kFormat);
@@ -306,7 +263,7 @@ void exact_tile(const Tile& tile, const float* x, int token) {
           tile.block.scales(g, line / kSetLines) + tile.scales_at;
       const __m256 scale = load_halves(own);
       const __m256 bias = load_bias(tile.block, own, scale);
-      const ExactLine<kFormat> bytes(stream + 64 * line, tile.table);
+      const LineValues<kFormat> bytes(stream + 64 * line, tile.table);
 #pragma GCC unroll 8
       for (int c = 0; c < kLineCodes; ++c) {
         const __m256i code = _mm256_and_si256(
@@ -346,11 +303,6 @@ constexpr std::array<ExactTile, sizeof...(kCounts)> exact_tiles(
   return {exact_tile<kFormat, kCounts + 1>...};
 }
 
-__m256i first_lanes(int count) {
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes);
-}
-
 template <class Tiles, class X>
 void product(
     const Tiles& tiles,
@@ -377,8 +329,7 @@ void product(
             kSetScales / 2 * half,
             w.groups(),
             w.unit,
-            _mm256_broadcastsi128_si256(_mm_loadu_si128(
-                reinterpret_cast<const __m128i*>(w.table.data()))),
+            load_table(w),
             first_lanes(w.rows - first),
             half == 0 && token_end - token_begin <= kFewTokens,
             y + first,
@@ -398,6 +349,10 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
+  if (token_end - token_begin == 1) {
+    one_token(w, block_begin, block_end, x, token_begin, y, ldy);
+    return;
+  }
   using Counts = std::make_integer_sequence<int, kMostTokens>;
   static constexpr auto kTiles = by_format(
       []<PackedFormat kFormat>() { return fast_tiles<kFormat>(Counts{}); });
