@@ -18,7 +18,8 @@ cd "$(dirname "$0")/.."
 sysroot=$PWD/build/aarch64-sysroot
 build=$PWD/build/aarch64
 libraries="libc6-dev libstdc++6 libfmt-dev nlohmann-json3-dev libcli11-dev
- libcurl4-openssl-dev libsqlite3-dev libtomlplusplus-dev libgtest-dev"
+ libcurl4-openssl-dev libsqlite3-dev libtomlplusplus-dev libyaml-cpp-dev
+ libgtest-dev"
 
 say() { printf 'aarch64: %s\n' "$*" >&2; }
 die() {

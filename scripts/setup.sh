@@ -33,9 +33,10 @@ as_root() {
 
 apt_packages="cmake ninja-build g++ pkg-config libcli11-dev libfmt-dev
  nlohmann-json3-dev libgtest-dev libbenchmark-dev libedit-dev
- libsqlite3-dev libtomlplusplus-dev libcurl4-openssl-dev protobuf-compiler"
+ libsqlite3-dev libtomlplusplus-dev libyaml-cpp-dev libcurl4-openssl-dev
+ protobuf-compiler"
 brew_packages="cmake ninja pkg-config cli11 fmt nlohmann-json googletest
- google-benchmark sqlite tomlplusplus curl protobuf"
+ google-benchmark sqlite tomlplusplus yaml-cpp curl protobuf"
 
 install_apt() {
   local missing="" package

@@ -2,9 +2,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/atomic_file.h"
@@ -30,6 +32,9 @@ enum class Next { go_on, leave };
 
 constexpr const char* kChatHelp =
     "/system [TEXT]  show or set the system message (- removes it)\n"
+    "/adapter [A …]  show the adapters, or answer with others: "
+    "FOLDER[=WEIGHT]\n"
+    "                (- for none)\n"
     "/reset          forget the conversation, keep the system message\n"
     "/stats          figures of the last answer and size of the conversation\n"
     "/save FILE      write the messages as JSON\n"
@@ -58,6 +63,7 @@ class Chat : public Command {
   int talk();
   Next obey(const SlashCommand& command);
   void set_system(const std::string& text);
+  void set_adapters(const std::string& text);
   void save(const std::string& path) const;
   void show_stats() const;
   /// Answers one message; an error takes the message back and is told.
@@ -169,7 +175,7 @@ int Chat::talk() {
 
 Next Chat::obey(const SlashCommand& command) {
   const std::vector<std::string> known =
-      {"system", "reset", "stats", "save", "help", "exit", "quit"};
+      {"system", "adapter", "reset", "stats", "save", "help", "exit", "quit"};
   const std::string& name = command.name;
   try {
     if (name == "exit" || name == "quit") {
@@ -177,6 +183,8 @@ Next Chat::obey(const SlashCommand& command) {
     }
     if (name == "system") {
       set_system(command.argument);
+    } else if (name == "adapter") {
+      set_adapters(command.argument);
     } else if (name == "reset") {
       conversation_.clear();
       loaded_->generator().reset();
@@ -210,6 +218,24 @@ void Chat::set_system(const std::string& text) {
   }
   require_utf8(text, "The system message");
   conversation_.set_system(text == "-" ? "" : text);
+}
+
+/// "FOLDER[=WEIGHT] …", or "-" for none.
+void Chat::set_adapters(const std::string& text) {
+  if (text.empty()) {
+    write_notice(
+        adapter_.adapters.empty()
+            ? "There is no adapter.\n"
+            : fmt::format("{}\n", fmt::join(adapter_.adapters, " ")));
+    return;
+  }
+  AdapterFlags wanted;
+  std::istringstream words(text);
+  for (std::string word; text != "-" && words >> word;) {
+    wanted.adapters.push_back(word);
+  }
+  loaded_->use_adapters(wanted.resolve());
+  adapter_ = wanted;
 }
 
 void Chat::save(const std::string& path) const {

@@ -82,7 +82,22 @@ void LoadedModel::load_draft(const std::string& model) {
   // A guess need not be exact.
   options.exact = false;
   draft_ = Decoder::load(*draft_checkpoint_, options);
-  generator_->set_draft(*draft_, *tokenizer.get().tokenizer);
+  draft_tokenizer_ = std::move(tokenizer.get().tokenizer);
+  generator_->set_draft(*draft_, *draft_tokenizer_);
+}
+
+void LoadedModel::use_adapters(const std::vector<AdapterChoice>& adapters) {
+  // Without any, the step that has no place for them is the faster one.
+  if (adapters.empty() ||
+      !replace_adapters(*decoder_, *checkpoint_, adapters)) {
+    auto loaded = load_with_adapters(*checkpoint_, options_, adapters);
+    generator_.reset();
+    decoder_ = std::move(loaded);
+  }
+  generator_ = std::make_unique<Generator>(*decoder_, *tokenizer_);
+  if (draft_) {
+    generator_->set_draft(*draft_, *draft_tokenizer_);
+  }
 }
 
 std::vector<std::int32_t> LoadedModel::encode_messages(

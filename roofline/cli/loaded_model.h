@@ -46,6 +46,11 @@ class LoadedModel {
   const std::optional<RequantizationLoss>& requantized() const;
   bool has_chat_template() const { return template_.has_value(); }
 
+  /// Answers with these adapters from now on, or with none; what was answered
+  /// before is forgotten. Throws what load_with_adapters() throws; all is as
+  /// before then.
+  void use_adapters(const std::vector<AdapterChoice>& adapters);
+
   /// messages: [{"role", "content"}, …], rendered with the begin of an answer.
   /// Throws what encode_chat() of decode/chat.h throws.
   std::vector<std::int32_t> encode_messages(
@@ -60,6 +65,7 @@ class LoadedModel {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<Checkpoint> draft_checkpoint_;
+  std::unique_ptr<Tokenizer> draft_tokenizer_;
   std::unique_ptr<Decoder> draft_;
   std::unique_ptr<Generator> generator_;
   std::optional<ChatTemplate> template_;

@@ -13,10 +13,11 @@
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/train_notes.h"
 #include "roofline/cli/train_plan.h"
 #include "roofline/model/device.h"
 #include "roofline/plan/peak.h"
-#include "roofline/report/progress.h"
+#include "roofline/report/chart.h"
 #include "roofline/train/trainer.h"
 
 namespace roofline::cli {
@@ -24,64 +25,6 @@ namespace roofline::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<long long>(seconds + 0.5);
-  if (whole < 90) {
-    return fmt::format("{} s", whole);
-  }
-  return whole < 5400 ? fmt::format("{} min", (whole + 30) / 60)
-                      : fmt::format("{:.1f} h", seconds / 3600);
-}
-
-/// Lines of figures while a run goes on.
-class Watch {
- public:
-  /// most_tokens: a second, by the processor's arithmetic.
-  Watch(int every, bool quiet, double most_tokens)
-      : every_(every), quiet_(quiet), most_tokens_(most_tokens) {}
-
-  void step(const StepFigures& f, int steps) {
-    tokens_ += static_cast<double>(f.tokens);
-    seconds_ += f.seconds;
-    losses_ += f.loss;
-    ++count_;
-    const bool due = (every_ > 0 && f.step % every_ == 0) || f.step == steps;
-    if (quiet_ || (!due && !f.valid_loss)) {
-      return;
-    }
-    const double left = seconds_ / count_ * (steps - f.step);
-    std::string line =
-        fmt::format("step {}/{}  loss {:.4f}", f.step, steps, losses_ / count_);
-    if (f.valid_loss) {
-      line += fmt::format("  validation {:.4f}", *f.valid_loss);
-    }
-    line += fmt::format(
-        "  rate {:.2g}  norm {:.3g}  {:.0f} tok/s ({:.0f} % of the roof)  {} "
-        "(peak {})",
-        f.learning_rate,
-        f.gradient_norm,
-        tokens_ / seconds_,
-        100 * tokens_ / seconds_ / most_tokens_,
-        format_bytes(f.memory_bytes),
-        format_bytes(f.peak_memory_bytes));
-    if (f.step < steps) {
-      line += "  " + duration_text(left) + " left";
-    }
-    write_notice(line + "\n");
-    tokens_ = seconds_ = losses_ = 0;
-    count_ = 0;
-  }
-
- private:
-  int every_;
-  bool quiet_;
-  double most_tokens_;
-  double tokens_ = 0;
-  double seconds_ = 0;
-  double losses_ = 0;
-  int count_ = 0;
-};
 
 struct Teacher {
   std::unique_ptr<Checkpoint> checkpoint;
@@ -104,9 +47,9 @@ class Train : public Command {
     app.add_option(
            "--config",
            config_,
-           "Read settings from a TOML file with the names of these options. "
-           "Options come before it.")
-        ->type_name("FILE.toml")
+           "Read settings from a file of TOML or YAML (.yaml, .yml) with the "
+           "names of these options. Options come before it.")
+        ->type_name("FILE")
         ->group(group);
     app.add_flag(
            "--resume",
@@ -160,6 +103,7 @@ class Train : public Command {
   }
   TrainOptions options() const;
   Dataset read(const fs::path& file, const SampleEncoder& encoder) const;
+  void require_places() const;
   void require_writable(const Checkpoint& checkpoint) const;
   std::unique_ptr<Teacher> load_teacher(const Tokenizer& tokenizer) const;
   int finish(
@@ -176,6 +120,7 @@ class Train : public Command {
   bool json_ = false;
   bool quiet_ = false;
   TrainOptions options_;
+  std::string template_;  ///< of chats; empty: none
 };
 
 TrainOptions Train::options() const {
@@ -188,6 +133,25 @@ TrainOptions Train::options() const {
   }
   validate(options);
   return options;
+}
+
+/// Where the run writes, before hours of it.
+void Train::require_places() const {
+  if (!plot_.empty()) {
+    require_chart_file(plot_);
+  }
+  for (const auto& [option, folder] :
+       {std::pair("--output", options_.output),
+        std::pair("--tensorboard", options_.tensorboard)}) {
+    std::error_code unknown;
+    if (!folder.empty() && fs::exists(folder, unknown) &&
+        !fs::is_directory(folder, unknown)) {
+      fail<UserError>(
+          fmt::format("{} is no folder", folder),
+          fmt::format("{} needs one", option),
+          fmt::format("Name another {}", option));
+    }
+  }
 }
 
 DatasetOptions dataset_options(const TrainOptions& options) {
@@ -203,6 +167,7 @@ Dataset Train::read(const fs::path& file, const SampleEncoder& encoder) const {
   if (quiet_) {
     return data;
   }
+  tell_of_tools(data, file, template_);
   write_notice(fmt::format(
       "{}: {} samples, {} tokens, {} of them learnt\n",
       file.string(),
@@ -234,16 +199,8 @@ Dataset Train::read(const fs::path& file, const SampleEncoder& encoder) const {
   return data;
 }
 
-/// Full training ends in a folder of safetensors like the one it began with;
-/// said before hours of it.
+/// Full training writes all weights; said before hours of it.
 void Train::require_writable(const Checkpoint& checkpoint) const {
-  if (options_.method == AdaptMethod::full &&
-      !fs::is_directory(checkpoint.path())) {
-    fail<UnsupportedError>(
-        fmt::format("{} can't be trained in full", checkpoint.path().string()),
-        "The result is written as a folder of safetensors, and from one",
-        "Convert the model to one first, or train an adapter");
-  }
   const auto& stored = checkpoint.spec().quantization;
   constexpr std::array<std::string_view, 4> kWritable = {
       "affine",
@@ -312,8 +269,14 @@ int Train::finish(
     if (result.best_valid_loss) {
       out["best_valid_loss"] = *result.best_valid_loss;
     }
+    if (result.test_loss) {
+      out["test_loss"] = *result.test_loss;
+    }
     write_json(out);
   } else if (!quiet_) {
+    if (result.test_loss) {
+      write_notice(fmt::format("test loss {:.4f}\n", *result.test_loss));
+    }
     write_notice(fmt::format(
         "peak memory {}, predicted {} ({:+.1f} %)\n",
         format_bytes(peak),
@@ -339,6 +302,12 @@ int Train::finish(
 
 int Train::run() {
   options_ = options();
+  for (const auto& [name, text] : given_) {
+    if (!quiet_) {
+      tell_if_idle(name, options_);
+    }
+  }
+  require_places();
   if (threads_) {
     ThreadPool::set_global_threads(*threads_);
   }
@@ -348,6 +317,7 @@ int Train::run() {
   std::optional<ChatTemplate> chat;
   if (const auto source = checkpoint->chat_template()) {
     chat.emplace(*source);
+    template_ = *source;
   }
   const SampleEncoder encoder(
       *tokenizer,
@@ -358,6 +328,10 @@ int Train::run() {
   std::optional<Dataset> valid;
   if (!files.valid.empty()) {
     valid = read(files.valid, encoder);
+  }
+  std::optional<Dataset> test;
+  if (!files.test.empty()) {
+    test = read(files.test, encoder);
   }
   const TrainForecast forecast =
       plan_training(*checkpoint, train, options_, fit_);
@@ -406,6 +380,9 @@ int Train::run() {
       events);
   if (teacher) {
     trainer.follow(*teacher->decoder);
+  }
+  if (test) {
+    trainer.test_on(*test);
   }
   if (resume_) {
     trainer.resume();

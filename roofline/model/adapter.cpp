@@ -2,25 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <optional>
-#include <set>
+#include <regex>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 #include <nlohmann/json.hpp>
 
-#include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
+#include "roofline/model/adapter_files.h"
 #include "roofline/model/device.h"
 #include "roofline/model/graph_decoder.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/safetensors.h"
-#include "roofline/weights/save_arrays.h"
 
 namespace roofline {
 
@@ -29,10 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::string_view kConfig = "adapter_config.json";
-constexpr std::string_view kMlxWeights = "adapters.safetensors";
-constexpr std::string_view kPeftWeights = "adapter_model.safetensors";
-constexpr std::string_view kPeftPrefix = "base_model.model.";
+using namespace adapter_files;
 
 [[noreturn]] void refuse_adapter(
     const fs::path& folder,
@@ -103,49 +98,12 @@ std::optional<PartName> part_of(std::string name) {
   return std::nullopt;
 }
 
-/// The rows of a rotary matrix in Hugging Face's order, when the model has
-/// them as GGUF does: pairs side by side instead of a half apart.
-std::optional<std::vector<std::int32_t>> row_order(
-    const std::string& name,
-    const Checkpoint& checkpoint) {
-  const bool of_q = name.ends_with(".attention.q");
-  if (!checkpoint.format().starts_with("GGUF") ||
-      (!of_q && !name.ends_with(".attention.k"))) {
-    return std::nullopt;
-  }
-  const auto& attention = checkpoint.spec().layers[0].attention;
-  if (!attention || !attention->rope ||
-      attention->rope->layout != RopeLayout::interleaved) {
-    return std::nullopt;
-  }
-  std::vector<std::int32_t> order;  // theirs → ours
-  const int half = attention->head_dim / 2;
-  const int heads = of_q ? attention->heads : attention->kv_heads;
-  for (int head = 0; head < heads; ++head) {
-    for (int j = 0; j < 2; ++j) {
-      for (int i = 0; i < half; ++i) {
-        order.push_back(head * attention->head_dim + 2 * i + j);
-      }
-    }
-  }
-  return order;
-}
-
-mx::array take_rows_in(
-    const mx::array& b,
-    const std::vector<std::int32_t>& order) {
-  return mx::take(
-      b,
-      mx::array(order.data(), {static_cast<int>(order.size())}),
-      0);
-}
-
 /// Our rows from rows in Hugging Face's order.
 mx::array to_our_rows(
     const mx::array& b,
     const std::string& name,
     const Checkpoint& checkpoint) {
-  const auto order = row_order(name, checkpoint);
+  const auto order = hugging_face_order(name, checkpoint);
   if (!order) {
     return b;
   }
@@ -153,22 +111,43 @@ mx::array to_our_rows(
   for (std::size_t i = 0; i < order->size(); ++i) {
     back[static_cast<std::size_t>((*order)[i])] = static_cast<std::int32_t>(i);
   }
-  return take_rows_in(b, back);
+  return take_rows(b, back);
 }
 
-float peft_scale(const Json& config, const fs::path& folder) {
-  const double rank = config.value("r", 0);
-  const double alpha = config.value("lora_alpha", 0.0);
+/// The value that a pattern of PEFT's config has for a module, by the first key
+/// that fits the name's end.
+std::optional<double> in_pattern(
+    const Json& config,
+    const char* pattern,
+    const std::string& module,
+    const fs::path& folder) {
+  const auto found = config.find(pattern);
+  if (found == config.end() || !found->is_object()) {
+    return std::nullopt;
+  }
+  for (const auto& [key, value] : found->items()) {
+    try {
+      if (std::regex_match(module, std::regex("(.*\\.)?(" + key + ")"))) {
+        return value.get<double>();
+      }
+    } catch (const std::regex_error&) {
+      refuse_adapter(folder, fmt::format("its {} has \"{}\"", pattern, key));
+    }
+  }
+  return std::nullopt;
+}
+
+/// What a module's matrices are scaled with.
+float peft_scale(
+    const Json& config,
+    const std::string& module,
+    const fs::path& folder) {
+  const double rank = in_pattern(config, "rank_pattern", module, folder)
+                          .value_or(config.value("r", 0));
+  const double alpha = in_pattern(config, "alpha_pattern", module, folder)
+                           .value_or(config.value("lora_alpha", 0.0));
   if (rank <= 0) {
     refuse_adapter(folder, "its config tells no rank");
-  }
-  for (const char* key : {"rank_pattern", "alpha_pattern"}) {
-    if (config.contains(key) && !config[key].empty()) {
-      fail<UnsupportedError>(
-          fmt::format("The adapter in {} has a {}", folder.string(), key),
-          "One rank and one alpha are supported",
-          "Train an adapter without it");
-    }
   }
   const bool root = config.value("use_rslora", false);
   return static_cast<float>(alpha / (root ? std::sqrt(rank) : rank));
@@ -224,7 +203,7 @@ void add_module(
       refuse_adapter(folder, module + " has other rows than the model");
     }
     const auto ours = [&](const mx::array& all) {
-      return to_our_rows(take_rows_in(all, picked), rows.name, checkpoint);
+      return to_our_rows(take_rows(all, picked), rows.name, checkpoint);
     };
     adapter.matrices.push_back({rows.name, a, ours(b)});
     if (parts.magnitude) {
@@ -259,7 +238,8 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
   }
   const Json config = read_json_file(folder / kConfig);
   Adapter adapter;
-  adapter.scale = peft ? peft_scale(config, folder) : mlx_scale(config, folder);
+  adapter.scale =
+      peft ? peft_scale(config, "", folder) : mlx_scale(config, folder);
   const SafetensorsFile file(weights);
   std::map<std::string, Module> modules;
   for (const auto& entry : file.entries()) {
@@ -280,168 +260,25 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
                              : module.magnitude)
         .emplace(value);
   }
-  for (const auto& [name, module] : modules) {
+  for (auto& [name, module] : modules) {
     if (!module.a || !module.b || module.a->shape(0) != module.b->shape(1) ||
         (module.magnitude &&
          module.magnitude->shape(0) != module.b->shape(0))) {
       refuse_adapter(folder, name + " has parts that don't fit");
     }
     adapter.rank = std::max(adapter.rank, module.a->shape(0));
+    if (peft) {
+      const float own = peft_scale(config, name, folder);
+      if (own != adapter.scale) {  // by a pattern
+        module.b = mx::multiply(*module.b, mx::array(own / adapter.scale));
+      }
+    }
     add_module(adapter, name, module, checkpoint, folder);
   }
   if (adapter.matrices.empty()) {
     refuse_adapter(folder, "it is empty");
   }
   return adapter;
-}
-
-std::string hugging_face_matrix(
-    const std::string& name,
-    const ModelSpec& spec) {
-  const std::pair<std::string_view, std::string_view> parts[] = {
-      {"attention.q", "self_attn.q_proj"},
-      {"attention.k", "self_attn.k_proj"},
-      {"attention.v", "self_attn.v_proj"},
-      {"attention.o", "self_attn.o_proj"},
-      {"attention.q_a", "self_attn.q_a_proj"},
-      {"attention.q_b", "self_attn.q_b_proj"},
-      {"attention.kv_a", "self_attn.kv_a_proj_with_mqa"},
-      {"attention.kv_b", "self_attn.kv_b_proj"},
-      {"feed_forward.gate", "mlp.gate_proj"},
-      {"feed_forward.up", "mlp.up_proj"},
-      {"feed_forward.down", "mlp.down_proj"}};
-  for (const auto& [ours, theirs] : parts) {
-    if (!name.ends_with(ours)) {
-      continue;
-    }
-    const auto module = "model." + name.substr(0, name.size() - ours.size()) +
-                        std::string(theirs);
-    const auto mapped = map_tensor_name(module, NameStyle::hugging_face, spec);
-    if (mapped.size() == 1 && mapped[0].name == name && mapped[0].rows == 0) {
-      return module;
-    }
-  }
-  return name;
-}
-
-namespace {
-
-/// "model.layers.3.self_attn.q_proj" → 3 and "self_attn.q_proj".
-std::pair<int, std::string> layer_and_key(const std::string& module) {
-  const auto begin = module.find("layers.");
-  if (begin == std::string::npos) {
-    return {0, module};
-  }
-  const auto number = begin + std::strlen("layers.");
-  const auto dot = module.find('.', number);
-  return {
-      std::stoi(module.substr(number, dot - number)),
-      module.substr(dot + 1)};
-}
-
-struct Written {
-  std::vector<std::pair<std::string, mx::array>> arrays;
-  std::set<std::string> keys;
-  int first_layer = 0;
-};
-
-Written arrays_of(
-    const Adapter& adapter,
-    const Checkpoint& checkpoint,
-    AdapterFormat format) {
-  Written out;
-  out.first_layer = static_cast<int>(checkpoint.spec().layers.size());
-  for (const auto& matrix : adapter.matrices) {
-    const auto module = hugging_face_matrix(matrix.name, checkpoint.spec());
-    const auto [layer, key] = layer_and_key(module);
-    out.keys.insert(key);
-    out.first_layer = std::min(out.first_layer, layer);
-    auto b = matrix.b;
-    auto magnitude = matrix.magnitude;
-    if (const auto order = row_order(matrix.name, checkpoint)) {
-      b = take_rows_in(b, *order);
-      if (magnitude) {
-        magnitude = take_rows_in(*magnitude, *order);
-      }
-    }
-    if (format == AdapterFormat::peft) {
-      const auto at = std::string(kPeftPrefix) + module;
-      out.arrays.emplace_back(at + ".lora_A.weight", matrix.a);
-      out.arrays.emplace_back(at + ".lora_B.weight", b);
-      if (magnitude) {
-        out.arrays.emplace_back(at + ".lora_magnitude_vector", *magnitude);
-      }
-    } else {
-      out.arrays.emplace_back(module + ".lora_a", transposed(matrix.a));
-      out.arrays.emplace_back(module + ".lora_b", transposed(b));
-      if (magnitude) {
-        out.arrays.emplace_back(module + ".m", *magnitude);
-      }
-    }
-  }
-  return out;
-}
-
-Json config_of(
-    const Adapter& adapter,
-    const Checkpoint& checkpoint,
-    const Written& written,
-    AdapterFormat format) {
-  const auto layers = static_cast<int>(checkpoint.spec().layers.size());
-  if (format == AdapterFormat::mlx_lm) {
-    return {
-        {"fine_tune_type", adapter.has_magnitudes() ? "dora" : "lora"},
-        {"model", checkpoint.path().string()},
-        {"num_layers", layers - written.first_layer},
-        {"lora_parameters",
-         {{"rank", adapter.rank},
-          {"scale", adapter.scale},
-          {"dropout", adapter.dropout},
-          {"keys", written.keys}}}};
-  }
-  std::set<std::string> targets;
-  for (const auto& key : written.keys) {
-    targets.insert(key.substr(key.rfind('.') + 1));
-  }
-  Json config = {
-      {"peft_type", "LORA"},
-      {"task_type", "CAUSAL_LM"},
-      {"base_model_name_or_path", checkpoint.path().string()},
-      {"r", adapter.rank},
-      {"lora_alpha", adapter.scale * static_cast<float>(adapter.rank)},
-      {"lora_dropout", adapter.dropout},
-      {"target_modules", targets},
-      {"bias", "none"},
-      {"fan_in_fan_out", false},
-      {"inference_mode", true},
-      {"use_rslora", false},
-      {"use_dora", adapter.has_magnitudes()}};
-  if (written.first_layer > 0) {
-    std::vector<int> all;
-    for (int layer = written.first_layer; layer < layers; ++layer) {
-      all.push_back(layer);
-    }
-    config["layers_to_transform"] = all;
-  }
-  return config;
-}
-
-}  // namespace
-
-void write_adapter(
-    const Adapter& adapter,
-    const Checkpoint& checkpoint,
-    const fs::path& folder,
-    AdapterFormat format) {
-  const auto written = arrays_of(adapter, checkpoint, format);
-  const bool peft = format == AdapterFormat::peft;
-  save_arrays(
-      folder / (peft ? kPeftWeights : kMlxWeights),
-      written.arrays,
-      {{"format", peft ? "pt" : "mlx"}});
-  const std::string text =
-      config_of(adapter, checkpoint, written, format).dump(2) + "\n";
-  write_file_atomically(folder / kConfig, std::as_bytes(std::span(text)));
 }
 
 namespace {
@@ -503,6 +340,43 @@ void attach(
     }
     hook.additions.push_back(addition);
   }
+}
+
+bool replace_adapters(
+    Decoder& decoder,
+    const Checkpoint& checkpoint,
+    std::span<const AdapterChoice> adapters) {
+  const auto* graph = dynamic_cast<const TrainableDecoder*>(&decoder);
+  if (graph == nullptr) {
+    return false;
+  }
+  std::vector<Adapter> read;
+  for (const auto& choice : adapters) {
+    read.push_back(read_adapter(choice.path, checkpoint));
+  }
+  std::vector<GraphHook> before;
+  for (const auto& [name, hook] : graph->hooks()) {
+    before.push_back(hook ? *hook : GraphHook());
+    if (hook) {
+      hook->additions.clear();
+      hook->row_factors.reset();
+    }
+  }
+  try {
+    for (std::size_t i = 0; i < read.size(); ++i) {
+      attach(read[i], adapters[i].weight, *graph);
+    }
+  } catch (...) {
+    auto old = before.begin();
+    for (const auto& [name, hook] : graph->hooks()) {
+      if (hook) {
+        *hook = *old;
+      }
+      ++old;
+    }
+    throw;
+  }
+  return true;
 }
 
 std::unique_ptr<Decoder> load_with_adapters(

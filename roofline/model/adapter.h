@@ -63,6 +63,14 @@ std::unique_ptr<Decoder> load_with_adapters(
     const ModelOptions& options,
     std::span<const AdapterChoice> adapters);
 
+/// Puts these adapters in the place of those that a decoder has. False, and
+/// nothing done, where it has no hooks for them: it has to be loaded anew.
+/// Throws what load_with_adapters() throws; the decoder is as before then.
+bool replace_adapters(
+    Decoder& decoder,
+    const Checkpoint& checkpoint,
+    std::span<const AdapterChoice> adapters);
+
 /// Adds weight times the adapter to the decoder's hooks: of DoRA, weight times
 /// what it changes. Throws CheckpointError
 /// when a matrix isn't there or has another shape.
@@ -70,9 +78,5 @@ void attach(
     const Adapter& adapter,
     float weight,
     const TrainableDecoder& decoder);
-
-/// The name of one of our matrices in Hugging Face's layout, without ".weight";
-/// our own name where there is no matrix of its own.
-std::string hugging_face_matrix(const std::string& name, const ModelSpec& spec);
 
 }  // namespace roofline

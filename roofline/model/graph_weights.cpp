@@ -229,6 +229,7 @@ GraphHookPtr GraphWeights::hook(const std::string& name) const {
       const auto values = copy_decoded(std::span(&tensor, 1)).weight;
       held->trained =
           tensor->rows == 1 ? mx::reshape(values, {held->cols}) : values;
+      checkpoint_.release(*tensor);  // it won't be read again
     }
   }
   return held;

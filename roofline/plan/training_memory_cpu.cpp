@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "roofline/plan/memory.h"
 
@@ -120,6 +121,34 @@ double full_values(const PlannedModel& model, const TrainingQuestion& q) {
   return sum;
 }
 
+/// Of the batch's gradient, what is there beside the step's: it comes a layer
+/// at a time, and that of the head before all layers'.
+double values_on_the_way(
+    const PlannedModel& model,
+    const TrainingQuestion& q,
+    double trained) {
+  const std::size_t layers = model.spec.layers.size();
+  if (q.method != TrainMethod::full) {
+    return trained /
+           std::max(1.0, static_cast<double>(layers) - first_trained(model, q));
+  }
+  std::vector<double> of_layer(layers);
+  double head = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    if (!learns(model, q, tensor)) {
+      continue;
+    }
+    const int layer = layer_of(tensor.name);
+    const auto count = static_cast<double>(tensor.count());
+    if (layer >= 0) {
+      of_layer[static_cast<std::size_t>(layer)] += count;
+    } else {
+      head = std::max(head, count);
+    }
+  }
+  return head + *std::max_element(of_layer.begin(), of_layer.end());
+}
+
 /// What a layer's gradient has at once: its own values, and rows of the model's
 /// width that every layer leaves with the allocator. Measured, on 2 to 30
 /// layers of 576 to 2048 columns (docs/memory.md).
@@ -128,38 +157,7 @@ struct Alive {
   double rows_a_layer;
 };
 constexpr Alive kAliveKept = {0.6, 1.25};
-constexpr Alive kAliveAgain = {0.7, 3.1};
-
-/// Computed again, a matrix's gradient comes after those of all layers' inputs:
-/// what it is made of waits in every layer. Shares were measured on SmolLM2.
-double waiting_rows(
-    const ModelSpec& spec,
-    const TrainingQuestion& q,
-    std::size_t first,
-    double lora) {
-  constexpr double kOfDora = 1.37;
-  constexpr double kOfFull = 0.87;
-  double products = 0;  // of the matrices that get lengths
-  double all = 0;       // both sides of every matrix
-  for (std::size_t i = first; i < spec.layers.size(); ++i) {
-    const double dim = spec.dim;
-    if (const auto& a = spec.layers[i].attention) {
-      const double queries = 1.0 * a->heads * a->head_dim;
-      const double qkv = queries + 2.0 * a->kv_heads * a->head_dim;
-      products += (has_lengths(q, "q_proj") ? qkv : 0) +
-                  (has_lengths(q, "o_proj") ? dim : 0);
-      all += dim + qkv + queries + dim;
-    }
-    if (const auto& f = spec.layers[i].feed_forward; f && !f->mixture) {
-      const double up = (f->gated ? 2.0 : 1.0) * f->hidden;
-      products += (has_lengths(q, "up_proj") ? up : 0) +
-                  (has_lengths(q, "down_proj") ? dim : 0);
-      all += dim + up + f->hidden + dim;
-    }
-  }
-  return q.method == TrainMethod::full ? kOfFull * all
-                                       : lora + kOfDora * products;
-}
+constexpr Alive kAliveAgain = {0.7, 1.25};
 
 struct Activations {
   double kept = 0;
@@ -196,16 +194,7 @@ Activations activations_of(
   const Alive alive = q.checkpointing ? kAliveAgain : kAliveKept;
   const auto layers =
       static_cast<double>(spec.layers.size()) - first_trained(model, q);
-  double rows = alive.rows_a_layer * layers * spec.dim;
-  if (q.checkpointing && layers > 0) {
-    rows = std::max(
-        rows,
-        waiting_rows(
-            spec,
-            q,
-            static_cast<std::size_t>(first_trained(model, q)),
-            rows));
-  }
+  const double rows = alive.rows_a_layer * layers * spec.dim;
   return {
       sizeof(float) * tokens * kept,
       sizeof(float) * tokens * (alive.working * working + rows),
@@ -262,8 +251,10 @@ MemoryPrediction predict_cpu_training(
     add(out, "frozen weights", "weights", weights);
     add(out, "adapters (float32)", "adapters", 4 * trained);
   }
-  // Of the step and of the batch.
-  add(out, "gradients", "gradients", 8 * trained);
+  add(out,
+      "gradients",
+      "gradients",
+      4 * (trained + values_on_the_way(model, q, trained)));
   add(out,
       "optimizer state",
       "optimizer",

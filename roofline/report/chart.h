@@ -71,6 +71,10 @@ std::string html_escape(std::string_view text);
 /// The table as an HTML element; cells are escaped.
 std::string html_table(const Table& table);
 
+/// Throws what write_chart() would, as far as it is known before there is
+/// anything to draw.
+void require_chart_file(const std::filesystem::path& path);
+
 /// Writes .svg, .png or .html (a page with this chart) by the file's extension,
 /// whole or not at all. Throws UserError for another extension.
 void write_chart(const Chart& chart, const std::filesystem::path& path);

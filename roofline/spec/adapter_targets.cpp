@@ -32,7 +32,33 @@ constexpr std::array<Target, 11> kTargets = {{
     {"down_proj", ".feed_forward.down"},
 }};
 
+/// Where layers have another place than in the files.
+struct Root {
+  std::string_view stored, peft, mlx_lm;
+};
+constexpr std::array<Root, 5> kRoots = {{
+    {"language_model.model.layers.",
+     "model.language_model.layers.",
+     "language_model.model.layers."},
+    {"model.language_model.layers.",
+     "model.language_model.layers.",
+     "language_model.model.layers."},
+    {"transformer.h.", "transformer.h.", "model.h."},
+    {"h.", "transformer.h.", "model.h."},
+    {"gpt_neox.layers.", "gpt_neox.layers.", "model.h."},
+}};
+
 }  // namespace
+
+std::string module_in_tree(std::string_view stored, ModuleTree tree) {
+  for (const Root& root : kRoots) {
+    if (stored.starts_with(root.stored)) {
+      std::string name(tree == ModuleTree::peft ? root.peft : root.mlx_lm);
+      return name.append(stored.substr(root.stored.size()));
+    }
+  }
+  return std::string(stored);
+}
 
 std::string_view adapter_tensor_end(std::string_view target) {
   std::vector<std::string> names;

@@ -180,8 +180,9 @@ class Gathering {
   }
 
   void add(const std::string& text, std::streamoff line) {
-    auto pieces =
-        pieces_of(encoder_.encode(Json::parse(text)), options_, losses_);
+    const Json parsed = Json::parse(text);
+    auto pieces = pieces_of(encoder_.encode(parsed), options_, losses_);
+    count_tools(parsed);
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       auto& piece = pieces[i];
       set_.tokens += piece.inputs();
@@ -207,12 +208,34 @@ class Gathering {
   }
 
  private:
+  void count_tools(const Json& line) {
+    const auto tools = line.find("tools");
+    set_.with_tools += tools != line.end() && !tools->empty() ? 1 : 0;
+    bool calls = false;
+    for (const auto& message : line.value("messages", Json::array())) {
+      calls = calls || message.contains("tool_calls");
+    }
+    set_.with_tool_calls += calls ? 1 : 0;
+  }
+
   const SampleEncoder& encoder_;
   const DatasetOptions& options_;
   std::shared_ptr<ExampleFile> file_;
   Losses losses_;
   Dataset set_;
 };
+
+}  // namespace
+
+namespace {
+
+/// "column 13: …": the library's own words count lines of what it was given,
+/// which is one.
+std::string reason_of(const Json::exception& error) {
+  const std::string all = error.what();
+  const auto column = all.find("column ");
+  return column == std::string::npos ? all : all.substr(column);
+}
 
 }  // namespace
 
@@ -241,7 +264,7 @@ Dataset read_dataset(
     } catch (const Json::exception& error) {
       fail<UserError>(
           fmt::format("{}:{} isn't JSON", file.string(), number),
-          error.what(),
+          reason_of(error),
           "Correct the line");
     } catch (const UserError& error) {
       throw UserError(
@@ -254,7 +277,8 @@ Dataset read_dataset(
         fmt::format("{} has nothing to learn from", file.string()),
         set.left_out > 0
             ? fmt::format(
-                  "No learnt token is within the first {} of any sample",
+                  "No sample has an answer, a completion or a text within its "
+                  "first {} tokens",
                   options.max_tokens)
             : "It has no samples",
         "Give more data, or a larger --max-tokens");

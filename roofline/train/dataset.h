@@ -21,7 +21,9 @@ struct Dataset {
   std::int64_t learned_tokens = 0;  ///< that are predicted
   int truncated = 0;                ///< samples whose end was cut off
   std::int64_t cut_tokens = 0;
-  int left_out = 0;  ///< lines with nothing to learn after that
+  int left_out = 0;         ///< lines with nothing to learn after that
+  int with_tools = 0;       ///< lines that have any
+  int with_tool_calls = 0;  ///< lines whose messages have any
 
   std::size_t size() const;
   Example at(std::size_t index) const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/errors.h"
 #include "roofline/text/bridge_call.h"
 
 namespace roofline {
@@ -25,6 +26,14 @@ void EventFile::Close::operator()(rb_events* events) const {
 
 EventFile::EventFile(const std::filesystem::path& folder, int last_step)
     : folder_(folder.string()) {
+  std::error_code unknown;
+  if (std::filesystem::exists(folder, unknown) &&
+      !std::filesystem::is_directory(folder, unknown)) {
+    fail<UserError>(
+        fmt::format("{} is no folder", folder_),
+        "TensorBoard's files need one",
+        "Name another --tensorboard");
+  }
   rb_events* events = nullptr;
   BridgeBuffer error;
   require_written(

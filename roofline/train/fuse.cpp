@@ -1,5 +1,6 @@
 #include "roofline/train/fuse.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -11,14 +12,32 @@
 #include "roofline/base/errors.h"
 #include "roofline/train/fuse_folder.h"
 #include "roofline/weights/convert/change_gguf.h"
+#include "roofline/weights/convert/hf_source.h"
 #include "roofline/weights/convert/to_gguf.h"
 #include "roofline/weights/convert/to_mlx.h"
+#include "roofline/weights/encodings.h"
 
 namespace roofline {
 
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Nothing in it is in codes.
+bool has_floats_alone(const Checkpoint& checkpoint) {
+  const auto& tensors = checkpoint.tensors();
+  return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& tensor) {
+    return is_float(tensor.encoding);
+  });
+}
+
+/// Its matrices are float32, which 16 bits would round.
+bool is_float32(const Checkpoint& checkpoint) {
+  const auto& tensors = checkpoint.tensors();
+  return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& tensor) {
+    return tensor.rows == 1 || tensor.encoding == Encoding::f32;
+  });
+}
 
 bool is_folder(const Checkpoint& checkpoint) {
   std::error_code error;
@@ -117,7 +136,7 @@ void write_changed_model(
     write_changed_folder(checkpoint, changes, target, quantized, force);
     return;
   }
-  if (quantized == FuseQuantized::requantize) {
+  if (quantized == FuseQuantized::requantize && !has_floats_alone(checkpoint)) {
     fail<UnsupportedError>(
         fmt::format(
             "{} can't stay quantized in a folder",
@@ -129,7 +148,26 @@ void write_changed_model(
   ToMlxOptions options;
   options.changes = std::make_shared<const WeightChanges>(changes);
   options.save.force = force;
+  if (is_float32(checkpoint)) {
+    options.dtype = mx::float32;
+  }
   convert_to_mlx(checkpoint.path(), target, options);
+}
+
+void require_place(
+    const Checkpoint& checkpoint,
+    const std::vector<std::string>& names) {
+  WeightChanges changes;
+  for (const auto& name : names) {
+    changes[name] = [](std::int64_t, std::span<float>) {};
+  }
+  if (is_folder(checkpoint)) {
+    require_place_in_folder(checkpoint, changes);
+    return;
+  }
+  hf_gguf_source(
+      checkpoint.path(),
+      std::make_shared<const WeightChanges>(changes));
 }
 
 void write_changed_gguf(

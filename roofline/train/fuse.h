@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "roofline/model/adapter.h"
 #include "roofline/weights/changed_rows.h"
@@ -26,16 +28,23 @@ WeightChanges adapter_changes(
 
 /// Writes the model in `checkpoint` to the folder `target`, with the changes: a
 /// folder of safetensors as it is laid out, config, tokenizer and the like
-/// copied; a GGUF file in MLX layout, as floats. The folder appears whole or
-/// not at all. force: replaces a checkpoint that is there. Throws
-/// UnsupportedError for what isn't held row by row and for a GGUF file that is
-/// to stay quantized, UserError when it can't be written.
+/// copied; a GGUF file in MLX layout, as floats of 16 bits, or of 32 where it
+/// has those. The folder appears whole or not at all. force: replaces a
+/// checkpoint that is there. Throws UnsupportedError for what isn't held row by
+/// row and for a GGUF file that is to stay quantized, UserError when it can't
+/// be written.
 void write_changed_model(
     const Checkpoint& checkpoint,
     const WeightChanges& changes,
     const std::filesystem::path& target,
     FuseQuantized quantized,
     bool force);
+
+/// Throws what write_changed_model() would throw for changes of weights of
+/// these names, before there are any.
+void require_place(
+    const Checkpoint& checkpoint,
+    const std::vector<std::string>& names);
 
 struct FusedGguf {
   /// Of a folder's matrices, as in ToGgufOptions; absent: f16. A GGUF file's

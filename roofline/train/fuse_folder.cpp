@@ -1,5 +1,7 @@
 #include "roofline/train/fuse_folder.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -54,6 +56,34 @@ void append_floats(
   }
 }
 
+/// The float that is read back.
+float rounded(float value, Encoding encoding) {
+  if (encoding == Encoding::f16) {
+    return f16_to_f32(f32_to_f16(value));
+  }
+  return encoding == Encoding::bf16 ? bf16_to_f32(to_bf16(value)) : value;
+}
+
+/// Scales and biases as they are stored, and the nearest codes with those:
+/// eight bits are finer than what a bfloat16 scale loses.
+void settle(
+    std::span<const float> values,
+    AffineForm form,
+    Encoding dtype,
+    AffineRow row) {
+  const auto group = static_cast<std::size_t>(form.group_size);
+  const auto most = static_cast<float>((1 << form.bits) - 1);
+  for (std::size_t g = 0; g < row.scales.size(); ++g) {
+    const float scale = row.scales[g] = rounded(row.scales[g], dtype);
+    const float bias = row.biases[g] = rounded(row.biases[g], dtype);
+    for (std::size_t i = g * group; i < (g + 1) * group; ++i) {
+      const float code =
+          scale == 0 ? 0 : std::nearbyint((values[i] - bias) / scale);
+      row.codes[i] = static_cast<std::uint8_t>(std::clamp(code, 0.0f, most));
+    }
+  }
+}
+
 /// The bytes that a changed tensor becomes.
 struct Changed {
   Bytes weight, scales, biases;
@@ -69,12 +99,47 @@ void append_codes(std::span<const std::uint8_t> codes, int bits, Bytes& out) {
   }
 }
 
+/// Of a tensor that lies [in, out]: its columns are the rows that change.
+Bytes change_columns(
+    const Tensor& tensor,
+    const FileChanges& changes,
+    Encoding floats) {
+  const auto rows = static_cast<std::size_t>(tensor.rows);
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  std::vector<float> all(rows * cols);
+  for (std::size_t row = 0; row < rows; ++row) {
+    decode_row(
+        tensor,
+        static_cast<std::int64_t>(row),
+        std::span(all).subspan(row * cols, cols));
+  }
+  Tensor turned = tensor;
+  std::swap(turned.rows, turned.cols);
+  std::vector<float> column(rows);
+  for (std::size_t col = 0; col < cols; ++col) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      column[row] = all[row * cols + col];
+    }
+    changes.apply(turned, static_cast<std::int64_t>(col), column);
+    for (std::size_t row = 0; row < rows; ++row) {
+      all[row * cols + col] = column[row];
+    }
+  }
+  Bytes out;
+  append_floats(all, floats, out);
+  return out;
+}
+
 Changed change_tensor(
     const Tensor& tensor,
     const FileChanges& changes,
     std::optional<AffineForm> requantize,
     Encoding floats) {
   Changed out;
+  if (tensor.rows > 1 && changes.is_turned(tensor.name)) {
+    out.weight = change_columns(tensor, changes, floats);
+    return out;
+  }
   const auto cols = static_cast<std::size_t>(tensor.cols);
   std::vector<float> values(cols);
   std::vector<std::uint8_t> codes(cols);
@@ -89,7 +154,9 @@ Changed change_tensor(
       append_floats(values, floats, out.weight);
       continue;
     }
-    quantize_row(values, *requantize, {codes, scales, biases});
+    const AffineRow quantized = {codes, scales, biases};
+    quantize_row(values, *requantize, quantized);
+    settle(values, *requantize, tensor.affine.dtype, quantized);
     append_codes(codes, requantize->bits, out.weight);
     append_floats(scales, tensor.affine.dtype, out.scales);
     append_floats(biases, tensor.affine.dtype, out.biases);
@@ -111,6 +178,16 @@ class Writer {
         stored_(read_json_file(checkpoint.path() / "config.json")),
         config_(stored_) {}
 
+  /// Throws where a change has no place.
+  void find_changes() {
+    for (const auto* entry : shards_.entries()) {
+      if (!is_side(*entry) && (is_packed(*entry) || entry->encoding())) {
+        changes_.add(entry->name);
+      }
+    }
+    changes_.require_all();
+  }
+
   void write(const fs::path& target, bool force) {
     find_changes();
     CheckpointWriter writer(target, {.force = force});
@@ -130,15 +207,6 @@ class Writer {
   }
 
  private:
-  void find_changes() {
-    for (const auto* entry : shards_.entries()) {
-      if (!is_side(*entry) && (is_packed(*entry) || entry->encoding())) {
-        changes_.add(entry->name);
-      }
-    }
-    changes_.require_all();
-  }
-
   static bool is_packed(const SafetensorsEntry& entry) {
     return entry.dtype == "U32" && entry.name.ends_with(kWeight);
   }
@@ -245,6 +313,12 @@ class Writer {
 };
 
 }  // namespace
+
+void require_place_in_folder(
+    const Checkpoint& checkpoint,
+    const WeightChanges& changes) {
+  Writer(checkpoint, changes, FuseQuantized::decode).find_changes();
+}
 
 void write_changed_folder(
     const Checkpoint& checkpoint,

@@ -7,6 +7,11 @@
 
 namespace roofline {
 
+/// Throws UnsupportedError where a change has no place.
+void require_place_in_folder(
+    const Checkpoint& checkpoint,
+    const WeightChanges& changes);
+
 /// write_changed_model() for such a folder.
 void write_changed_folder(
     const Checkpoint& checkpoint,

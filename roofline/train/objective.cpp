@@ -148,6 +148,18 @@ TokenLoss Objective::loss_of(const Batch& batch, LossGradient gradient) const {
       gradient);
 }
 
+namespace {
+
+/// Adds a gradient's values to, or puts them in the place of, what is there.
+void take(const mx::array& values, std::vector<float>& sum, bool first) {
+  const float* from = values.data<float>();
+  for (std::size_t k = 0; k < sum.size(); ++k) {
+    sum[k] = first ? from[k] : sum[k] + from[k];
+  }
+}
+
+}  // namespace
+
 /// The batch's share of the loss; its gradient is added to, or replaces, what
 /// is there.
 double Objective::batch_gradient(
@@ -164,15 +176,18 @@ double Objective::batch_gradient(
   };
   auto [losses, gradients] = mx::value_and_grad(run, all)(arrays);
   parameters_.place(arrays);
-  std::vector<mx::array> wanted = gradients;
-  wanted.push_back(losses[0]);
-  mx::eval(wanted);
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    mx::array flat = mx::contiguous(gradients[i]);
-    mx::eval(flat);
-    const float* from = flat.data<float>();
-    for (std::size_t k = 0; k < gradient[i].size(); ++k) {
-      gradient[i][k] = first ? from[k] : gradient[i][k] + from[k];
+  mx::eval(losses[0]);
+  // A part at a time, so that what it was made of is given back before the
+  // next one is begun, and no gradient is there twice.
+  for (const auto& part : parameters_.way_back()) {
+    std::vector<mx::array> wanted;
+    for (const int i : part) {
+      wanted.push_back(mx::contiguous(gradients[static_cast<std::size_t>(i)]));
+      gradients[static_cast<std::size_t>(i)] = mx::array(0.0f);
+    }
+    mx::eval(wanted);
+    for (std::size_t k = 0; k < part.size(); ++k) {
+      take(wanted[k], gradient[static_cast<std::size_t>(part[k])], first);
     }
   }
   return losses[0].item<float>();

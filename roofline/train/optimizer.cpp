@@ -425,16 +425,16 @@ class Muon : public Optimizer {
 }  // namespace
 
 OptimizerName parse_optimizer(std::string_view name) {
-  std::vector<std::string_view> known;
+  std::vector<std::string> known;
   for (const auto& [text, value] : kNames) {
     if (text == name) {
       return value;
     }
-    known.push_back(text);
+    known.emplace_back(text);
   }
   fail<UserError>(
       fmt::format("There is no optimizer {}", name),
-      "",
+      did_you_mean(name, known),
       fmt::format("Use one of {}", fmt::join(known, ", ")));
 }
 

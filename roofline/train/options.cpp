@@ -11,7 +11,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <toml++/toml.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
@@ -26,11 +25,12 @@ using O = TrainOptions;
 [[noreturn]] void refuse(
     std::string_view name,
     const std::string& text,
-    const std::string& takes) {
+    const std::string& takes,
+    const std::string& nearest = {}) {
   fail<UserError>(
       fmt::format("{} can't be \"{}\"", name, text),
       fmt::format("It takes {}", takes),
-      fmt::format("Give {} such a value", name));
+      nearest.empty() ? fmt::format("Give {} such a value", name) : nearest);
 }
 
 /// What the whole text says; nullopt where some of it is no number. libc++ has
@@ -99,8 +99,8 @@ TrainSetting flag(
       group,
       help,
       [=](O& o, const std::string& text) {
-        const bool on = text == "on" || text == "true";
-        if (!on && text != "off" && text != "false") {
+        const bool on = text == "on" || text == "true" || text == "True";
+        if (!on && text != "off" && text != "false" && text != "False") {
           refuse(name, text, "on or off");
         }
         field(o) = on;
@@ -136,9 +136,9 @@ TrainSetting choice(
     std::string_view help,
     Choices<E> choices,
     Field field) {
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
   for (const auto& each : choices) {
-    names.push_back(each.first);
+    names.emplace_back(each.first);
   }
   const auto takes = fmt::format("one of {}", fmt::join(names, ", "));
   return {
@@ -153,7 +153,7 @@ TrainSetting choice(
             return;
           }
         }
-        refuse(name, text, takes);
+        refuse(name, text, takes, did_you_mean(text, names));
       },
       [=](const O& o) {
         for (const auto& [word, value] : choices) {
@@ -529,36 +529,6 @@ std::vector<TrainSetting> make_settings() {
   return rows;
 }
 
-/// A TOML value as the text that a flag would have.
-std::string text_of(const toml::node& node, const std::string& key) {
-  if (const auto* list = node.as_array()) {
-    std::string joined;
-    for (const auto& each : *list) {
-      if (!joined.empty()) {
-        joined += ',';
-      }
-      joined += text_of(each, key);
-    }
-    return joined;
-  }
-  if (const auto* text = node.as_string()) {
-    return text->get();
-  }
-  if (const auto* whole = node.as_integer()) {
-    return std::to_string(whole->get());
-  }
-  if (const auto* real = node.as_floating_point()) {
-    return fmt::format("{}", real->get());
-  }
-  if (const auto* truth = node.as_boolean()) {
-    return truth->get() ? "on" : "off";
-  }
-  fail<UserError>(
-      fmt::format("{} has a value that no setting takes", key),
-      fmt::format("line {}", node.source().begin.line),
-      "Give text, a number, true or false, or a list of texts");
-}
-
 }  // namespace
 
 std::span<const TrainSetting> train_settings() {
@@ -582,44 +552,6 @@ void set_train_option(
       fmt::format("There is no setting {}", name),
       did_you_mean(name, names),
       "See roofline train --help");
-}
-
-void read_train_file(TrainOptions& options, const std::filesystem::path& path) {
-  toml::table table;
-  try {
-    table = toml::parse_file(path.string());
-  } catch (const toml::parse_error& error) {
-    fail<UserError>(
-        fmt::format(
-            "{}:{} isn't TOML",
-            path.string(),
-            error.source().begin.line),
-        std::string(error.description()),
-        "Correct the file");
-  }
-  for (const auto& [key, node] : table) {
-    std::string name(key.str());
-    std::replace(name.begin(), name.end(), '_', '-');
-    try {
-      set_train_option(options, name, text_of(node, name));
-    } catch (const UserError& error) {
-      throw UserError(fmt::format(
-          "{}:{}: {}",
-          path.string(),
-          node.source().begin.line,
-          error.what()));
-    }
-  }
-}
-
-std::string train_file_text(const TrainOptions& options) {
-  toml::table table;
-  for (const auto& row : train_settings()) {
-    table.insert(row.name, row.get(options));
-  }
-  std::ostringstream out;
-  out << table << '\n';
-  return out.str();
 }
 
 void validate(const TrainOptions& options) {

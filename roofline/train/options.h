@@ -90,11 +90,12 @@ void set_train_option(
     std::string_view name,
     const std::string& text);
 
-/// Reads a TOML file with the names above ("learning-rate = 1e-4"; lists as
-/// arrays; underscores count as hyphens). Throws UserError with the line.
+/// Reads a file with the names above, of TOML ("learning-rate = 1e-4") or,
+/// where it ends in .yaml or .yml, of YAML ("learning-rate: 1e-4"); lists as
+/// such; underscores count as hyphens. Throws UserError with the line.
 void read_train_file(TrainOptions& options, const std::filesystem::path& path);
 
-/// All settings as such a file.
+/// All settings as such a file of TOML.
 std::string train_file_text(const TrainOptions& options);
 
 /// Throws UserError when values don't go together.

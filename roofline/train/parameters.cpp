@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -54,6 +55,13 @@ Parameters::Parameters(
     : decoder_(decoder),
       full_(options.method == AdaptMethod::full),
       magnitudes_(options.method == AdaptMethod::dora) {
+  const auto layers = static_cast<int>(decoder.spec().layers.size());
+  if (options.layers > layers) {
+    fail<UserError>(
+        fmt::format("The last {} layers can't be trained", options.layers),
+        fmt::format("The model has {}", layers),
+        "Give --layers no more, or 0 for all");
+  }
   if (full_) {
     take_over();
   } else {
@@ -144,6 +152,25 @@ std::size_t Parameters::total_values() const {
     sum += shape.size();
   }
   return sum;
+}
+
+std::vector<std::vector<int>> Parameters::way_back() const {
+  const auto layers = static_cast<int>(decoder_.spec().layers.size());
+  // A tied head's gradient has the embedding's part, which comes last.
+  const auto place = [&](const std::string& name) {
+    const int layer = layer_of(name);
+    const bool after = name.starts_with("head") || name.starts_with("final");
+    return layer >= 0 ? layers - layer : after ? 0 : layers + 1;
+  };
+  std::map<int, std::vector<int>> parts;
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    parts[place(names_[i])].push_back(static_cast<int>(i));
+  }
+  std::vector<std::vector<int>> out;
+  for (auto& [at, part] : parts) {
+    out.push_back(std::move(part));
+  }
+  return out;
 }
 
 std::vector<std::span<float>> Parameters::values() {

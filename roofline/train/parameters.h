@@ -34,6 +34,9 @@ class Parameters {
 
   std::size_t count() const { return arrays_.size(); }
   std::size_t total_values() const;
+  /// Indices in the order in which a gradient comes about: of what follows the
+  /// layers, of each layer from the last, of what stands before them.
+  std::vector<std::vector<int>> way_back() const;
   const std::vector<TrainedShape>& shapes() const { return shapes_; }
   const std::vector<std::string>& names() const { return names_; }
   std::vector<std::span<float>> values();

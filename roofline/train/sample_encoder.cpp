@@ -36,6 +36,36 @@ std::size_t common_prefix(const Ids& a, const Ids& b) {
   return static_cast<std::size_t>(end - a.begin());
 }
 
+/// Texts in a list of parts count as one, as every template takes it; any other
+/// part is refused. Nothing is an empty text.
+Json plain_content(const Json& content) {
+  if (!content.is_array()) {
+    return content.is_null() ? Json("") : content;
+  }
+  std::string text;
+  for (const auto& part : content) {
+    const bool is_text =
+        part.is_object() && part.contains("text") && part["text"].is_string();
+    if (!is_text) {
+      refuse("a message's \"content\" has a part that is no text");
+    }
+    text += part["text"].get_ref<const std::string&>();
+  }
+  return text;
+}
+
+enum class Absent { stays, is_empty };
+
+Json plain_messages(const Json& messages, Absent absent) {
+  Json plain = messages;
+  for (auto& message : plain) {
+    if (message.contains("content") || absent == Absent::is_empty) {
+      message["content"] = plain_content(message.value("content", Json()));
+    }
+  }
+  return plain;
+}
+
 void check_messages(const Json& messages) {
   if (!messages.is_array() || messages.empty()) {
     refuse("\"messages\" must be a list of messages");
@@ -47,6 +77,10 @@ void check_messages(const Json& messages) {
     }
     if (!message.contains("content") && !message.contains("tool_calls")) {
       refuse("a message needs \"content\" or \"tool_calls\"");
+    }
+    const Json content = message.value("content", Json());
+    if (!content.is_string() && !content.is_array() && !content.is_null()) {
+      refuse("a message's \"content\" must be a text");
     }
   }
 }
@@ -65,9 +99,9 @@ Ids SampleEncoder::encode_open(const std::string& text) const {
 
 /// A turn begins where the text with the turn stops sharing tokens with the
 /// text before it, so that ids are those of the whole conversation.
-Sample SampleEncoder::encode_messages(const Json& messages, const Json& tools)
+Sample SampleEncoder::encode_messages(const Json& given, const Json& tools)
     const {
-  check_messages(messages);
+  check_messages(given);
   if (template_ == nullptr) {
     refuse("the model has no chat template to write messages with");
   }
@@ -75,6 +109,12 @@ Sample SampleEncoder::encode_messages(const Json& messages, const Json& tools)
   render.tools = tools;
   render.bos_text = tokenizer_.bos_text;
   render.eos_text = tokenizer_.eos_text;
+  Json messages = plain_messages(given, Absent::stays);
+  try {
+    template_->render(messages, render);
+  } catch (const UserError&) {  // some add a text to what isn't there
+    messages = plain_messages(given, Absent::is_empty);
+  }
   const auto ids_until = [&](std::size_t count, bool begin_answer) {
     Json part = Json::array();
     for (std::size_t i = 0; i < count; ++i) {
@@ -97,7 +137,9 @@ Sample SampleEncoder::encode_messages(const Json& messages, const Json& tools)
       sample.learned[t] = 1;
     }
   }
-  sample.learned[0] = 0;
+  if (!sample.learned.empty()) {
+    sample.learned[0] = 0;
+  }
   return sample;
 }
 
@@ -140,13 +182,17 @@ Sample SampleEncoder::encode_text(const std::string& text) const {
     sample.ids.push_back(*tokenizer_.eos);
   }
   sample.learned.assign(sample.ids.size(), 1);
-  sample.learned[0] = 0;
+  if (!sample.learned.empty()) {
+    sample.learned[0] = 0;
+  }
   return sample;
 }
 
 /// prompt: a text or a list of messages; answer: a text or its messages.
-Sample SampleEncoder::encode_answer(const Json& prompt, const Json& answer)
-    const {
+Sample SampleEncoder::encode_answer(
+    const Json& prompt,
+    const Json& answer,
+    const Json& tools) const {
   if (prompt.is_string() && answer.is_string()) {
     return encode_completion(
         prompt.get<std::string>(),
@@ -163,32 +209,43 @@ Sample SampleEncoder::encode_answer(const Json& prompt, const Json& answer)
   } else {
     refuse("an answer must be a text or a list of messages");
   }
-  return encode_messages(messages, nullptr);
+  return encode_messages(messages, tools);
 }
 
 Example SampleEncoder::encode(const Json& line) const {
   if (!line.is_object()) {
     refuse("a line must be a JSON object");
   }
+  const Json tools = line.value("tools", Json());
   if (options_.pairs) {
     if (!line.contains("chosen") || !line.contains("rejected")) {
       refuse("this loss needs \"chosen\" and \"rejected\"");
     }
     const Json prompt = line.value("prompt", Json());
     return {
-        encode_answer(prompt, line["chosen"]),
-        encode_answer(prompt, line["rejected"])};
+        encode_answer(prompt, line["chosen"], tools),
+        encode_answer(prompt, line["rejected"], tools)};
   }
   if (line.contains("messages")) {
-    return {encode_messages(line["messages"], line.value("tools", Json())), {}};
+    return {encode_messages(line["messages"], tools), {}};
   }
   if (line.contains("completion")) {
+    const Json prompt = line.value("prompt", Json());
+    if (prompt.is_array() || line["completion"].is_array()) {
+      return {encode_answer(prompt, line["completion"], tools), {}};
+    }
     return {
         encode_completion(text_at(line, "prompt"), text_at(line, "completion")),
         {}};
   }
   if (line.contains("text")) {
     return {encode_text(text_at(line, "text")), {}};
+  }
+  if (line.contains("chosen") && line.contains("rejected")) {
+    refuse("a pair of answers needs --loss dpo or --loss orpo");
+  }
+  if (line.contains("prompt")) {
+    refuse("a prompt needs a \"completion\"");
   }
   refuse("it has none of the known keys");
 }

@@ -57,13 +57,14 @@ class SampleEncoder {
       const DatasetOptions& options);
 
   /// line: {"messages": […], "tools": […]}, {"prompt", "completion"},
-  /// {"text"}, or {"prompt" (text or messages), "chosen", "rejected"}.
-  /// Throws UserError with the reason when it is none of these.
+  /// {"text"}, or {"prompt" (text or messages), "chosen", "rejected"}. A list
+  /// of texts as content is one text. Throws UserError with the reason when it
+  /// is none of these.
   Example encode(const nlohmann::ordered_json& line) const;
 
  private:
   Sample encode_messages(
-      const nlohmann::ordered_json& messages,
+      const nlohmann::ordered_json& given,
       const nlohmann::ordered_json& tools) const;
   Sample encode_completion(
       const std::string& prompt,
@@ -71,7 +72,8 @@ class SampleEncoder {
   Sample encode_text(const std::string& text) const;
   Sample encode_answer(
       const nlohmann::ordered_json& prompt,
-      const nlohmann::ordered_json& answer) const;
+      const nlohmann::ordered_json& answer,
+      const nlohmann::ordered_json& tools) const;
   std::vector<std::int32_t> encode_open(const std::string& text) const;
 
   const Tokenizer& tokenizer_;

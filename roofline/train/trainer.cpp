@@ -67,6 +67,9 @@ Trainer::Trainer(
       optimizer_(Optimizer::make(options.optimizer, parameters_.shapes())),
       objective_(decoder, parameters_, options_),
       stream_(train.inputs(), batch_options(options)) {
+  if (options.method == AdaptMethod::full) {
+    require_place(checkpoint, parameters_.names());
+  }
   steps_ = options.steps;
   if (steps_ == 0) {
     const auto batches =
@@ -103,6 +106,9 @@ void Trainer::find_references() {
   if (valid_ != nullptr) {
     objective_.find_reference(*valid_);
   }
+  if (test_ != nullptr) {
+    objective_.find_reference(*test_);
+  }
 }
 
 void Trainer::resume() {
@@ -115,6 +121,7 @@ void Trainer::resume() {
       parameters_,
       *optimizer_);
   kept_step_ = state_.step;
+  resumed_ = true;
   parameters_.place(parameters_.arrays());
 }
 
@@ -294,8 +301,21 @@ void Trainer::record(const StepFigures& figures) {
   }
 }
 
+/// A checkpoint of an earlier run goes when the first of this one comes.
+void Trainer::tell_what_is_replaced() const {
+  const auto folder = checkpoint_folder(options_.output);
+  std::error_code error;
+  if (!resumed_ && fs::exists(folder, error)) {
+    note(fmt::format(
+        "{} has an earlier run's checkpoint, which this one replaces; --resume "
+        "would go on from it",
+        folder.string()));
+  }
+}
+
 TrainResult Trainer::run(const std::atomic<bool>& stop) {
   const fs::path output = options_.output;
+  tell_what_is_replaced();
   fs::create_directories(output);
   const RunState fresh = expected();
   state_.settings = fresh.settings;
@@ -333,6 +353,9 @@ TrainResult Trainer::run(const std::atomic<bool>& stop) {
   metrics_->flush();
   result.steps = state_.step;
   result.stopped = state_.step < steps_;
+  if (test_ != nullptr && !result.stopped) {
+    result.test_loss = evaluate(*test_);
+  }
   if (state_.has_best) {
     result.best_valid_loss = state_.best_valid_loss;
   }

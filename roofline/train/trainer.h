@@ -36,6 +36,7 @@ struct TrainResult {
   bool stopped = false;  ///< asked to before the last one
   std::optional<double> valid_loss;
   std::optional<double> best_valid_loss;
+  std::optional<double> test_loss;  ///< of the last weights
 };
 
 class Trainer {
@@ -51,6 +52,9 @@ class Trainer {
 
   int steps() const { return steps_; }
   Parameters& parameters() { return parameters_; }
+
+  /// Data to be told the loss of after the last step; they must outlive this.
+  void test_on(const Dataset& data) { test_ = &data; }
 
   /// As Objective::follow().
   void follow(TrainableDecoder& teacher) { objective_.follow(teacher); }
@@ -85,6 +89,7 @@ class Trainer {
   void keep(bool last);
   void keep_best(double valid_loss);
   void save_result(const std::filesystem::path& folder);
+  void tell_what_is_replaced() const;
   void record(const StepFigures& figures);
   void note(const std::string& text) const;
   RunState expected() const;
@@ -92,6 +97,7 @@ class Trainer {
   const Checkpoint& checkpoint_;
   const Dataset& train_;
   const Dataset* valid_;
+  const Dataset* test_ = nullptr;
   TrainOptions options_;
   TrainEvents events_;
   Parameters parameters_;
@@ -102,7 +108,8 @@ class Trainer {
   int steps_ = 0;
   std::optional<Metrics> metrics_;
   std::optional<EventFile> event_file_;
-  bool figures_lost_ = false;     ///< told already
+  bool figures_lost_ = false;  ///< told already
+  bool resumed_ = false;
   std::optional<int> kept_step_;  ///< of the checkpoint on disk
   std::vector<std::vector<float>> gradient_;
 };

@@ -61,7 +61,7 @@ void FileChanges::add(const std::string& tensor) {
   for (const auto& rows :
        map_tensor_name(without_weight(tensor), style_, spec_)) {
     const auto change = all_.find(rows.name);
-    if (change != all_.end() && !rows.transposed && !rows.stacked) {
+    if (change != all_.end() && !rows.stacked) {
       by_tensor_[tensor].push_back({rows, &change->second});
       found_.insert(rows.name);
     }
@@ -78,6 +78,11 @@ void FileChanges::require_all() const {
 
 bool FileChanges::changes(std::string_view tensor) const {
   return by_tensor_.find(tensor) != by_tensor_.end();
+}
+
+bool FileChanges::is_turned(std::string_view tensor) const {
+  const auto found = by_tensor_.find(tensor);
+  return found != by_tensor_.end() && found->second.front().rows.transposed;
 }
 
 void FileChanges::apply(

@@ -42,6 +42,8 @@ class FileChanges {
   void require_all() const;
 
   bool changes(std::string_view tensor) const;
+  /// The file holds the weight [in, out]: rows to be changed are its columns.
+  bool is_turned(std::string_view tensor) const;
   /// values: the row of the tensor, decoded; changed in place. A vector's
   /// elements count as its rows.
   void apply(const Tensor& tensor, std::int64_t row, std::span<float> values)

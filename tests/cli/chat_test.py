@@ -9,7 +9,7 @@ import subprocess
 import time
 import unittest
 
-from program import BINARY, TIMEOUT_SECONDS, TinyModel
+from program import BINARY, SOURCE, TIMEOUT_SECONDS, TinyModel
 
 
 class Piped(TinyModel):
@@ -57,6 +57,23 @@ class Piped(TinyModel):
         self.assertEqual(messages[0], {"role": "system", "content": "Be brief."})
         self.assertEqual(messages[1]["content"], "two")
         self.assertEqual(len(messages), 3)
+
+    def test_adapters_are_swapped_within_the_conversation(self):
+        adapter = SOURCE / "tests/train/adapter_golden"
+        adapted = self.generate("--temp", "0", "-n", "6", "--adapter", adapter)
+        plain = self.generate("--temp", "0", "-n", "6")
+        self.assertNotEqual(adapted, plain)
+        text = "Hello\n"
+        for words in [adapter, f"{adapter}=0.5 {adapter}=0.5", "nowhere", "-"]:
+            text += f"/adapter {words}\n/adapter\n/reset\nHello\n"
+        code, out, errors = self.chat(text, "--quiet", "--device", "cpu")
+        self.assertEqual(code, 2, "one adapter isn't there")
+        self.assertEqual(
+            out, f"{plain}\n{adapted}\n{adapted}\n{adapted}\n{plain}\n"
+        )
+        self.assertIn("nowhere has no adapter", errors)
+        self.assertIn(f"\n{adapter}=0.5 {adapter}=0.5\n", "\n" + errors)
+        self.assertTrue(errors.endswith("There is no adapter.\n"), errors)
 
     def test_stats_tell_what_the_cache_kept(self):
         _, _, errors = self.chat("one\ntwo\n/stats\n", "--quiet")

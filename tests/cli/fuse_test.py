@@ -223,6 +223,16 @@ class FuseTest(Program):
         self.fuse(base, "--export-gguf", gguf, "--type", "q8_0")
         self.assertLess(self.apart(adapted, self.logits(gguf)), 0.05)
 
+    def test_a_gguf_file_of_floats_becomes_a_folder_as_it_is(self):
+        for kind, dtype, bound in [("f32", "F32", 1e-3), ("bf16", "BF16", 0.1)]:
+            with self.subTest(kind):
+                out = self.folder / f"folder-{kind}"
+                self.fuse(self.gguf(kind), "-o", out)
+                tensors = read_safetensors(out / "model.safetensors")
+                name = "model.layers.0.self_attn.q_proj.weight"
+                self.assertEqual(tensors[name][0], dtype)
+                self.assertLess(self.worst(self.logits(out)), bound)
+
     def test_what_makes_no_sense_is_refused(self):
         gguf, out = self.gguf("q4_0"), self.folder / "out"
         for model, arguments, saying in [

@@ -8,6 +8,7 @@ import subprocess
 import time
 import unittest
 
+from convert_test import tokenizer_with_merges
 from event_files import scalars
 from program import BINARY, TIMEOUT_SECONDS, TinyModel
 
@@ -297,17 +298,75 @@ class Train(TinyModel):
         message = self.refuse("train", "--model", self.model, "--data", bad, "--quiet")
         self.assertIn("bad.jsonl:3", message)
         self.refuse("train", "--model", self.model, saying="--data")
-        self.refuse(
-            "train", "--model", self.bundled(), "--data", self.data,
-            "--method", "full", "--quiet", saying="can't be trained in full",
-        )
         self.refuse(*self.arguments("out", rank=0), saying="rank")
-        self.refuse(*self.arguments("out", method="loro"), saying="lora")
+        self.refuse(
+            *self.arguments("out", method="loro"), saying="Did you mean lora"
+        )
+        self.refuse(*self.arguments("out", layers=9), "--quiet", saying="--layers")
+        file = self.write("a_file", "x")
+        self.refuse(*self.arguments(file), saying="is no folder")
+        self.refuse(*self.arguments("out", tensorboard=file), saying="is no folder")
+        for plot, reason in [("x.foo", "extension"), ("no/x.svg", "no folder")]:
+            self.refuse(
+                *self.arguments("out"), "--plot", self.folder / plot, saying=reason
+            )
         self.refuse(*self.arguments("out", targets="x_proj"), saying="x_proj")
         self.refuse(*self.arguments("none"), "--resume", "--quiet", saying="--resume")
         self.refuse("fuse", self.model, "-o", "x", saying="--adapter")
         self.refuse(
             "generate", self.model, "Hi", "--adapter", self.folder / "nowhere"
+        )
+
+    def test_settings_that_say_nothing_are_told(self):
+        settings = {"method": "full", "beta": 0.2, "learning-rate": 0.001}
+        result = self.run_program(
+            *self.arguments("out", **settings), "--dry-run"
+        ).stderr.decode()
+        self.assertIn("--rank says nothing with --method full", result)
+        self.assertIn("--beta says nothing with --loss cross_entropy", result)
+        self.assertNotIn("--learning-rate says", result)
+
+    def test_tools_that_the_template_leaves_out_are_told(self):
+        chat = {"tools": [{"name": "f"}], "messages": [
+            {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+        data = self.write("chat.jsonl", json.dumps(chat) + "\n")
+        result = self.run_program(
+            "train", "--model", self.model, "--data", data, "--dry-run"
+        ).stderr.decode()
+        self.assertIn("1 samples have tools, which", result)
+
+    def test_the_test_set_is_told_at_the_end(self):
+        (self.data / "test.jsonl").write_text(lines(3))
+        told = json.loads(self.succeed(*self.arguments("out", steps=2), "--json"))
+        self.assertGreater(told["test_loss"], 0)
+        bad = self.write("data/test.jsonl", lines(1) + "{\n")
+        self.refuse(*self.arguments("out"), "--quiet", saying=f"{bad}:2")
+
+    def test_a_gguf_file_is_trained_in_full_into_a_folder(self):
+        tokenizer = json.dumps(tokenizer_with_merges())
+        (self.model / "tokenizer.json").write_text(tokenizer)
+        gguf = self.folder / "tiny.gguf"
+        self.succeed(
+            "convert", "--model", self.model, "--gguf-path", gguf, "--type", "q8_0"
+        )
+        common = [
+            "train", "--data", self.data, "--method", "full", "--batch", "2",
+            "--threads", "1", "--json", "--optimizer", "sgd", "--weight-decay", "0",
+        ]
+        first = json.loads(self.succeed(
+            *common, "--model", gguf, "--output", self.folder / "out",
+            "--steps", "10", "--learning-rate", "0.3",
+        ))
+        figures = self.metrics("out")
+        self.assertLess(figures[-1]["loss"], 0.9 * figures[0]["loss"])
+        # What was written is what was learnt: a step of no length tells.
+        again = json.loads(self.succeed(
+            *common, "--model", self.folder / "out/model",
+            "--output", self.folder / "again", "--steps", "1",
+            "--learning-rate", "0",
+        ))
+        self.assertAlmostEqual(
+            first["valid_loss"] / again["valid_loss"], 1, places=2
         )
 
     def test_a_dry_run_tells_what_it_would_take(self):

@@ -8,7 +8,10 @@
 #include "roofline/model/adapter.h"
 #include "roofline/model/logits.h"
 #include "roofline/train/fuse.h"
+#include "roofline/weights/convert/to_mlx.h"
+#include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
+#include "roofline/weights/safetensors.h"
 #include "train/training_helpers.h"
 
 namespace roofline {
@@ -56,12 +59,12 @@ Adapter some_adapter(
   adapter.rank = 3;
   adapter.scale = 2;
   for (const char* name :
-       {"layers.1.attention.q",
+       {"layers.0.attention.q",
+        "layers.0.attention.v",
+        "layers.0.feed_forward.down",
+        "layers.1.attention.q",
         "layers.1.attention.v",
-        "layers.1.feed_forward.down",
-        "layers.2.attention.q",
-        "layers.2.attention.v",
-        "layers.2.feed_forward.down"}) {
+        "layers.1.feed_forward.down"}) {
     adapter.matrices.push_back(some_matrix(checkpoint, name, size, lengths));
   }
   return adapter;
@@ -77,6 +80,27 @@ std::vector<float> logits_with(
   options.cache_packed = false;
   const auto decoder = load_with_adapters(checkpoint, options, adapters);
   return to_host(run_logits(*decoder, ids, 16));
+}
+
+/// With the matrices as they are, through no file.
+std::vector<float> logits_attached(
+    const Checkpoint& checkpoint,
+    const Adapter& adapter,
+    std::span<const std::int32_t> ids) {
+  TrainableOptions options;
+  options.device = DeviceChoice::cpu;
+  const auto decoder = load_trainable(checkpoint, options);
+  attach(adapter, 1.0f, *decoder);
+  return to_host(run_logits(*decoder, ids, 16));
+}
+
+std::set<std::string> modules_in(const fs::path& file) {
+  const SafetensorsFile opened(file);
+  std::set<std::string> names;
+  for (const auto& entry : opened.entries()) {
+    names.insert(entry.name.substr(0, entry.name.rfind(".lora")));
+  }
+  return names;
 }
 
 class AdapterTest : public ::testing::TestWithParam<std::string> {
@@ -97,13 +121,23 @@ TEST_P(AdapterTest, BothFormsReadBackAsTheyWereWritten) {
       write_adapter(adapter, *golden_.checkpoint, folder, format);
       const auto read = read_adapter(folder, *golden_.checkpoint);
       EXPECT_FLOAT_EQ(read.scale, 2);
-      EXPECT_EQ(read.rank, 3);
-      EXPECT_EQ(read.matrices.size(), adapter.matrices.size());
+      EXPECT_GE(read.rank, 3);
+      std::set<std::string> names;
+      for (const auto& matrix : read.matrices) {
+        names.insert(matrix.name);
+      }
+      for (const auto& matrix : adapter.matrices) {
+        EXPECT_EQ(names.count(matrix.name), 1u) << matrix.name;
+      }
       logits.push_back(
           logits_with(*golden_.checkpoint, {{folder, 1.0f}}, golden_.ids[0]));
     }
     EXPECT_EQ(logits[0], logits[1]);
     EXPECT_GT(max_error(logits[0], golden_.logits[0]), 0.01);
+    // Files say the same as the matrices themselves.
+    const auto attached =
+        logits_attached(*golden_.checkpoint, adapter, golden_.ids[0]);
+    EXPECT_LT(max_error(logits[0], attached), 1e-4);
   }
 }
 
@@ -172,7 +206,7 @@ TEST_P(AdapterTest, AFusedModelAnswersAsTheAdapterDoes) {
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     AdapterTest,
-    ::testing::Values("llama", "phi3", "gemma2"));
+    ::testing::Values("llama", "phi3", "gemma2", "gpt2"));
 
 TEST(LatentAdapter, BothFormsAndTheFusedModelAnswerAlike) {
   mx::set_default_device(mx::Device::cpu);
@@ -223,6 +257,159 @@ TEST(LatentAdapter, BothFormsAndTheFusedModelAnswerAlike) {
             "q_b_proj",
             "kv_a_proj_with_mqa",
             "kv_b_proj"}));
+  }
+}
+
+/// Under its modules' own names other programs find an adapter: matrices that
+/// a model has as one get one, too.
+TEST(AdapterModules, AreThoseOfTheModelsFiles) {
+  mx::set_default_device(mx::Device::cpu);
+  using Names = std::set<std::string>;
+  for (const auto& [model, form, modules] :
+       {std::tuple(
+            "phi3",
+            AdapterFormat::mlx_lm,
+            Names{
+                "model.layers.0.self_attn.qkv_proj",
+                "model.layers.0.mlp.gate_up_proj"}),
+        {"gpt_neox",
+         AdapterFormat::mlx_lm,
+         Names{
+             "model.h.0.attention.query_key_value",
+             "model.h.0.mlp.dense_h_to_4h"}},
+        {"gpt2",
+         AdapterFormat::peft,
+         Names{
+             "base_model.model.transformer.h.0.attn.c_attn",
+             "base_model.model.transformer.h.0.mlp.c_fc"}}}) {
+    const auto golden = open_golden(model);
+    Adapter adapter;
+    adapter.scale = 2;
+    for (const char* name : {"attention.k", "attention.v", "feed_forward.up"}) {
+      adapter.matrices.push_back(some_matrix(
+          *golden.checkpoint,
+          ("layers.0." + std::string(name)).c_str(),
+          0.1f,
+          Lengths::given));
+    }
+    const ScratchFolder folder("modules");
+    write_adapter(adapter, *golden.checkpoint, folder.path(), form);
+    const bool peft = form == AdapterFormat::peft;
+    auto found = modules_in(
+        folder.path() /
+        (peft ? "adapter_model.safetensors" : "adapters.safetensors"));
+    std::erase_if(found, [](const auto& name) { return name.ends_with(".m"); });
+    EXPECT_EQ(found, modules) << model;
+    const auto config = read_json_file(folder.path() / "adapter_config.json");
+    EXPECT_EQ(peft ? config["r"] : config["lora_parameters"]["rank"], 6);
+    EXPECT_LT(
+        max_error(
+            logits_with(
+                *golden.checkpoint,
+                {{folder.path(), 1.0f}},
+                golden.ids[0]),
+            logits_attached(*golden.checkpoint, adapter, golden.ids[0])),
+        1e-4)
+        << model;
+  }
+}
+
+TEST(AdapterForms, PeftsPatternsGiveAModuleAnotherScale) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto golden = open_golden("llama");
+  Adapter adapter;
+  adapter.scale = 2;
+  for (const char* name : {"layers.0.attention.q", "layers.1.attention.q"}) {
+    adapter.matrices.push_back(
+        some_matrix(*golden.checkpoint, name, 0.1f, Lengths::kept));
+  }
+  const ScratchFolder folder("patterns");
+  write_adapter(
+      adapter,
+      *golden.checkpoint,
+      folder.path(),
+      AdapterFormat::peft);
+  const auto file = folder.path() / "adapter_config.json";
+  auto config = read_json_file(file);
+  config["alpha_pattern"] = {{"layers.1.self_attn.q_proj", 24}};
+  config["rank_pattern"] = {{"layers.1.*q_proj", 6}};
+  std::ofstream(file) << config.dump();
+  const auto read = read_adapter(folder.path(), *golden.checkpoint);
+  ASSERT_EQ(read.matrices.size(), 2u);
+  EXPECT_FLOAT_EQ(read.scale, 2);
+  // 24 / 6 is twice the 6 / 3 of the others.
+  EXPECT_LT(
+      max_error(to_host(read.matrices[0].b), to_host(adapter.matrices[0].b)),
+      1e-6);
+  EXPECT_LT(
+      max_error(
+          to_host(read.matrices[1].b),
+          to_host(mx::multiply(adapter.matrices[1].b, mx::array(2.0f)))),
+      1e-6);
+}
+
+std::vector<float> decoded(const Tensor& tensor) {
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  std::vector<float> values(static_cast<std::size_t>(tensor.rows) * cols);
+  for (std::int64_t row = 0; row < tensor.rows; ++row) {
+    decode_row(
+        tensor,
+        row,
+        std::span(values).subspan(static_cast<std::size_t>(row) * cols, cols));
+  }
+  return values;
+}
+
+double squares_apart(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    sum += (a[i] - b[i]) * static_cast<double>(a[i] - b[i]);
+  }
+  return sum;
+}
+
+/// Held against MLX's own codes of the same fused weights.
+TEST(FusedCodes, AreAsNearToTheWeightsAsMlxsOwn) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto golden = open_golden("llama");
+  for (const int bits : {4, 8}) {
+    const ScratchFolder folder("codes");
+    ToMlxOptions form;
+    form.quantize = MlxForm{bits, 32, "affine"};
+    convert_to_mlx(golden.checkpoint->path(), folder.path() / "base", form);
+    const auto base = Checkpoint::open(folder.path() / "base");
+    const Adapter adapters[] = {some_adapter(*base, 0.1f)};
+    const float weights[] = {1.0f};
+    write_changed_model(
+        *base,
+        adapter_changes(adapters, weights),
+        folder.path() / "fused",
+        FuseQuantized::requantize,
+        false);
+    const auto fused = Checkpoint::open(folder.path() / "fused");
+    for (const auto& matrix : adapters[0].matrices) {
+      const Tensor& tensor = base->at(matrix.name);
+      const auto stored = decoded(tensor);
+      const auto wanted = to_host(mx::add(
+          mx::array(
+              stored.data(),
+              {static_cast<int>(tensor.rows), static_cast<int>(tensor.cols)}),
+          mx::multiply(mx::array(2.0f), mx::matmul(matrix.b, matrix.a))));
+      const mx::array half = mx::astype(
+          mx::array(
+              wanted.data(),
+              {static_cast<int>(tensor.rows), static_cast<int>(tensor.cols)}),
+          mx::bfloat16);
+      const auto theirs = mx::quantize(half, 32, bits);
+      const auto read = to_host(mx::astype(
+          mx::dequantize(theirs[0], theirs[1], theirs[2], 32, bits),
+          mx::float32));
+      EXPECT_EQ(fused->at(matrix.name).encoding, Encoding::mlx_affine);
+      EXPECT_LT(
+          squares_apart(decoded(fused->at(matrix.name)), wanted),
+          1.03 * squares_apart(read, wanted))
+          << matrix.name << ", " << bits << " bits";
+    }
   }
 }
 

@@ -126,6 +126,41 @@ TEST_F(DatasetTest, PairsHaveTwoAnswersToOnePrompt) {
   EXPECT_THROW(encode(R"({"text": "abc"})", options), UserError);
 }
 
+TEST_F(DatasetTest, ContentInPartsIsOneText) {
+  const auto sample = encode(R"({"messages": [
+    {"role": "user", "content": [{"type": "text", "text": "a"},
+                                 {"type": "text", "text": "b"}]},
+    {"role": "assistant", "content": null, "tool_calls": []},
+    {"role": "assistant", "content": "c"}]})")
+                          .sample;
+  EXPECT_EQ(
+      tokenizer_.decode(sample.ids, true),
+      "<user>ab</><assistant></><assistant>c</>");
+  // A list of messages may stand for either half, too.
+  EXPECT_EQ(
+      learned_text(encode(R"({"prompt": [{"role": "user", "content": "p"}],
+                     "completion": [{"role": "assistant", "content": "c"}]})")
+                       .sample),
+      "c</>");
+}
+
+TEST_F(DatasetTest, LinesWithToolsAreCounted) {
+  const auto set =
+      read(R"({"tools": [{"name": "f"}], "messages": [{"role": "assistant",)"
+           R"( "content": "x", "tool_calls": [1]}]})"
+           "\n{\"tools\": [], \"text\": \"abc\"}\n");
+  EXPECT_EQ(set.with_tools, 1);
+  EXPECT_EQ(set.with_tool_calls, 1);
+}
+
+/// Without an end token an empty text has no tokens at all.
+TEST_F(DatasetTest, AnEmptyTextIsLeftOut) {
+  tokenizer_.eos = std::nullopt;
+  const auto set = read("{\"text\": \"\"}\n{\"text\": \"abc\"}\n");
+  EXPECT_EQ(set.size(), 1u);
+  EXPECT_EQ(set.left_out, 1);
+}
+
 TEST_F(DatasetTest, LongSamplesAreCutOrSplitAndCounted) {
   DatasetOptions options;
   options.max_tokens = 4;
@@ -151,7 +186,14 @@ TEST_F(DatasetTest, MistakesNameFileLineAndReason) {
   const auto good = "{\"text\": \"ab\"}\n";
   for (const auto& [line, reason] :
        std::vector<std::pair<std::string, std::string>>{
-           {"{\"text\": }", "isn't JSON"},
+           {"{\"text\": }", "isn't JSON. column 10: "},
+           {"{\"prompt\": \"p\"}", "needs a \"completion\""},
+           {"{\"chosen\": \"a\", \"rejected\": \"b\"}", "--loss dpo"},
+           {"{\"messages\": [{\"role\": \"user\", \"content\": 5}]}",
+            "must be a text"},
+           {"{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": "
+            "\"image\"}]}]}",
+            "is no text"},
            {"[1]", "must be a JSON object"},
            {"{\"words\": 1}", "none of the known keys"},
            {"{\"messages\": []}", "list of messages"},

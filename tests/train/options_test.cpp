@@ -40,6 +40,57 @@ TEST(TrainSettings, AFileMayHaveNumbersTruthsAndLists) {
   EXPECT_EQ(read.targets, (std::vector<std::string>{"v_proj", "o_proj"}));
 }
 
+TEST(TrainSettings, AFileOfYamlSaysTheSame) {
+  const testing::ScratchFolder folder("settings");
+  const auto file = folder.path() / "train.yaml";
+  std::ofstream(file) << "# a run\nlearning_rate: 2e-3\nbatch: 7\npack: true\n"
+                         "data: \"some data\"\ntargets:\n  - v_proj\n"
+                         "  - o_proj\n";
+  TrainOptions read;
+  read_train_file(read, file);
+  EXPECT_DOUBLE_EQ(read.learning_rate, 2e-3);
+  EXPECT_EQ(read.batch, 7);
+  EXPECT_TRUE(read.pack);
+  EXPECT_EQ(read.data, "some data");
+  EXPECT_EQ(read.targets, (std::vector<std::string>{"v_proj", "o_proj"}));
+}
+
+/// What reading a file of this name and text is refused with.
+std::string refusal(const char* name, const char* text) {
+  const testing::ScratchFolder folder("settings");
+  std::ofstream(folder.path() / name) << text;
+  TrainOptions options;
+  try {
+    read_train_file(options, folder.path() / name);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "none";
+}
+
+TEST(TrainSettings, MistakesInAFileNameItAndTheLine) {
+  for (const auto& [name, text, told] :
+       {std::tuple("a.yml", "batch: 2\nranc: 4\n", "a.yml:2: There is no "),
+        {"a.yml", "batch: 2\nranc: 4\n", "Did you mean rank"},
+        {"a.yaml", "batch: 2\nrank: [1\n", "a.yaml:3 isn't YAML"},
+        {"a.yaml", "batch: {a: 1}\n", "a.yaml:1: batch"},
+        {"a.yaml", "just a text\n", "a.yaml:1 isn't a table of settings"},
+        {"a.toml", "batch = 2\nrank = \n", "a.toml:2 isn't TOML"},
+        {"a.toml", "batch = 2\n[rank]\nx = 1\n", "a.toml:2: rank"}}) {
+    const auto found = refusal(name, text);
+    EXPECT_NE(found.find(told), std::string::npos) << found;
+  }
+  TrainOptions options;
+  try {
+    read_train_file(options, "/nowhere/train.toml");
+    FAIL();
+  } catch (const UserError& error) {
+    EXPECT_NE(
+        std::string(error.what()).find("can't be read"),
+        std::string::npos);
+  }
+}
+
 TEST(TrainSettings, MistakesNameTheSettingAndTheLine) {
   TrainOptions options;
   const auto told = [&](const char* name, const char* text) {
@@ -54,7 +105,12 @@ TEST(TrainSettings, MistakesNameTheSettingAndTheLine) {
   EXPECT_NE(told("rank", "eight").find("whole number"), std::string::npos);
   EXPECT_NE(told("method", "lore").find("lora"), std::string::npos);
   EXPECT_NE(told("lerning-rate", "1").find("learning-rate"), std::string::npos);
-  EXPECT_NE(told("optimizer", "adm").find("adamw"), std::string::npos);
+  EXPECT_NE(
+      told("optimizer", "adm").find("Did you mean adam"),
+      std::string::npos);
+  EXPECT_NE(
+      told("schedule", "cosin").find("Did you mean cosine"),
+      std::string::npos);
   EXPECT_EQ(told("rank", "16"), "none");
   const testing::ScratchFolder folder("settings");
   const auto file = folder.path() / "train.toml";

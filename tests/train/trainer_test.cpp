@@ -1,7 +1,9 @@
 #include "roofline/train/trainer.h"
 
 #include <gtest/gtest.h>
+
 #include <sys/resource.h>
+#include <set>
 
 #include <algorithm>
 #include <cmath>
@@ -86,6 +88,38 @@ TEST_P(TrainerTest, AccumulatedBatchesAreOneLargeBatch) {
   EXPECT_NEAR(loss, sum, 1e-5);
   EXPECT_GT(largest(whole), 1e-3);
   EXPECT_LT(difference(whole, parts), 1e-5 * (1 + largest(whole)));
+}
+
+TEST_P(TrainerTest, GradientsComeFromTheLastLayerToTheFirst) {
+  const auto golden = open_golden(GetParam());
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.method = AdaptMethod::full;
+  Training t(golden, data, options);
+  const auto& parameters = t.trainer.parameters();
+  std::vector<int> seen(parameters.count());
+  std::vector<std::string> order;
+  for (const auto& part : parameters.way_back()) {
+    std::set<std::string> of;
+    for (const int i : part) {
+      ++seen[static_cast<std::size_t>(i)];
+      const auto& name = parameters.names()[static_cast<std::size_t>(i)];
+      of.insert(
+          name.starts_with("layers.") ? name.substr(0, 8)
+          : name == "embed"           ? "embed"
+                                      : "after");
+    }
+    ASSERT_EQ(of.size(), 1u);
+    order.push_back(*of.begin());
+  }
+  EXPECT_EQ(seen, std::vector<int>(parameters.count(), 1));
+  const auto layers = t.decoder->spec().layers.size();
+  std::vector<std::string> expected = {"after"};
+  for (std::size_t i = layers; i-- > 0;) {
+    expected.push_back("layers." + std::to_string(i));
+  }
+  expected.push_back("embed");
+  EXPECT_EQ(order, expected);
 }
 
 TEST_P(TrainerTest, LayersThatAreComputedAgainGiveTheSameGradient) {
@@ -638,6 +672,67 @@ TEST(TrainerSafety, KeepsTheBestByValidationLoss) {
   EXPECT_DOUBLE_EQ(*result.best_valid_loss, best);
   EXPECT_TRUE(
       std::filesystem::exists(output.path() / "best" / "adapters.safetensors"));
+}
+
+TEST(TrainerRun, TellsTheLossOfTheTestSetAtTheEnd) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  for (const auto loss : {LossName::cross_entropy, LossName::dpo}) {
+    Dataset pairs;
+    pairs.examples.push_back(
+        {testing::sample_of(golden.ids[0]), testing::sample_of(golden.ids[1])});
+    const Dataset& own = loss == LossName::dpo ? pairs : data;
+    auto options = small_lora();
+    options.loss = loss;
+    options.steps = 2;
+    options.learning_rate = 1e-2;
+    const ScratchFolder output("test_set");
+    options.output = output.path().string();
+    Training t(golden, own, options);
+    const Dataset held_out = own;
+    t.trainer.test_on(held_out);
+    std::atomic<bool> stop = false;
+    const auto result = t.trainer.run(stop);
+    ASSERT_TRUE(result.test_loss);
+    EXPECT_DOUBLE_EQ(*result.test_loss, t.trainer.evaluate(held_out));
+  }
+}
+
+TEST(TrainerRun, NotesThatAnEarlierRunsCheckpointIsReplaced) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.steps = 1;
+  const ScratchFolder output("replaced");
+  options.output = output.path().string();
+  std::atomic<bool> stop = false;
+  std::vector<std::string> notes;
+  for (const bool resume : {false, false, true}) {
+    Training t(golden, data, options);
+    Trainer trainer(
+        *golden.checkpoint,
+        *t.decoder,
+        data,
+        nullptr,
+        options,
+        {{}, [&](const std::string& note) { notes.push_back(note); }});
+    if (resume) {
+      trainer.resume();
+    }
+    trainer.run(stop);
+  }
+  ASSERT_EQ(notes.size(), 1u) << "the second run's";
+  EXPECT_NE(notes[0].find("--resume"), std::string::npos) << notes[0];
+}
+
+TEST(TrainerRun, RefusesMoreLayersThanTheModelHas) {
+  const auto golden = open_golden("llama");
+  const auto data = pieces_of(golden);
+  auto options = small_lora();
+  options.layers = static_cast<int>(golden.checkpoint->spec().layers.size());
+  EXPECT_NO_THROW(Training(golden, data, options));
+  ++options.layers;
+  EXPECT_THROW(Training(golden, data, options), UserError);
 }
 
 // ---- a teacher ----

@@ -1,0 +1,42 @@
+#include "roofline/model/adapter_files.h"
+
+#include <mlx/ops.h>
+
+namespace roofline {
+
+std::optional<std::vector<std::int32_t>> hugging_face_order(
+    const std::string& name,
+    const Checkpoint& checkpoint) {
+  const bool of_q = name.ends_with(".attention.q");
+  if (!checkpoint.format().starts_with("GGUF") ||
+      (!of_q && !name.ends_with(".attention.k"))) {
+    return std::nullopt;
+  }
+  const auto& attention = checkpoint.spec().layers[0].attention;
+  if (!attention || !attention->rope ||
+      attention->rope->layout != RopeLayout::interleaved) {
+    return std::nullopt;
+  }
+  std::vector<std::int32_t> order;  // theirs → ours
+  const int half = attention->head_dim / 2;
+  const int heads = of_q ? attention->heads : attention->kv_heads;
+  for (int head = 0; head < heads; ++head) {
+    for (int j = 0; j < 2; ++j) {
+      for (int i = 0; i < half; ++i) {
+        order.push_back(head * attention->head_dim + 2 * i + j);
+      }
+    }
+  }
+  return order;
+}
+
+mx::array take_rows(
+    const mx::array& x,
+    const std::vector<std::int32_t>& order) {
+  return mx::take(
+      x,
+      mx::array(order.data(), {static_cast<int>(order.size())}),
+      0);
+}
+
+}  // namespace roofline
