@@ -71,7 +71,10 @@ std::vector<std::string> nearest_names(
 std::string did_you_mean(
     std::string_view name,
     std::span<const std::string> candidates) {
-  const std::vector<std::string> near = nearest_names(name, candidates);
+  return did_you_mean_these(nearest_names(name, candidates));
+}
+
+std::string did_you_mean_these(std::span<const std::string> near) {
   if (near.empty()) {
     return "";
   }

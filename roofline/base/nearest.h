@@ -15,6 +15,9 @@ std::vector<std::string> nearest_names(
     std::span<const std::string> candidates,
     int most = 3);
 
+/// "Did you mean a, b or c?" of names that are near; "" of none.
+std::string did_you_mean_these(std::span<const std::string> near);
+
 /// "Did you mean a, b or c?", or "" when nothing is near.
 std::string did_you_mean(
     std::string_view name,

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <mlx/device.h>
 #include <CLI/CLI.hpp>
@@ -8,12 +10,14 @@
 #include "roofline/cli/bench_compare.h"
 #include "roofline/cli/bench_peers.h"
 #include "roofline/cli/bench_report.h"
+#include "roofline/cli/bench_room.h"
 #include "roofline/cli/bench_rounds.h"
 #include "roofline/cli/bench_setup.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
+#include "roofline/cli/peer_model.h"
 #include "roofline/cli/signals.h"
 #include "roofline/plan/machine.h"
 
@@ -289,7 +293,28 @@ class Bench : public Command {
   }
 
   // Before anything is measured.
+  void check_cases(const PlannedModel& model) const {
+    const auto most = [](const std::vector<int>& values) {
+      return values.empty() ? 0
+                            : *std::max_element(values.begin(), values.end());
+    };
+    const std::int64_t tokens =
+        std::int64_t{most(cases_.depths)} +
+        std::max(most(cases_.prompt_tokens), most(cases_.decode_tokens));
+    for (const BenchSetup& setup : setups()) {
+      const auto choice = setup.quantize();
+      check_room(
+          model,
+          tokens,
+          most(cases_.batches),
+          choice ? std::optional(weight_format(*choice)) : std::nullopt);
+    }
+  }
+
   void check_names() const {
+    for (const int threads : threads_) {
+      check_threads(threads);
+    }
     choose("--format", format_, {"table", "markdown", "csv", "json"});
     for (const std::string& device : devices_) {
       choose("--device", device, {"auto", "cpu", "gpu"});
@@ -453,9 +478,17 @@ class Bench : public Command {
             "Its weights aren't on this machine",
             "Leave --vs out, or name a model with weights");
       }
+      (void)peer_program(peer, program_of(peer));
+      peer_models_.push_back(std::make_unique<PeerModel>(
+          peer,
+          model,
+          quants_.empty() ? "none" : quants_.front()));
+      if (!peer_models_.back()->remark().empty()) {
+        remarks_.push_back(peer_models_.back()->remark());
+      }
       engines_.push_back(make_peer(
           peer,
-          *model.path,
+          peer_models_.back()->path(),
           threads_.empty() ? 0 : threads_.back(),
           program_of(peer)));
     }
@@ -468,11 +501,12 @@ class Bench : public Command {
     // A first reading on a busy machine would stay the roof for good.
     with_peak(measure_machine(ThreadPool::default_threads()));
     const PlannedModel model = plan_model(model_);
+    check_cases(model);
     BenchReport report;
     report.model = model.name;
     report.before = machine_facts();
-    report.remarks = remarks_;
     start_engines(model);
+    report.remarks = remarks_;
     const InterruptGuard interrupt;
     try {
       run_rounds(engines_, cases_, !rounds_, report, interrupt.flag());
@@ -504,7 +538,7 @@ class Bench : public Command {
     } else if (format_ == "csv") {
       write_output(report_csv(report));
     } else {
-      write_output(report_text(report));
+      write_text(report_text(report));
     }
   }
 
@@ -525,6 +559,7 @@ class Bench : public Command {
   bool json_ = false;
   double tolerance_ = 2;
   BenchEngines engines_;
+  std::vector<std::unique_ptr<PeerModel>> peer_models_;
 };
 
 }  // namespace

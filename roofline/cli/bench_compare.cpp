@@ -98,7 +98,7 @@ int compare_reports(
   if (json) {
     write_json(json_of(changes));
   } else {
-    write_output(table_text(table_of(changes)));
+    write_text(table_text(table_of(changes), output_columns()));
   }
   const bool slower =
       std::any_of(changes.begin(), changes.end(), [](const auto& change) {

@@ -1,6 +1,9 @@
 #include "roofline/cli/bench_peers.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -71,7 +74,7 @@ class MlxLm : public BenchEngine {
   std::string setup() const override { return ""; }
 
   std::optional<BenchSample> measure(const BenchCase& what) override {
-    if (what.batch > 1 || what.depth > 0) {
+    if (what.depth > 0) {
       return std::nullopt;
     }
     const bool prefill = what.phase == BenchPhase::prefill;
@@ -88,9 +91,14 @@ class MlxLm : public BenchEngine {
          "-p",
          prefill ? tokens : "1",
          "-g",
-         prefill ? "2" : tokens},
+         prefill ? "2" : tokens,
+         "-b",
+         std::to_string(what.batch)},
         true);
-    return sample_of(what, parse_mlx_benchmark(out.text, what.phase));
+    // Its figures are of all sequences together, as ours.
+    return sample_of(
+        what,
+        parse_mlx_benchmark(out.text, what.phase) / what.batch);
   }
 
  private:
@@ -98,17 +106,28 @@ class MlxLm : public BenchEngine {
 };
 
 std::string required_program(
-    const std::string& given,
+    const std::string& option,
     const std::string& name,
     std::string_view peer) {
+  std::error_code error;
+  const std::string given =
+      std::filesystem::is_directory(option, error)
+          ? (std::filesystem::path(option) / name).string()
+          : option;
+  const bool absent = given.find('/') != std::string::npos &&
+                      ::access(given.c_str(), X_OK) != 0;
   const std::string found =
-      given.empty() || given.find('/') == std::string::npos
+      absent ? ""
+      : given.empty() || given.find('/') == std::string::npos
           ? find_program(given.empty() ? name : given)
           : given;
   if (found.empty()) {
     fail<UserError>(
         fmt::format("{} isn't installed", peer),
-        fmt::format("There is no {} in PATH", given.empty() ? name : given),
+        absent ? fmt::format("{} is no program", given)
+               : fmt::format(
+                     "There is no {} in PATH",
+                     given.empty() ? name : given),
         "Install it, or say where it is with --peer-program");
   }
   return found;
@@ -141,11 +160,26 @@ double parse_mlx_benchmark(const std::string& text, BenchPhase phase) {
   return speed;
 }
 
+std::string peer_program(std::string_view name, const std::string& program) {
+  if (name == "llama.cpp") {
+    return required_program(program, "llama-bench", name);
+  }
+  if (name == "mlx-lm") {
+    return required_program(program, "python3", name);
+  }
+  const std::vector<std::string> peers = {"llama.cpp", "mlx-lm"};
+  fail<UserError>(
+      fmt::format("There is no peer {}", name),
+      did_you_mean(name, peers),
+      "--vs takes llama.cpp or mlx-lm");
+}
+
 std::unique_ptr<BenchEngine> make_peer(
     std::string_view name,
     const std::filesystem::path& model,
     int threads,
     const std::string& program) {
+  const std::string found = peer_program(name, program);
   const bool folder = std::filesystem::is_directory(model);
   if (name == "llama.cpp") {
     if (folder) {
@@ -154,27 +188,15 @@ std::unique_ptr<BenchEngine> make_peer(
           "It reads GGUF files, and this is a folder",
           "Name a GGUF file");
     }
-    return std::make_unique<LlamaBench>(
-        required_program(program, "llama-bench", name),
-        model.string(),
-        threads);
+    return std::make_unique<LlamaBench>(found, model.string(), threads);
   }
-  if (name == "mlx-lm") {
-    if (!folder) {
-      fail<UserError>(
-          "mlx-lm can't run this model",
-          "It reads folders with safetensors, and this is a file",
-          "Name a folder");
-    }
-    return std::make_unique<MlxLm>(
-        required_program(program, "python3", name),
-        model.string());
+  if (!folder) {
+    fail<UserError>(
+        "mlx-lm can't run this model",
+        "It reads folders with safetensors, and this is a file",
+        "Name a folder");
   }
-  const std::vector<std::string> peers = {"llama.cpp", "mlx-lm"};
-  fail<UserError>(
-      fmt::format("There is no peer {}", name),
-      did_you_mean(name, peers),
-      "--vs takes llama.cpp or mlx-lm");
+  return std::make_unique<MlxLm>(found, model.string());
 }
 
 }  // namespace roofline::cli

@@ -11,6 +11,11 @@
 
 namespace roofline::cli {
 
+/// The peer's program: `program`, or one of its folder, or what PATH has.
+/// Throws UserError for a name that isn't llama.cpp or mlx-lm, or when it isn't
+/// there.
+std::string peer_program(std::string_view name, const std::string& program);
+
 /// name: llama.cpp or mlx-lm. `program` (llama-bench, or the Python that has
 /// mlx_lm) is looked up in PATH when empty. threads: 0 leaves it to the peer.
 /// Throws UserError when the peer isn't there or doesn't read such a model.

@@ -290,14 +290,14 @@ BenchRates BenchReport::rates_of(const BenchFigure& figure) const {
 }
 
 std::string report_text(const BenchReport& report) {
-  constexpr int kWidth = 100;
+  const int width = output_columns();
   std::string text = fmt::format("{}\n\n", report.model);
-  text += table_text(figures_table(report), kWidth);
+  text += table_text(figures_table(report), width);
   const Table times = time_table(report);
   if (!times.rows.empty()) {
-    text += fmt::format("\n{}", table_text(times, kWidth));
+    text += fmt::format("\n{}", table_text(times, width));
   }
-  text += fmt::format("\n{}\n", table_text(setups_table(report), kWidth));
+  text += fmt::format("\n{}\n", table_text(setups_table(report), width));
   return text + rates_text(report) + beside_text(report) +
          machine_text(report) + notes_text(report);
 }

@@ -53,6 +53,8 @@ Loaded load(const BenchSetup& setup) {
     if (options.quantize) {
       format = random_format(*options.quantize);
       options.quantize.reset();
+    } else if (const auto& stored = planned.spec.quantization) {
+      format = {stored->bits, stored->group_size, {}};
     }
     out.random = true;
     options.cache_packed = false;

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <sstream>
@@ -45,6 +46,9 @@ std::string line_of(const std::string& text) {
 }
 
 /// Ends itself by an alarm when it takes longer than 5 s.
+// Findings are sentences, which read badly in long lines.
+constexpr int kWidest = 80;
+
 constexpr const char* kAskPython =
     "python3 -c 'import signal, sys, platform; signal.alarm(5)\n"
     "from importlib import metadata\n"
@@ -171,7 +175,7 @@ class Doctor : public Command {
              check.fix.empty() ? check.finding
                                : check.finding + ". " + check.fix + "."});
       }
-      write_output(table_text(table, 80));
+      write_text(table_text(table, std::min(kWidest, output_columns())));
     }
     return doctor_exit_code(checks, strict_);
   }

@@ -1,5 +1,9 @@
 #include "roofline/cli/measure_memory.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
@@ -7,6 +11,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/report/progress.h"
 #include "roofline/report/table.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/random_checkpoint.h"
@@ -73,21 +78,25 @@ std::uint64_t anonymous_bytes() {
   return resident > files ? resident - files : 0;
 }
 
-/// loaded: memory without a file that loading took, such as weights that were
-/// packed and not kept on disk.
+/// libraries: pages of files before the weights came. loaded: memory without a
+/// file that loading took, such as weights that were packed and not kept on
+/// disk.
 std::vector<Pair> pairs_of(
     const MemoryPrediction& predicted,
     const MeasuredMemory& measured,
+    std::uint64_t libraries,
     std::uint64_t loaded) {
   const std::uint64_t weights = predicted.of("weights");
   const std::uint64_t kv = predicted.of("kv") + predicted.of("state");
   const std::uint64_t rest = predicted.total() - weights - kv;
-  const std::uint64_t files = measured.resident_files + loaded;
+  const std::uint64_t files = measured.resident_files -
+                              std::min(measured.resident_files, libraries) +
+                              loaded;
   const std::uint64_t other = measured.peak > files + measured.kv
                                   ? measured.peak - files - measured.kv
                                   : 0;
   return {
-      {"weights (measured: with libraries)", weights, files},
+      {"weights", weights, files},
       {"KV cache", kv, measured.kv},
       {"prefill, logits, program and tokenizer", rest, other},
       {"peak", predicted.total(), measured.peak}};
@@ -107,7 +116,7 @@ std::string text_of(const std::vector<Pair>& pairs) {
          format_bytes(static_cast<double>(pair.measured)),
          fmt::format("{:+.1f} %", pair.error() * 100)});
   }
-  return table_text(table);
+  return table_text(table, output_columns());
 }
 
 nlohmann::ordered_json json_of(const std::vector<Pair>& pairs) {
@@ -122,6 +131,19 @@ nlohmann::ordered_json json_of(const std::vector<Pair>& pairs) {
   return out;
 }
 
+/// With a line on a terminal that says how far it is.
+MeasuredMemory measure_shown(
+    Decoder& decoder,
+    const InferenceQuestion& question,
+    MeasureOptions options) {
+  Progress progress(
+      "Measuring",
+      ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
+                                   : Progress::Write());
+  options.progress = [&](double share) { progress.update(share); };
+  return measure_memory(decoder, question, options);
+}
+
 }  // namespace
 
 int run_measured(
@@ -131,6 +153,7 @@ int run_measured(
     bool json) {
   InferenceQuestion asked = question;
   asked.threads = ThreadPool::global().threads();
+  const std::uint64_t libraries = resident_file_bytes();
   const Subject subject = open_subject(model, asked);
   if (subject.random) {
     asked.constants.tokenizer_per_entry = 0;
@@ -145,7 +168,8 @@ int run_measured(
       subject.random ? nullptr : subject.checkpoint->load_tokenizer();
   const auto pairs = pairs_of(
       predicted,
-      measure_memory(*decoder, asked, options),
+      measure_shown(*decoder, asked, options),
+      libraries,
       after > before ? after - before : 0);
   if (json) {
     write_json(
@@ -157,7 +181,7 @@ int run_measured(
          {"parts", json_of(pairs)}});
     return kSuccess;
   }
-  write_output(
+  write_text(
       fmt::format(
           "{}: {} tokens of context, batch {}, {}, {}\n",
           model.name,

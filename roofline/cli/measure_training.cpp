@@ -1,9 +1,11 @@
 #include "roofline/cli/measure_training.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/report/progress.h"
 #include "roofline/train/trainer.h"
 #include "roofline/weights/random_checkpoint.h"
 
@@ -99,6 +101,21 @@ std::unique_ptr<Checkpoint> open_subject(
   return make_random_checkpoint(model.spec, format, model.name);
 }
 
+/// With a line on a terminal that says how far it is; the seconds of the last
+/// step.
+double train_shown(Trainer& trainer) {
+  Progress progress(
+      "Training",
+      ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
+                                   : Progress::Write());
+  double seconds = 0;
+  for (int step = 1; step <= kSteps; ++step) {
+    progress.update((step - 1.0) / kSteps);
+    seconds = trainer.step(step).seconds;
+  }
+  return seconds;
+}
+
 }  // namespace
 
 int run_measured_training(
@@ -123,10 +140,7 @@ int run_measured_training(
   }
   const auto decoder = load_trainable(*checkpoint, loading);
   Trainer trainer(*checkpoint, *decoder, data, nullptr, options, {});
-  double seconds = 0;
-  for (int step = 1; step <= kSteps; ++step) {
-    seconds = trainer.step(step).seconds;
-  }
+  const double seconds = train_shown(trainer);
   const double measured = peak_training_memory(options);
   const double error = predicted / measured - 1;
   if (json) {
@@ -139,7 +153,7 @@ int run_measured_training(
          {"step_seconds", seconds}});
     return kSuccess;
   }
-  write_output(fmt::format(
+  write_text(fmt::format(
       "{}, {}: peak {}, predicted {} ({:+.1f} %), {:.1f} s a step\n",
       model.name,
       checkpoint->format(),

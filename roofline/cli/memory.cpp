@@ -93,7 +93,7 @@ class Memory : public Command {
   }
 
   int run() override {
-    require_one_question();
+    flags_.require_one_question();
     if (flags_.table) {
       tell_claims(flags_.json);
       return kSuccess;
@@ -102,25 +102,28 @@ class Memory : public Command {
       tell_history(flags_.json);
       return kSuccess;
     }
-    const InferenceQuestion wish = question();
     const MemoryBudget room = budget();
-    if (flags_.ram && flags_.model.empty() && !flags_.fit) {
-      tell_models_that_fit(wish, room, group_size(), flags_.json);
+    if (flags_.asks_for_models()) {
+      tell_models_that_fit(question(), room, group_size(), flags_.json);
       return kSuccess;
     }
     const PlannedModel model = plan_model(flags_.model);
-    if (flags_.fit) {
-      const bool any =
-          tell_settings(model, wish, room, group_size(), flags_.json);
-      return any ? kSuccess : kUserMistake;
+    if (!flags_.train.empty()) {
+      return tell_training(model, room);
     }
-    return flags_.train.empty() ? tell_inference(model, wish, room)
-                                : tell_training(model, room);
+    InferenceQuestion wish = question();
+    if (flags_.fit) {
+      const std::int64_t own = model.spec.context_tokens;
+      if (own > 0 && flags_.context == "max") {
+        wish.context_tokens = own;
+      }
+      tell_settings(model, wish, room, group_size(), flags_.json);
+      return kSuccess;
+    }
+    return tell_inference(model, wish, room);
   }
 
  private:
-  /// What is accepted is answered: no option is passed over.
-  void require_one_question() const;
   int group_size() const {
     return flags_.quant.group_size.value_or(kDefaultGroup);
   }
@@ -138,57 +141,6 @@ class Memory : public Command {
 
   MemoryFlags flags_;
 };
-
-void Memory::require_one_question() const {
-  const bool training = !flags_.train.empty();
-  if (training && flags_.measuring.last_steps > 0) {
-    fail<UserError>(
-        "--measure-steps and --train don't go together",
-        "Training has no prefill",
-        "Leave one of them out");
-  }
-  if (training && flags_.quant.quant) {
-    fail<UserError>(
-        "--quant and --train don't go together",
-        "Training quantizes what stays as it is, with the method qlora",
-        "Ask with --train qlora");
-  }
-  struct Question {
-    const char* option;
-    bool asked;
-  };
-  const bool of_all_models = flags_.ram && flags_.model.empty();
-  const Question questions[] = {
-      {"--table", flags_.table},
-      {"--history", flags_.history},
-      {"--fit", flags_.fit},
-      {"--measure", flags_.measure && !training},
-      {"--train", training},
-      {"--ram without a model", of_all_models && !flags_.fit}};
-  const char* first = nullptr;
-  for (const Question& question : questions) {
-    if (question.asked && first != nullptr) {
-      fail<UserError>(
-          fmt::format("{} and {} are two questions", first, question.option),
-          "",
-          "Ask them one after the other");
-    }
-    first = question.asked ? question.option : first;
-  }
-  const bool draws = first == nullptr || (flags_.measure && !training);
-  if (!flags_.plot.empty() && !draws) {
-    fail<UserError>(
-        fmt::format("--plot and {} don't go together", first),
-        "It draws memory over the context of a model's inference",
-        "Leave one of them out");
-  }
-  if (flags_.measure && flags_.ram) {
-    fail<UserError>(
-        "--measure and --ram don't go together",
-        "What is measured runs on this machine, not on a named one",
-        "Leave one of them out");
-  }
-}
 
 bool Memory::gpu() const {
   constexpr std::array kDevices = {
@@ -268,6 +220,9 @@ TrainingQuestion Memory::training() const {
   question.base_format.group_size = group_size();
   question.gpu = gpu();
   question.card = gpu() && !flags_.ram && card_memory_bytes();
+  if (flags_.given("--batch")) {
+    question.batch = flags_.run.batch;
+  }
   question.precision_bits = flags_.precision.value_or(gpu() ? 16 : 32);
   if (!question.gpu && question.precision_bits == 16) {
     fail<UserError>(
@@ -280,6 +235,10 @@ TrainingQuestion Memory::training() const {
   }
   if (!flags_.targets.empty()) {
     question.targets = CLI::detail::split(flags_.targets, ',');
+    // A matrix has one adapter, however often it is named.
+    auto& targets = question.targets;
+    std::sort(targets.begin(), targets.end());
+    targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
   }
   return question;
 }
@@ -292,13 +251,7 @@ int Memory::tell_inference(
   if (flags_.context == "max") {
     question.context_tokens = largest_context(model, question, room.bytes);
     if (question.context_tokens == 0) {
-      fail<UserError>(
-          fmt::format("No context of {} fits", model.name),
-          fmt::format(
-              "{} has {} for a model",
-              room.name,
-              format_bytes(static_cast<double>(room.bytes))),
-          "See --fit for settings that do");
+      fail_to_fit(model, question, room);
     }
   }
   if (!flags_.plot.empty()) {
@@ -322,7 +275,7 @@ int Memory::tell_inference(
       settings,
       predict_inference(model, question),
       room,
-      question.context_tokens,
+      question,
       flags_.json);
   return kSuccess;
 }
@@ -334,6 +287,10 @@ int Memory::tell_training(const PlannedModel& model, const MemoryBudget& room)
     return run_measured_training(model, question, flags_.json);
   }
   const bool full = question.method == TrainMethod::full;
+  if (full && (flags_.given("--rank") || flags_.given("--targets"))) {
+    write_notice(
+        "--rank and --targets are of adapters: full training has none.\n");
+  }
   const std::string settings = fmt::format(
       "training by {}{}, batch {} of {} tokens, {}, {} bits{}{}",
       flags_.train,

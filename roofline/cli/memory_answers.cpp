@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/errors.h"
 #include "roofline/cli/memory_claims.h"
 #include "roofline/cli/output.h"
 #include "roofline/plan/fit.h"
@@ -20,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMostModels = 15;
 constexpr double kGiga = 1e9;
-constexpr int kWidth = 100;
+constexpr int kBarColumns = 72;
 
 std::string bytes_text(std::uint64_t bytes) {
   return format_bytes(static_cast<double>(bytes));
@@ -77,7 +78,7 @@ std::string parts_text(const MemoryPrediction& prediction) {
   table.rows.push_back({});
   table.rows.push_back(
       {"Total", fmt::format("{}", total), bytes_text(total), "100 %"});
-  return table_text(table);
+  return table_text(table, output_columns());
 }
 
 std::string kinds_text(const MemoryPrediction& prediction) {
@@ -90,7 +91,44 @@ std::string kinds_text(const MemoryPrediction& prediction) {
           {part.kind, static_cast<double>(bytes), bytes_text(bytes)});
     }
   }
-  return bars_text(bars);
+  return bars_text(bars, std::min(kBarColumns, output_columns()));
+}
+
+Json stored_json(const PlannedModel& model) {
+  Json parts = Json::array();
+  for (const MemoryPart& part : stored_weights(model)) {
+    parts.push_back({{"name", part.name}, {"bytes", part.bytes}});
+  }
+  return {
+      {"exact", model.exact},
+      {"parts", parts},
+      {"bytes", model.weight_bytes()}};
+}
+
+/// What the parts don't say.
+std::string facts_text(
+    const PlannedModel& model,
+    const InferenceQuestion& question) {
+  std::string text;
+  if (model.exact) {
+    text += fmt::format(
+        "The files hold {} bytes of weights.\n",
+        model.weight_bytes());
+  }
+  const std::uint64_t token = kv_bytes_per_token(model.spec, question);
+  if (token > 0) {
+    text += fmt::format(
+        "A token of context takes {} bytes of KV cache, for which room is made "
+        "in steps.\n",
+        token);
+  }
+  const std::int64_t own = model.spec.context_tokens;
+  if (own > 0 && question.context_tokens > own) {
+    text += fmt::format(
+        "The model is made for {} tokens: its answers are poor beyond.\n",
+        own);
+  }
+  return text;
 }
 
 /// A catalogue model in the best format in which it fits.
@@ -115,8 +153,9 @@ std::optional<FittingModel> fitting(
         std::min(wish.context_tokens, model.spec.context_tokens);
   }
   for (const int bits : {16, 8, 4}) {
-    const WeightFormat format{bits, group_size};
-    question.quantize = bits < 16 ? std::optional(format) : std::nullopt;
+    const WeightFormat format =
+        wish.quantize.value_or(WeightFormat{bits, group_size});
+    question.quantize = format.bits < 16 ? std::optional(format) : std::nullopt;
     const std::uint64_t bytes = predict_inference(model, question).total();
     if (bytes <= budget.bytes) {
       return FittingModel{
@@ -178,12 +217,15 @@ void tell_prediction(
     const std::string& settings,
     const MemoryPrediction& prediction,
     const MemoryBudget& budget,
-    const std::optional<std::int64_t>& context,
+    const std::optional<InferenceQuestion>& question,
     bool json) {
   if (json) {
     Json out = {{"model", model.name}, {"settings", settings}};
-    if (context) {
-      out["context_tokens"] = *context;
+    if (question) {
+      out["context_tokens"] = question->context_tokens;
+      out["model_context_tokens"] = model.spec.context_tokens;
+      out["kv_bytes_per_token"] = kv_bytes_per_token(model.spec, *question);
+      out["stored_weights"] = stored_json(model);
     }
     out.update(prediction_json(prediction));
     out["budget"] = budget_json(budget);
@@ -191,13 +233,14 @@ void tell_prediction(
     write_json(out);
     return;
   }
-  write_output(fmt::format(
-      "{}, {:.2f} billion parameters: {}\n\n{}\n{}\n{}",
+  write_text(fmt::format(
+      "{}, {:.2f} billion parameters: {}\n\n{}\n{}\n{}{}",
       model.name,
       static_cast<double>(model.parameters()) / kGiga,
       settings,
       parts_text(prediction),
       kinds_text(prediction),
+      question ? facts_text(model, *question) : "",
       room_text(prediction.total(), budget)));
 }
 
@@ -237,7 +280,7 @@ void tell_models_that_fit(
     write_json({{"budget", budget_json(budget)}, {"models", rows}});
     return;
   }
-  write_output(fmt::format(
+  write_text(fmt::format(
       "{} has {} for a model; {} are left to the system. The largest of {} "
       "that fit with {} tokens of context:\n\n{}",
       budget.name,
@@ -245,16 +288,50 @@ void tell_models_that_fit(
       bytes_text(budget.ram_bytes - budget.bytes),
       models.size(),
       wish.context_tokens,
-      table_text(table)));
+      table_text(table, output_columns())));
 }
 
-bool tell_settings(
+void fail_to_fit(
+    const PlannedModel& model,
+    const InferenceQuestion& question,
+    const MemoryBudget& budget) {
+  const FitChoice least = smallest_choice(model, question);
+  if (least.bytes <= budget.bytes) {
+    fail<UserError>(
+        fmt::format("No context of {} fits", model.name),
+        fmt::format(
+            "{} has {} for a model",
+            budget.name,
+            bytes_text(budget.bytes)),
+        "See --fit for settings that do");
+  }
+  fail<UserError>(
+      fmt::format(
+          "{} doesn't fit into {}",
+          model.name,
+          bytes_text(budget.bytes)),
+      fmt::format(
+          "{} leaves no more to a model; with weights {}, a KV cache in {} and "
+          "{} tokens of context it takes {}, which is {} more",
+          budget.name,
+          least.format_text(model),
+          least.question.kv_text(),
+          least.question.context_tokens,
+          bytes_text(least.bytes),
+          bytes_text(least.bytes - budget.bytes)),
+      "`roofline memory --ram SIZE` names the models that fit");
+}
+
+void tell_settings(
     const PlannedModel& model,
     const InferenceQuestion& wish,
     const MemoryBudget& budget,
     int group_size,
     bool json) {
   const auto choices = settings_that_fit(model, wish, budget.bytes, group_size);
+  if (choices.empty()) {
+    fail_to_fit(model, wish, budget);
+  }
   if (json) {
     Json rows = Json::array();
     for (const FitChoice& choice : choices) {
@@ -264,7 +341,7 @@ bool tell_settings(
         {{"model", model.name},
          {"budget", budget_json(budget)},
          {"choices", rows}});
-    return !choices.empty();
+    return;
   }
   Table table{
       {{"Weights"},
@@ -283,21 +360,12 @@ bool tell_settings(
          bytes_text(choice.bytes),
          fmt::format("{}", choice.largest_context)});
   }
-  write_output(
-      choices.empty()
-          ? fmt::format(
-                "{} does not fit into the {} that {} has for a model, in no "
-                "format.\n",
-                model.name,
-                bytes_text(budget.bytes),
-                budget.name)
-          : fmt::format(
-                "{} in {} ({}), best quality first:\n\n{}",
-                model.name,
-                bytes_text(budget.bytes),
-                budget.name,
-                table_text(table)));
-  return !choices.empty();
+  write_text(fmt::format(
+      "{} in {} ({}), best quality first:\n\n{}",
+      model.name,
+      bytes_text(budget.bytes),
+      budget.name,
+      table_text(table, output_columns())));
 }
 
 void tell_claims(bool json) {
@@ -338,8 +406,8 @@ void tell_claims(bool json) {
     write_json({{"claims", rows}});
     return;
   }
-  write_output(
-      table_text(table, kWidth) +
+  write_text(
+      table_text(table, output_columns()) +
       "\nA model may take what macOS leaves to the GPU: 2/3 of up to 36 GiB, "
       "3/4 of more. Inference\nis of one sequence of 4096 tokens; training of "
       "4 sequences of 512 tokens with adamw.\n");

@@ -19,13 +19,14 @@ struct MemoryBudget {
   std::uint64_t bytes = 0;
 };
 
-/// Parts with bytes and share, bars, the total and the room left.
+/// Parts with bytes and share, bars, the total and the room left; of inference
+/// (`question`) also what files hold and what a token adds.
 void tell_prediction(
     const PlannedModel& model,
     const std::string& settings,
     const MemoryPrediction& prediction,
     const MemoryBudget& budget,
-    const std::optional<std::int64_t>& context,
+    const std::optional<InferenceQuestion>& question,
     bool json);
 
 /// The largest models of the catalogue that fit, each in its best format.
@@ -35,8 +36,16 @@ void tell_models_that_fit(
     int group_size,
     bool json);
 
-/// The settings with which a model fits, best quality first. False: none.
-bool tell_settings(
+/// Throws UserError: by how much even the smallest way to run the model is over
+/// the budget.
+[[noreturn]] void fail_to_fit(
+    const PlannedModel& model,
+    const InferenceQuestion& question,
+    const MemoryBudget& budget);
+
+/// The settings with which a model fits, best quality first. Throws UserError
+/// when there are none.
+void tell_settings(
     const PlannedModel& model,
     const InferenceQuestion& wish,
     const MemoryBudget& budget,

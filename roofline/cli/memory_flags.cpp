@@ -1,10 +1,168 @@
 #include "roofline/cli/memory_flags.h"
 
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include "roofline/base/errors.h"
 
 namespace roofline::cli {
 
+namespace {
+
+constexpr std::array kOfInference = {
+    "--quant",
+    "--group-size",
+    "--quant-8bit",
+    "--context",
+    "--kv-bits",
+    "--k-bits",
+    "--v-bits",
+    "--kv-group-size",
+    "--kv-keep-full",
+    "--prefill-step",
+    "--measure-steps"};
+constexpr std::array kOfTraining = {
+    "--rank",
+    "--targets",
+    "--seq",
+    "--train-batch",
+    "--train-layers",
+    "--checkpointing",
+    "--optimizer",
+    "--precision"};
+constexpr std::array kElse =
+    {"--model", "--device", "--ram", "--measure", "--fit"};
+constexpr std::array kTexts =
+    {"--context", "--device", "--train", "--targets", "--optimizer", "--plot"};
+
+[[noreturn]] void refuse_pair(
+    const std::string& option,
+    const std::string& other,
+    const std::string& why,
+    const std::string& hint = "Leave one of them out") {
+  fail<UserError>(
+      fmt::format("{} and {} don't go together", option, other),
+      why,
+      hint);
+}
+
+}  // namespace
+
+bool MemoryFlags::given(const std::string& option) const {
+  return app_->get_option(option)->count() > 0;
+}
+
+void MemoryFlags::require_own_options() const {
+  for (const char* option : kTexts) {
+    const CLI::Option& text = *app_->get_option(option);
+    if (text.count() > 0 && text.as<std::string>().empty()) {
+      fail<UserError>(
+          fmt::format("{} is empty", option),
+          "",
+          "Give it a value, or leave it out");
+    }
+  }
+  if ((table || history) && given("--batch")) {
+    refuse_pair(
+        "--batch",
+        table ? "--table" : "--history",
+        "That table is of its own settings");
+  }
+  if (table || history) {
+    const std::string asked = table ? "--table" : "--history";
+    const auto refuse = [&](const auto& options) {
+      for (const char* option : options) {
+        if (given(option)) {
+          refuse_pair(option, asked, "That table is of its own settings");
+        }
+      }
+    };
+    refuse(kOfInference);
+    refuse(kOfTraining);
+    refuse(kElse);
+  }
+  for (const char* option : kOfInference) {
+    if (!train.empty() && given(option)) {
+      const bool quantizes = option == std::string("--quant");
+      refuse_pair(
+          option,
+          "--train",
+          quantizes ? "Training quantizes what stays as it is, with the method "
+                      "qlora"
+                    : "It is a setting of inference",
+          quantizes ? "Ask with --train qlora"
+                    : "Training's are --seq, --batch and the like");
+    }
+  }
+  for (const char* option : kOfTraining) {
+    if (train.empty() && given(option)) {
+      fail<UserError>(
+          fmt::format("{} needs --train", option),
+          "It is a setting of training",
+          "Add --train lora, or leave it out");
+    }
+  }
+  if (!train.empty() && given("--batch") && given("--train-batch")) {
+    refuse_pair("--batch", "--train-batch", "Both are samples of a step");
+  }
+}
+
+void MemoryFlags::require_one_question() const {
+  const bool training = !train.empty();
+  struct Question {
+    const char* option;
+    bool asked;
+  };
+  const Question questions[] = {
+      {"--table", table},
+      {"--history", history},
+      {"--fit", fit},
+      {"--measure", measure && !training},
+      {"--train", training},
+      {"--ram without a model", asks_for_models()}};
+  const char* first = nullptr;
+  for (const Question& question : questions) {
+    if (question.asked && first != nullptr) {
+      fail<UserError>(
+          fmt::format("{} and {} are two questions", first, question.option),
+          "",
+          "Ask them one after the other");
+    }
+    first = question.asked ? question.option : first;
+  }
+  require_own_options();
+  const bool draws = first == nullptr || (measure && !training);
+  if (!plot.empty() && !draws) {
+    refuse_pair(
+        "--plot",
+        first,
+        "It draws memory over the context of a model's inference");
+  }
+  if (measure && ram) {
+    refuse_pair(
+        "--measure",
+        "--ram",
+        "What is measured runs on this machine, not on a named one");
+  }
+  if (given("--measure-steps") && !measure) {
+    fail<UserError>(
+        "--measure-steps needs --measure",
+        "",
+        "Add it, or leave --measure-steps out");
+  }
+  if (asks_for_models() && context == "max") {
+    refuse_pair(
+        "--context max",
+        "--ram without a model",
+        "Each model's largest context is told there");
+  }
+}
+
 void MemoryFlags::declare(CLI::App& app) {
+  app_ = &app;
   app.add_option(
          "MODEL,--model",
          model,
@@ -26,7 +184,10 @@ void MemoryFlags::declare_run(CLI::App& app) {
          "Tokens of the sequence, or max: the most that fit. Default: 4096.")
       ->type_name("N|max")
       ->group(group);
-  app.add_option("--batch", run.batch, "Sequences at once. Default: 1.")
+  app.add_option(
+         "--batch",
+         run.batch,
+         "Sequences at once; with --train, samples of a step. Default: 1.")
       ->type_name("N")
       ->group(group);
   kv.declare(app);
@@ -125,7 +286,7 @@ void MemoryFlags::declare_questions(CLI::App& app) {
          "Compute only the last N prefill steps; the cache before them is "
          "filled with zeros, which takes the same memory. Default: all.")
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1 << 30))
       ->group(group);
   app.add_flag("--table", table, "Check the guide's tables, row by row.")
       ->group(group);

@@ -32,11 +32,22 @@ struct MemoryFlags {
   bool json = false;
 
   void declare(CLI::App& app);
+  /// The largest models that fit, rather than one.
+  bool asks_for_models() const { return ram && model.empty() && !fit; }
+  /// What is accepted is answered: throws UserError for an option that the
+  /// question would pass over.
+  void require_one_question() const;
+  /// Whether an option stands on the command line.
+  bool given(const std::string& option) const;
 
  private:
+  void require_own_options() const;
+
   void declare_run(CLI::App& app);
   void declare_training(CLI::App& app);
   void declare_questions(CLI::App& app);
+
+  const CLI::App* app_ = nullptr;
 };
 
 }  // namespace roofline::cli

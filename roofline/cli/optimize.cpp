@@ -15,6 +15,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/bench_answer.h"
+#include "roofline/cli/bench_room.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/optimize_flags.h"
 #include "roofline/cli/optimize_measurer.h"
@@ -131,8 +132,18 @@ class Optimize : public Command {
     options_.describe = [&](OptimizeCandidate& candidate) {
       predict_candidate(model, candidate, known, options_, gpu_);
     };
-    const OptimizeResult result = here ? search(model, std::move(formats))
-                                       : predicted(std::move(formats));
+    check_room(model, flags_.work.prompt_tokens + flags_.work.decode_tokens);
+    OptimizeResult result = here ? search(model, std::move(formats))
+                                 : predicted(std::move(formats));
+    const bool any = std::any_of(
+        result.candidates.begin(),
+        result.candidates.end(),
+        [&](const auto& candidate) {
+          return candidate.bytes() <= *options_.max_memory_bytes;
+        });
+    if (!any) {
+      refuse_all(result.candidates);
+    }
     tell(model, result, here);
     return kSuccess;
   }
@@ -177,6 +188,27 @@ class Optimize : public Command {
         flags_.max_memory.empty()
             ? own
             : parse_memory_size(flags_.max_memory, "--max-memory");
+  }
+
+  [[noreturn]] void refuse_all(
+      const std::vector<OptimizeCandidate>& candidates) const {
+    const auto least = std::min_element(
+        candidates.begin(),
+        candidates.end(),
+        [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
+    const auto text = [](std::uint64_t bytes) {
+      return format_bytes(static_cast<double>(bytes));
+    };
+    fail<UserError>(
+        "No setting fits",
+        fmt::format(
+            "The smallest, {}, takes {}, and {} {}",
+            least->settings.text(),
+            text(least->bytes()),
+            text(*options_.max_memory_bytes),
+            flags_.max_memory.empty() ? "are left to a model here"
+                                      : "are allowed"),
+        "Raise --max-memory, or take a smaller model");
   }
 
   MachineRates rates() const {
@@ -257,12 +289,10 @@ class Optimize : public Command {
       formats[0].dropped = "predicted to take more than --max-memory";
     }
     mark_front(formats);
+    drop_unmeasured(formats, options_.most_kl);
     const auto choice = planned_choice(formats, options_.goal);
     if (!choice) {
-      fail<UserError>(
-          "No setting fits",
-          "Even the smallest takes more than --max-memory allows",
-          "Raise --max-memory, or take a smaller model");
+      refuse_all(formats);
     }
     result.choice = *choice;
     const OptimizeCandidate& best = formats[*choice];
@@ -270,12 +300,15 @@ class Optimize : public Command {
                          ? formats[0].predicted_seconds / best.predicted_seconds
                          : 1;
     result.why = fmt::format(
-        "{}: predicted to take {:.1f} s of this workload, {:.1f} times as fast "
-        "as the defaults, in {}. Its weights aren't here, so nothing was run "
-        "and its quality isn't known.",
+        "{}: predicted to take {:.1f} s of this workload{}, in {}. The weights "
+        "aren't here, so nothing was run and no quality is known: of formats "
+        "that may lose much none is chosen.",
         best.settings.text(),
         best.predicted_seconds,
-        result.speedup,
+        *choice == 0 ? ""
+                     : fmt::format(
+                           ", {:.1f} times as fast as the defaults",
+                           result.speedup),
         format_bytes(static_cast<double>(best.predicted_bytes)));
     result.candidates = std::move(formats);
     return result;
@@ -317,9 +350,9 @@ class Optimize : public Command {
       write_json(out);
       return;
     }
-    write_output(optimize_text(result, measured));
+    write_text(optimize_text(result, measured));
     for (const std::string& file : files) {
-      write_output(fmt::format("Wrote {}\n", file));
+      write_text(fmt::format("Wrote {}\n", file));
     }
   }
 

@@ -79,7 +79,6 @@ Json candidate_json(const OptimizeCandidate& candidate, bool chosen) {
 }  // namespace
 
 std::string optimize_text(const OptimizeResult& result, bool measured) {
-  constexpr int kWidth = 100;
   Table table{
       {{"Settings"},
        {measured ? "Time" : "Time, predicted", Align::right},
@@ -93,7 +92,10 @@ std::string optimize_text(const OptimizeResult& result, bool measured) {
     table.rows.push_back(
         row_of(result.candidates[i], measured, i == result.choice));
   }
-  return fmt::format("{}\n{}\n", table_text(table, kWidth), result.why);
+  return fmt::format(
+      "{}\n{}\n",
+      table_text(table, output_columns()),
+      result.why);
 }
 
 Json optimize_json(const OptimizeResult& result, bool measured) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -11,6 +12,8 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/terminal.h"
+#include "roofline/report/utf8_cells.h"
 
 namespace roofline::cli {
 
@@ -65,6 +68,33 @@ void write_output(std::string_view text) {
           "Check where it is redirected to");
     }
   }
+}
+
+int output_columns() {
+  constexpr int kWithoutTerminal = 100;
+  return terminal_columns(STDOUT_FILENO).value_or(kWithoutTerminal);
+}
+
+void write_text(std::string_view text) {
+  const auto columns = terminal_columns(STDOUT_FILENO);
+  if (!columns) {
+    write_output(text);
+    return;
+  }
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    const std::size_t indent =
+        std::min(line.find_first_not_of(' '), line.size());
+    const int room = std::max(1, *columns - static_cast<int>(indent));
+    for (const std::string& part : wrap_lines(line.substr(indent), room)) {
+      out += part.empty() ? "" : std::string(indent, ' ') + part;
+      out += '\n';
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  write_output(out);
 }
 
 void write_json(const nlohmann::ordered_json& value) {

@@ -21,6 +21,12 @@ struct OutputClosed : std::exception {
 /// Writes all of `text` to standard output. Throws OutputClosed, or UserError
 /// with the system's reason (a full disk).
 void write_output(std::string_view text);
+/// Columns of the terminal that standard output is (or what COLUMNS says), to
+/// which tables are fitted; 100 where there is none.
+int output_columns();
+/// Text for people: on a terminal, lines that are longer than it is wide are
+/// broken at spaces, and go on under their first word.
+void write_text(std::string_view text);
 /// One JSON value, indented, with a newline. Bytes that aren't UTF-8 become
 /// U+FFFD.
 void write_json(const nlohmann::ordered_json& value);

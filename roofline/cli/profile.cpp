@@ -212,7 +212,7 @@ int Profile::run() {
   if (json_) {
     write_json(profile_json(result_));
   } else {
-    write_output(profile_text(result_));
+    write_text(profile_text(result_));
   }
   return signal_ == 0 ? kSuccess : exit_code_of(signal_);
 }

@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "roofline/base/memory.h"
+#include "roofline/base/terminal.h"
 #include "roofline/cli/loaded_model.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/startup_trace.h"
 #include "roofline/plan/roof.h"
+#include "roofline/report/utf8_cells.h"
 
 namespace roofline::cli {
 
@@ -76,8 +78,10 @@ void ProfileLive::show(double now) {
   if (roof > 0) {
     line += fmt::format(" · {:.0f} % of the roof", 100 * speed / roof);
   }
+  const int columns = terminal_columns(STDERR_FILENO).value_or(80);
   write_notice(
-      terminal_ ? fmt::format("\r\033[K{}", line) : fmt::format("{}\n", line));
+      terminal_ ? fmt::format("\r\033[K{}", first_columns(line, columns - 1))
+                : fmt::format("{}\n", line));
 }
 
 void ProfileLive::finish() {

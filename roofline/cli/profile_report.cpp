@@ -91,7 +91,7 @@ std::string phase_table(const MemoryTrace& trace) {
   table.rows.push_back({});
   add("forward", "in these: ");
   add("host", "in these: ");
-  return table_text(table);
+  return table_text(table, output_columns());
 }
 
 std::string op_table(const ProfileResult& result) {
@@ -122,7 +122,7 @@ std::string op_table(const ProfileResult& result) {
              ? fmt::format("{:.1f} GB/s", op.bytes / op.seconds / 1e9)
              : "–"});
   }
-  return table_text(table);
+  return table_text(table, output_columns());
 }
 
 Json ops_json(const std::optional<OpTimes::Totals>& ops) {

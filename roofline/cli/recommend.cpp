@@ -42,11 +42,10 @@ constexpr std::array kCoders = {
     "qwen3-coder-30b-a3b",
     "gpt-oss-20b",
     "gpt-oss-120b"};
-// Of the guide.
+// Of the guide; its 33B of Llama 2 was never published.
 constexpr std::array kGuideModels = {
     "llama-2-7b",
     "llama-2-13b",
-    "llama-2-33b",
     "llama-2-70b"};
 
 struct Use {
@@ -120,7 +119,9 @@ void Recommend::declare(CLI::App& app) {
       chip_,
       "NAME",
       "Machine",
-      "A chip by name, such as \"M2 Pro\". Default: this machine, measured.");
+      "A chip or a Mac by name, such as \"M2 Pro\" or \"MacBook Air M2 "
+      "(8GB)\". "
+      "Default: this machine, measured.");
   text(
       "--ram",
       ram_,
@@ -177,8 +178,8 @@ std::vector<PlannedModel> Recommend::candidates() const {
     const std::optional<std::string>& model) {
   fail<UserError>(
       fmt::format(
-          "{} doesn't fit {} with {:.1f} GB",
-          model ? *model : "No known model",
+          "{} {} with {:.1f} GB",
+          model ? *model + " doesn't fit" : "No known model fits",
           hardware.name,
           static_cast<double>(hardware.ram_bytes) / kGib),
       fmt::format("{} are left to models", size_text(hardware.budget_bytes)),
@@ -204,10 +205,10 @@ void Recommend::recommend_run(const Hardware& hardware) {
   const auto guide = evaluate_guide(&hardware);
   if (json_) {
     Json out = {{"machine", hardware_json(hardware)}, {"use", use_}};
-    out["best"] = run_json(plans.front(), use_);
+    out["best"] = run_json(hardware, plans.front(), use_);
     out["others"] = Json::array();
     for (std::size_t i = 1; i < plans.size(); ++i) {
-      out["others"].push_back(run_json(plans[i], use_));
+      out["others"].push_back(run_json(hardware, plans[i], use_));
     }
     out["guide"] = Json::array();
     for (const GuideResult& result : guide) {
@@ -218,7 +219,7 @@ void Recommend::recommend_run(const Hardware& hardware) {
   }
   std::string text = machine_text(hardware) + "\n";
   text += run_text(use_, hardware, plans.front()) + others_text(plans);
-  write_output(
+  write_text(
       text + (guide.empty() ? "" : fmt::format("\n{}", guide_text(guide))));
 }
 
@@ -246,38 +247,38 @@ void Recommend::recommend_training(const Hardware& hardware) {
       best.begin());
   if (json_) {
     Json out = {{"machine", hardware_json(hardware)}, {"use", use_}};
-    out["best"] = train_json(best[first]);
+    out["best"] = train_json(hardware, best[first]);
     out["methods"] = Json::array();
     for (const auto& plans : all) {
       for (const TrainPlan& plan : plans) {
-        out["methods"].push_back(train_json(plan));
+        out["methods"].push_back(train_json(hardware, plan));
       }
     }
     write_json(out);
     return;
   }
   Table table{
-      {{"Model"},
+      {{"What fits"},
        {"Method"},
        {"Batch", Align::right},
        {"Checkpointing"},
-       {"Memory", Align::right},
-       {"Fits"}},
+       {"Memory", Align::right}},
       {}};
   for (const auto& plans : all) {
     for (const TrainPlan& plan : plans) {
-      table.rows.push_back(
-          {plan.model,
-           name_of(plan.question.method),
-           std::to_string(plan.question.batch),
-           plan.question.checkpointing ? "yes" : "no",
-           size_text(plan.memory.total()),
-           plan.fits ? "yes" : "no"});
+      if (plan.fits) {
+        table.rows.push_back(
+            {plan.model,
+             name_of(plan.question.method),
+             std::to_string(plan.question.batch),
+             plan.question.checkpointing ? "yes" : "no",
+             size_text(plan.memory.total())});
+      }
     }
   }
-  write_output(
+  write_text(
       machine_text(hardware) + "\n" + train_text(hardware, best[first]) + "\n" +
-      table_text(table));
+      table_text(table, output_columns()));
 }
 
 int Recommend::run() {
@@ -295,7 +296,7 @@ int Recommend::run() {
       }
       write_json({{"guide", out}});
     } else {
-      write_output(guide_text(results));
+      write_text(guide_text(results));
     }
     return kSuccess;
   }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/cli/output.h"
 #include "roofline/plan/chips.h"
 #include "roofline/report/table.h"
 #include "roofline/spec/catalogue.h"
@@ -137,7 +138,7 @@ std::string guide_text(const std::vector<GuideResult>& results) {
       "The guide's section 6, computed at {} tokens of context; macOS leaves "
       "the GPU 2/3\nof up to 36 GB and 3/4 of more:\n{}{}",
       kGuideContext,
-      table_text(table),
+      table_text(table, output_columns()),
       reasons);
 }
 

@@ -56,7 +56,10 @@ Hardware detected_hardware(std::optional<std::uint64_t> ram) {
 Hardware named_hardware(
     const std::string& name,
     std::optional<std::uint64_t> ram) {
-  std::optional<int> gib;
+  std::optional<int> gib = memory_of_chip_name(name);
+  if (!ram && gib) {
+    ram = static_cast<std::uint64_t>(*gib * kGib);
+  }
   if (ram) {
     gib = static_cast<int>(static_cast<double>(*ram) / kGib + 0.5);
   }
@@ -104,7 +107,7 @@ void list_chips(bool json) {
          {"operations_per_second", chip.tera_ops * 1e12},
          {"memory_gib", json_sizes}});
   }
-  json ? write_json(out) : write_output(table_text(table));
+  json ? write_json(out) : write_text(table_text(table, output_columns()));
 }
 
 }  // namespace roofline::cli

@@ -30,12 +30,23 @@ std::string format_name(const std::optional<WeightFormat>& format) {
   return format ? format->text() : "as stored (bf16)";
 }
 
-std::string memory_command(const RunPlan& plan) {
+/// A Mac that was named isn't the machine that the command runs on.
+std::string ram_flag(const Hardware& hardware) {
+  const Chip* chip = look_up_chip(hardware.name);
+  return hardware.gpu && chip && chip->vendor == ChipVendor::apple
+             ? fmt::format(
+                   " --ram {:g}GB",
+                   static_cast<double>(hardware.ram_bytes) / kGib)
+             : "";
+}
+
+std::string memory_command(const Hardware& hardware, const RunPlan& plan) {
   return fmt::format(
-      "roofline memory --model {}{} --context {}",
+      "roofline memory --model {}{} --context {}{}",
       plan.model,
       quant_flag(plan.format),
-      plan.question.context_tokens);
+      plan.question.context_tokens,
+      ram_flag(hardware));
 }
 
 std::string generate_command(const RunPlan& plan, const std::string& preset) {
@@ -47,7 +58,9 @@ std::string generate_command(const RunPlan& plan, const std::string& preset) {
       plan.question.context_tokens);
 }
 
-std::string train_command(const TrainPlan& plan) {
+std::string training_memory_command(
+    const Hardware& hardware,
+    const TrainPlan& plan) {
   const TrainingQuestion& question = plan.question;
   std::string command = fmt::format(
       "roofline memory --model {} --train {} --train-batch {} --seq {}",
@@ -58,7 +71,23 @@ std::string train_command(const TrainPlan& plan) {
   if (question.method != TrainMethod::full) {
     command += fmt::format(" --rank {}", question.rank);
   }
-  return command + (question.checkpointing ? " --checkpointing" : "");
+  return command + (question.checkpointing ? " --checkpointing" : "") +
+         ram_flag(hardware);
+}
+
+std::string train_command(const TrainPlan& plan) {
+  const TrainingQuestion& question = plan.question;
+  std::string command = fmt::format(
+      "roofline train --model {} --data DATA.jsonl --method {} --batch {} "
+      "--max-tokens {}",
+      plan.model,
+      name_of(question.method),
+      question.batch,
+      question.sequence_tokens);
+  if (question.method != TrainMethod::full) {
+    command += fmt::format(" --rank {}", question.rank);
+  }
+  return command + (question.checkpointing ? " --checkpoint-layers on" : "");
 }
 
 Json optional_json(std::optional<double> value) {
@@ -187,7 +216,7 @@ std::string run_text(
   return text + fmt::format(
                     "\nRun\n    {}\n    {}\n    (the second needs the "
                     "checkpoint: a path, or a name under $ROOFLINE_MODELS)\n",
-                    memory_command(plan),
+                    memory_command(hardware, plan),
                     generate_command(plan, use));
 }
 
@@ -210,10 +239,15 @@ std::string others_text(const std::vector<RunPlan>& plans) {
          speed_text(plan.speed.decode),
          speed_text(plan.speed.prefill)});
   }
-  return table.rows.empty() ? "" : fmt::format("\n{}", table_text(table));
+  return table.rows.empty()
+             ? ""
+             : fmt::format("\n{}", table_text(table, output_columns()));
 }
 
-Json run_json(const RunPlan& plan, const std::string& preset) {
+Json run_json(
+    const Hardware& hardware,
+    const RunPlan& plan,
+    const std::string& preset) {
   const int bits = plan.format ? plan.format->bits : 16;
   return {
       {"model", plan.model},
@@ -235,10 +269,11 @@ Json run_json(const RunPlan& plan, const std::string& preset) {
       {"copies_at_once", plan.copies},
       {"parallel_streams", plan.streams},
       {"parallel_tokens_per_second", plan.streams_tokens_per_second},
-      {"commands", {memory_command(plan), generate_command(plan, preset)}}};
+      {"commands",
+       {memory_command(hardware, plan), generate_command(plan, preset)}}};
 }
 
-Json train_json(const TrainPlan& plan) {
+Json train_json(const Hardware& hardware, const TrainPlan& plan) {
   return {
       {"model", plan.model},
       {"method", name_of(plan.question.method)},
@@ -248,13 +283,15 @@ Json train_json(const TrainPlan& plan) {
       {"checkpointing", plan.question.checkpointing},
       {"memory_bytes", plan.memory.total()},
       {"fits", plan.fits},
-      {"command", train_command(plan)}};
+      {"command", train_command(plan)},
+      {"memory_command", training_memory_command(hardware, plan)}};
 }
 
 std::string train_text(const Hardware& hardware, const TrainPlan& plan) {
   return fmt::format(
       "To train: {} by {}, batch {} of {} tokens, {} checkpointing\n"
-      "    {} of {}\n\nRun\n    {}\n",
+      "    {} of {}\n\nRun\n    {}\n    {}\n    (the second needs the "
+      "checkpoint, and your data)\n",
       plan.model,
       name_of(plan.question.method),
       plan.question.batch,
@@ -262,6 +299,7 @@ std::string train_text(const Hardware& hardware, const TrainPlan& plan) {
       plan.question.checkpointing ? "with" : "without",
       size_text(plan.memory.total()),
       size_text(hardware.budget_bytes),
+      training_memory_command(hardware, plan),
       train_command(plan));
 }
 

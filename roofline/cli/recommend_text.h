@@ -26,10 +26,15 @@ std::string run_text(
     const RunPlan& plan);
 /// All but the first, as a table.
 std::string others_text(const std::vector<RunPlan>& plans);
-nlohmann::ordered_json run_json(const RunPlan& plan, const std::string& preset);
+nlohmann::ordered_json run_json(
+    const Hardware& hardware,
+    const RunPlan& plan,
+    const std::string& preset);
 
 std::string train_text(const Hardware& hardware, const TrainPlan& plan);
-nlohmann::ordered_json train_json(const TrainPlan& plan);
+nlohmann::ordered_json train_json(
+    const Hardware& hardware,
+    const TrainPlan& plan);
 
 std::string size_text(double bytes);
 std::string size_text(std::uint64_t bytes);

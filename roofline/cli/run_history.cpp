@@ -18,7 +18,6 @@ namespace roofline::cli {
 namespace {
 
 constexpr int kMostRuns = 20;
-constexpr int kWidth = 120;
 
 double error_bytes(const RunRecord& run) {
   return static_cast<double>(run.predicted_peak_bytes) -
@@ -155,18 +154,18 @@ void tell_history(bool json) {
          {"calibration", calibration_json(calibration)}});
     return;
   }
-  write_output(
+  write_text(
       errors.empty()
           ? "No runs are kept yet: `roofline generate` and `roofline chat` "
             "keep theirs.\n"
           : fmt::format(
                 "{}\n{} runs, newest first, predicted → measured; median "
                 "error of the peak {:.1f} %.\n",
-                table_text(table, kWidth),
+                table_text(table, output_columns()),
                 errors.size(),
                 median * 100));
   if (calibration) {
-    write_output(calibration_text(*calibration));
+    write_text(calibration_text(*calibration));
   }
 }
 

@@ -148,6 +148,7 @@ constexpr std::array kClaims = {
 struct AskedChip {
   std::string name;
   std::optional<int> gpu_cores;
+  std::optional<int> memory_gib;
 };
 
 std::vector<std::string> words_of(std::string_view text) {
@@ -164,7 +165,13 @@ std::vector<std::string> words_of(std::string_view text) {
 }
 
 bool is_filler(const std::string& word) {
-  constexpr std::array<std::string_view, 10> kFillers = {
+  constexpr std::array<std::string_view, 16> kFillers = {
+      "mac",
+      "macbook",
+      "imac",
+      "air",
+      "mini",
+      "studio",
       "apple",
       "nvidia",
       "geforce",
@@ -178,10 +185,32 @@ bool is_filler(const std::string& word) {
   return std::find(kFillers.begin(), kFillers.end(), word) != kFillers.end();
 }
 
+/// "m2", which begins the name of an Apple chip.
+bool is_generation(const std::string& word) {
+  return word.size() >= 2 && word[0] == 'm' && word[1] >= '1' && word[1] <= '9';
+}
+
+/// 16 of "16gb".
+std::optional<int> gigabytes_of(const std::string& word) {
+  const std::size_t digits = word.find_first_not_of("0123456789");
+  const bool size = digits > 0 && digits < 4 && word.substr(digits) == "gb";
+  return size ? std::optional(std::atoi(word.c_str())) : std::nullopt;
+}
+
 AskedChip read_name(std::string_view text) {
   AskedChip asked;
   const std::vector<std::string> words = words_of(text);
+  const bool apple = std::any_of(words.begin(), words.end(), is_generation);
   for (std::size_t i = 0; i < words.size(); ++i) {
+    // "MacBook Pro M2 Pro": the first one is the machine's.
+    if (i > 0 && words[i] == "pro" &&
+        (words[i - 1] == "macbook" || words[i - 1] == "mac")) {
+      continue;
+    }
+    if (apple && gigabytes_of(words[i])) {
+      asked.memory_gib = gigabytes_of(words[i]);
+      continue;
+    }
     const bool cores =
         i + 1 < words.size() &&
         (words[i + 1] == "core" || words[i + 1] == "cores" ||
@@ -225,6 +254,10 @@ std::span<const Chip> chips() {
   return kChips;
 }
 
+std::optional<int> memory_of_chip_name(std::string_view name) {
+  return read_name(name).memory_gib;
+}
+
 const Chip* look_up_chip(std::string_view name, std::optional<int> memory_gib) {
   const AskedChip asked = read_name(name);
   const Chip* found = nullptr;
@@ -252,7 +285,8 @@ const Chip& find_chip(std::string_view name, std::optional<int> memory_gib) {
     if (names.empty() || names.back() != chip.name) {
       names.emplace_back(chip.name);
     }
-    if (asked.gpu_cores && same_name(chip, {asked.name, std::nullopt})) {
+    if (asked.gpu_cores &&
+        same_name(chip, {asked.name, std::nullopt, std::nullopt})) {
       variants +=
           (variants.empty() ? "" : " or ") + std::to_string(chip.gpu_cores);
     }

@@ -39,6 +39,9 @@ struct Chip {
 /// All rows: by vendor, generation, tier, then variant.
 std::span<const Chip> chips();
 
+/// 16 of "MacBook Pro M2 Pro (16GB)".
+std::optional<int> memory_of_chip_name(std::string_view name);
+
 /// By name: case, "Apple", "NVIDIA GeForce", spaces and hyphens don't matter;
 /// "M2 Pro 19-core" names the variant. Without one: the least of those that
 /// were sold with so much memory. Throws UserError with the nearest names.

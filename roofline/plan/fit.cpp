@@ -88,6 +88,17 @@ FitChoice choice_for(
   return choice;
 }
 
+/// Nats a token that SmolLM2-135M lost by its weights (docs/quantize.md; 8
+/// bits: roofline evaluate) and by its KV cache (docs/kv-cache.md). Larger
+/// models lose less of all; the order stays.
+double loss_of(const FitChoice& choice) {
+  const int weights = choice.format ? choice.format->bits : 16;
+  const int kv = choice.question.kv_bits();
+  const double of_weights = weights >= 16 ? 0 : weights >= 8 ? 0.001 : 0.47;
+  const double of_kv = kv >= 16 ? 0 : kv >= 8 ? 0.0025 : 0.2;
+  return of_weights + of_kv;
+}
+
 }  // namespace
 
 std::uint64_t parse_memory_size(
@@ -147,8 +158,8 @@ std::vector<FitChoice> settings_that_fit(
     const InferenceQuestion& wish,
     std::uint64_t budget_bytes,
     int group_size) {
-  std::vector<std::optional<WeightFormat>> formats = {std::nullopt};
-  if (any_floats(model)) {
+  std::vector<std::optional<WeightFormat>> formats = {wish.quantize};
+  if (any_floats(model) && !wish.quantize) {
     formats.push_back(WeightFormat{8, group_size});
     formats.push_back(WeightFormat{4, group_size});
   }
@@ -171,7 +182,28 @@ std::vector<FitChoice> settings_that_fit(
       }
     }
   }
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return a.whole != b.whole ? a.whole : loss_of(a) < loss_of(b);
+  });
   return out;
+}
+
+FitChoice smallest_choice(
+    const PlannedModel& model,
+    const InferenceQuestion& wish) {
+  FitChoice choice;
+  choice.question = wish;
+  choice.question.context_tokens = kGrain;
+  choice.question.prefill_step = kShortStep;
+  if (any_floats(model) && !wish.quantize) {
+    choice.question.quantize = WeightFormat{4, 64};
+  }
+  choice.format = choice.question.quantize;
+  if (!wish.kv.in_codes() && has_keys(model.spec)) {
+    choice.question.set_kv_bits(4);
+  }
+  choice.bytes = bytes_of(model, choice.question);
+  return choice;
 }
 
 }  // namespace roofline

@@ -39,14 +39,22 @@ struct FitChoice {
   std::string format_text(const PlannedModel& model) const;
 };
 
-/// Weights as stored, 8, then 4 bits; in each, the KV cache as wished for, or
-/// in 16, 8, then 4 bits where that is floats, with the prefill step asked for,
-/// and a step of 128 where that doesn't do. Only those with a context of at
-/// least 256 tokens.
+/// Weights as stored and in 8 and 4 bits (or as the wish quantizes them), each
+/// with the KV cache as wished for, or in 16, 8 and 4 bits where that is
+/// floats, with the prefill step asked for, and a step of 128 where that
+/// doesn't do. Only those with a context of at least 256 tokens. In the order
+/// of what was measured to be lost (docs/quantize.md, docs/kv-cache.md), a
+/// shorter context than asked for last.
 std::vector<FitChoice> settings_that_fit(
     const PlannedModel& model,
     const InferenceQuestion& wish,
     std::uint64_t budget_bytes,
     int group_size = 64);
+
+/// The way that takes the least memory: 4 bits wherever there is a choice, and
+/// 256 tokens of context.
+FitChoice smallest_choice(
+    const PlannedModel& model,
+    const InferenceQuestion& wish);
 
 }  // namespace roofline

@@ -60,6 +60,11 @@ MeasuredMemory measure_memory(
       step(left.first(count));
     }
     left = left.subspan(count);
+    if (options.progress) {
+      options.progress(
+          1 -
+          static_cast<double>(left.size()) / static_cast<double>(ids.size()));
+    }
   }
   step(left);
   MeasuredMemory measured;

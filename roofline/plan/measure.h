@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "roofline/model/decoder.h"
 #include "roofline/plan/memory.h"
@@ -25,6 +26,8 @@ struct MeasureOptions {
   /// before them is allocated step by step and filled with zeros, which takes
   /// the memory that computing takes, and no time.
   int last_steps = 0;
+  /// Called as the work goes on, with the share of the tokens done.
+  std::function<void(double share)> progress = {};
 };
 
 /// Fills the caches of `question.batch` sequences with context_tokens − 1

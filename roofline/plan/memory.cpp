@@ -71,21 +71,13 @@ Held read_rows(const ModelTensor& tensor, std::int64_t tokens) {
       std::min(tensor.bytes, pages * static_cast<Bytes>(tokens))};
 }
 
-void add_weights(
-    MemoryPrediction& out,
+/// In the order of kClasses, formats apart. held: what is in memory of a
+/// tensor.
+template <class HeldOf>
+void add_by_class(
+    std::vector<MemoryPart>& out,
     const PlannedModel& model,
-    const InferenceQuestion& q) {
-  const auto held = [&](const ModelTensor& tensor) {
-    if (q.gpu) {
-      return Held{tensor.format, tensor.bytes};
-    }
-    const bool looked_up = class_of(tensor.name) == "embedding" &&
-                           tensor.rows > 1 && !model.spec.tied_embeddings &&
-                           !tensor.quantized;
-    return looked_up ? read_rows(tensor, q.batch * q.context_tokens)
-                     : held_on_cpu(tensor);
-  };
-  // In the order of kClasses, formats apart.
+    const HeldOf& held) {
   for (const WeightClass& kind : kClasses) {
     std::map<std::string, Bytes> by_format;
     for (const ModelTensor& tensor : model.tensors) {
@@ -95,12 +87,28 @@ void add_weights(
       }
     }
     for (const auto& [format, bytes] : by_format) {
-      out.parts.push_back(
+      out.push_back(
           {fmt::format("weights: {} ({})", kind.title, format),
            "weights",
            bytes});
     }
   }
+}
+
+void add_weights(
+    MemoryPrediction& out,
+    const PlannedModel& model,
+    const InferenceQuestion& q) {
+  add_by_class(out.parts, model, [&](const ModelTensor& tensor) {
+    if (q.gpu) {
+      return Held{tensor.format, tensor.bytes};
+    }
+    const bool looked_up = class_of(tensor.name) == "embedding" &&
+                           tensor.rows > 1 && !model.spec.tied_embeddings &&
+                           !tensor.quantized;
+    return looked_up ? read_rows(tensor, q.batch * q.context_tokens)
+                     : held_on_cpu(tensor);
+  });
 }
 
 struct CacheBytes {
@@ -213,9 +221,12 @@ void add(
     std::string name,
     std::string kind,
     double bytes) {
+  constexpr double kMost = 1e18;  // more couldn't be added up
   if (bytes >= 1) {
     out.parts.push_back(
-        {std::move(name), std::move(kind), static_cast<Bytes>(bytes)});
+        {std::move(name),
+         std::move(kind),
+         static_cast<Bytes>(std::min(bytes, kMost))});
   }
 }
 
@@ -228,6 +239,10 @@ void check(const InferenceQuestion& q) {
   require(q.context_tokens >= 1, "The context must have at least 1 token");
   require(q.batch >= 1, "The batch must have at least 1 sequence");
   require(q.prefill_step >= 1, "A prefill step has at least 1 token");
+  constexpr std::int64_t kMostTokens = 100'000'000'000;
+  require(
+      q.context_tokens <= kMostTokens / q.batch,
+      "Context times batch is more than 100 billion tokens");
   require(
       q.kv_float_bits == 16 || q.kv_float_bits == 32,
       "The KV cache has 4, 8, 16 or 32 bits a value");
@@ -277,6 +292,27 @@ MemoryConstants default_memory_constants() {
   constexpr Bytes kRuntime = 36'000'000;
   constexpr Bytes kEntry = 260;
   return {kRuntime, kEntry};
+}
+
+std::vector<MemoryPart> stored_weights(const PlannedModel& model) {
+  std::vector<MemoryPart> out;
+  add_by_class(out, model, [](const ModelTensor& tensor) {
+    return Held{tensor.format, tensor.bytes};
+  });
+  return out;
+}
+
+Bytes kv_bytes_per_token(const ModelSpec& spec, const InferenceQuestion& q) {
+  Bytes sum = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention) {
+      sum += kv_token_bytes(
+          *layer.attention,
+          q.kv,
+          static_cast<std::size_t>(q.kv_float_bits / 8));
+    }
+  }
+  return sum;
 }
 
 MemoryPrediction predict_inference(

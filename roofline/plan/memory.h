@@ -60,6 +60,14 @@ MemoryPrediction predict_inference(
     const PlannedModel& model,
     const InferenceQuestion& question);
 
+/// The weights as they are stored, by class and format: of files to the byte.
+std::vector<MemoryPart> stored_weights(const PlannedModel& model);
+/// What all layers keep of one token of one sequence, as long as no window
+/// drops it.
+std::uint64_t kv_bytes_per_token(
+    const ModelSpec& spec,
+    const InferenceQuestion& question);
+
 enum class TrainMethod { full, lora, qlora, dora };
 enum class OptimizerKind { sgd, adamw, adamw8, lion, adafactor, muon };
 

@@ -63,7 +63,7 @@ void Search::judge_quality(std::size_t index) {
   }
   const auto& quality = all_[index].quality;
   if (!quality) {
-    drop(index, "its quality can't be measured");
+    drop(index, "its quality couldn't be measured in the time given");
   } else if (quality->mean_kl > options_.most_kl) {
     drop(
         index,
@@ -158,6 +158,7 @@ bool Search::judge_way(std::size_t index, double end) {
     options_.describe(all_[index]);
   }
   if (!affords(end)) {
+    all_[index].quality.reset();  // the base's isn't its own
     drop(index, "no time was left to measure its quality");
   } else {
     judge_quality(index);

@@ -189,6 +189,13 @@ void predict_candidates(
 /// What a format's settings stand for; absent: as stored.
 std::optional<WeightFormat> format_of(const RunSettings& settings);
 
+/// For a model that isn't here: drops formats that lose more than 8 bits do and
+/// that `most_kl`, the most that may be lost, doesn't leave room for, and
+/// groups of over 64.
+void drop_unmeasured(
+    std::vector<OptimizeCandidate>& candidates,
+    double most_kl);
+
 /// For a model without weights here: the best of the candidates by what is
 /// predicted; absent when none fits.
 std::optional<std::size_t> planned_choice(

@@ -166,6 +166,9 @@ bool Search::wins(std::size_t challenger, const RatioInterval& time) const {
 
 std::string Search::reason(std::size_t challenger, const RatioInterval& time)
     const {
+  if (challenger == 0 && !fits(all_[0])) {
+    return "Nothing that was tried fits into --max-memory.";
+  }
   if (challenger == 0) {
     return "The defaults stay. Nothing that was tried did better in the time "
            "given.";

@@ -352,6 +352,23 @@ void predict_candidates(
   }
 }
 
+void drop_unmeasured(
+    std::vector<OptimizeCandidate>& candidates,
+    double most_kl) {
+  // What 4 bits in groups of 64 lose of a 7B model by public measurements of
+  // perplexity is about what the default of --min-quality allows.
+  constexpr double kDefaultKl = 0.0513;
+  constexpr int kCoarsest = 64;
+  for (OptimizeCandidate& candidate : candidates) {
+    const auto format = format_of(candidate.settings);
+    const bool safe = !format || format->bits >= 8;
+    if (!safe && candidate.dropped.empty() &&
+        (most_kl < kDefaultKl - 1e-4 || format->group_size > kCoarsest)) {
+      candidate.dropped = "may lose too much, and isn't measured";
+    }
+  }
+}
+
 std::optional<std::size_t> planned_choice(
     std::span<const OptimizeCandidate> candidates,
     OptimizeGoal goal) {

@@ -94,6 +94,7 @@ std::optional<fs::path> bare_config(const fs::path& path) {
 }
 
 PlannedModel from_path(const fs::path& path, std::string_view name) {
+  check_readable(path);
   const fs::path whole = fs::absolute(path).lexically_normal();
   std::string title = whole.has_filename()
                           ? whole.filename().string()
@@ -105,7 +106,8 @@ PlannedModel from_path(const fs::path& path, std::string_view name) {
         read_config(read_json_file(*config)));
   }
   // Weights of a model that can't be run are counted by its config.
-  if (fs::exists(path / "config.json")) {
+  std::error_code error;
+  if (fs::exists(path / "config.json", error)) {
     const ModelSpec spec = read_config(read_json_file(path / "config.json"));
     if (missing_mechanism(spec)) {
       PlannedModel model = from_spec(std::move(title), spec);
@@ -117,15 +119,7 @@ PlannedModel from_path(const fs::path& path, std::string_view name) {
 }
 
 [[noreturn]] void refuse_name(std::string_view name) {
-  std::vector<std::string> names;
-  for (const CatalogueEntry& entry : catalogue()) {
-    names.emplace_back(entry.name);
-  }
-  std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  const std::string near = did_you_mean(lower, names);
+  const std::string near = did_you_mean_these(nearest_in_catalogue(name));
   fail<UserError>(
       fmt::format("There is no model {}", printable(name)),
       "It is no file, no folder and no model on this machine, and the "
@@ -203,7 +197,11 @@ PlannedModel plan_model(std::string_view name) {
     return from_path(*path, name);
   }
   if (const CatalogueEntry* entry = find_in_catalogue(name)) {
-    return from_spec(std::string(entry->name), catalogue_spec(*entry));
+    ModelSpec spec = catalogue_spec(*entry);
+    if (const auto bits = bits_of_name(name)) {
+      spec.quantization = StoredQuantization{*bits, 64, "affine"};
+    }
+    return from_spec(std::string(entry->name), spec);
   }
   refuse_name(name);
 }

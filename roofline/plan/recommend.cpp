@@ -177,8 +177,8 @@ Hardware hardware_of(const Chip& chip, std::uint64_t ram_bytes) {
 }
 
 std::uint64_t cpu_memory_budget(std::uint64_t ram_bytes) {
-  const std::uint64_t kept = std::max(2 * kGib, ram_bytes / 5);
-  return ram_bytes > kept ? ram_bytes - kept : 0;
+  const std::uint64_t least = std::min(2 * kGib, ram_bytes / 2);
+  return ram_bytes - std::max(least, ram_bytes / 5);
 }
 
 std::string RunPlan::format_text() const {

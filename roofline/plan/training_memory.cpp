@@ -24,6 +24,10 @@ void check(const TrainingQuestion& q) {
   require(q.rank >= 1, "The rank must be at least 1");
   require(q.batch >= 1, "The batch must have at least 1 sample");
   require(q.sequence_tokens >= 1, "A sequence has at least 1 token");
+  constexpr std::int64_t kMostTokens = 1'000'000'000;
+  require(
+      q.sequence_tokens <= kMostTokens / q.batch,
+      "The batch has more than a billion tokens");
   require(
       q.precision_bits == 16 || q.precision_bits == 32,
       "The precision is 16 or 32 bits");
@@ -34,8 +38,10 @@ void add(
     const char* name,
     const char* kind,
     double bytes) {
+  constexpr double kMost = 1e18;  // more couldn't be added up
   if (bytes >= 1) {
-    out.parts.push_back({name, kind, static_cast<std::uint64_t>(bytes)});
+    out.parts.push_back(
+        {name, kind, static_cast<std::uint64_t>(std::min(bytes, kMost))});
   }
 }
 

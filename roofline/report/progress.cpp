@@ -1,11 +1,13 @@
 #include "roofline/report/progress.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "roofline/base/terminal.h"
 #include "roofline/report/table.h"
 #include "roofline/report/utf8_cells.h"
 
@@ -65,7 +67,9 @@ void Progress::update(double share, std::string_view detail) {
     line += detail.substr(0, detail.find('\n'));
   }
   std::string text(kWipe);
-  text += first_columns(line, kLineColumns);
+  text += first_columns(
+      line,
+      std::min(kLineColumns, terminal_columns(STDERR_FILENO).value_or(80) - 1));
   write_(text);
   shown_ = true;
   last_ = now;

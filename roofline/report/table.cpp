@@ -9,7 +9,8 @@ namespace roofline {
 namespace {
 
 constexpr int kGap = 2;
-/// Narrower columns than this can't be read; the table rather stays too wide.
+/// Narrower columns than this can't be read; the rows are rather written one
+/// cell a line.
 constexpr int kNarrowest = 8;
 
 using Lines = std::vector<std::string>;
@@ -44,21 +45,48 @@ int total_width(const std::vector<int>& widths) {
   return std::accumulate(widths.begin(), widths.end(), gaps);
 }
 
-/// Takes columns from the widest left-aligned column until the table fits.
-void shrink(const Table& table, int width, std::vector<int>& widths) {
+int longest_word(std::string_view text) {
+  int longest = 0;
+  while (!text.empty()) {
+    const std::size_t end = text.find_first_of(" \n");
+    longest = std::max(longest, display_width(text.substr(0, end)));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return longest;
+}
+
+/// Left-aligned cells wrap; of right-aligned columns only the title does.
+int narrowest(const Table& table, std::size_t i) {
+  if (table.columns[i].align == Align::left) {
+    return kNarrowest;
+  }
+  int width = longest_word(table.columns[i].title);
+  for (const auto& row : table.rows) {
+    width = std::max(width, widest_line(cell_of(row, i)));
+  }
+  return width;
+}
+
+/// Takes columns from the widest that can give some until the table fits.
+/// False when it doesn't.
+bool shrink(const Table& table, int width, std::vector<int>& widths) {
+  std::vector<int> least;
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    least.push_back(narrowest(table, i));
+  }
   for (int excess = total_width(widths) - width; excess > 0; --excess) {
-    int* widest = nullptr;
+    std::optional<std::size_t> widest;
     for (std::size_t i = 0; i < widths.size(); ++i) {
-      if (table.columns[i].align == Align::left && widths[i] > kNarrowest &&
-          (widest == nullptr || widths[i] > *widest)) {
-        widest = &widths[i];
+      if (widths[i] > least[i] && (!widest || widths[i] > widths[*widest])) {
+        widest = i;
       }
     }
-    if (widest == nullptr) {
-      return;
+    if (!widest) {
+      return false;
     }
-    --*widest;
+    --widths[*widest];
   }
+  return true;
 }
 
 void append_line(
@@ -105,6 +133,30 @@ std::vector<std::string> titles_of(const Table& table) {
   return titles;
 }
 
+/// One cell a line behind its column's title, an empty line between rows.
+std::string records_text(const Table& table, int width) {
+  int titles = 0;
+  for (const TableColumn& column : table.columns) {
+    titles = std::max(titles, widest_line(column.title));
+  }
+  titles = std::min(titles, width / 2);
+  std::string out;
+  for (const auto& row : table.rows) {
+    out += row.empty() || out.empty() ? "" : "\n";
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const Table one{{{""}, {""}}, {{table.columns[i].title, row[i]}}};
+      if (!row[i].empty()) {
+        append_row(
+            one,
+            {titles, std::max(1, width - titles - kGap)},
+            one.rows[0],
+            out);
+      }
+    }
+  }
+  return out;
+}
+
 std::string markdown_cell(std::string_view text) {
   std::string out;
   for (char c : text) {
@@ -132,8 +184,8 @@ std::string csv_cell(const std::string& text) {
 
 std::string table_text(const Table& table, std::optional<int> width) {
   std::vector<int> widths = natural_widths(table);
-  if (width) {
-    shrink(table, *width, widths);
+  if (width && !shrink(table, *width, widths)) {
+    return records_text(table, *width);
   }
   std::string out;
   if (table.columns.empty()) {

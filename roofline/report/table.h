@@ -23,8 +23,9 @@ struct Table {
 };
 
 /// Columns two spaces apart, titles first, each line ended by a line break.
-/// What is wider than `width` columns wraps inside its widest left-aligned
-/// column; absent: as wide as it needs.
+/// What is wider than `width` columns wraps: cells of left-aligned columns,
+/// titles of the others; a table that is too wide even so is written one cell a
+/// line. Absent: as wide as it needs.
 std::string table_text(
     const Table& table,
     std::optional<int> width = std::nullopt);

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "roofline/base/nearest.h"
 #include "roofline/spec/catalogue_rows.h"
 #include "roofline/spec/read_config.h"
 
@@ -15,21 +16,18 @@ namespace roofline {
 namespace {
 
 // What publishers and converters add to a model's name.
-constexpr std::array<std::string_view, 22> kSuffixes = {
-    "-instruct", "-hf",   "-chat", "-it",   "-pt",   "-base",  "-gguf", "-mlx",
-    "-4bit",     "-8bit", "-bf16", "-fp16", "-int4", "-int8",  "-v0.1", "-v0.2",
-    "-v0.3",     "-v1.5", "-2507", "-2412", "-4k",   "-latest"};
+constexpr std::array<std::string_view, 26> kAdded = {
+    "instruct", "hf",   "chat", "it",      "pt",   "base", "gguf",
+    "mlx",      "4bit", "8bit", "bf16",    "fp16", "int4", "int8",
+    "4k",       "bnb",  "awq",  "gptq",    "dwq",  "fp8",  "latest",
+    "thinking", "qat",  "i1",   "imatrix", "text"};
 
-bool drop_suffix(std::string& name) {
-  for (std::string_view suffix : kSuffixes) {
-    if (name.size() > suffix.size() &&
-        std::string_view(name).substr(name.size() - suffix.size()) == suffix) {
-      name.resize(name.size() - suffix.size());
-      return true;
-    }
-  }
-  return false;
-}
+struct NamedBits {
+  std::string_view word;
+  int bits;
+};
+constexpr std::array<NamedBits, 4> kBits = {
+    {{"4bit", 4}, {"int4", 4}, {"8bit", 8}, {"int8", 8}}};
 
 bool is_letter(char c) {
   return std::isalpha(static_cast<unsigned char>(c)) != 0;
@@ -39,31 +37,62 @@ bool is_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
 }
 
-/// The name in the one spelling that all its spellings share.
-std::string plain_name(std::string_view name) {
+bool is_added(std::string_view word) {
+  return std::find(kAdded.begin(), kAdded.end(), word) != kAdded.end();
+}
+
+/// "v0.3" and "2507": a row may have it, or the model is as it was before.
+bool is_version(std::string_view word) {
+  if (word.size() > 3 && word[0] == 'v') {
+    return is_digit(word[1]) && word.find('.') != word.npos;
+  }
+  return word.size() == 4 && std::all_of(word.begin(), word.end(), is_digit);
+}
+
+/// "q4" of "q4_k_m": GGUF's name of a type, which ends a name.
+bool is_gguf_type(std::string_view word) {
+  const std::size_t q = word.find('q');
+  return q < 2 && q + 2 == word.size() && is_digit(word[q + 1]) &&
+         (q == 0 || word[0] == 'i');
+}
+
+/// In lower case, without the publisher.
+std::vector<std::string> words_of(std::string_view name) {
   const std::size_t slash = name.rfind('/');
-  if (slash != std::string_view::npos) {
-    name.remove_prefix(slash + 1);
-  }
-  std::string lower;
-  for (char c : name) {
-    const char small =
-        static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    lower += small == '_' || small == ' ' ? '-' : small;
-  }
-  while (drop_suffix(lower)) {
-  }
-  if (lower.rfind("meta-", 0) == 0) {
-    lower.erase(0, 5);
-  }
-  // "llama-2-7b" and "llama2-7b" are the same.
-  std::string out;
-  for (std::size_t i = 0; i < lower.size(); ++i) {
-    const bool between = lower[i] == '-' && i > 0 && i + 1 < lower.size() &&
-                         is_letter(lower[i - 1]) && is_digit(lower[i + 1]);
-    if (!between) {
-      out += lower[i];
+  name.remove_prefix(slash == name.npos ? 0 : slash + 1);
+  std::vector<std::string> words(1);
+  for (const char c : name) {
+    if (c == '-' || c == '_' || c == ' ' || c == ':') {
+      words.emplace_back();
+    } else {
+      words.back() +=
+          static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     }
+  }
+  if (words.back().ends_with(".gguf")) {
+    words.back().resize(words.back().size() - std::string(".gguf").size());
+  }
+  if (words.size() > 1 && words[0] == "meta") {
+    words.erase(words.begin());
+  }
+  return words;
+}
+
+/// The name in the one spelling that all its spellings share.
+std::string plain_name(std::string_view name, bool without_version) {
+  std::string out;
+  for (const std::string& word : words_of(name)) {
+    const bool first = out.empty();
+    if (!first && is_gguf_type(word)) {
+      break;
+    }
+    if (word.empty() ||
+        (!first && (is_added(word) || (without_version && is_version(word))))) {
+      continue;
+    }
+    // "llama-2-7b" and "llama2-7b" are the same.
+    const bool joined = !first && is_letter(out.back()) && is_digit(word[0]);
+    out += first || joined ? word : "-" + word;
   }
   return out;
 }
@@ -87,13 +116,54 @@ std::span<const CatalogueEntry> catalogue() {
 }
 
 const CatalogueEntry* find_in_catalogue(std::string_view name) {
-  const std::string wanted = plain_name(name);
-  for (const CatalogueEntry& entry : catalogue()) {
-    if (plain_name(entry.name) == wanted) {
-      return &entry;
+  for (const bool without_version : {false, true}) {
+    const std::string wanted = plain_name(name, without_version);
+    for (const CatalogueEntry& entry : catalogue()) {
+      if (!wanted.empty() && plain_name(entry.name, false) == wanted) {
+        return &entry;
+      }
     }
   }
   return nullptr;
+}
+
+std::optional<int> bits_of_name(std::string_view name) {
+  for (const std::string& word : words_of(name)) {
+    for (const NamedBits& row : kBits) {
+      if (word == row.word) {
+        return row.bits;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> nearest_in_catalogue(std::string_view name) {
+  const std::string wanted = plain_name(name, true);
+  std::vector<std::string> plain;
+  for (const CatalogueEntry& entry : catalogue()) {
+    plain.push_back(plain_name(entry.name, false));
+  }
+  // Those that begin so come first.
+  std::vector<std::string> out;
+  const auto add = [&](std::size_t i) {
+    constexpr std::size_t kMost = 3;
+    const std::string found(catalogue()[i].name);
+    if (out.size() < kMost &&
+        std::find(out.begin(), out.end(), found) == out.end()) {
+      out.push_back(found);
+    }
+  };
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    if (!wanted.empty() && plain[i].rfind(wanted, 0) == 0) {
+      add(i);
+    }
+  }
+  for (const std::string& near : nearest_names(wanted, plain)) {
+    const auto at = std::find(plain.begin(), plain.end(), near);
+    add(static_cast<std::size_t>(at - plain.begin()));
+  }
+  return out;
 }
 
 ModelSpec catalogue_spec(const CatalogueEntry& entry) {

@@ -24,9 +24,16 @@ struct CatalogueEntry {
 /// All entries, sorted by name.
 std::span<const CatalogueEntry> catalogue();
 
-/// Case, "_" for "-", a leading "org/" and suffixes like "-instruct", "-hf",
-/// "-chat", "-it" don't matter. nullptr when there is none.
+/// Case, "_", ":" and " " for "-", a leading "org/", words like "-instruct",
+/// "-hf", "-4bit" and a GGUF type at the end don't matter; a version ("-v0.3",
+/// "-2507") only where a row has it. nullptr when there is none.
 const CatalogueEntry* find_in_catalogue(std::string_view name);
+
+/// 4 or 8 where a name says so ("…-4bit"), as MLX's quantized folders do.
+std::optional<int> bits_of_name(std::string_view name);
+
+/// Up to three names for one that isn't there: those that begin so first.
+std::vector<std::string> nearest_in_catalogue(std::string_view name);
 
 /// The entry's spec through read_config.
 ModelSpec catalogue_spec(const CatalogueEntry& entry);

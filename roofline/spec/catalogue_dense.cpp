@@ -9,6 +9,38 @@ namespace {
 
 constexpr std::array kRows = {
     CatalogueEntry{
+        "deepseek-r1-distill-qwen-1.5b",
+        "DeepSeek R1 Distill Qwen 1.5B",
+        R"({"model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
+"num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads":
+2, "vocab_size": 151936, "max_position_embeddings": 131072, "rope_theta":
+1000000.0})",
+        1.777},
+    CatalogueEntry{
+        "deepseek-r1-distill-qwen-14b",
+        "DeepSeek R1 Distill Qwen 14B",
+        R"({"model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 13824,
+"num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads":
+8, "vocab_size": 152064, "max_position_embeddings": 131072, "rope_theta":
+1000000.0})",
+        14.77},
+    CatalogueEntry{
+        "deepseek-r1-distill-qwen-32b",
+        "DeepSeek R1 Distill Qwen 32B",
+        R"({"model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 27648,
+"num_hidden_layers": 64, "num_attention_heads": 40, "num_key_value_heads":
+8, "vocab_size": 152064, "max_position_embeddings": 131072, "rope_theta":
+1000000.0})",
+        32.764},
+    CatalogueEntry{
+        "deepseek-r1-distill-qwen-7b",
+        "DeepSeek R1 Distill Qwen 7B",
+        R"({"model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads":
+4, "vocab_size": 152064, "max_position_embeddings": 131072, "rope_theta":
+1000000.0})",
+        7.616},
+    CatalogueEntry{
         "gemma-2-27b",
         "Gemma 2 27B",
         R"({"model_type": "gemma2", "hidden_size": 4608, "intermediate_size": 36864,
@@ -174,12 +206,36 @@ constexpr std::array kRows = {
 "sliding_window": 2047})",
         13.96},
     CatalogueEntry{
+        "phi-3-medium-128k",
+        "Phi 3 medium (128k)",
+        R"({"model_type": "phi3", "hidden_size": 5120, "intermediate_size": 17920,
+"num_hidden_layers": 40, "num_attention_heads": 40, "num_key_value_heads":
+10, "vocab_size": 32064, "max_position_embeddings": 131072,
+"original_max_position_embeddings": 4096, "sliding_window": null})",
+        13.96},
+    CatalogueEntry{
         "phi-3-mini",
         "Phi 3 mini (4k)",
         R"({"model_type": "phi3", "hidden_size": 3072, "intermediate_size": 8192,
 "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads":
 32, "vocab_size": 32064, "max_position_embeddings": 4096,
 "sliding_window": 2047})",
+        3.821},
+    CatalogueEntry{
+        "phi-3-mini-128k",
+        "Phi 3 mini (128k)",
+        R"({"model_type": "phi3", "hidden_size": 3072, "intermediate_size": 8192,
+"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads":
+32, "vocab_size": 32064, "max_position_embeddings": 131072,
+"original_max_position_embeddings": 4096, "sliding_window": null})",
+        3.821},
+    CatalogueEntry{
+        "phi-3.5-mini",
+        "Phi 3.5 mini",
+        R"({"model_type": "phi3", "hidden_size": 3072, "intermediate_size": 8192,
+"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads":
+32, "vocab_size": 32064, "max_position_embeddings": 131072,
+"original_max_position_embeddings": 4096, "sliding_window": null})",
         3.821},
     CatalogueEntry{
         "phi-4",
@@ -194,8 +250,8 @@ constexpr std::array kRows = {
         "Phi 4 mini",
         R"({"model_type": "phi3", "hidden_size": 3072, "intermediate_size": 8192,
 "num_hidden_layers": 32, "num_attention_heads": 24, "num_key_value_heads":
-8, "vocab_size": 200064, "max_position_embeddings": 4096,
-"partial_rotary_factor": 0.75, "sliding_window": null,
+8, "vocab_size": 200064, "max_position_embeddings": 131072,
+"original_max_position_embeddings": 4096, "partial_rotary_factor": 0.75, "sliding_window": null,
 "tie_word_embeddings": true})",
         3.836},
     CatalogueEntry{
@@ -255,6 +311,30 @@ constexpr std::array kRows = {
 1000000.0})",
         7.616},
     CatalogueEntry{
+        "qwen2.5-coder-0.5b",
+        "Qwen2.5 Coder 0.5B",
+        R"({"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864,
+"num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads":
+2, "vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta":
+1000000.0, "tie_word_embeddings": true})",
+        0.494},
+    CatalogueEntry{
+        "qwen2.5-coder-1.5b",
+        "Qwen2.5 Coder 1.5B",
+        R"({"model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
+"num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads":
+2, "vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta":
+1000000.0, "tie_word_embeddings": true})",
+        1.544},
+    CatalogueEntry{
+        "qwen2.5-coder-14b",
+        "Qwen2.5 Coder 14B",
+        R"({"model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 13824,
+"num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads":
+8, "vocab_size": 152064, "max_position_embeddings": 32768, "rope_theta":
+1000000.0})",
+        14.77},
+    CatalogueEntry{
         "qwen2.5-coder-32b",
         "Qwen2.5 Coder 32B",
         R"({"model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 27648,
@@ -262,6 +342,14 @@ constexpr std::array kRows = {
 8, "vocab_size": 152064, "max_position_embeddings": 32768, "rope_theta":
 1000000.0})",
         32.764},
+    CatalogueEntry{
+        "qwen2.5-coder-3b",
+        "Qwen2.5 Coder 3B",
+        R"({"model_type": "qwen2", "hidden_size": 2048, "intermediate_size": 11008,
+"num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads":
+2, "vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta":
+1000000.0, "tie_word_embeddings": true})",
+        3.086},
     CatalogueEntry{
         "qwen2.5-coder-7b",
         "Qwen2.5 Coder 7B",
@@ -309,6 +397,14 @@ constexpr std::array kRows = {
 "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads":
 8, "vocab_size": 151936, "max_position_embeddings": 40960, "head_dim":
 128, "rope_theta": 1000000.0, "tie_word_embeddings": true})",
+        4.022},
+    CatalogueEntry{
+        "qwen3-4b-2507",
+        "Qwen3 4B of July 2025",
+        R"({"model_type": "qwen3", "hidden_size": 2560, "intermediate_size": 9728,
+"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads":
+8, "vocab_size": 151936, "max_position_embeddings": 262144, "head_dim":
+128, "rope_theta": 5000000.0, "tie_word_embeddings": true})",
         4.022},
     CatalogueEntry{
         "qwen3-8b",

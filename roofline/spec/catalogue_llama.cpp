@@ -48,6 +48,16 @@ constexpr std::array kRows = {
 32, "vocab_size": 102400, "max_position_embeddings": 4096})",
         6.91},
     CatalogueEntry{
+        "deepseek-r1-distill-llama-70b",
+        "DeepSeek R1 Distill Llama 70B",
+        R"({"model_type": "llama", "hidden_size": 8192, "intermediate_size": 28672,
+"num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads":
+8, "vocab_size": 128256, "max_position_embeddings": 131072, "rope_theta":
+500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0,
+"low_freq_factor": 1.0, "high_freq_factor": 4.0,
+"original_max_position_embeddings": 8192}})",
+        70.554},
+    CatalogueEntry{
         "deepseek-r1-distill-llama-8b",
         "DeepSeek R1 Distill Llama 8B",
         R"({"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -169,6 +179,13 @@ constexpr std::array kRows = {
 "original_max_position_embeddings": 8192}})",
         70.554},
     CatalogueEntry{
+        "llama-30b",
+        "LLaMA 30B (also called 33B)",
+        R"({"model_type": "llama", "hidden_size": 6656, "intermediate_size": 17920,
+"num_hidden_layers": 60, "num_attention_heads": 52, "num_key_value_heads":
+52, "vocab_size": 32000, "max_position_embeddings": 2048})",
+        32.529},
+    CatalogueEntry{
         "llama-33b",
         "LLaMA 33B",
         R"({"model_type": "llama", "hidden_size": 6656, "intermediate_size": 17920,
@@ -197,6 +214,22 @@ constexpr std::array kRows = {
 8, "vocab_size": 32000, "max_position_embeddings": 32768,
 "sliding_window": 4096})",
         7.242},
+    CatalogueEntry{
+        "mistral-7b-v0.2",
+        "Mistral 7B v0.2 (no window)",
+        R"({"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
+"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads":
+8, "vocab_size": 32000, "max_position_embeddings": 32768, "sliding_window":
+null, "rope_theta": 1000000.0})",
+        7.242},
+    CatalogueEntry{
+        "mistral-7b-v0.3",
+        "Mistral 7B v0.3 (no window)",
+        R"({"model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
+"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads":
+8, "vocab_size": 32768, "max_position_embeddings": 32768, "sliding_window":
+null, "rope_theta": 1000000.0})",
+        7.248},
     CatalogueEntry{
         "mistral-large-123b",
         "Mistral Large 2 123B",

@@ -94,6 +94,18 @@ true})",
 "routed_scaling_factor": 2.5})",
         671.026},
     CatalogueEntry{
+        "deepseek-v3.1",
+        "DeepSeek V3.1",
+        R"({"model_type": "deepseek_v3", "hidden_size": 7168, "intermediate_size":
+18432, "num_hidden_layers": 61, "num_attention_heads": 128,
+"num_key_value_heads": 128, "vocab_size": 129280,
+"max_position_embeddings": 163840, "kv_lora_rank": 512, "qk_nope_head_dim":
+128, "qk_rope_head_dim": 64, "v_head_dim": 128, "q_lora_rank": 1536,
+"n_routed_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size":
+2048, "n_shared_experts": 1, "first_k_dense_replace": 3, "n_group": 8,
+"topk_group": 4, "routed_scaling_factor": 2.5})",
+        671.026},
+    CatalogueEntry{
         "exaone-4.0-1.2b",
         "EXAONE 4.0 1.2B",
         R"({"model_type": "exaone4", "hidden_size": 2048, "intermediate_size": 4096,
@@ -126,6 +138,28 @@ true})",
 262144, "head_dim": 128, "mamba_d_ssm": 4096, "mamba_n_heads": 32,
 "mamba_d_head": 128, "mamba_d_state": 256, "mamba_n_groups": 2})",
         33.6},
+    CatalogueEntry{
+        "gemma-3n-e2b",
+        "Gemma 3n E2B (its language model)",
+        R"({"model_type": "gemma3n_text", "hidden_size": 2048, "intermediate_size":
+8192, "num_hidden_layers": 30, "num_attention_heads": 8,
+"num_key_value_heads": 2, "head_dim": 256, "vocab_size": 262400,
+"vocab_size_per_layer_input": 262144, "hidden_size_per_layer_input": 256,
+"max_position_embeddings": 32768, "num_kv_shared_layers": 10,
+"sliding_window": 512, "altup_num_inputs": 4, "altup_active_idx": 0,
+"laurel_rank": 64})",
+        4.46},
+    CatalogueEntry{
+        "gemma-3n-e4b",
+        "Gemma 3n E4B (its language model)",
+        R"({"model_type": "gemma3n_text", "hidden_size": 2048, "intermediate_size":
+16384, "num_hidden_layers": 35, "num_attention_heads": 8,
+"num_key_value_heads": 2, "head_dim": 256, "vocab_size": 262400,
+"vocab_size_per_layer_input": 262144, "hidden_size_per_layer_input": 256,
+"max_position_embeddings": 32768, "num_kv_shared_layers": 15,
+"sliding_window": 512, "altup_num_inputs": 4, "altup_active_idx": 0,
+"laurel_rank": 64})",
+        6.87},
     CatalogueEntry{
         "glm-4-32b",
         "GLM 4 32B (0414)",
@@ -164,6 +198,14 @@ true})",
 "n_shared_experts": 1, "first_k_dense_replace": 1,
 "partial_rotary_factor": 0.5})",
         106.85},
+    CatalogueEntry{
+        "gpt-neox-20b",
+        "GPT-NeoX 20B",
+        R"({"model_type": "gpt_neox", "hidden_size": 6144, "intermediate_size": 24576,
+"num_hidden_layers": 44, "num_attention_heads": 64, "vocab_size": 50432,
+"max_position_embeddings": 2048, "rotary_pct": 0.25, "tie_word_embeddings":
+false})",
+        20.554},
     CatalogueEntry{
         "gpt-oss-120b",
         "gpt-oss 120B",
@@ -349,6 +391,14 @@ true})",
 "sliding_window": 4096})",
         7.298},
     CatalogueEntry{
+        "olmoe-1b-7b",
+        "OLMoE 1B 7B",
+        R"({"model_type": "olmoe", "hidden_size": 2048, "intermediate_size": 1024,
+"num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads":
+16, "vocab_size": 50304, "max_position_embeddings": 4096, "num_experts":
+64, "num_experts_per_tok": 8})",
+        6.919},
+    CatalogueEntry{
         "phi-2",
         "Phi 2",
         R"({"model_type": "phi", "hidden_size": 2560, "intermediate_size": 10240,
@@ -364,6 +414,22 @@ true})",
 8, "vocab_size": 32064, "max_position_embeddings": 131072,
 "num_local_experts": 16, "num_experts_per_tok": 2})",
         41.873},
+    CatalogueEntry{
+        "pythia-1.4b",
+        "Pythia 1.4B",
+        R"({"model_type": "gpt_neox", "hidden_size": 2048, "intermediate_size": 8192,
+"num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50304,
+"max_position_embeddings": 2048, "rotary_pct": 0.25, "tie_word_embeddings":
+false})",
+        1.415},
+    CatalogueEntry{
+        "pythia-6.9b",
+        "Pythia 6.9B",
+        R"({"model_type": "gpt_neox", "hidden_size": 4096, "intermediate_size": 16384,
+"num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 50432,
+"max_position_embeddings": 2048, "rotary_pct": 0.25, "tie_word_embeddings":
+false})",
+        6.857},
     CatalogueEntry{
         "qwen1.5-moe-a2.7b",
         "Qwen1.5 MoE A2.7B",
@@ -394,6 +460,15 @@ true})",
 "moe_intermediate_size": 1536})",
         235.094},
     CatalogueEntry{
+        "qwen3-235b-a22b-2507",
+        "Qwen3 235B A22B of July 2025",
+        R"({"model_type": "qwen3_moe", "hidden_size": 4096, "intermediate_size":
+12288, "num_hidden_layers": 94, "num_attention_heads": 64,
+"num_key_value_heads": 4, "vocab_size": 151936, "max_position_embeddings":
+262144, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8,
+"moe_intermediate_size": 1536})",
+        235.094},
+    CatalogueEntry{
         "qwen3-30b-a3b",
         "Qwen3 30B A3B",
         R"({"model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size":
@@ -401,6 +476,15 @@ true})",
 "num_key_value_heads": 4, "vocab_size": 151936, "max_position_embeddings":
 40960, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8,
 "moe_intermediate_size": 768})",
+        30.532},
+    CatalogueEntry{
+        "qwen3-30b-a3b-2507",
+        "Qwen3 30B A3B of July 2025",
+        R"({"model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144,
+"num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads":
+4, "vocab_size": 151936, "max_position_embeddings": 262144, "head_dim":
+128, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size":
+768})",
         30.532},
     CatalogueEntry{
         "qwen3-coder-30b-a3b",

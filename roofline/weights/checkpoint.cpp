@@ -1,8 +1,11 @@
 #include "roofline/weights/checkpoint.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <system_error>
 
 #include "roofline/base/errors.h"
@@ -54,8 +57,18 @@ void refuse_lone_file(const fs::path& path) {
 
 }  // namespace
 
+void check_readable(const fs::path& path) {
+  if (is_folder(path) && ::access(path.c_str(), R_OK | X_OK) != 0) {
+    fail<UserError>(
+        "Can't read " + path.string(),
+        std::strerror(errno),
+        "Check the permissions of the folder");
+  }
+}
+
 std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
   check_exists(path);
+  check_readable(path);
   if (is_folder(path)) {
     return open_folder(path);
   }

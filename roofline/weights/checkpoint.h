@@ -65,4 +65,7 @@ std::optional<std::string> load_chat_template(
 /// Empty: the bundled model. Throws UserError with the nearest names.
 std::filesystem::path resolve_model(std::string_view name);
 
+/// Throws UserError for a folder whose files may not be looked up.
+void check_readable(const std::filesystem::path& path);
+
 }  // namespace roofline

@@ -1,8 +1,14 @@
 #include "roofline/cli/bench_peers.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/peer_model.h"
 
 namespace roofline::cli {
 namespace {
@@ -37,6 +43,34 @@ TEST(MakePeer, RefusesWhatAPeerCannotRun) {
   EXPECT_THROW(
       make_peer("llama.cpp", "model.gguf", 1, "no-such-program-here"),
       UserError);
+}
+
+TEST(MakePeer, AFolderStandsForTheProgramInIt) {
+  const auto folder = std::filesystem::temp_directory_path() /
+                      fmt::format("roofline-peer-test-{}", ::getpid());
+  std::filesystem::create_directories(folder);
+  EXPECT_THROW(peer_program("llama.cpp", folder.string()), UserError);
+  const auto program = folder / "llama-bench";
+  std::ofstream(program) << "#!/bin/sh\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  EXPECT_EQ(peer_program("llama.cpp", folder.string()), program.string());
+  std::filesystem::remove_all(folder);
+}
+
+PlannedModel stored_as(const std::string& format, std::uint64_t bytes) {
+  PlannedModel model;
+  // Embeddings have other types than most: they don't count.
+  model.tensors = {
+      {"embed", 64, 64, "q8_0", 64 * 68, true},
+      {"layers.0.attention.q", 128, 64, format, bytes, true}};
+  return model;
+}
+
+TEST(PeerForm, IsThatOfMostWeights) {
+  EXPECT_EQ(peer_form(stored_as("q4_1", 8192 * 5 / 8)).gguf_type, "q4_1");
+  EXPECT_EQ(peer_form(stored_as("q4_0", 8192 * 9 / 16)).bits, 4);
+  EXPECT_EQ(peer_form(stored_as("q8_0", 8192 * 17 / 16)).bits, 8);
+  EXPECT_EQ(peer_form(stored_as("bf16", 8192 * 2)).bits, 16);
 }
 
 }  // namespace

@@ -81,6 +81,25 @@ class Bench(TinyModel):
             self.assertGreater(ours[0]["bandwidth_beside_bytes_per_second"], 0)
             self.assertGreater(ours[0]["share_of_roof_beside"], 0)
 
+    def test_a_peer_gets_the_model_in_its_own_layout(self):
+        seen = self.folder / "seen.json"
+        script = self.write("python3", f"""#!/bin/sh
+while [ "$1" != --model ]; do shift; done
+cp "$2/config.json" {seen}
+echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
+""")
+        script.chmod(0o755)
+        out = json.loads(self.succeed(
+            "bench", *QUICK, "--json", "--vs", "mlx-lm", "--peer-program",
+            self.folder, "--model", self.bundled()))
+        # The file is Q4_1: four bits in groups of 32 are the same codes.
+        self.assertEqual(
+            json.loads(seen.read_text())["quantization"],
+            {"group_size": 32, "bits": 4, "mode": "affine"})
+        self.assertIn("same weights", " ".join(out["remarks"]))
+        peer = [f for f in out["figures"] if f["engine"] == "mlx-lm"]
+        self.assertAlmostEqual(peer[0]["tokens_per_second"], 8, places=3)
+
     def test_without_a_gpu_the_comparison_says_what_it_can(self):
         out = self.bench("--compare-cpu")
         engines = {figure["setup"] for figure in out["figures"]}
@@ -104,6 +123,12 @@ class Bench(TinyModel):
             (["--format", "tabel"], "Did you mean table"),
             (["--device", "gpuu"], "Did you mean gpu"),
             (["--vs", "lama.cpp"], "Did you mean llama.cpp"),
+            (["-p", "100000000"], "this machine has"),
+            (["-d", "2000000000", "-n", "1"], "can't run here"),
+            (["-b", "100000000"], "this machine has"),
+            (["--threads", "0"], "--threads"),
+            (["--threads", "100000"], "cores"),
+            (["--vs", "llama.cpp", "--peer-program", "/nowhere"], "isn't installed"),
         ]:
             self.refuse("bench", "--model", self.model, *arguments, saying=saying)
 

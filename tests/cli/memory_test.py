@@ -1,10 +1,12 @@
 """`roofline memory`: what a model takes, what fits, and the guide's tables."""
 
 import json
+import os
 import re
+import struct
 import unittest
 
-from program import Program, TinyModel
+from program import LLAMA, Program, TinyModel
 
 METHODS = ["full", "lora", "qlora", "dora"]
 
@@ -15,6 +17,15 @@ def by_kind(answer):
     for part in answer["parts"]:
         out[part["kind"]] = out.get(part["kind"], 0) + part["bytes"]
     return out
+
+
+def tensor_bytes(path):
+    """Of all tensors of a safetensors file, by its header."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    header.pop("__metadata__", None)
+    return sum(t["data_offsets"][1] - t["data_offsets"][0] for t in header.values())
 
 
 class Memory(Program):
@@ -74,6 +85,108 @@ class Memory(Program):
             cache("--k-bits", "8", "--v-bits", "4", "--kv-group-size", "32"),
             values // 2 + values // 4 + values // 8,
         )
+
+    def test_fit_orders_by_what_was_measured_to_be_lost(self):
+        out = self.answer("llama-2-7b", "--fit", "--ram", "64GB")
+        order = [(row["format"].split()[0], row["kv_bits"]) for row in out["choices"]]
+        self.assertEqual(order[:3], [("bf16", 16), ("int8", 16), ("bf16", 8)])
+        self.assertEqual(order[-1], ("int4", 4))
+        out = self.answer("llama-2-7b", "--fit", "--ram", "64GB", "--quant", "int8")
+        self.assertEqual({row["format"] for row in out["choices"]}, {"int8 (group 64)"})
+        # What has to be cut short comes last.
+        rows = self.answer("llama-2-7b", "--fit", "--ram", "8GB")["choices"]
+        self.assertEqual(
+            [row["whole_context"] for row in rows],
+            sorted((row["whole_context"] for row in rows), reverse=True))
+        rows = self.answer("llama-3.2-1b", "--fit", "--ram", "64GB", "--context", "max")
+        self.assertEqual(rows["choices"][0]["context_tokens"], 131072)
+
+    def test_only_the_format_that_was_asked_for_is_listed(self):
+        rows = self.answer("--ram", "16GB", "--quant", "int8")["models"]
+        self.assertEqual({row["format"] for row in rows}, {"int8 (group 64)"})
+
+    def test_files_are_told_to_the_byte_and_a_token_too(self):
+        out = self.answer(LLAMA)
+        stored = out["stored_weights"]
+        self.assertTrue(stored["exact"])
+        self.assertEqual(stored["bytes"], tensor_bytes(LLAMA / "model.safetensors"))
+        self.assertEqual(stored["bytes"], sum(p["bytes"] for p in stored["parts"]))
+        # Of the shapes of config.json, too.
+        alone = self.answer(LLAMA / "config.json")["stored_weights"]
+        self.assertEqual((alone["bytes"], alone["exact"]), (stored["bytes"], False))
+        for name, token in [
+            ("llama-2-7b", 2 * 32 * 4096 * 2),
+            ("llama-3.1-8b", 2 * 32 * 8 * 128 * 2),
+            ("deepseek-v3", 61 * (512 + 64) * 2),
+        ]:
+            self.assertEqual(self.answer(name)["kv_bytes_per_token"], token, name)
+
+    def test_more_tokens_than_a_model_is_made_for_are_remarked(self):
+        out = self.succeed("memory", "llama-2-7b", "--context", "5000")
+        self.assertIn("made for 4096 tokens", out)
+        self.assertNotIn("made for", self.succeed("memory", "llama-2-7b"))
+
+    def test_a_name_of_four_bits_is_planned_in_four_bits(self):
+        named = self.answer("mlx-community/Llama-3.2-3B-Instruct-4bit")
+        asked = self.answer("llama-3.2-3b", "--quant", "int4")
+        self.assertEqual(by_kind(named)["weights"], by_kind(asked)["weights"])
+
+    def test_windows_differ_by_version(self):
+        def cache(name):
+            return by_kind(self.answer(name, "--context", "32768"))["kv"]
+
+        self.assertLess(cache("Mistral-7B-Instruct-v0.1"), cache("Mistral-7B-Instruct-v0.3") / 4)
+
+    def test_absurd_numbers_are_refused_rather_than_wrapped(self):
+        for arguments in [
+            ["--context", "2000000000", "--batch", "2000000000"],
+            ["--context", "99999999999999"],
+            ["--train", "lora", "--seq", "2000000000"],
+            ["--train", "lora", "--train-batch", "2000000000"],
+        ]:
+            self.refuse("memory", "llama-2-7b", *arguments, saying="illion")
+        out = self.answer("llama-2-7b", "--train", "lora", "--seq", "1000000000",
+                          "--train-batch", "1", "--device", "gpu")
+        self.assertGreater(out["total_bytes"], 1e18)
+
+    def test_no_option_is_passed_over(self):
+        for arguments, saying in [
+            (["llama-2-7b", "--rank", "4"], "--train"),
+            (["llama-2-7b", "--checkpointing"], "--train"),
+            (["llama-2-7b", "--train", "lora", "--batch", "3", "--train-batch", "3"],
+             "--train-batch"),
+            (["--table", "--batch", "3"], "--table"),
+            (["llama-2-7b", "--train", "lora", "--context", "9"], "--seq"),
+            (["llama-2-7b", "--train", ""], "empty"),
+            (["llama-2-7b", "--plot", ""], "empty"),
+            (["llama-2-7b", "--measure-steps", "2"], "--measure"),
+            (["--table", "--quant", "int4"], "--table"),
+            (["--history", "llama-2-7b"], "--history"),
+            (["--ram", "16GB", "--context", "max"], "--ram"),
+        ]:
+            self.refuse("memory", *arguments, saying=saying)
+
+    def test_batch_is_of_training_too(self):
+        arguments = ["llama-2-7b", "--train", "lora"]
+        self.assertEqual(self.answer(*arguments, "--batch", "3"),
+                         self.answer(*arguments, "--train-batch", "3"))
+        result = self.run_program("memory", "llama-2-7b", "--train", "full", "--rank", "4")
+        self.assertIn(b"full training has none", result.stderr)
+
+    def test_a_target_counts_once(self):
+        def adapters(targets):
+            return by_kind(self.answer("llama-2-7b", "--train", "lora", "--targets",
+                                       targets))["adapters"]
+
+        self.assertEqual(adapters("q_proj,q_proj"), adapters("q_proj"))
+
+    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_a_folder_that_may_not_be_read_is_a_mistake(self):
+        closed = self.folder / "closed"
+        closed.mkdir()
+        closed.chmod(0)
+        self.addCleanup(closed.chmod, 0o700)
+        self.refuse("memory", closed, saying="Permission denied")
 
     def test_fit_takes_the_cache_that_was_asked_for(self):
         out = self.answer("llama-2-7b", "--fit", "--ram", "64GB", "--kv-bits", "8")
@@ -156,8 +269,9 @@ class Memory(Program):
     def test_the_largest_context_is_the_models_own_where_there_is_room(self):
         out = self.answer("llama-2-7b", "--context", "max", "--ram", "512GB")
         self.assertEqual(out["context_tokens"], 4096)
-        arguments = ["llama-2-70b", "--context", "max", "--ram", "8GB"]
-        self.refuse("memory", *arguments, saying="--fit")
+        arguments = ["llama-2-70b", "--context", "max", "--ram"]
+        self.refuse("memory", *arguments, "64GB", saying="--fit")
+        self.refuse("memory", *arguments, "8GB", saying="GB more")
 
     def test_methods_of_training_take_what_they_are_known_for(self):
         kinds = {
@@ -223,6 +337,15 @@ class Memory(Program):
                 out = self.succeed("memory", *arguments, env=env)
                 self.assertNotIn("\x1b", out)
                 self.assertTrue(out.endswith("\n"))
+
+    def test_tables_fit_the_columns_that_there_are(self):
+        for arguments in [["--table"], ["llama-2-7b"], ["--ram", "16GB"],
+                          ["llama-2-7b", "--fit", "--ram", "16GB"],
+                          ["llama-2-7b", "--train", "lora"]]:
+            for columns in [40, 60, 80]:
+                out = self.succeed("memory", *arguments, env={"COLUMNS": str(columns)})
+                for line in out.splitlines():
+                    self.assertLessEqual(len(line), columns, line)
 
     def test_tables_fit_a_hundred_columns(self):
         for line in self.succeed("memory", "--table").splitlines():

@@ -46,6 +46,38 @@ class Recommend(Program):
             {"full", "lora", "qlora", "dora"},
         )
 
+    def test_a_machine_of_the_guide_is_a_name_too(self):
+        for name, chip, gib in [
+            ("MacBook Air M2 (8GB)", "M2 (", 8),
+            ("MacBook Pro M2 Pro (16GB)", "M2 Pro", 16),
+            ("Mac Studio M1 Ultra (64GB)", "M1 Ultra", 64),
+        ]:
+            machine = self.recommend("--chip", name)["machine"]
+            self.assertTrue(machine["name"].startswith(chip), machine)
+            self.assertEqual(machine["ram_bytes"], gib << 30)
+
+    def test_commands_ask_for_the_machine_and_train(self):
+        out = self.recommend("--chip", "M2 Pro", "--ram", "16GB")
+        (memory, _) = out["best"]["commands"]
+        self.assertIn("--ram 16GB", memory)
+        answer = json.loads(self.succeed(*memory.split()[1:], "--json"))
+        self.assertEqual(answer["total_bytes"], out["best"]["memory_bytes"])
+        best = self.recommend("--chip", "M2 Pro", "--ram", "16GB", "--use", "train")["best"]
+        answer = json.loads(self.succeed(*best["memory_command"].split()[1:], "--json"))
+        self.assertEqual(answer["total_bytes"], best["memory_bytes"])
+        self.assertTrue(best["command"].startswith("roofline train --model "))
+        options = {w for w in best["command"].split() if w.startswith("--")}
+        known = self.succeed("train", "--help")
+        for option in options:
+            self.assertIn(option, known)
+
+    def test_small_machines_get_small_models_and_none_that_never_was(self):
+        out = self.recommend("--ram", "2GB")
+        self.assertLessEqual(out["best"]["memory_bytes"], 1 << 30)
+        out = self.recommend("--chip", "M3 Max", "--ram", "64GB")
+        names = [plan["model"] for plan in [out["best"], *out["others"]]]
+        self.assertNotIn("llama-2-33b", names)
+
     def test_all_chips_are_listed(self):
         names = {row["name"] for row in self.recommend("--list-chips")}
         self.assertTrue({"M1", "M2 Pro", "M3 Ultra", "M5 Max"} <= names)

@@ -81,6 +81,15 @@ TEST(FindChip, CoresAndMemoryChooseTheVariant) {
   EXPECT_THROW(find_chip("M2 Pro 18-core"), UserError);
 }
 
+TEST(FindChip, AMachinesNameAndItsMemoryAreRead) {
+  EXPECT_EQ(find_chip("MacBook Pro M2 Pro (16GB)").name, "M2 Pro");
+  EXPECT_EQ(find_chip("Mac Studio M1 Ultra").name, "M1 Ultra");
+  EXPECT_EQ(find_chip("MacBook Pro M3").name, "M3");
+  EXPECT_EQ(memory_of_chip_name("MacBook Air M2 (8GB)"), 8);
+  EXPECT_EQ(memory_of_chip_name("M2"), std::nullopt);
+  EXPECT_EQ(memory_of_chip_name("A100 80GB"), std::nullopt);
+}
+
 TEST(FindChip, AnUnknownNameOffersTheNearest) {
   try {
     find_chip("M2 Prp");

@@ -236,6 +236,14 @@ TEST(Optimize, LeavesDefaultsThatTakeTooMuchMemory) {
   EXPECT_EQ(choice_of(result), "int8");
 }
 
+TEST(Optimize, SaysWhenNotEvenTheDefaultsFit) {
+  WrittenMachine machine;
+  auto options = plenty();
+  options.max_memory_bytes = 1;
+  const auto result = optimize({OptimizeCandidate()}, {}, machine, options);
+  EXPECT_NE(result.why.find("--max-memory"), std::string::npos) << result.why;
+}
+
 TEST(Optimize, TellsQuickerWaysToDrawAndChoosesNone) {
   WrittenMachine machine;
   machine.rows = {{"temperature 0", {0.2}}};
@@ -488,6 +496,30 @@ TEST(PredictCandidates, DropsWhatCannotFitOrWin) {
   const auto choice = planned_choice(candidates, OptimizeGoal::memory);
   ASSERT_TRUE(choice);
   EXPECT_EQ(candidates[*choice].settings.quant, "int4");
+}
+
+TEST(DropUnmeasured, LeavesWhatIsKnownToKeepTheQuality) {
+  const auto model = plan_model("llama-2-7b");
+  const auto kept = [&](double most_kl) {
+    auto candidates = format_candidates(model);
+    drop_unmeasured(candidates, most_kl);
+    std::vector<std::string> out;
+    for (const auto& candidate : candidates) {
+      if (candidate.dropped.empty() && !candidate.settings.quant_8bit) {
+        out.push_back(candidate.settings.text());
+      }
+    }
+    return out;
+  };
+  const std::vector<std::string> fine = {
+      "defaults",
+      "int8 (group 32)",
+      "int8 (group 64)",
+      "int8 (group 128)"};
+  EXPECT_EQ(kept(0.01), fine);
+  auto more = fine;
+  more.insert(more.end(), {"int4 (group 32)", "int4 (group 64)"});
+  EXPECT_EQ(kept(-std::log(0.95)), more);
 }
 
 }  // namespace

@@ -58,6 +58,35 @@ TEST(Table, NothingIsWiderThanAskedAndNothingIsLost) {
   }
 }
 
+TEST(Table, TitlesOfNumbersWrapBeforeCellsAreLost) {
+  const Table table{
+      {{"model", Align::left}, {"Context up to", Align::right}},
+      {{"qwen", "8192"}}};
+  EXPECT_EQ(
+      table_text(table, 16),
+      "model    Context\n"
+      "           up to\n"
+      "qwen        8192\n");
+}
+
+TEST(Table, WhatNoWrappingMakesNarrowEnoughIsWrittenCellByCell) {
+  const Table table{
+      {{"model", Align::left},
+       {"bytes", Align::right},
+       {"share", Align::right}},
+      {{"qwen", "1234567890", "10.5 %"}, {}, {"Total", "1234567890", ""}}};
+  const std::string text = table_text(table, 24);
+  EXPECT_LE(widest_line(text), 24);
+  EXPECT_EQ(
+      text,
+      "model  qwen\n"
+      "bytes  1234567890\n"
+      "share  10.5 %\n"
+      "\n"
+      "model  Total\n"
+      "bytes  1234567890\n");
+}
+
 TEST(Table, BrokenUtf8CountsOneColumnAByte) {
   EXPECT_EQ(display_width("\xC3(\xFF"), 3);
   EXPECT_EQ(display_width("µs"), 2);

@@ -67,11 +67,36 @@ TEST(Catalogue, TakesTheSpellingsThatPeopleUse) {
   EXPECT_EQ(name_of("meta-llama/Llama-2-7b-chat-hf"), "llama-2-7b");
   EXPECT_EQ(name_of("llama2_7b"), "llama-2-7b");
   EXPECT_EQ(name_of("Meta-Llama-3-8B-Instruct"), "llama-3-8b");
-  EXPECT_EQ(name_of("mistralai/Mistral-7B-Instruct-v0.2"), "mistral-7b");
+  EXPECT_EQ(name_of("mistralai/Mistral-7B-Instruct-v0.1"), "mistral-7b");
+  EXPECT_EQ(name_of("mistralai/Mistral-7B-Instruct-v0.3"), "mistral-7b-v0.3");
+  EXPECT_EQ(name_of("Qwen/Qwen3-4B-Instruct-2507"), "qwen3-4b-2507");
+  EXPECT_EQ(name_of("Qwen/Qwen3-8B-2507"), "qwen3-8b");
+  EXPECT_EQ(name_of("deepseek-ai/DeepSeek-V3-0324"), "deepseek-v3");
+  EXPECT_EQ(name_of("llama2:7b"), "llama-2-7b");
+  EXPECT_EQ(name_of("Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf"), "llama-3.1-8b");
+  EXPECT_EQ(name_of("unsloth/Llama-3.2-1B-Instruct-bnb-4bit"), "llama-3.2-1b");
+  EXPECT_EQ(name_of("microsoft/Phi-3-mini-128k-instruct"), "phi-3-mini-128k");
   EXPECT_EQ(name_of("google/gemma-3-4b-it"), "gemma-3-4b");
   EXPECT_EQ(name_of("Qwen2.5-7B-Instruct-4bit"), "qwen2.5-7b");
   EXPECT_EQ(name_of("llama-2-8b"), "");
   EXPECT_EQ(name_of(""), "");
+  EXPECT_EQ(name_of("v0.3"), "");
+}
+
+TEST(Catalogue, ANameSaysInHowManyBitsItIs) {
+  EXPECT_EQ(bits_of_name("mlx-community/Llama-3.2-3B-Instruct-4bit"), 4);
+  EXPECT_EQ(bits_of_name("qwen2.5-7b-int8"), 8);
+  EXPECT_EQ(bits_of_name("llama-2-7b"), std::nullopt);
+}
+
+TEST(Catalogue, OffersWhatBeginsAsTheNameDoes) {
+  const std::vector<std::string> near = nearest_in_catalogue("llama3");
+  ASSERT_FALSE(near.empty());
+  for (const std::string& name : near) {
+    EXPECT_EQ(name.rfind("llama-3", 0), 0U) << name;
+  }
+  EXPECT_EQ(nearest_in_catalogue("llama-2-7c").front(), "llama-2-7b");
+  EXPECT_TRUE(nearest_in_catalogue("").empty());
 }
 
 TEST(Mechanisms, WhatTheDecoderLacksIsRefusedByName) {

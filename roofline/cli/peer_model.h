@@ -1,0 +1,48 @@
+// The model in the layout that a peer reads: its own files where that is it,
+// else a copy in a folder that goes when the benchmark ends.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "roofline/plan/planned_model.h"
+
+namespace roofline::cli {
+
+/// The form nearest to how most of the weights are stored: MLX's affine codes
+/// in so many bits with groups of 32, or GGUF's type; 16: floats.
+struct PeerForm {
+  int bits = 16;
+  std::string gguf_type = "bf16";
+};
+PeerForm peer_form(const PlannedModel& model);
+
+class PeerModel {
+ public:
+  /// peer: llama.cpp reads GGUF files, mlx-lm folders. quant ("int4", "int8",
+  /// else as stored) is how a folder of floats is to run. Throws UserError when
+  /// the model can't be written so.
+  PeerModel(
+      std::string_view peer,
+      const PlannedModel& model,
+      const std::string& quant);
+  ~PeerModel();
+  PeerModel(const PeerModel&) = delete;
+  PeerModel& operator=(const PeerModel&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  /// What was written, for people; "" where nothing was.
+  const std::string& remark() const { return remark_; }
+
+ private:
+  void write_folder(const PeerForm& form);
+  void write_gguf(const PeerForm& form);
+
+  std::filesystem::path source_;
+  std::filesystem::path path_;
+  std::filesystem::path folder_;
+  std::string remark_;
+};
+
+}  // namespace roofline::cli
