@@ -188,7 +188,10 @@ class Check:
                      "llama_rope_llama3", "llama_rope_yarn", "mistral_window",
                      "qwen2", "qwen3", "gemma", "phi3",
                      "phi3_longrope", "smollm3", "granite",
-                     "gpt_oss_mxfp4"]:  # fmt: skip
+                     "gpt_oss_mxfp4", "mixtral", "granitemoe", "glm4_moe",
+                     "minimax_m2", "deepseek_v3", "kimi_k2", "exaone4_full",
+                     "glm4", "gpt_neox", "hunyuan_v1_dense", "olmo", "phi",
+                     "stablelm_parallel"]:  # fmt: skip
             source = self.folder / f"source-{name}"
             source.mkdir()
             for file in ["config.json", "model.safetensors"]:

@@ -92,10 +92,17 @@ bool exchange(const fs::path& a, const fs::path& b) {
 #endif
 }
 
+fs::path absolute_path(const fs::path& target) {
+  if (target.empty()) {
+    fail<UserError>("The name of the folder to write is empty", "", "Give one");
+  }
+  return fs::absolute(target).lexically_normal();
+}
+
 }  // namespace
 
 StagedFolder::StagedFolder(const fs::path& target)
-    : target_(fs::absolute(target).lexically_normal()) {
+    : target_(absolute_path(target)) {
   if (!target_.has_filename()) {  // a trailing slash
     target_ = target_.parent_path();
   }

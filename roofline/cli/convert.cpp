@@ -149,8 +149,14 @@ class Convert : public Command {
     return out;
   }
 
-  /// Options that belong to the other kind of output.
-  void check_output() const {
+  /// Also options that belong to the other kind of output.
+  void check_paths() const {
+    if (source_.empty()) {
+      fail<UserError>(
+          "--hf-path is empty",
+          "",
+          "Name a folder, a GGUF file or a model on a hub");
+    }
     if (mlx_path_ && gguf_path_) {
       fail<UserError>(
           "--mlx-path and --gguf-path exclude each other",
@@ -191,7 +197,7 @@ class Convert : public Command {
   }
 
   void convert(const InterruptGuard& interrupts) {
-    check_output();
+    check_paths();
     const std::string target =
         gguf_path_ ? *gguf_path_ : mlx_path_.value_or("mlx_model");
     const auto source = resolve_model(source_);

@@ -1,6 +1,9 @@
 #include "roofline/cli/quantize_report.h"
 
+#include <algorithm>
 #include <map>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -18,6 +21,13 @@ std::map<std::string, int> format_counts(const FormatPlan& plan) {
     ++counts[format.text()];
   }
   return counts;
+}
+
+/// Experts that a Hugging Face folder holds by columns.
+bool any_turned(const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.find(".transposed.") != std::string::npos;
+  });
 }
 
 }  // namespace
@@ -50,6 +60,11 @@ std::string QuantizeResult::text() const {
         plan.unfit.size() > 1
             ? fmt::format(" and {} more", plan.unfit.size() - 1)
             : "");
+    if (any_turned(plan.unfit)) {
+      out +=
+          "               MLX's layout has them by rows: `roofline convert "
+          "--hf-path … --mlx-path …` first\n";
+    }
   }
   if (distilled) {
     out += fmt::format(

@@ -682,6 +682,7 @@ constexpr std::array kFamilies = {
         .tied = true,
         .context_tokens = 4096,
         .notes = kStarcoder2Notes,
+        .gguf_window = WindowRule::all,
     },
 };
 

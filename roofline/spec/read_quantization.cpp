@@ -131,6 +131,12 @@ StoredQuantization read_modelopt(const Json& object) {
   return {8, name == "MXFP8" ? 32 : 0, "modelopt"};
 }
 
+/// A null algorithm: the cache alone is quantized, or nothing.
+bool leaves_weights(const Json& object) {
+  return object.value("quant_method", Json()) == Json("modelopt") &&
+         object.value("quant_algo", Json()).is_null();
+}
+
 StoredQuantization read_foreign(const Json& object, const std::string& name) {
   Fields fields(object, name + ".");
   const std::string method = fields.text("quant_method").value_or("");
@@ -172,7 +178,7 @@ std::optional<StoredQuantization> read_quantization(Fields& config) {
   if (ours) {
     return read_mlx_quantization(*ours, config.label("quantization"));
   }
-  if (!foreign) {
+  if (!foreign || (foreign->is_object() && leaves_weights(*foreign))) {
     return std::nullopt;
   }
   if (foreign->is_object() && foreign->contains("quant_method")) {

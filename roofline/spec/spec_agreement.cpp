@@ -68,12 +68,51 @@ void compare_ropes(
   }
 }
 
+void compare_temperatures(
+    const std::optional<QueryTemperature>& wanted,
+    const std::optional<QueryTemperature>& read,
+    Comparison& out) {
+  out.near("temperature", wanted ? wanted->beta : 0, read ? read->beta : 0);
+  if (wanted && read) {
+    out.same(
+        "length of the temperature",
+        wanted->original_tokens,
+        read->original_tokens);
+  }
+}
+
+/// Whether the matrix from the latent lies in two parts is known from the
+/// tensors.
+void compare_latents(
+    const AttentionSpec& wanted,
+    const AttentionSpec& read,
+    Comparison& out) {
+  out.same("latent", wanted.latent.has_value(), read.latent.has_value());
+  if (!wanted.latent || !read.latent) {
+    return;
+  }
+  const LatentSpec& a = *wanted.latent;
+  const LatentSpec& b = *read.latent;
+  out.same("rank of queries", a.q_rank, b.q_rank);
+  out.same("rank of keys and values", a.kv_rank, b.kv_rank);
+  out.same("dims without positions", a.nope_dim, b.nope_dim);
+  out.same("dims with positions", a.rope_dim, b.rope_dim);
+  out.near("epsilon of the latent's norms", a.norm_eps, b.norm_eps);
+  out.same("dims of values", wanted.value_dim, read.value_dim);
+  if (wanted.rope && read.rope) {
+    // No row is moved there.
+    out.same("pairs that rotate", wanted.rope->layout, read.rope->layout);
+  }
+}
+
 void compare_attention(
     const AttentionSpec& wanted,
     const AttentionSpec& read,
     Comparison& out) {
   out.same("heads", wanted.heads, read.heads);
-  out.same("key-value heads", wanted.kv_heads, read.kv_heads);
+  if (!wanted.latent) {
+    out.same("key-value heads", wanted.kv_heads, read.kv_heads);
+  }
   out.same("head dims", wanted.head_dim, read.head_dim);
   out.same("norm of queries and keys", wanted.qk_norm, read.qk_norm);
   out.near("attention scale", wanted.scale, read.scale);
@@ -83,6 +122,19 @@ void compare_attention(
       read.softcap.value_or(0));
   out.same("attention window", wanted.window_tokens, read.window_tokens);
   out.same("sinks", wanted.sinks, read.sinks);
+  out.near(
+      "bound of projections",
+      wanted.clip.value_or(0),
+      read.clip.value_or(0));
+  out.same("norm of values", wanted.value_norm, read.value_norm);
+  out.same("norm of what was attended", wanted.output_norm, read.output_norm);
+  out.same("gate of attention", wanted.output_gate, read.output_gate);
+  out.same(
+      "place of the norm of queries",
+      wanted.qk_norm_place,
+      read.qk_norm_place);
+  compare_temperatures(wanted.query_temperature, read.query_temperature, out);
+  compare_latents(wanted, read, out);
   compare_ropes(wanted.rope, read.rope, out);
 }
 
@@ -138,6 +190,8 @@ void compare_layers(
   out.same("place of norms", wanted.norm_placement, read.norm_placement);
   out.near("norm epsilon", wanted.norm.eps, read.norm.eps);
   out.same("kind of norm", wanted.norm.kind, read.norm.kind);
+  out.same("weights of norms", wanted.norm.affine, read.norm.affine);
+  out.same("biases of norms", wanted.norm.bias, read.norm.bias);
   out.near("residual scale", wanted.residual_scale, read.residual_scale);
   compare_attention(*wanted.attention, *read.attention, out);
   out.same(
@@ -149,6 +203,10 @@ void compare_layers(
       wanted.feed_forward->activation,
       read.feed_forward->activation);
   out.same("gate", wanted.feed_forward->gated, read.feed_forward->gated);
+  out.same(
+      "norm within the feed-forward part",
+      wanted.feed_forward->hidden_norm,
+      read.feed_forward->hidden_norm);
   compare_bounds(
       wanted.feed_forward->clamped_glu,
       read.feed_forward->clamped_glu,
@@ -174,6 +232,10 @@ std::optional<std::string> spec_difference(
       "logit softcap",
       wanted.logit_softcap.value_or(0),
       read.logit_softcap.value_or(0));
+  out.same(
+      "learnt positions",
+      wanted.learned_positions,
+      read.learned_positions);
   out.near("final norm epsilon", wanted.final_norm.eps, read.final_norm.eps);
   if (out.found()) {
     return out.found();

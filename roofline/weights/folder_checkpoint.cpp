@@ -7,6 +7,7 @@
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/foreign_tensors.h"
 #include "roofline/weights/json_file.h"
+#include "roofline/weights/mlx_global_scale.h"
 #include "roofline/weights/mlx_packed.h"
 #include "roofline/weights/name_tensors.h"
 #include "roofline/weights/opened_checkpoint.h"
@@ -108,7 +109,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
         continue;
       }
       if (entry->dtype == "U32" && ends_with(entry->name, ".weight")) {
-        out.push_back(read_packed(*entry));
+        add_packed(*entry, out);
       } else if (entry->encoding()) {
         out.push_back(shaped_tensor(*entry));
       } else {
@@ -140,7 +141,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
 
   /// Scales and biases belong to the packed tensor beside them.
   bool is_side_tensor(const std::string& name) const {
-    for (std::string_view end : {".scales", ".biases"}) {
+    for (std::string_view end : {".scales", ".biases", ".global_scale"}) {
       if (ends_with(name, end)) {
         const std::string module = name.substr(0, name.size() - end.size());
         const SafetensorsEntry* weight = shards_.find(module + ".weight");
@@ -150,7 +151,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
     return false;
   }
 
-  Tensor read_packed(const SafetensorsEntry& weight) {
+  void add_packed(const SafetensorsEntry& weight, std::vector<Tensor>& out) {
     const std::string label = path_.string();
     const std::string module =
         weight.name.substr(0, weight.name.size() - 7);  // ".weight"
@@ -161,19 +162,21 @@ class FolderCheckpoint final : public OpenedCheckpoint {
           "It is packed (U32), but config.json has no \"quantization\" for it",
           "Check that config.json belongs to these weights");
     }
-    if (shards_.find(module + ".global_scale") != nullptr) {
-      fail<UnsupportedError>(
-          fmt::format("{}: can't read {}", label, printable(weight.name)),
-          "Its scales have one more for the whole matrix (global_scale)",
-          "Take a checkpoint that was quantized without it, or another mode");
-    }
     packed_ = true;
-    return mlx_tensor(
+    const Tensor packed = mlx_tensor(
         weight,
         shards_.find(module + ".scales"),
         shards_.find(module + ".biases"),
         *packing,
         label);
+    const SafetensorsEntry* scales = shards_.find(module + ".global_scale");
+    if (scales == nullptr) {
+      out.push_back(packed);
+      return;
+    }
+    for (Tensor& part : with_global_scales(packed, *scales, label)) {
+      out.push_back(std::move(part));
+    }
   }
 
   /// Buffers of other dtypes (masks, positions) are no obstacle; weights are.

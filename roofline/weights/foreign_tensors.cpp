@@ -81,10 +81,10 @@ void ForeignTensors::read_gptq(const json& config) {
   method_ = Method::gptq;
   const std::string format = text_in(config, "checkpoint_format");
   if (!format.empty() && format != "gptq" && format != "gptq_v2") {
-    refuse("Its checkpoint_format is " + printable(format));
+    refuse_format(format);
   }
   if (true_in(config, "is_marlin_format")) {
-    refuse("It is in Marlin's format");
+    refuse_format("marlin");
   }
   zero_shift_ = format == "gptq_v2" ? 0 : 1;
   const json bits = config.value("bits", json(4));
@@ -174,6 +174,9 @@ void ForeignTensors::read_modelopt(const json& config) {
       "NVFP4",
       "W4A16_NVFP4",
       "MIXED_PRECISION"};
+  if (config.value("quant_algo", json()).is_null()) {
+    return;  // the weights are floats
+  }
   const std::string algorithm = text_in(config, "quant_algo");
   if (std::find(kAlgorithms.begin(), kAlgorithms.end(), algorithm) ==
       kAlgorithms.end()) {
@@ -210,6 +213,16 @@ void ForeignTensors::refuse(const std::string& why) const {
       fmt::format("{}: can't read its {} weights", label_, name()),
       why,
       "Take a checkpoint of another layout or an unquantized one");
+}
+
+void ForeignTensors::refuse_format(const std::string& format) const {
+  fail<UnsupportedError>(
+      fmt::format("{}: can't read its {} weights", label_, name()),
+      "Its checkpoint_format is " + printable(format) +
+          ", which orders the codes as one program's GPU kernel reads them",
+      "Take the checkpoint that it was repacked from (checkpoint_format gptq "
+      "or "
+      "gptq_v2), or an unquantized one");
 }
 
 void ForeignTensors::fail_tensor(std::string_view name, const std::string& why)
@@ -343,8 +356,8 @@ json folder_config(const std::filesystem::path& folder) {
   }
   const json file = read_json_file(beside);
   json own = file.is_object() ? file.value("quantization", json()) : json();
-  // Without an algorithm only the cache was quantized.
-  if (own.is_object() && own.value("quant_algo", json()).is_string()) {
+  // Without an algorithm only the cache was quantized, whose scales are there.
+  if (own.is_object()) {
     own["quant_method"] = "modelopt";
     config["quantization_config"] = std::move(own);
   }

@@ -82,6 +82,7 @@ class ForeignTensors {
   [[noreturn]] void fail_tensor(std::string_view name, const std::string& why)
       const;
   [[noreturn]] void refuse(const std::string& why) const;
+  [[noreturn]] void refuse_format(const std::string& format) const;
 
   Method method_ = Method::none;
   const Shards& shards_;

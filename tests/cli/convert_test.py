@@ -336,12 +336,44 @@ class ConvertTest(Program):
             "smollm3",
             "granite",
             "olmo2",
+            # Stacks, shared experts, a latent's two matrices, packed and split ones.
+            "mixtral",
+            "granitemoe",
+            "glm4_moe",
+            "minimax_m2",
+            "deepseek_v3",
+            "kimi_k2",
+            "exaone4_full",
+            "glm4",
+            "gpt_neox",
+            "hunyuan_v1_dense",
+            "olmo",
+            "phi",
+            "stablelm_parallel",
+            "starcoder2",
         ]:
             with self.subTest(name):
                 out = self.folder / f"{name}.gguf"
                 self.convert(self.source(name), "--gguf-path", out, "--type", "f32")
                 # Frequencies pass through float32 factors.
                 self.assertLess(self.distance(self.source(name), out), 1e-3)
+
+    def test_what_llama_cpp_would_compute_otherwise_is_no_gguf_file(self):
+        for name, saying in [
+            ("deepseek_v2", "queries straight from x"),
+            ("olmoe", "bound of queries"),
+            ("cohere", "norms of queries"),
+            ("glm", "heads of 16 dims"),
+            ("olmo3", "another base of positions in windows"),
+            ("qwen2_moe", "windows"),
+            ("phimoe", "phimoe"),
+            ("exaone4", "windows in a model of 3 layers"),
+        ]:
+            with self.subTest(name):
+                out = self.folder / f"{name}.gguf"
+                self.refuse("convert", "--hf-path", self.source(name),
+                            "--gguf-path", out, saying=saying)  # fmt: skip
+                self.assertFalse(out.exists())
 
     def test_gguf_files_come_back_as_they_were(self):
         for name in [
@@ -510,9 +542,11 @@ class ConvertTest(Program):
             (["--mlx-path", out, "--type", "q4_k"], "--gguf-path"),
             (["--gguf-path", out, "-q"], "--type"),
             (["--gguf-path", self.folder], "is a folder"),
+            (["--mlx-path", ""], "is empty"),
         ]:
             with self.subTest(saying):
                 self.refuse("convert", "--hf-path", source, *arguments, saying=saying)
+        self.refuse("convert", "--hf-path", "", "--mlx-path", out, saying="--hf-path is empty")
         self.assertFalse(out.exists())
         self.refuse("convert", "--mlx-path", out, saying="--hf-path")
         self.refuse("convert", "--hf-path", "org/none", saying="org/none")

@@ -272,6 +272,47 @@ TEST(ForeignTensors, AFileBesideTheConfigTellsOfModelOpt) {
   EXPECT_EQ(folder_config(folder.path()), own);
 }
 
+TEST(
+    ForeignTensors,
+    ModelOptWithoutAnAlgorithmLeavesFloatsAndDropsCacheScales) {
+  for (const bool beside : {false, true}) {
+    TempFolder folder;
+    json config = tiny_config();
+    const json null_algorithm = {
+        {"quant_method", "modelopt"},
+        {"quant_algo", nullptr},
+        {"kv_cache_quant_algo", "FP8"}};
+    if (beside) {
+      folder.write(
+          "hf_quant_config.json",
+          json{{"quantization", null_algorithm}}.dump());
+    } else {
+      config["quantization_config"] = null_algorithm;
+    }
+    write_gptq(
+        folder,
+        config,
+        [](SafetensorsBuilder& out, const std::string& module) {
+          out.add(
+                 module + ".weight",
+                 "F32",
+                 {kDim, kHidden},
+                 std::string(kDim * kHidden * 4, '\0'))
+              .add(
+                  "model.layers.0.self_attn.k_proj.k_scale",
+                  "F32",
+                  {1},
+                  f32_bytes(1));
+        },
+        false);
+    const auto checkpoint = Checkpoint::open(folder.path());
+    EXPECT_FALSE(checkpoint->spec().quantization);
+    EXPECT_EQ(
+        checkpoint->at("layers.0.feed_forward.down").encoding,
+        Encoding::f32);
+  }
+}
+
 TEST(ForeignTensors, ABiasOfZerosThatTheModelHasNotIsLeftOut) {
   TempFolder folder;
   const auto bias = [](const std::string& bytes) {
@@ -344,7 +385,10 @@ TEST(ForeignTensors, LayoutsThatAreNotKnownAreRefusedWithTheReason) {
     std::initializer_list<std::string_view> parts;
   };
   const Case cases[] = {
-      {{{"quant_method", "gptq"}, {"checkpoint_format", "marlin"}}, {"marlin"}},
+      {{{"quant_method", "gptq"}, {"checkpoint_format", "marlin"}},
+       {"marlin", "checkpoint_format gptq"}},
+      {{{"quant_method", "gptq"}, {"is_marlin_format", true}},
+       {"marlin", "checkpoint_format gptq"}},
       {{{"quant_method", "gptq"}, {"bits", 5}}, {"5 bits"}},
       {{{"quant_method", "awq"}, {"version", "gemv"}}, {"AWQ", "gemv"}},
       {{{"quant_method", "compressed-tensors"},

@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "roofline/spec/model_spec.h"
+#include "roofline/weights/convert/gguf_architectures.h"
 #include "roofline/weights/convert/gguf_model.h"
 
 namespace roofline {
 
-/// Architectures with mixtures that can be written.
-std::vector<std::string> gguf_mixture_architectures();
-
-/// Names (without the architecture) and numbers; empty for a dense model.
-std::vector<std::pair<std::string, std::int64_t>> gguf_mixture_sizes(
-    const ModelSpec& spec);
+/// Names (without the architecture) and values; empty for a dense model. Every
+/// layer has a feed-forward part.
+std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
+    const ModelSpec& spec,
+    const GgufArchitecture& architecture);
 
 /// The file's tensors that one of ours becomes, names without "blk.N.": two
 /// where gate and up lie in turns. ours: the whole name; rest: without

@@ -22,6 +22,10 @@ enum class GgufChange {
   add_one,     ///< norm weights are stored as they are used
   even_rows,   ///< every second row (of a bias: value), from the first on
   odd_rows,    ///< from the second on
+  /// Of a matrix with rows of keys, then of values, head by head: the keys',
+  /// turned within their head; the values'.
+  latent_keys,
+  latent_values,
 };
 
 /// A tensor of the file, made of tensors of ours, one after another.
@@ -29,8 +33,11 @@ struct GgufSource {
   std::string name;               ///< with ".weight" or ".bias"
   std::vector<std::string> ours;  ///< e.g. q, k and v of a packed qkv
   GgufChange change = GgufChange::none;
-  int heads = 0;    ///< for turn_heads
-  int experts = 0;  ///< the rows are those of so many matrices
+  int heads = 0;        ///< for turn_heads
+  int experts = 0;      ///< the rows are those of so many matrices
+  int planes = 0;       ///< the same of one matrix of ours
+  int key_dims = 0;     ///< rows of a head's keys, for latent_…
+  int vector_cols = 0;  ///< a vector becomes rows of so many
 };
 
 struct GgufModel {

@@ -1,0 +1,360 @@
+#include "roofline/weights/convert/gguf_metadata.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "roofline/spec/rope.h"
+#include "roofline/weights/convert/gguf_mixture.h"
+
+namespace roofline {
+
+namespace {
+
+using nlohmann::json;
+
+/// Where a rope is said for each kind of layer: of those that see all.
+constexpr const char* kFull = "full_attention";
+
+const AttentionSpec& attention_of(const ModelSpec& spec, std::size_t layer) {
+  return *spec.layers[layer].attention;
+}
+
+/// The rope of the first layer with (or without) a window.
+const RopeSpec* rope_where(const ModelSpec& spec, bool window) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention && layer.attention->rope &&
+        layer.attention->window_tokens.has_value() == window) {
+      return &*layer.attention->rope;
+    }
+  }
+  return nullptr;
+}
+
+class MetadataMaker {
+ public:
+  MetadataMaker(
+      const ModelSpec& spec,
+      const json& config,
+      const Family& family,
+      const GgufArchitecture& architecture)
+      : spec_(spec),
+        config_(config),
+        family_(family),
+        architecture_(architecture) {}
+
+  GgufModel make() {
+    add_general();
+    add_sizes();
+    for (const auto& [name, value] :
+         gguf_mixture_metadata(spec_, architecture_)) {
+      add(name, value);
+    }
+    add_attention();
+    add_rope();
+    add_scales();
+    return std::move(model_);
+  }
+
+ private:
+  void add(const std::string& name, GgufValue value) {
+    model_.metadata.emplace_back(
+        std::string(family_.gguf_name) + "." + name,
+        std::move(value));
+  }
+  void add_size(const std::string& name, std::int64_t value) {
+    add(name, static_cast<std::uint32_t>(value));
+  }
+
+  void add_general() {
+    model_.metadata.emplace_back(
+        "general.architecture",
+        std::string(family_.gguf_name));
+    model_.metadata.emplace_back("general.type", std::string("model"));
+  }
+
+  /// One number where all layers have it, else a list.
+  template <class F>
+  void add_per_layer(const std::string& name, F value_of) {
+    std::vector<std::int32_t> values;
+    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+      values.push_back(value_of(i));
+    }
+    const bool same = std::all_of(values.begin(), values.end(), [&](int v) {
+      return v == values.front();
+    });
+    if (same) {
+      add_size(name, values.front());
+    } else {
+      add(name, values);
+    }
+  }
+
+  void add_sizes() {
+    add_size("vocab_size", spec_.vocab);
+    add_size("context_length", spec_.context_tokens);
+    add_size("embedding_length", spec_.dim);
+    add_size("block_count", static_cast<std::int64_t>(spec_.layers.size()));
+    add_per_layer("feed_forward_length", [&](std::size_t i) {
+      const FeedForwardSpec& own = *spec_.layers[i].feed_forward;
+      // Layers of experts have a number of their own beside this one.
+      const FeedForwardSpec& dense =
+          architecture_.dense_first ? *spec_.layers[0].feed_forward : own;
+      return dense.hidden > 0 || !own.mixture ? dense.hidden
+                                              : own.mixture->expert_hidden;
+    });
+  }
+
+  void add_attention() {
+    const AttentionSpec& first = attention_of(spec_, 0);
+    add_per_layer("attention.head_count", [&](std::size_t i) {
+      return attention_of(spec_, i).heads;
+    });
+    add_per_layer("attention.head_count_kv", [&](std::size_t i) {
+      const AttentionSpec& own = attention_of(spec_, i);
+      return own.latent ? 1 : own.kv_heads;
+    });
+    add_lengths(first);
+    const bool rms = spec_.layers[0].norm.kind == NormKind::rms;
+    add(rms ? "attention.layer_norm_rms_epsilon"
+            : "attention.layer_norm_epsilon",
+        spec_.layers[0].norm.eps);
+    if (family_.parallel_rule) {
+      add("use_parallel_residual",
+          spec_.layers[0].norm_placement == family_.parallel_rule->parallel);
+    }
+    if (first.clip) {
+      add("attention.clamp_kqv", *first.clip);
+    }
+    if (first.query_temperature) {
+      add("attention.temperature_scale", first.query_temperature->beta);
+    }
+    std::optional<int> window;
+    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+      const auto own = attention_of(spec_, i).window_tokens;
+      window = window ? window : own;
+    }
+    if (window && family_.gguf_window == WindowRule::none) {
+      refuse_gguf(fmt::format(
+          "It has windows, and files of {} have none",
+          family_.gguf_name));
+    }
+    add_window_list();
+    // gemma2's readers take a window where the key is missing.
+    if (window || family_.gguf_window_tokens) {
+      add_size("attention.sliding_window", window.value_or(0));
+    }
+    if (family_.attention_softcap_field) {
+      add("attn_logit_softcapping", first.softcap.value_or(0.0f));
+    }
+    if (family_.multipliers) {
+      add("attention.scale", first.scale);
+    }
+  }
+
+  /// Where it isn't the pattern that readers take without one.
+  void add_window_list() {
+    std::vector<bool> windowed;
+    bool usual = true;
+    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
+      windowed.push_back(attention_of(spec_, i).window_tokens.has_value());
+      const auto every = static_cast<std::size_t>(family_.window_pattern);
+      usual = usual && every != 0 && windowed.back() == ((i + 1) % every != 0);
+    }
+    const bool any =
+        std::find(windowed.begin(), windowed.end(), true) != windowed.end();
+    if (architecture_.window_list && any && !usual) {
+      add("attention.sliding_window_pattern", windowed);
+    }
+  }
+
+  void add_lengths(const AttentionSpec& first) {
+    if (!first.latent) {
+      add_size("attention.key_length", first.head_dim);
+      add_size("attention.value_length", first.head_dim);
+      return;
+    }
+    // Every head reads the latent and what rotates, as one key-value head.
+    const LatentSpec& latent = *first.latent;
+    if (latent.q_rank) {
+      add_size("attention.q_lora_rank", *latent.q_rank);
+    }
+    add_size("attention.kv_lora_rank", latent.kv_rank);
+    add_size("attention.key_length", latent.kv_rank + latent.rope_dim);
+    add_size("attention.value_length", latent.kv_rank);
+    add_size("attention.key_length_mla", latent.nope_dim + latent.rope_dim);
+    add_size(
+        "attention.value_length_mla",
+        first.value_dim.value_or(first.head_dim));
+  }
+
+  void add_rope() {
+    const RopeSpec* full = rope_where(spec_, false);
+    const RopeSpec* sliding = rope_where(spec_, true);
+    const RopeSpec* rope = full != nullptr ? full : sliding;
+    if (rope == nullptr) {
+      if (spec_.learned_positions) {
+        return;
+      }
+      if (!family_.multipliers) {
+        refuse_gguf("It has no positions");
+      }
+      add("rope.scaling.finetuned", false);  // how granite's files say so
+      return;
+    }
+    add_size("rope.dimension_count", rope->rotated_dims);
+    add("rope.freq_base", static_cast<float>(rope->theta));
+    if (family_.local_rope_theta && sliding != nullptr && full != nullptr) {
+      add("rope.freq_base_swa", static_cast<float>(sliding->theta));
+    }
+    add_scaling(*rope);
+  }
+
+  /// What the frequencies are divided by, one a pair.
+  static std::vector<float> divisors(const RopeSpec& rope, std::size_t regime) {
+    const std::vector<float> base =
+        base_frequencies(static_cast<float>(rope.theta), rope.rotated_dims);
+    std::vector<float> out;
+    for (std::size_t i = 0; i < base.size(); ++i) {
+      out.push_back(base[i] / rope.regimes[regime].frequencies[i]);
+    }
+    return out;
+  }
+
+  void add_scaling(const RopeSpec& rope) {
+    if (rope.dynamic || rope.regimes.empty() || rope.regimes.size() > 2) {
+      refuse_gguf("GGUF has no dynamic rope scaling");
+    }
+    if (rope.regimes.size() == 2) {
+      add_longrope(rope);
+      return;
+    }
+    const std::vector<float> by = divisors(rope, 0);
+    const auto [low, high] = std::minmax_element(by.begin(), by.end());
+    const bool same = *high - *low <= 1e-5f * *high;
+    if (is_yarn()) {
+      add_yarn(rope);
+    } else if (!same) {
+      if (!architecture_.rope_factors) {
+        refuse_gguf(fmt::format(
+            "llama.cpp reads no rope_freqs for {}",
+            family_.gguf_name));
+      }
+      model_.factors.emplace_back("rope_freqs.weight", by);
+    } else if (std::abs(*low - 1) > 1e-5f) {
+      add("rope.scaling.type", std::string("linear"));
+      add("rope.scaling.factor", *low);
+    }
+  }
+
+  void add_longrope(const RopeSpec& rope) {
+    if (!architecture_.longrope) {
+      refuse_gguf(
+          fmt::format("llama.cpp reads no longrope for {}", family_.gguf_name));
+    }
+    if (rope.regimes[0].magnitude != rope.regimes[1].magnitude) {
+      refuse_gguf("Its two rope regimes differ in magnitude");
+    }
+    add("rope.scaling.type", std::string("longrope"));
+    model_.factors.emplace_back("rope_factors_short.weight", divisors(rope, 0));
+    model_.factors.emplace_back("rope_factors_long.weight", divisors(rope, 1));
+    add_size(
+        "rope.scaling.original_context_length",
+        rope.regimes[0].max_tokens);
+    add("rope.scaling.attn_factor", rope.regimes[0].magnitude);
+  }
+
+  const json& scaling() const {
+    static const json none = json::object();
+    for (const char* name : {"rope_scaling", "rope_parameters"}) {
+      const auto found = config_.find(name);
+      if (found != config_.end() && found->is_object()) {
+        return found->contains(kFull) ? found->at(kFull) : *found;
+      }
+    }
+    return none;
+  }
+
+  bool is_yarn() const {
+    const std::string old = scaling().value("type", std::string());
+    return scaling().value("rope_type", old) == "yarn";
+  }
+
+  void add_yarn(const RopeSpec& rope) {
+    const json& yarn = scaling();
+    const auto number = [&](const char* name, double other) {
+      const auto found = yarn.find(name);
+      return static_cast<float>(
+          found != yarn.end() && found->is_number() ? found->get<double>()
+                                                    : other);
+    };
+    add("rope.scaling.type", std::string("yarn"));
+    const float factor = number("factor", 1);
+    add("rope.scaling.factor", factor);
+    add_magnitude(rope, factor, number("mscale_all_dim", 0));
+    add_size(
+        "rope.scaling.original_context_length",
+        static_cast<std::int64_t>(number(
+            "original_max_position_embeddings",
+            static_cast<double>(spec_.context_tokens))));
+    for (const auto& [ours, theirs] :
+         {std::pair{"beta_fast", "yarn_beta_fast"},
+          std::pair{"beta_slow", "yarn_beta_slow"}}) {
+      if (yarn.contains(ours)) {
+        add(fmt::format("rope.scaling.{}", theirs), number(ours, 0));
+      }
+    }
+  }
+
+  /// Readers scale by 1 + 0.1·ln(factor) themselves, and a latent's scores by
+  /// the square of what mscale_all_dim says.
+  void add_magnitude(const RopeSpec& rope, float factor, float all_dims) {
+    if (family_.latent && all_dims != 0) {
+      add("rope.scaling.yarn_log_multiplier", 0.1f * all_dims);
+      return;
+    }
+    const double usual = factor <= 1 ? 1.0 : 0.1 * std::log(factor) + 1.0;
+    const double own = rope.regimes[0].magnitude / usual;
+    if (std::abs(own - 1) > 1e-5) {
+      add("rope.scaling.attn_factor", static_cast<float>(own));
+    }
+  }
+
+  void add_scales() {
+    if (family_.multipliers) {
+      add("embedding_scale", spec_.embedding_scale);
+      add("residual_scale", spec_.layers[0].residual_scale);
+      // The file has the divisor.
+      add("logit_scale", 1 / spec_.logit_scale);
+    }
+    if (family_.logit_scale) {
+      add("logit_scale", spec_.logit_scale);
+    }
+    if (family_.logit_softcap_field && spec_.logit_softcap) {
+      add("final_logit_softcapping", *spec_.logit_softcap);
+    }
+  }
+
+  const ModelSpec& spec_;
+  const json& config_;
+  const Family& family_;
+  const GgufArchitecture& architecture_;
+  GgufModel model_;
+};
+
+}  // namespace
+
+GgufModel describe_gguf_metadata(
+    const ModelSpec& spec,
+    const json& config,
+    const Family& family,
+    const GgufArchitecture& architecture) {
+  return MetadataMaker(spec, config, family, architecture).make();
+}
+
+}  // namespace roofline

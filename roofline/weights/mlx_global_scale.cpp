@@ -1,0 +1,94 @@
+#include "roofline/weights/mlx_global_scale.h"
+
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/weights/expert_tensors.h"
+#include "roofline/weights/printable.h"
+
+namespace roofline {
+
+namespace {
+
+/// MLX stores the largest magnitude: 448, the largest scale of a group, times
+/// 6, the largest code, stand for it.
+constexpr float kLargest = 448.0f * 6.0f;
+
+std::vector<float> read_factors(
+    const SafetensorsEntry& scales,
+    const std::string& label) {
+  std::vector<float> factors;
+  if (scales.dtype == "F32") {
+    factors.resize(static_cast<std::size_t>(scales.elements()));
+    std::memcpy(factors.data(), scales.bytes.data(), scales.bytes.size());
+  }
+  bool sound = !factors.empty();
+  for (float& factor : factors) {
+    // Experts that are zero throughout have a zero.
+    sound = sound && std::isfinite(factor) && factor >= 0;
+    factor /= kLargest;
+  }
+  if (!sound) {
+    fail<CheckpointError>(
+        fmt::format("{}: can't read {}", label, printable(scales.name)),
+        "It must be numbers of F32 that aren't negative",
+        "Check that the file is whole");
+  }
+  return factors;
+}
+
+/// "….switch_mlp.up_proj.weight" → "….experts.N.up_proj.weight"; "" for a name
+/// that isn't an experts' stack.
+std::string expert_name(std::string name, std::size_t expert) {
+  constexpr std::string_view kStack = ".switch_mlp.";
+  const std::size_t at = name.find(kStack);
+  if (at == std::string::npos) {
+    return "";
+  }
+  return name.replace(at, kStack.size(), fmt::format(".experts.{}.", expert));
+}
+
+}  // namespace
+
+std::vector<Tensor> with_global_scales(
+    const Tensor& packed,
+    const SafetensorsEntry& scales,
+    const std::string& label) {
+  if (packed.encoding != Encoding::mlx_nvfp4) {
+    fail<UnsupportedError>(
+        fmt::format("{}: can't read {}", label, printable(packed.name)),
+        "It has a global_scale, which is known for the mode nvfp4 only",
+        "Take a checkpoint that was quantized without it");
+  }
+  const std::vector<float> factors = read_factors(scales, label);
+  if (factors.size() == 1) {
+    Tensor whole = packed;
+    whole.affine.factor = factors[0];
+    return {whole};
+  }
+  const auto experts = static_cast<std::int64_t>(factors.size());
+  if (packed.rows % experts != 0 || expert_name(packed.name, 0).empty()) {
+    fail<UnsupportedError>(
+        fmt::format("{}: can't read {}", label, printable(packed.name)),
+        fmt::format(
+            "{} scales can't belong to its {} rows",
+            experts,
+            packed.rows),
+        "Take a checkpoint that was quantized without a global_scale");
+  }
+  std::vector<Tensor> out;
+  const std::int64_t rows = packed.rows / experts;
+  for (std::size_t i = 0; i < factors.size(); ++i) {
+    Tensor one = row_slice(packed, static_cast<std::int64_t>(i) * rows, rows);
+    one.name = expert_name(packed.name, i);
+    one.affine.factor = factors[i];
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+}  // namespace roofline
