@@ -1,7 +1,7 @@
 // AVX-512 with VNNI: one register holds four columns of 16 rows, vpdpbusd adds
 // their products into 16 sums. A tile is one row block times up to 8 tokens, or
-// two blocks times up to 6 (wide_tile_avx512.h), whose sums stay in registers
-// while the blocks' streams pass by once.
+// two blocks times up to 6 (wide_product_avx512.h), whose sums stay in
+// registers while the blocks' streams pass by once.
 
 #include <algorithm>
 #include <array>
@@ -12,7 +12,7 @@
 #include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx512.h"
-#include "roofline/kernels/qmm/wide_tile_avx512.h"
+#include "roofline/kernels/qmm/wide_product_avx512.h"
 
 namespace roofline {
 

@@ -1,17 +1,15 @@
 // Products with many tokens. A tile is two row blocks, so that a broadcast of x
 // serves 32 rows, times four to six tokens, whose sums stay in registers. High
 // codes are multiplied four columns at a time, only where a token of the tile
-// has some. Included by qmm_avx512.cpp.
+// has some. Included by wide_product_avx512.h.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "roofline/kernels/qmm/codes_avx512.h"
-#include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/qmm.h"
 
 namespace roofline {
 
@@ -20,12 +18,7 @@ namespace {
 constexpr int kWideBlocks = 2;
 constexpr int kLeastWide = 4;  ///< tokens: fewer leave vpdpbusd waiting
 constexpr int kMostWide = 6;   ///< measured: more spill
-
-/// Whether so many tokens can be cut into wide tiles: all but 1, 2, 3 and 7. A
-/// product of 4 to 6 takes 6 to 11 % less in them than in tiles of one block.
-constexpr bool fits_wide(int tokens) {
-  return tokens >= kLeastWide && tokens != kMostWide + 1;
-}
+constexpr int kMostBoth = 4;   ///< tokens whose planes both fit the registers
 
 struct WideTile {
   BlockGroups block;    ///< the first of them
@@ -66,8 +59,9 @@ inline void add_columns(
   }
 }
 
-/// The same over the columns of one set of scales.
-template <PackedFormat kFormat, int kTokens>
+/// The same over the columns of one set of scales. BOTH: dots' second half is
+/// of the other plane, kGroup codes further, so that a line is unpacked once.
+template <PackedFormat kFormat, int kTokens, bool BOTH = false>
 inline void add_plane(
     const WideTile& tile,
     const std::byte* lines,
@@ -77,6 +71,12 @@ inline void add_plane(
   constexpr bool kNibbles = has_nibbles(kFormat);
   constexpr int kLineCols = kNibbles ? 8 : 4;
   constexpr int kCols = kGroup / scale_sets(kFormat);
+  const auto add = [&](const __m512i* values, const std::int8_t* at) {
+    add_columns<kTokens>(values, at, stride, dots);
+    if constexpr (BOTH) {
+      add_columns<kTokens>(values, at + kGroup, stride, dots + kWideBlocks);
+    }
+  };
 #pragma GCC unroll 8
   for (int i = 0; i < kCols / kLineCols; ++i) {
     __m512i w[kWideBlocks];
@@ -88,9 +88,9 @@ inline void add_plane(
         split_line<kFormat>(w[b], tile.table, w[b], second[b]);
       }
     }
-    add_columns<kTokens>(w, codes + kLineCols * i, stride, dots);
+    add(w, codes + kLineCols * i);
     if constexpr (kNibbles) {
-      add_columns<kTokens>(second, codes + kLineCols * i + 4, stride, dots);
+      add(second, codes + kLineCols * i + 4);
     }
   }
 }
@@ -135,6 +135,46 @@ struct WideSet {
   const float* sums;
 };
 
+/// WideSet::high where all of its columns have high codes.
+template <PackedFormat kFormat>
+constexpr unsigned kAllBits = (1u << (kGroup / 4 / scale_sets(kFormat))) - 1;
+
+/// What the integer sums of a tile's token start with.
+template <PackedFormat kFormat>
+inline __m512i start_of(const WideTile& tile, const WideSet& set, int token) {
+  return scale_sets(kFormat) == 1
+             ? _mm512_set1_epi32(set.starts[token * tile.groups])
+             : _mm512_setzero_si512();
+}
+
+/// dots = starts + Σ values·codes of all columns, at most kMostBoth tokens.
+template <PackedFormat kFormat, int kTokens>
+inline void both_planes(
+    const WideTile& tile,
+    const WideSet& set,
+    std::ptrdiff_t stride,
+    __m512i (*dots)[kTokens]) {
+  __m512i planes[2 * kWideBlocks][kTokens];
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int b = 0; b < kWideBlocks; ++b) {
+      planes[b][t] = _mm512_setzero_si512();
+      planes[kWideBlocks + b][t] = start_of<kFormat>(tile, set, t);
+    }
+  }
+  add_plane<kFormat, kTokens, true>(tile, set.lines, set.codes, stride, planes);
+#pragma GCC unroll 6
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int b = 0; b < kWideBlocks; ++b) {
+      dots[b][t] = _mm512_add_epi32(
+          _mm512_slli_epi32(planes[b][t], 7),
+          planes[kWideBlocks + b][t]);
+    }
+  }
+}
+
 /// dots = starts + 128·Σ values·high codes
 template <PackedFormat kFormat, int kTokens>
 inline void start_dots(
@@ -142,11 +182,7 @@ inline void start_dots(
     const WideSet& set,
     std::ptrdiff_t stride,
     __m512i (*dots)[kTokens]) {
-  constexpr bool kOffsets = scale_sets(kFormat) == 1;
-  const auto start = [&](int t) {
-    return kOffsets ? _mm512_set1_epi32(set.starts[t * tile.groups])
-                    : _mm512_setzero_si512();
-  };
+  const auto start = [&](int t) { return start_of<kFormat>(tile, set, t); };
   if (set.high == 0) {
 #pragma GCC unroll 6
     for (int t = 0; t < kTokens; ++t) {
@@ -160,8 +196,7 @@ inline void start_dots(
     dots[0][t] = _mm512_setzero_si512();
     dots[1][t] = _mm512_setzero_si512();
   }
-  constexpr unsigned kAll = (1u << (kGroup / 4 / scale_sets(kFormat))) - 1;
-  if (set.high == kAll) {
+  if (set.high == kAllBits<kFormat>) {
     add_plane<kFormat, kTokens>(tile, set.lines, set.codes, stride, dots);
   } else {
     add_some<kFormat, kTokens>(
@@ -188,9 +223,13 @@ inline void add_set(
     __m512 (*y)[kTokens]) {
   constexpr int kSets = scale_sets(kFormat);
   __m512i dots[kWideBlocks][kTokens];
-  start_dots<kFormat, kTokens>(tile, set, stride, dots);
-  const std::int8_t* low = set.codes + kGroup;
-  add_plane<kFormat, kTokens>(tile, set.lines, low, stride, dots);
+  if (kTokens <= kMostBoth && set.high == kAllBits<kFormat>) {
+    both_planes<kFormat, kTokens>(tile, set, stride, dots);
+  } else {
+    start_dots<kFormat, kTokens>(tile, set, stride, dots);
+    const std::int8_t* low = set.codes + kGroup;
+    add_plane<kFormat, kTokens>(tile, set.lines, low, stride, dots);
+  }
 #pragma GCC unroll 2
   for (int b = 0; b < kWideBlocks; ++b) {
     const std::byte* own = set.halves + b * tile.next;
@@ -290,141 +329,6 @@ void wide_tile(const WideTile& tile, const QuantizedRows& x, int token) {
           _mm512_mul_ps(y[b][t], unit));
     }
   }
-}
-
-/// Which groups have high codes for one of some tokens, and where: the bits of
-/// QuantizedRows::high together.
-void find_high(const QuantizedRows& x, int begin, int end, std::uint8_t* high) {
-  const std::ptrdiff_t groups = x.cols / kGroup;
-  if (x.high == nullptr) {
-    std::fill(high, high + groups, std::uint8_t{0xff});
-    return;
-  }
-  constexpr std::ptrdiff_t kBytes = 64;
-  for (std::ptrdiff_t g = 0; g < groups; g += kBytes) {
-    const std::ptrdiff_t left = std::min(kBytes, groups - g);
-    const __mmask64 mask = ~__mmask64{0} >> (kBytes - left);
-    __m512i any = _mm512_setzero_si512();
-    for (int t = begin; t < end; ++t) {
-      any = _mm512_or_si512(
-          any,
-          _mm512_maskz_loadu_epi8(mask, x.high + t * groups + g));
-    }
-    _mm512_mask_storeu_epi8(high + g, mask, any);
-  }
-}
-
-/// WideTile::starts of tokens [begin, end).
-void find_starts(
-    const PackedMatrix& w,
-    const QuantizedRows& x,
-    int begin,
-    int end,
-    std::int32_t* starts) {
-  const std::ptrdiff_t groups = x.cols / kGroup;
-  const std::int32_t* sums = x.code_sums + begin * groups;
-  const std::ptrdiff_t count = (end - begin) * groups;
-  for (std::ptrdiff_t i = 0; i < count; ++i) {
-    starts[i] = -w.offset * sums[i];
-  }
-}
-
-using WideTileFn = void (*)(const WideTile&, const QuantizedRows&, int);
-
-template <PackedFormat kFormat>
-constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
-    wide_tile<kFormat, 4>,
-    wide_tile<kFormat, 5>,
-    wide_tile<kFormat, 6>};
-
-constexpr auto kAllWideTiles =
-    by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
-
-/// Most tokens · groups of a call: what find_high() and find_starts() tell of
-/// them lies on the stack. A matrix of more than 30,000 columns has no wide
-/// tiles.
-constexpr int kMostStarts = 16 * 1024;
-
-/// Pairs of row blocks outside, tiles of tokens inside, as in product(). There
-/// are tokens that fits_wide(), at most kMostStarts / groups.
-void wide_product(
-    const PackedMatrix& w,
-    int block_begin,
-    int block_end,
-    const QuantizedRows& x,
-    int token_begin,
-    int token_end,
-    float* y,
-    int ldy) {
-  const int tokens = token_end - token_begin;
-  const int parts = (tokens + kMostWide - 1) / kMostWide;
-  const auto border = [&](int part) {
-    return token_begin + tokens * part / parts;
-  };
-  const int groups = w.groups();
-  std::int32_t starts[kMostStarts];
-  std::uint8_t high[kMostStarts / kLeastWide];
-  find_starts(w, x, token_begin, token_end, starts);
-  for (int part = 0; part < parts; ++part) {
-    find_high(x, border(part), border(part + 1), high + part * groups);
-  }
-  WideTile tile{};
-  tile.groups = groups;
-  tile.next = w.block_bytes();
-  tile.unit = w.unit;
-  tile.table = load_table(w);
-  tile.starts = starts;
-  tile.first_token = token_begin;
-  tile.ldy = ldy;
-  tile.ahead_step = parts;
-  const auto& tiles = kAllWideTiles[format_index(w.format)];
-  for (int block = block_begin; block < block_end; block += kWideBlocks) {
-    const int first = block * kRowBlock;
-    const int last = std::min(kRowBlock, w.rows - first - kRowBlock);
-    tile.block = w.block_groups(block);
-    tile.last_rows = static_cast<__mmask16>((1u << last) - 1);
-    tile.y = y + first;
-    for (int part = 0; part < parts; ++part) {
-      // The weights come from memory: each tile asks for its part of the next.
-      tile.ahead = part;
-      tile.high = high + part * groups;
-      const int begin = border(part);
-      const int count = border(part + 1) - begin;
-      tiles[static_cast<std::size_t>(count - kLeastWide)](tile, x, begin);
-    }
-  }
-}
-
-/// Does what wide tiles can do of a product with many tokens; returns the first
-/// block that is left.
-int wide(
-    const PackedMatrix& w,
-    int block_begin,
-    int block_end,
-    const QuantizedRows& x,
-    int token_begin,
-    int token_end,
-    float* y,
-    int ldy) {
-  const int end = block_end - (block_end - block_begin) % kWideBlocks;
-  const int tokens = token_end - token_begin;
-  const int room = kMostStarts / w.groups();
-  if (end == block_begin || room <= 16) {
-    return block_begin;
-  }
-  const int chunks = (tokens + room - 1) / room;
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    wide_product(
-        w,
-        block_begin,
-        end,
-        x,
-        token_begin + tokens * chunk / chunks,
-        token_begin + tokens * (chunk + 1) / chunks,
-        y,
-        ldy);
-  }
-  return end;
 }
 
 }  // namespace

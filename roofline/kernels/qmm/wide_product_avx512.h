@@ -1,0 +1,160 @@
+// Products with many tokens, cut into the tiles of wide_tile_avx512.h: what all
+// tiles of a call read is found out once. Included by qmm_avx512.cpp.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/wide_tile_avx512.h"
+
+namespace roofline {
+
+namespace {
+
+/// Whether so many tokens can be cut into wide tiles: all but 1, 2, 3 and 7. A
+/// product of 4 to 6 takes 6 to 11 % less in them than in tiles of one block.
+constexpr bool fits_wide(int tokens) {
+  return tokens >= kLeastWide && tokens != kMostWide + 1;
+}
+
+/// Which groups have high codes for one of some tokens, and where: the bits of
+/// QuantizedRows::high together.
+void find_high(const QuantizedRows& x, int begin, int end, std::uint8_t* high) {
+  const std::ptrdiff_t groups = x.cols / kGroup;
+  if (x.high == nullptr) {
+    std::fill(high, high + groups, std::uint8_t{0xff});
+    return;
+  }
+  constexpr std::ptrdiff_t kBytes = 64;
+  for (std::ptrdiff_t g = 0; g < groups; g += kBytes) {
+    const std::ptrdiff_t left = std::min(kBytes, groups - g);
+    const __mmask64 mask = ~__mmask64{0} >> (kBytes - left);
+    __m512i any = _mm512_setzero_si512();
+    for (int t = begin; t < end; ++t) {
+      any = _mm512_or_si512(
+          any,
+          _mm512_maskz_loadu_epi8(mask, x.high + t * groups + g));
+    }
+    _mm512_mask_storeu_epi8(high + g, mask, any);
+  }
+}
+
+/// WideTile::starts of tokens [begin, end).
+void find_starts(
+    const PackedMatrix& w,
+    const QuantizedRows& x,
+    int begin,
+    int end,
+    std::int32_t* starts) {
+  const std::ptrdiff_t groups = x.cols / kGroup;
+  const std::int32_t* sums = x.code_sums + begin * groups;
+  const std::ptrdiff_t count = (end - begin) * groups;
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    starts[i] = -w.offset * sums[i];
+  }
+}
+
+using WideTileFn = void (*)(const WideTile&, const QuantizedRows&, int);
+
+template <PackedFormat kFormat>
+constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
+    wide_tile<kFormat, 4>,
+    wide_tile<kFormat, 5>,
+    wide_tile<kFormat, 6>};
+
+constexpr auto kAllWideTiles =
+    by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
+
+/// Most tokens · groups of a call: what find_high() and find_starts() tell of
+/// them lies on the stack. A matrix of more than 30,000 columns has no wide
+/// tiles.
+constexpr int kMostStarts = 16 * 1024;
+
+/// Pairs of row blocks outside, tiles of tokens inside, as in product(). There
+/// are tokens that fits_wide(), at most kMostStarts / groups.
+void wide_product(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const int tokens = token_end - token_begin;
+  const int parts = (tokens + kMostWide - 1) / kMostWide;
+  const auto border = [&](int part) {
+    return token_begin + tokens * part / parts;
+  };
+  const int groups = w.groups();
+  std::int32_t starts[kMostStarts];
+  std::uint8_t high[kMostStarts / kLeastWide];
+  find_starts(w, x, token_begin, token_end, starts);
+  for (int part = 0; part < parts; ++part) {
+    find_high(x, border(part), border(part + 1), high + part * groups);
+  }
+  WideTile tile{};
+  tile.groups = groups;
+  tile.next = w.block_bytes();
+  tile.unit = w.unit;
+  tile.table = load_table(w);
+  tile.starts = starts;
+  tile.first_token = token_begin;
+  tile.ldy = ldy;
+  tile.ahead_step = parts;
+  const auto& tiles = kAllWideTiles[format_index(w.format)];
+  for (int block = block_begin; block < block_end; block += kWideBlocks) {
+    const int first = block * kRowBlock;
+    const int last = std::min(kRowBlock, w.rows - first - kRowBlock);
+    tile.block = w.block_groups(block);
+    tile.last_rows = static_cast<__mmask16>((1u << last) - 1);
+    tile.y = y + first;
+    for (int part = 0; part < parts; ++part) {
+      // The weights come from memory: each tile asks for its part of the next.
+      tile.ahead = part;
+      tile.high = high + part * groups;
+      const int begin = border(part);
+      const int count = border(part + 1) - begin;
+      tiles[static_cast<std::size_t>(count - kLeastWide)](tile, x, begin);
+    }
+  }
+}
+
+/// Does what wide tiles can do of a product with many tokens; returns the first
+/// block that is left.
+int wide(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const int end = block_end - (block_end - block_begin) % kWideBlocks;
+  const int tokens = token_end - token_begin;
+  const int room = kMostStarts / w.groups();
+  if (end == block_begin || room <= 16) {
+    return block_begin;
+  }
+  const int chunks = (tokens + room - 1) / room;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    wide_product(
+        w,
+        block_begin,
+        end,
+        x,
+        token_begin + tokens * chunk / chunks,
+        token_begin + tokens * (chunk + 1) / chunks,
+        y,
+        ldy);
+  }
+  return end;
+}
+
+}  // namespace
+
+}  // namespace roofline
