@@ -7,19 +7,6 @@
 
 namespace roofline {
 
-/// Asks for what lies a few kilobytes after a row of the cache: rows are read
-/// one after the other, but the hardware's own prefetch keeps too few lines
-/// under way and stops at each page. Inlined always: to a compiler a function
-/// that only asks does nothing, and its call can go.
-template <class V, class T>
-[[gnu::always_inline]] inline void ask_ahead(const T* row, int dims) {
-  constexpr int kAhead = 8192;
-  const int bytes = dims * static_cast<int>(sizeof(T));
-  for (int line = 0; line < bytes; line += 64) {
-    __builtin_prefetch(reinterpret_cast<const char*>(row) + kAhead + line);
-  }
-}
-
 template <class V, int ROWS>
 inline void store_scores(V (*products)[V::kWidth], int count, float* scores) {
   for (int r = 0; r < ROWS; ++r) {
@@ -60,7 +47,7 @@ inline void multiply_keys(
     }
   };
   for (int i = 0; i < KEYS; ++i) {
-    ask_ahead<V>(keys.row(k + i), keys.dims);
+    ask_ahead(keys.row(k + i), keys.row_bytes());
   }
   int d = 0;
   for (; d + V::kWidth <= keys.dims; d += V::kWidth) {
@@ -92,6 +79,9 @@ inline void multiply_keys(
     for (int i = 0; i < KEYS; ++i) {
       sums[r][i] = V::all(0.0f);
     }
+  }
+  for (int i = 0; i < KEYS; ++i) {
+    ask_ahead(keys.row(k + i), keys.row_bytes());
   }
   int d = 0;
   for (int g = 0; g < keys.groups; ++g) {
@@ -164,7 +154,7 @@ void add_values(
   }
   for (int k = 0; k < count; ++k) {
     const T* value = values.row(k) + d;
-    ask_ahead<V>(value, VECS * V::kWidth);
+    ask_ahead(value, VECS * V::kWidth * static_cast<int>(sizeof(T)));
     V parts[VECS];
     for (int v = 0; v < VECS; ++v) {
       // Only single vectors reach past the last dim.

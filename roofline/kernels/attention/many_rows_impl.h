@@ -132,6 +132,9 @@ void product(
 /// the next vector.
 template <class V, class Tile>
 void convert_keys(const Tile& tile, int count, const AttentionState& s) {
+  for (int k = 0; k < count; ++k) {
+    ask_ahead(tile.row(k), tile.row_bytes());
+  }
   for (int k = 0; k < count; k += V::kWidth) {
     for (int d = 0; d < s.dims; d += V::kWidth) {
       V block[V::kWidth];
@@ -151,6 +154,7 @@ void convert_keys(const Tile& tile, int count, const AttentionState& s) {
 template <class V, class Tile>
 void convert_values(const Tile& tile, int count, const AttentionState& s) {
   for (int k = 0; k < count; ++k) {
+    ask_ahead(tile.row(k), tile.row_bytes());
     float* to = s.values + static_cast<std::int64_t>(k) * s.value_dims;
     for (int d = 0; d < s.value_dims; d += V::kWidth) {
       load_padded<V>(tile, k, d).store(to + d);

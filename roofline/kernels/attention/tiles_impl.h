@@ -9,6 +9,17 @@ namespace roofline {
 // Each instruction set has its own copies: see vec_generic.h.
 namespace {
 
+/// Asks for what lies a few kilobytes after a part of the cache: rows are read
+/// one after the other, but the hardware's own prefetch keeps too few lines
+/// under way and stops at each page. Inlined always: to a compiler a function
+/// that only asks does nothing, and its call can go.
+[[gnu::always_inline]] inline void ask_ahead(const void* part, int bytes) {
+  constexpr int kAhead = 8192;
+  for (int line = 0; line < bytes; line += 64) {
+    __builtin_prefetch(static_cast<const char*>(part) + kAhead + line);
+  }
+}
+
 /// Rows of f16 or float32.
 template <class T>
 struct PlainTile {
@@ -17,6 +28,7 @@ struct PlainTile {
   int dims = 0;
 
   const T* row(int k) const { return first + k * stride; }
+  int row_bytes() const { return dims * static_cast<int>(sizeof(T)); }
 
   /// Keys whose sums, for four rows, fit into the registers.
   template <class V>
@@ -36,6 +48,7 @@ struct CodeTile {
   const float* biases = nullptr;  ///< as scales
 
   const std::uint8_t* row(int k) const { return first + k * stride; }
+  int row_bytes() const { return groups * group * BITS / 8; }
 
   template <class V>
   static constexpr int keys_at_once() {
