@@ -13,13 +13,11 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
-#include "roofline/kernels/bf16_product/bf16_product.h"
-#include "roofline/kernels/block/linear.h"
+#include "roofline/kernels/bf16_product/multiply.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/kernels/quantized_x.h"
-#include "roofline/kernels/rounded_x.h"
 
 namespace roofline {
 
@@ -41,48 +39,10 @@ GemmType type_of(LinearMode mode) {
   return mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
 }
 
-/// As Bf16ProductKernels::product and back.
-using TileProduct = void (*)(
-    const PackedMatrix&,
-    const ProductRange&,
-    const RoundedRows&,
-    float*,
-    int);
-
-/// in [tokens, in_cols] times w or its transpose; out has `units` row blocks or
-/// groups, `each` blocks of 16 columns of out a unit.
-void multiply_on_tiles(
-    const PackedMatrix& w,
-    TileProduct product,
-    const float* in,
-    int in_cols,
-    int tokens,
-    int units,
-    int each,
-    float* out,
-    int out_cols) {
-  ThreadPool& pool = ThreadPool::global();
-  const RoundedX rounded(in, tokens, in_cols, pool);
-  const int blocks = units * each;
-  const auto grid =
-      ProductGrid::for_tiles(blocks, blocks, tokens, pool.threads());
-  auto piece = [&](int index, int) {
-    const ProductPiece p = grid.piece(index);
-    product(
-        w,
-        {p.block_begin / each, p.block_end / each, p.token_begin, p.token_end},
-        rounded.rows,
-        out,
-        out_cols);
-  };
-  pool.run(grid.pieces(), piece);
-}
-
-/// The kernels for many tokens where w may be rounded and tiles are there.
-const Bf16ProductKernels* tile_kernels(LinearMode mode, int tokens) {
-  return tokens >= kGemmTokens && mode != LinearMode::exact
-             ? bf16_product_kernels()
-             : nullptr;
+/// Whether so many tokens meet w, which may be rounded, on tiles.
+bool on_tiles(LinearMode mode, int tokens) {
+  return tokens >= kTiledLeastTokens && mode != LinearMode::exact &&
+         bf16_product_kernels() != nullptr;
 }
 
 void multiply(
@@ -92,18 +52,16 @@ void multiply(
     int tokens,
     float* y) {
   ThreadPool& pool = ThreadPool::global();
-  if (const Bf16ProductKernels* tiles = tile_kernels(mode, tokens)) {
-    const int blocks = w.row_blocks();
+  if (on_tiles(mode, tokens)) {
     multiply_on_tiles(
         w,
-        tiles->product,
+        TileProduct::straight,
         x,
         w.cols,
         tokens,
-        blocks,
-        1,
         y,
-        w.rows);
+        w.rows,
+        pool);
     return;
   }
   const bool whole = !w.quantized() || mode != LinearMode::fast;
@@ -161,23 +119,6 @@ void multiply_transposed(
     const float* y,
     int tokens,
     float* x) {
-  const bool rounds = mode == LinearMode::bf16;
-  const auto* tiles = rounds ? tile_kernels(mode, tokens) : nullptr;
-  if (tiles != nullptr) {
-    const int groups = (w.cols + kGroup - 1) / kGroup;
-    constexpr int kBlocks = kGroup / kRowBlock;
-    multiply_on_tiles(
-        w,
-        tiles->back,
-        y,
-        w.rows,
-        tokens,
-        groups,
-        kBlocks,
-        x,
-        w.cols);
-    return;
-  }
   gemm(
       {y, w.rows, 1},
       tokens,

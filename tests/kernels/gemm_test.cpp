@@ -202,29 +202,31 @@ TEST_P(GemmTest, RoundsBothSidesToBfloat16WhereTheMachineCan) {
        {std::tuple{2, 3, 5}, {7, 17, 33}, {13, 130, 700}, {200, 64, 40}}) {
     const auto x = random_floats(static_cast<std::size_t>(rows * depth), 1);
     const auto w = random_floats(static_cast<std::size_t>(width * depth), 2);
-    for (const bool transposed : {false, true}) {
+    for (const auto& [transposed, result] :
+         {std::pair{false, GemmResult::add},
+          {true, GemmResult::add},
+          {false, GemmResult::replace},
+          {true, GemmResult::replace}}) {
       const GemmRight right{
           transposed ? float_matrix(w.data(), width, depth)
                      : float_matrix(w.data(), depth, width),
           transposed};
-      const auto size = static_cast<std::size_t>(rows * width);
+      // Rows further apart than they are wide.
+      const int ldc = width + 3;
+      const auto size = static_cast<std::size_t>(rows * ldc);
       std::vector<float> exact(size, 0.5f);
       std::vector<float> rounded(size, 0.5f);
       const GemmLeft a{x.data(), depth, 1};
-      gemm(a, rows, right, exact.data(), width, GemmResult::add, pool);
-      gemm(
-          a,
-          rows,
-          right,
-          rounded.data(),
-          width,
-          GemmResult::add,
-          pool,
-          GemmType::bf16);
+      gemm(a, rows, right, exact.data(), ldc, result, pool);
+      gemm(a, rows, right, rounded.data(), ldc, result, pool, GemmType::bf16);
       double most = 0;
       for (std::size_t i = 0; i < size; ++i) {
-        const auto m = static_cast<int>(i) / width;
-        const auto n = static_cast<int>(i) % width;
+        const auto m = static_cast<int>(i) / ldc;
+        const auto n = static_cast<int>(i) % ldc;
+        if (n >= width) {
+          ASSERT_EQ(rounded[i], 0.5f);
+          continue;
+        }
         const double slack =
             reference(a, decoded(right.w), right, m, n).magnitude * 0x1p-7;
         ASSERT_NEAR(rounded[i], exact[i], slack + 1e-6);

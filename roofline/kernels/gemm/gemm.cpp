@@ -5,6 +5,7 @@
 
 #include "roofline/base/half.h"
 #include "roofline/kernels/aligned_buffer.h"
+#include "roofline/kernels/bf16_product/multiply.h"
 #include "roofline/kernels/gemm/gemm_bf16.h"
 #include "roofline/kernels/gemm/gemm_variants.h"
 #include "roofline/kernels/isa_table.h"
@@ -388,6 +389,25 @@ const GemmBf16Kernels* gemm_bf16_kernels() {
 #endif
 }
 
+namespace {
+
+/// Products that need no panels of b in floats before: its matrix is decoded
+/// into tiles at once.
+bool fits_tiles(
+    const GemmLeft& a,
+    int rows,
+    const GemmRight& b,
+    GemmResult result,
+    GemmType type) {
+  return type == GemmType::bf16 && a.col_stride == 1 &&
+         rows >= kTiledLeastTokens && b.depth() > 0 &&
+         result == GemmResult::replace &&
+         (b.leading == 0 || b.leading == b.w.cols) &&
+         bf16_product_kernels() != nullptr;
+}
+
+}  // namespace
+
 bool has_bf16_gemm() {
   return gemm_bf16_kernels() != nullptr;
 }
@@ -405,6 +425,18 @@ void gemm(
     GemmResult result,
     ThreadPool& pool,
     GemmType type) {
+  if (fits_tiles(a, rows, b, result, type)) {
+    multiply_on_tiles(
+        b.w,
+        b.transposed ? TileProduct::straight : TileProduct::back,
+        a.data,
+        a.row_stride,
+        rows,
+        c,
+        static_cast<int>(ldc),
+        pool);
+    return;
+  }
   const GemmKernels& kernels = gemm_kernels();
   const GemmBf16Kernels* bf16 = type == GemmType::bf16 && a.col_stride == 1
                                     ? gemm_bf16_kernels()
