@@ -84,8 +84,16 @@ Json frame(const VocabularySpec& spec, bool add_bos, bool add_eos) {
 
 Json vocab_of(const VocabularySpec& spec) {
   Json out = Json::object();
+  // A look-up in an ordered object walks through all of it.
+  Json::object_t::Container& entries = out.get_ref<Json::object_t&>();
+  std::unordered_map<std::string_view, std::size_t> places;
   for (std::size_t id = 0; id < spec.tokens.size(); ++id) {
-    out[spec.tokens[id]] = id;
+    const auto [place, fresh] = places.emplace(spec.tokens[id], entries.size());
+    if (fresh) {
+      entries.emplace_back(spec.tokens[id], id);
+    } else {
+      entries[place->second].second = id;
+    }
   }
   return out;
 }

@@ -339,6 +339,7 @@ class ConvertTest(Program):
             # Stacks, shared experts, a latent's two matrices, packed and split ones.
             "mixtral",
             "granitemoe",
+            "granitemoehybrid_attention",
             "glm4_moe",
             "minimax_m2",
             "deepseek_v3",

@@ -260,6 +260,11 @@ VARIANTS = {
         {**GRANITE, "num_local_experts": 0, "num_experts_per_tok": 0, "mamba_proj_bias": True,
          "attention_bias": True, "tie_word_embeddings": True},
     ),
+    "granitemoehybrid_attention": (
+        "granitemoehybrid",
+        {**GRANITE, "num_hidden_layers": 2, "layer_types": ["attention"] * 2, "num_local_experts": 0,
+         "num_experts_per_tok": 0, "position_embedding_type": "rope", "tie_word_embeddings": True},
+    ),
     "granitemoehybrid_mlx": (
         "granitemoehybrid",
         {**GRANITE, "num_local_experts": 4, "num_experts_per_tok": 2, "time_step_limit": (0.001, 100.0)},

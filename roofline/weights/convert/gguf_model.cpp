@@ -1,5 +1,6 @@
 #include "roofline/weights/convert/gguf_model.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -24,12 +25,15 @@ using nlohmann::json;
 struct SameFiles {
   std::string_view family;
   std::string_view other;
+  std::string_view with_experts = other;
 };
 
 /// Families whose files are another's.
 constexpr std::array kSameFiles = {
     SameFiles{"deepseek_v3", "deepseek_v2"},
     SameFiles{"gemma3", "gemma3_text"},
+    // Those of its models that have no recurrent layers.
+    SameFiles{"granitemoehybrid", "granite", "granitemoe"},
     SameFiles{"kimi_k2", "deepseek_v2"},
     SameFiles{"ministral", "llama"},
     SameFiles{"mistral", "llama"},
@@ -38,10 +42,21 @@ constexpr std::array kSameFiles = {
     SameFiles{"olmo2", "olmo3"},
 };
 
+bool has_experts(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.feed_forward && layer.feed_forward->mixture;
+      });
+}
+
 const Family& gguf_family_of(const ModelSpec& spec) {
   std::string_view name = spec.family;
   for (const SameFiles& same : kSameFiles) {
-    name = name == same.family ? same.other : name;
+    if (spec.family == same.family) {
+      name = has_experts(spec) ? same.with_experts : same.other;
+    }
   }
   const Family* family = find_family(name);
   if (family != nullptr && find_gguf_architecture(family->gguf_name)) {
