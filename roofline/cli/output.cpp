@@ -87,7 +87,10 @@ void write_text(std::string_view text) {
     const std::string_view line = text.substr(0, end);
     const std::size_t indent =
         std::min(line.find_first_not_of(' '), line.size());
-    const int room = std::max(1, *columns - static_cast<int>(indent));
+    // A command is copied whole.
+    const bool command = line.substr(indent).starts_with("roofline ");
+    const int room = command ? static_cast<int>(line.size()) + 1
+                             : std::max(1, *columns - static_cast<int>(indent));
     for (const std::string& part : wrap_lines(line.substr(indent), room)) {
       out += part.empty() ? "" : std::string(indent, ' ') + part;
       out += '\n';

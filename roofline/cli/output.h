@@ -25,7 +25,7 @@ void write_output(std::string_view text);
 /// which tables are fitted; 100 where there is none.
 int output_columns();
 /// Text for people: on a terminal, lines that are longer than it is wide are
-/// broken at spaces, and go on under their first word.
+/// broken at spaces, and go on under their first word; commands stay whole.
 void write_text(std::string_view text);
 /// One JSON value, indented, with a newline. Bytes that aren't UTF-8 become
 /// U+FFFD.

@@ -167,25 +167,20 @@ struct Activations {
   double all() const { return kept + working + loss; }
 };
 
-/// Full training of few tokens peaks at its end, when the gradients of all
-/// matrices are there: what they left on the heap, half a tied embedding's
-/// second gradient, and of the activations the rows that wait. Bytes beyond
-/// `held`; measured on models of 0.1 to 0.16 billion parameters with 16 to 256
-/// tokens (docs/memory.md).
+/// Full training of few tokens peaks at its end, when a tied embedding has its
+/// second gradient and most activations are gone. Bytes beyond `held`; measured
+/// on SmolLM2 with 16 to 512 tokens.
 double gradients_end_bytes(
     const PlannedModel& model,
     const TrainingQuestion& q,
     const Activations& held) {
-  constexpr double kHeap = 330e6;
-  constexpr double kShare = 0.8;  // the least share that 0.1 billion left
-  constexpr double kWaiting = 0.4;
-  if (q.method != TrainMethod::full || q.trained_layers > 0) {
+  constexpr double kGone = 0.25;
+  const bool whole = q.method == TrainMethod::full && q.trained_layers == 0;
+  if (!whole || !model.spec.tied_embeddings) {
     return 0;
   }
-  const double twice =
-      model.spec.tied_embeddings ? 2.0 * model.spec.vocab * model.spec.dim : 0;
-  const double heap = std::min(kHeap, kShare * 4 * full_values(model, q));
-  return std::max(0.0, heap + twice - (1 - kWaiting) * held.all());
+  const double embedding = 4.0 * model.spec.vocab * model.spec.dim;
+  return std::max(0.0, embedding - kGone * held.all());
 }
 
 Activations activations_of(
@@ -297,7 +292,7 @@ MemoryPrediction predict_cpu_training(
       held.working);
   add(out, "logits, a piece at a time", "logits", held.loss);
   add(out,
-      "left by the gradients",
+      "the embedding's second gradient",
       "activations",
       gradients_end_bytes(model, q, held));
   // A product's packed side, and what the graph and the allocator hold.

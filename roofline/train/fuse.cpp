@@ -157,6 +157,10 @@ void write_changed_model(
 void require_place(
     const Checkpoint& checkpoint,
     const std::vector<std::string>& names) {
+  std::error_code error;
+  if (!fs::exists(checkpoint.path(), error)) {
+    return;  // random weights, which are written nowhere
+  }
   WeightChanges changes;
   for (const auto& name : names) {
     changes[name] = [](std::int64_t, std::span<float>) {};
