@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "kernel_cases_parts.h"
+#include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/gemm/gemm.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
 #include "roofline/kernels/recurrent/scan.h"
@@ -183,9 +184,12 @@ void add_others(std::vector<CaseMaker>& cases) {
                      return gemm_case(GemmType::f32);
                    }});
   if (has_bf16_gemm()) {
-    cases.push_back({"gemm bf16", "1024 × 2048 × 2048", Roof::float32, [] {
-                       return gemm_case(GemmType::bf16);
-                     }});
+    const bool tiles = bf16_product_kernels() != nullptr;
+    cases.push_back(
+        {"gemm bf16",
+         "1024 × 2048 × 2048",
+         tiles ? Roof::bfloat16 : Roof::float32,
+         [] { return gemm_case(GemmType::bf16); }});
   }
   cases.push_back(
       {"recurrent.mamba2, decode",
