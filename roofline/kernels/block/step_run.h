@@ -34,8 +34,8 @@ constexpr int kLeastTileTokens = 16;
 constexpr int kMostCheckedTokens = 33;
 /// QmmKernels::trim's octaves for what a norm leaves, and for what attention
 /// and the activation leave, whose errors weigh less: docs/accuracy.md.
-constexpr float kNormedOctaves = 0.25f;
-constexpr float kInnerOctaves = 0.75f;
+constexpr float kNormedOctaves = 0.0f;
+constexpr float kInnerOctaves = 0.5f;
 
 /// One call of run_step.
 class StepRun {
