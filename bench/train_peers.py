@@ -107,7 +107,7 @@ def mlx_case(steps):
     return count * steps / (time.perf_counter() - start)
 
 
-def roofline_case(given):
+def roofline_case(given, precision):
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.jsonl"
         words = " ".join(f"word {i} of {i * i}" for i in range(40000))
@@ -117,7 +117,8 @@ def roofline_case(given):
         command += ["--output", f"{folder}/out", "--long", "split"]
         command += ["--batch", str(given.batch), "--max-tokens", str(given.tokens)]
         command += ["--rank", str(RANK), "--steps", str(given.steps + 1)]
-        command += ["--save-every", "0", "--threads", str(given.threads), "--json"]
+        command += ["--precision", precision, "--save-every", "0"]
+        command += ["--threads", str(given.threads), "--json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         figures = [
             json.loads(line)
@@ -128,8 +129,9 @@ def roofline_case(given):
 
 
 def one(case, given):
-    if case == "roofline":
-        speed, peak = roofline_case(given)
+    if case.startswith("roofline"):
+        speed, peak = roofline_case(
+            given, "bf16" if case.endswith("bf16") else "float32")
     else:
         if case == "mlx-lm":
             speed = mlx_case(1)
@@ -147,7 +149,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--cases", default="roofline,torch f32,torch bf16,mlx-lm")
+    parser.add_argument("--cases", default="roofline,roofline bf16,torch f32,torch bf16,mlx-lm")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:

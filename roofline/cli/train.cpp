@@ -250,6 +250,7 @@ int Train::finish(
   const fs::path output = options_.output;
   const Metrics metrics(output, result.steps);
   if (!plot_.empty() && !metrics.all().empty()) {
+    fs::create_directories(fs::absolute(plot_).parent_path());
     write_chart(loss_chart(metrics.all()), plot_);
   }
   const double peak = peak_training_memory(options_);

@@ -177,6 +177,7 @@ void add_module(
     Adapter& adapter,
     const std::string& module,
     const Module& parts,
+    const ModelSpec& spec,
     const Checkpoint& checkpoint,
     const fs::path& folder) {
   const auto& a = *parts.a;
@@ -185,8 +186,7 @@ void add_module(
     adapter.matrices.push_back({module, a, b, parts.magnitude});
     return;
   }
-  const auto names =
-      map_tensor_name(module, NameStyle::hugging_face, checkpoint.spec());
+  const auto names = map_tensor_name(module, NameStyle::hugging_face, spec);
   for (const auto& rows : names) {
     if (checkpoint.find(rows.name) == nullptr) {
       refuse_adapter(folder, module + " is no matrix of the model");
@@ -241,6 +241,7 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
   adapter.scale =
       peft ? peft_scale(config, "", folder) : mlx_scale(config, folder);
   const SafetensorsFile file(weights);
+  const ModelSpec spec = hugging_face_spec(checkpoint);
   std::map<std::string, Module> modules;
   for (const auto& entry : file.entries()) {
     const auto part = part_of(entry.name);
@@ -273,7 +274,7 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
         module.b = mx::multiply(*module.b, mx::array(own / adapter.scale));
       }
     }
-    add_module(adapter, name, module, checkpoint, folder);
+    add_module(adapter, name, module, spec, checkpoint, folder);
   }
   if (adapter.matrices.empty()) {
     refuse_adapter(folder, "it is empty");

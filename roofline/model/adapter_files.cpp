@@ -2,6 +2,8 @@
 
 #include <mlx/ops.h>
 
+#include "roofline/spec/families.h"
+
 namespace roofline {
 
 std::optional<std::vector<std::int32_t>> hugging_face_order(
@@ -28,6 +30,15 @@ std::optional<std::vector<std::int32_t>> hugging_face_order(
     }
   }
   return order;
+}
+
+ModelSpec hugging_face_spec(const Checkpoint& checkpoint) {
+  ModelSpec spec = checkpoint.spec();
+  const bool gguf = checkpoint.format().starts_with("GGUF");
+  if (const Family* family = gguf ? find_gguf_family(spec.family) : nullptr) {
+    spec.family = family->name;
+  }
+  return spec;
 }
 
 mx::array take_rows(

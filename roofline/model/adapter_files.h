@@ -32,6 +32,9 @@ std::optional<std::vector<std::int32_t>> hugging_face_order(
     const std::string& name,
     const Checkpoint& checkpoint);
 
+/// The model's spec, of the family whose layout Hugging Face has for it.
+ModelSpec hugging_face_spec(const Checkpoint& checkpoint);
+
 /// x: [rows, …] → [order.size(), …]
 mx::array take_rows(const mx::array& x, const std::vector<std::int32_t>& order);
 

@@ -7,8 +7,10 @@
 #include <set>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/adapter_files.h"
 #include "roofline/spec/adapter_targets.h"
 #include "roofline/spec/tensor_names.h"
+#include "roofline/weights/convert/hf_source.h"
 #include "roofline/weights/shards.h"
 
 namespace roofline {
@@ -42,20 +44,39 @@ std::vector<NamedRows> known_parts(
   }
 }
 
-/// The modules of a folder's files, with any of the matrices.
+/// A folder's matrices, or those that a GGUF file would become in one; nothing
+/// where Hugging Face's layout has no names for them.
+std::vector<HfShape> stored_matrices(const Checkpoint& checkpoint) {
+  std::vector<HfShape> out;
+  std::error_code error;
+  if (fs::is_directory(checkpoint.path(), error)) {
+    const Shards shards(checkpoint.path());
+    for (const auto* entry : shards.entries()) {
+      out.push_back({entry->name, entry->shape});
+    }
+  } else {
+    try {
+      out = hf_gguf_shapes(checkpoint);
+    } catch (const UnsupportedError&) {
+    }
+  }
+  std::erase_if(out, [](const HfShape& each) {
+    return !each.name.ends_with(kWeight) || each.shape.size() != 2;
+  });
+  return out;
+}
+
+/// The modules of a model's files with any of the matrices.
 std::vector<AdapterModule> stored_modules(
     const std::set<std::string>& wanted,
     const Checkpoint& checkpoint,
     AdapterFormat format) {
   std::vector<AdapterModule> out;
-  const Shards shards(checkpoint.path());
-  for (const auto* entry : shards.entries()) {
-    if (!entry->name.ends_with(kWeight) || entry->shape.size() != 2) {
-      continue;
-    }
+  const ModelSpec spec = hugging_face_spec(checkpoint);
+  for (const auto& stored : stored_matrices(checkpoint)) {
     const auto module =
-        entry->name.substr(0, entry->name.size() - kWeight.size());
-    const auto parts = known_parts(module, checkpoint.spec());
+        stored.name.substr(0, stored.name.size() - kWeight.size());
+    const auto parts = known_parts(module, spec);
     const bool any =
         std::any_of(parts.begin(), parts.end(), [&](const NamedRows& part) {
           return !part.stacked && wanted.count(part.name) > 0;
@@ -67,7 +88,7 @@ std::vector<AdapterModule> stored_modules(
     made.name = module_in_tree(
         module,
         format == AdapterFormat::peft ? ModuleTree::peft : ModuleTree::mlx_lm);
-    made.rows = static_cast<int>(entry->shape[parts[0].transposed ? 1 : 0]);
+    made.rows = static_cast<int>(stored.shape[parts[0].transposed ? 1 : 0]);
     for (const auto& part : parts) {
       made.parts.push_back({part.name, rows_of(part, made.rows)});
     }
@@ -91,11 +112,7 @@ std::vector<AdapterModule> adapter_modules(
   for (const auto& matrix : adapter.matrices) {
     wanted.insert(matrix.name);
   }
-  std::vector<AdapterModule> out;
-  std::error_code error;
-  if (fs::is_directory(checkpoint.path(), error)) {
-    out = stored_modules(wanted, checkpoint, format);
-  }
+  auto out = stored_modules(wanted, checkpoint, format);
   for (const auto& module : out) {
     for (const auto& part : module.parts) {
       wanted.erase(part.matrix);
@@ -107,7 +124,7 @@ std::vector<AdapterModule> adapter_modules(
       std::vector<std::int32_t> all(static_cast<std::size_t>(rows));
       std::iota(all.begin(), all.end(), 0);
       out.push_back(
-          {hugging_face_matrix(matrix.name, checkpoint.spec()),
+          {hugging_face_matrix(matrix.name, hugging_face_spec(checkpoint)),
            rows,
            {{matrix.name, std::move(all)}}});
     }

@@ -157,7 +157,7 @@ struct Alive {
   double rows_a_layer;
 };
 constexpr Alive kAliveKept = {0.6, 1.25};
-constexpr Alive kAliveAgain = {0.7, 1.25};
+constexpr Alive kAliveAgain = {0.7, 1.4};
 
 struct Activations {
   double kept = 0;

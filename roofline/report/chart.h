@@ -71,7 +71,7 @@ std::string html_escape(std::string_view text);
 /// The table as an HTML element; cells are escaped.
 std::string html_table(const Table& table);
 
-/// Throws what write_chart() would, as far as it is known before there is
+/// Throws UserError where the extension says no format, before there is
 /// anything to draw.
 void require_chart_file(const std::filesystem::path& path);
 

@@ -37,14 +37,6 @@ std::string file_text(const Chart& chart, const std::filesystem::path& path) {
 
 void require_chart_file(const std::filesystem::path& path) {
   kind_of(path);
-  std::error_code unknown;
-  const auto folder = std::filesystem::absolute(path, unknown).parent_path();
-  if (!std::filesystem::is_directory(folder, unknown)) {
-    fail<UserError>(
-        fmt::format("can't draw a chart into {}", path.string()),
-        fmt::format("There is no folder {}", folder.string()),
-        "Make it, or give another file");
-  }
 }
 
 void write_chart(const Chart& chart, const std::filesystem::path& path) {

@@ -7,6 +7,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/device.h"
 #include "roofline/train/preference.h"
 #include "roofline/train/run_setup.h"
 
@@ -178,8 +179,12 @@ double Objective::batch_gradient(
   parameters_.place(arrays);
   mx::eval(losses[0]);
   // A part at a time, so that what it was made of is given back before the
-  // next one is begun, and no gradient is there twice.
-  for (const auto& part : parameters_.way_back()) {
+  // next one is begun, and no gradient is there twice. A GPU waits for nothing
+  // in between: it has all of them to do at once.
+  const auto parts = runs_on_gpu(options_.device)
+                         ? std::vector<std::vector<int>>{all}
+                         : parameters_.way_back();
+  for (const auto& part : parts) {
     std::vector<mx::array> wanted;
     for (const int i : part) {
       wanted.push_back(mx::contiguous(gradients[static_cast<std::size_t>(i)]));

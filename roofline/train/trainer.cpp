@@ -127,7 +127,7 @@ void Trainer::resume() {
 
 StepFigures Trainer::step(int number) {
   using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
+  auto start = Clock::now();
   StepFigures figures;
   figures.step = number;
   std::vector<std::vector<int>> examples;
@@ -143,6 +143,12 @@ StepFigures Trainer::step(int number) {
   std::vector<std::span<float>> spans(gradient_.begin(), gradient_.end());
   figures.gradient_norm = clip_gradients(spans, options_.clip);
   check_loss(figures.loss, figures.gradient_norm);
+  if (due_) {
+    const auto before = Clock::now();
+    keep(*due_, false);
+    due_.reset();
+    start += Clock::now() - before;
+  }
   figures.learning_rate = learning_rate_at(options_, number, steps_);
   const auto values = parameters_.values();
   const std::vector<std::span<const float>> constant(
@@ -235,14 +241,14 @@ void Trainer::save_result(const fs::path& folder) {
 }
 
 /// A full disk must not end a run: the older checkpoint is still there.
-void Trainer::keep(bool last) {
+void Trainer::keep(const RunState& state, bool last) {
   try {
     save_run(
         checkpoint_folder(options_.output),
-        state_,
+        state,
         parameters_,
         *optimizer_);
-    kept_step_ = state_.step;
+    kept_step_ = state.step;
     if (options_.method != AdaptMethod::full) {
       save_result(options_.output);
     } else if (last) {
@@ -251,8 +257,8 @@ void Trainer::keep(bool last) {
   } catch (const UserError& error) {
     const auto what = fmt::format(
         "The {} of step {} wasn't written",
-        kept_step_ == state_.step ? "result" : "checkpoint",
-        state_.step);
+        kept_step_ == state.step ? "result" : "checkpoint",
+        state.step);
     const auto stays =
         kept_step_ ? fmt::format("The checkpoint of step {} stays", *kept_step_)
                    : std::string("No older one is there");
@@ -267,7 +273,8 @@ void Trainer::keep(bool last) {
 }
 
 void Trainer::keep_best(double valid_loss) {
-  if (state_.has_best && valid_loss >= state_.best_valid_loss) {
+  if (!std::isfinite(valid_loss) ||
+      (state_.has_best && valid_loss >= state_.best_valid_loss)) {
     return;
   }
   try {
@@ -346,10 +353,10 @@ TrainResult Trainer::run(const std::atomic<bool>& stop) {
       events_.on_step(figures, steps_);
     }
     if (due(options_.save_every, state_.step) && state_.step < steps_) {
-      keep(false);
+      due_ = state_;
     }
   }
-  keep(true);
+  keep(state_, true);
   metrics_->flush();
   result.steps = state_.step;
   result.stopped = state_.step < steps_;

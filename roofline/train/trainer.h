@@ -68,7 +68,8 @@ class Trainer {
   /// loss is no number or diverges; the checkpoint is the last good one.
   TrainResult run(const std::atomic<bool>& stop);
 
-  /// One step (from 1): its gradient, and the update. It keeps nothing on disk.
+  /// One step (from 1): its gradient, and the update. Within run() it keeps
+  /// what was due before, once the gradient is known; else nothing on disk.
   /// Throws UserError as run().
   StepFigures step(int number);
 
@@ -86,7 +87,7 @@ class Trainer {
  private:
   void find_references();
   void check_loss(double loss, double norm);
-  void keep(bool last);
+  void keep(const RunState& state, bool last);
   void keep_best(double valid_loss);
   void save_result(const std::filesystem::path& folder);
   void tell_what_is_replaced() const;
@@ -105,6 +106,8 @@ class Trainer {
   Objective objective_;
   BatchStream stream_;
   RunState state_;
+  /// To be kept when the next step's loss has shown that its weights are good.
+  std::optional<RunState> due_;
   int steps_ = 0;
   std::optional<Metrics> metrics_;
   std::optional<EventFile> event_file_;

@@ -9,7 +9,7 @@ import struct
 import unittest
 
 from convert_test import tokenizer_with_merges
-from program import LLAMA, SOURCE, Program, read_safetensors
+from program import GOLDENS, LLAMA, SOURCE, Program, read_safetensors
 
 GOLDEN = SOURCE / "tests/train/adapter_golden"
 F32, BF16, Q4_0, Q8_0, Q6_K = 0, 30, 2, 8, 14  # GGML's numbers
@@ -112,7 +112,7 @@ class FuseTest(Program):
         return statistics.mean(squares) ** 0.5 / statistics.pstdev(a)
 
     def gguf(self, kind, source=None):
-        out = self.folder / f"base-{kind}.gguf"
+        out = self.folder / f"{(source or self.source).name}-{kind}.gguf"
         self.succeed(
             "convert", "--hf-path", source or self.source, "--gguf-path", out,
             "--type", kind,
@@ -161,6 +161,27 @@ class FuseTest(Program):
         plain, adapted = self.logits(base), self.logits(base, "--adapter", out)
         self.assertGreater(self.apart(plain, adapted), 0.2)
         self.assertLess(self.apart(adapted, self.logits(fused)), 0.03)
+
+    def test_a_gguf_files_adapter_is_one_for_its_folder(self):
+        data = self.write("data.jsonl", '{"text": "hello all 3333"}\n' * 4)
+        for name, module in [("llama", "self_attn.k_proj"), ("phi3", "self_attn.qkv_proj")]:
+            with self.subTest(name):
+                source = self.folder / f"{name}-source"
+                shutil.copytree(self.source, source)
+                for file in ["config.json", "model.safetensors"]:
+                    shutil.copy(GOLDENS / name / file, source)
+                model, adapter = self.gguf("f32", source), self.folder / f"{name}-own"
+                self.succeed(
+                    "train", "--model", model, "--data", data, "--output", adapter,
+                    "--steps", "6", "--learning-rate", "0.03", "--quiet",
+                    "--threads", "1",
+                )
+                tensors = read_safetensors(adapter / "adapters.safetensors")
+                self.assertIn(f"model.layers.0.{module}.lora_a", tensors)
+                adapted = self.logits(model, "--adapter", adapter)
+                self.assertGreater(self.apart(adapted, self.logits(model)), 0.05)
+                folder = self.logits(source, "--adapter", adapter)
+                self.assertLess(self.apart(adapted, folder), 1e-3)
 
     def test_codes_are_those_of_the_fused_floats(self):
         for kind, number, bound in [("q8_0", Q8_0, 0.05), ("q4_0", Q4_0, 0.4)]:

@@ -321,6 +321,19 @@ std::int64_t paired_row(std::int64_t row, std::int64_t rows, int heads) {
   return row - within + 2 * (within % half) + within / half;
 }
 
+std::vector<HfShape> hf_gguf_shapes(const Checkpoint& checkpoint) {
+  const GgufFile file(checkpoint.path());
+  const auto config = write_config(checkpoint.spec(), file.metadata());
+  const Family* family = find_family(config["model_type"].get<std::string>());
+  // It outlives the tensors, which aren't read.
+  const std::shared_ptr<const Checkpoint> lent(&checkpoint, [](const auto*) {});
+  std::vector<HfShape> shapes;
+  for (const auto& tensor : TensorMaker(lent, *family, nullptr).make()) {
+    shapes.push_back({tensor.name, tensor.shape});
+  }
+  return shapes;
+}
+
 HfSource hf_gguf_source(
     const fs::path& path,
     std::shared_ptr<const WeightChanges> changes) {

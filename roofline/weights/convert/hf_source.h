@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/weights/changed_rows.h"
+#include "roofline/weights/checkpoint.h"
 #include "roofline/weights/convert/rows.h"
 
 namespace roofline {
@@ -51,6 +52,15 @@ HfSource hf_folder_source(const std::filesystem::path& folder);
 HfSource hf_gguf_source(
     const std::filesystem::path& file,
     std::shared_ptr<const WeightChanges> changes = nullptr);
+
+/// A tensor of what hf_gguf_source() gives, without its values.
+struct HfShape {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// Throws what that throws for a model that can't be said that way.
+std::vector<HfShape> hf_gguf_shapes(const Checkpoint& checkpoint);
 
 /// Where a query's or key's row lies in a file whose heads have the dims that
 /// rotate together side by side; row: with the dims in two halves.
