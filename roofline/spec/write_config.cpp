@@ -175,7 +175,9 @@ class ConfigWriter {
       out_["rope_scaling"] = {
           {"type", "longrope"},
           {"short_factor", divisors(rope, 0)},
-          {"long_factor", divisors(rope, 1)}};
+          {"long_factor", divisors(rope, 1)},
+          {"attention_factor", shortest(rope.regimes[0].magnitude)},
+          {"original_max_position_embeddings", rope.regimes[0].max_tokens}};
       out_["original_max_position_embeddings"] = rope.regimes[0].max_tokens;
       return;
     }
@@ -259,16 +261,20 @@ class ConfigWriter {
   Json out_ = Json::object();
 };
 
-constexpr std::array<std::string_view, 10> kConverted = {
+constexpr std::array<std::string_view, 14> kConverted = {
+    "ernie4_5",
+    "exaone4",
     "gemma",
     "gemma2",
     "gemma3",
     "granite",
+    "hunyuan-dense",
     "llama",
     "olmo2",
     "phi3",
     "qwen2",
     "qwen3",
+    "seed_oss",
     "smollm3"};
 
 /// Architectures whose files two families share, told apart by a window.

@@ -392,6 +392,7 @@ class ConvertTest(Program):
             "smollm3",
             "granite",
             "olmo2",
+            "hunyuan_v1_dense",
         ]:
             with self.subTest(name):
                 file = self.folder / f"{name}.gguf"
