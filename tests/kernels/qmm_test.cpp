@@ -297,6 +297,52 @@ TEST_P(Qmm, TrimmedRowsGiveTheProductOfWhatIsLeftOfThem) {
   }
 }
 
+/// All tokens of x at once give exactly what each gives alone.
+void check_alone(
+    const Case& c,
+    const PackedMatrix& w,
+    std::optional<float> octaves) {
+  const auto x = uneven_floats(c.tokens, c.cols, 32);
+  const int blocks = w.row_blocks();
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(describe(*k, c));
+    Quantized q(c.tokens, c.cols);
+    k->quantize(x.data(), 0, c.tokens, q.rows);
+    if (octaves) {
+      q.trim(*k, *octaves);
+    }
+    std::vector<float> y(static_cast<std::size_t>(c.tokens) * c.rows);
+    std::vector<float> alone(y.size());
+    k->fast(w, 0, blocks, q.rows, 0, c.tokens, y.data(), c.rows);
+    for (int t = 0; t < c.tokens; ++t) {
+      k->fast(w, 0, blocks, q.rows, t, t + 1, alone.data(), c.rows);
+    }
+    EXPECT_EQ(y, alone);
+  }
+}
+
+TEST_P(Qmm, ATokenGivesTheSameWhateverOthersAreInTheStep) {
+  const RandomMatrix w(GetParam(), 51, 160, 31);
+  for (const int tokens : {2, 3, 4, 5, 6, 7, 8, 9, 17, 34}) {
+    check_alone({GetParam(), 51, 160, tokens}, w.matrix, {});
+    check_alone({GetParam(), 51, 160, tokens}, w.matrix, 1.0f);
+  }
+}
+
+TEST(QmmWide, ATokenGivesTheSameInProductsThatAreCutIntoChunks) {
+  const PackedForm forms[] = {
+      {PackedFormat::q4, 1, 8},
+      PackedFormat::q8,
+      PackedFormat::q4_16};
+  for (const PackedForm& form : forms) {
+    const RandomMatrix wide(form, 33, 8192, 33);
+    check_alone({form, 33, 8192, 66}, wide.matrix, 1.0f);
+    check_alone({form, 33, 8192, 130}, wide.matrix, 1.0f);
+    const RandomMatrix widest(form, 33, 36864, 34);
+    check_alone({form, 33, 36864, 18}, widest.matrix, 1.0f);
+  }
+}
+
 TEST_P(Qmm, TheLargestCodesOverflowNoSumOfManyTokens) {
   for (float sign : {1.0f, -1.0f}) {
     const RandomMatrix w(GetParam(), 32, 128, 7, 0.01f, Codes::all_max);

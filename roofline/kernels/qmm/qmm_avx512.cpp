@@ -34,6 +34,7 @@ struct Tile {
   BlockGroups block;
   int groups;
   float unit;
+  int offset;
   __m512i table;  ///< 16 bytes, four times
   __mmask16 rows;
   float* y;
@@ -53,17 +54,36 @@ inline void ask_ahead(const Tile& tile, const std::byte* codes, int group) {
   }
 }
 
+/// What a group, or half of it, has of a tile's tokens: the first one's.
+struct TokenSums {
+  const std::int8_t* codes;
+  const float* scales;
+  const float* sums;              ///< scale·Σ xc of the columns
+  const std::int32_t* code_sums;  ///< Σ xc of the group
+  int offset;                     ///< 0: there are biases
+
+  template <int kSets>
+  TokenSums from(int token, std::ptrdiff_t stride, std::ptrdiff_t groups)
+      const {
+    return {
+        codes + token * stride,
+        scales + token * groups,
+        sums + token * groups * kSets,
+        code_sums + token * groups,
+        offset};
+  }
+};
+
 /// Adds the part of a group, or of half of it, for kCount tokens to their sums.
-/// bias_sums: Σ xc for the bias, one each kSets·groups.
+/// An offset is taken off in integers, as in wide tiles: a token's result
+/// doesn't depend on how many others there are.
 template <int kCount, int kSets>
 inline void add_tokens(
     const __m512i* w,
     __m512 scale,
     __m512 bias,
-    const std::int8_t* codes,
+    const TokenSums& x,
     std::ptrdiff_t stride,
-    const float* scales,
-    const float* bias_sums,
     std::ptrdiff_t groups,
     __m512* y) {
   __m512i high[kCount];
@@ -71,13 +91,14 @@ inline void add_tokens(
 #pragma GCC unroll 4
   for (int t = 0; t < kCount; ++t) {
     high[t] = _mm512_setzero_si512();
-    low[t] = _mm512_setzero_si512();
+    low[t] = kSets == 1 ? _mm512_set1_epi32(-x.offset * x.code_sums[t * groups])
+                        : _mm512_setzero_si512();
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kLines / kSets; ++i) {
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
-      const std::int8_t* at = codes + t * stride + 4 * i;
+      const std::int8_t* at = x.codes + t * stride + 4 * i;
       high[t] = _mm512_dpbusd_epi32(high[t], w[i], broadcast4(at));
       low[t] = _mm512_dpbusd_epi32(low[t], w[i], broadcast4(at + kGroup));
     }
@@ -87,12 +108,14 @@ inline void add_tokens(
     const __m512i dots =
         _mm512_add_epi32(_mm512_slli_epi32(high[t], 7), low[t]);
     const __m512 factor =
-        _mm512_mul_ps(scale, _mm512_set1_ps(scales[t * groups]));
+        _mm512_mul_ps(scale, _mm512_set1_ps(x.scales[t * groups]));
     y[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), factor, y[t]);
-    y[t] = _mm512_fmadd_ps(
-        bias,
-        _mm512_set1_ps(bias_sums[t * groups * kSets]),
-        y[t]);
+    if (kSets > 1 || x.offset == 0) {
+      y[t] = _mm512_fmadd_ps(
+          bias,
+          _mm512_set1_ps(x.sums[t * groups * kSets]),
+          y[t]);
+    }
   }
 }
 
@@ -104,11 +127,13 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   constexpr int kRest = kTokens % kFour;
   const std::ptrdiff_t stride = std::ptrdiff_t{kPlanes} * x.cols;
   const std::ptrdiff_t groups = tile.groups;
-  const std::int8_t* codes = x.codes + token * stride;
-  const float* scales = x.scales + token * groups;
   constexpr int kSets = scale_sets(kFormat);
-  const float* sums =
-      (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
+  TokenSums own{
+      x.codes + token * stride,
+      x.scales + token * groups,
+      (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets,
+      x.code_sums + token * groups,
+      tile.offset};
   __m512 y[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
@@ -127,17 +152,17 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       const __m512 scale = load_halves(halves);
       const __m512 bias = load_bias(tile.block, halves, scale);
       const __m512i* values = w + set * (kLines / kSets);
-      const std::int8_t* columns = codes + set * (kGroup / kSets);
+      TokenSums part = own;
+      part.codes += set * (kGroup / kSets);
+      part.sums += set;
 #pragma GCC unroll 4
       for (int t = 0; t + kFour <= kTokens; t += kFour) {
         add_tokens<kFour, kSets>(
             values,
             scale,
             bias,
-            columns + t * stride,
+            part.from<kSets>(t, stride, groups),
             stride,
-            scales + t * groups,
-            sums + t * groups * kSets + set,
             groups,
             y + t);
       }
@@ -147,17 +172,16 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
             values,
             scale,
             bias,
-            columns + kFirst * stride,
+            part.from<kSets>(kFirst, stride, groups),
             stride,
-            scales + kFirst * groups,
-            sums + kFirst * groups * kSets + set,
             groups,
             y + kFirst);
       }
     }
-    codes += kPlanes * kGroup;
-    ++scales;
-    sums += kSets;
+    own.codes += kPlanes * kGroup;
+    ++own.scales;
+    own.sums += kSets;
+    ++own.code_sums;
   }
   const __m512 unit = _mm512_set1_ps(tile.unit);
 #pragma GCC unroll 8
@@ -285,6 +309,7 @@ void product(
         w.block_groups(block),
         w.groups(),
         w.unit,
+        w.offset,
         load_table(w),
         static_cast<__mmask16>((1u << rows) - 1),
         y + first,

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/wide_tile_avx512.h"
 
@@ -68,13 +69,16 @@ constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
 constexpr auto kAllWideTiles =
     by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
 
-/// Most tokens · groups of a call: what find_high() and find_starts() tell of
-/// them lies on the stack. A matrix of more than 30,000 columns has no wide
-/// tiles.
+/// Tokens · groups of a call, so that what find_starts() tells of them stays in
+/// the cache (64 KiB), but never fewer than kLeastRoom tokens.
 constexpr int kMostStarts = 16 * 1024;
+/// Tokens cut into parts of at most so many are at least half as many each,
+/// which fits_wide().
+constexpr int kLeastRoom = 16;
+static_assert(kLeastRoom / 2 > kMostWide + 1);
 
 /// Pairs of row blocks outside, tiles of tokens inside, as in product(). There
-/// are tokens that fits_wide(), at most kMostStarts / groups.
+/// are tokens that fits_wide().
 void wide_product(
     const PackedMatrix& w,
     int block_begin,
@@ -90,11 +94,16 @@ void wide_product(
     return token_begin + tokens * part / parts;
   };
   const int groups = w.groups();
-  std::int32_t starts[kMostStarts];
-  std::uint8_t high[kMostStarts / kLeastWide];
+  thread_local AlignedBuffer<std::int32_t> starts_memory;
+  thread_local AlignedBuffer<std::uint8_t> high_memory;
+  const auto each = static_cast<std::size_t>(groups);
+  starts_memory.grow(static_cast<std::size_t>(tokens) * each);
+  high_memory.grow(static_cast<std::size_t>(parts) * each);
+  std::int32_t* starts = starts_memory.data();
+  std::uint8_t* high = high_memory.data();
   find_starts(w, x, token_begin, token_end, starts);
   for (int part = 0; part < parts; ++part) {
-    find_high(x, border(part), border(part + 1), high + part * groups);
+    find_high(x, border(part), border(part + 1), high + part * each);
   }
   WideTile tile{};
   tile.groups = groups;
@@ -115,7 +124,7 @@ void wide_product(
     for (int part = 0; part < parts; ++part) {
       // The weights come from memory: each tile asks for its part of the next.
       tile.ahead = part;
-      tile.high = high + part * groups;
+      tile.high = high + part * each;
       const int begin = border(part);
       const int count = border(part + 1) - begin;
       tiles[static_cast<std::size_t>(count - kLeastWide)](tile, x, begin);
@@ -136,10 +145,10 @@ int wide(
     int ldy) {
   const int end = block_end - (block_end - block_begin) % kWideBlocks;
   const int tokens = token_end - token_begin;
-  const int room = kMostStarts / w.groups();
-  if (end == block_begin || room <= 16) {
+  if (end == block_begin) {
     return block_begin;
   }
+  const int room = std::max(kMostStarts / w.groups(), kLeastRoom);
   const int chunks = (tokens + room - 1) / room;
   for (int chunk = 0; chunk < chunks; ++chunk) {
     wide_product(
