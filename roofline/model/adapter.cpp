@@ -1,10 +1,8 @@
 #include "roofline/model/adapter.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <optional>
-#include <regex>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -15,6 +13,7 @@
 #include "roofline/model/adapter_files.h"
 #include "roofline/model/device.h"
 #include "roofline/model/graph_decoder.h"
+#include "roofline/model/peft_scale.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
@@ -28,15 +27,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 using namespace adapter_files;
-
-[[noreturn]] void refuse_adapter(
-    const fs::path& folder,
-    const std::string& why) {
-  fail<CheckpointError>(
-      fmt::format("The adapter in {} can't be used", folder.string()),
-      why,
-      "Check that it belongs to this model");
-}
 
 mx::array to_array(const SafetensorsEntry& entry, const fs::path& folder) {
   const auto encoding = entry.encoding();
@@ -114,46 +104,8 @@ mx::array to_our_rows(
   return take_rows(b, back);
 }
 
-/// The value that a pattern of PEFT's config has for a module, by the first key
-/// that fits the name's end.
-std::optional<double> in_pattern(
-    const Json& config,
-    const char* pattern,
-    const std::string& module,
-    const fs::path& folder) {
-  const auto found = config.find(pattern);
-  if (found == config.end() || !found->is_object()) {
-    return std::nullopt;
-  }
-  for (const auto& [key, value] : found->items()) {
-    try {
-      if (std::regex_match(module, std::regex("(.*\\.)?(" + key + ")"))) {
-        return value.get<double>();
-      }
-    } catch (const std::regex_error&) {
-      refuse_adapter(folder, fmt::format("its {} has \"{}\"", pattern, key));
-    }
-  }
-  return std::nullopt;
-}
-
-/// What a module's matrices are scaled with.
-float peft_scale(
-    const Json& config,
-    const std::string& module,
-    const fs::path& folder) {
-  const double rank = in_pattern(config, "rank_pattern", module, folder)
-                          .value_or(config.value("r", 0));
-  const double alpha = in_pattern(config, "alpha_pattern", module, folder)
-                           .value_or(config.value("lora_alpha", 0.0));
-  if (rank <= 0) {
-    refuse_adapter(folder, "its config tells no rank");
-  }
-  const bool root = config.value("use_rslora", false);
-  return static_cast<float>(alpha / (root ? std::sqrt(rank) : rank));
-}
-
-float mlx_scale(const Json& config, const fs::path& folder) {
+float mlx_scale(const fs::path& folder) {
+  const Json config = read_json_file(folder / kConfig);
   const auto type = config.value("fine_tune_type", std::string("lora"));
   if (type != "lora" && type != "dora") {
     fail<UnsupportedError>(
@@ -162,7 +114,8 @@ float mlx_scale(const Json& config, const fs::path& folder) {
         "Fuse it with the library that made it");
   }
   const auto found = config.find("lora_parameters");
-  if (found == config.end() || !found->contains("scale")) {
+  if (found == config.end() || !found->is_object() ||
+      !found->contains("scale") || !found->at("scale").is_number()) {
     refuse_adapter(folder, "its config has no lora_parameters with a scale");
   }
   return found->at("scale").get<float>();
@@ -236,10 +189,17 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
             kPeftWeights),
         "Give the folder that training wrote");
   }
-  const Json config = read_json_file(folder / kConfig);
+  std::optional<PeftScales> scales;
   Adapter adapter;
-  adapter.scale =
-      peft ? peft_scale(config, "", folder) : mlx_scale(config, folder);
+  if (peft) {
+    scales.emplace(folder);
+    adapter.scale = scales->general().value_or(0);
+    if (adapter.scale == 0) {
+      adapter.scale = 1;  // matrices' own scales are multiples of it
+    }
+  } else {
+    adapter.scale = mlx_scale(folder);
+  }
   const SafetensorsFile file(weights);
   const ModelSpec spec = hugging_face_spec(checkpoint);
   std::map<std::string, Module> modules;
@@ -268,8 +228,8 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
       refuse_adapter(folder, name + " has parts that don't fit");
     }
     adapter.rank = std::max(adapter.rank, module.a->shape(0));
-    if (peft) {
-      const float own = peft_scale(config, name, folder);
+    if (scales) {
+      const float own = scales->of(name);
       if (own != adapter.scale) {  // by a pattern
         module.b = mx::multiply(*module.b, mx::array(own / adapter.scale));
       }

@@ -1,10 +1,21 @@
 #include "roofline/model/adapter_files.h"
 
+#include <fmt/format.h>
 #include <mlx/ops.h>
 
+#include "roofline/base/errors.h"
 #include "roofline/spec/families.h"
 
 namespace roofline {
+
+void adapter_files::refuse_adapter(
+    const std::filesystem::path& folder,
+    const std::string& why) {
+  fail<CheckpointError>(
+      fmt::format("The adapter in {} can't be used", folder.string()),
+      why,
+      "Check that it belongs to this model");
+}
 
 std::optional<std::vector<std::int32_t>> hugging_face_order(
     const std::string& name,

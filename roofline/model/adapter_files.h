@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,10 @@ constexpr std::string_view kConfig = "adapter_config.json";
 constexpr std::string_view kMlxWeights = "adapters.safetensors";
 constexpr std::string_view kPeftWeights = "adapter_model.safetensors";
 constexpr std::string_view kPeftPrefix = "base_model.model.";
+
+[[noreturn]] void refuse_adapter(
+    const std::filesystem::path& folder,
+    const std::string& why);
 
 }  // namespace adapter_files
 

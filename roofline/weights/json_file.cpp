@@ -15,6 +15,8 @@ using nlohmann::json;
 
 namespace {
 
+constexpr int kMostDepth = 64;
+
 [[noreturn]] void fail_json(const std::string& label, const std::string& why) {
   fail<CheckpointError>(
       label + " is not usable JSON",
@@ -57,33 +59,44 @@ std::string with_infinities(const std::string& text) {
   return out;
 }
 
+template <class Json>
+Json parse_as(std::string_view text, const std::string& label, int max_depth) {
+  std::set<std::string> names;
+  const auto check =
+      [&](int depth, typename Json::parse_event_t event, Json& parsed) -> bool {
+    if (depth > max_depth) {
+      fail_json(label, fmt::format("It nests deeper than {}", max_depth));
+    }
+    if (event == Json::parse_event_t::key && depth == 1 &&
+        !names.insert(parsed.template get_ref<const std::string&>()).second) {
+      fail_json(
+          label,
+          fmt::format(
+              "It names \"{}\" twice",
+              printable(parsed.template get_ref<const std::string&>())));
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text.begin(), text.end(), check);
+  } catch (const json::exception& error) {
+    fail_json(label, reason(error));
+  }
+}
+
+std::string read_finite(const std::filesystem::path& path) {
+  const std::string text = read_text_file(path);
+  const bool plain = text.find("Infinity") == std::string::npos;
+  return plain ? text : with_infinities(text);
+}
+
 }  // namespace
 
 json parse_json(
     std::string_view text,
     const std::string& label,
     int max_depth) {
-  std::set<std::string> names;
-  const auto check =
-      [&](int depth, json::parse_event_t event, json& parsed) -> bool {
-    if (depth > max_depth) {
-      fail_json(label, fmt::format("It nests deeper than {}", max_depth));
-    }
-    if (event == json::parse_event_t::key && depth == 1 &&
-        !names.insert(parsed.get_ref<const std::string&>()).second) {
-      fail_json(
-          label,
-          fmt::format(
-              "It names \"{}\" twice",
-              printable(parsed.get_ref<const std::string&>())));
-    }
-    return true;
-  };
-  try {
-    return json::parse(text.begin(), text.end(), check);
-  } catch (const json::exception& error) {
-    fail_json(label, reason(error));
-  }
+  return parse_as<json>(text, label, max_depth);
 }
 
 std::string read_text_file(
@@ -120,9 +133,15 @@ std::string read_text_file(
 }
 
 json read_json_file(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
-  const bool plain = text.find("Infinity") == std::string::npos;
-  return parse_json(plain ? text : with_infinities(text), path.string());
+  return parse_json(read_finite(path), path.string());
+}
+
+nlohmann::ordered_json read_ordered_json_file(
+    const std::filesystem::path& path) {
+  return parse_as<nlohmann::ordered_json>(
+      read_finite(path),
+      path.string(),
+      kMostDepth);
 }
 
 }  // namespace roofline

@@ -24,6 +24,10 @@ nlohmann::json parse_json(
 /// read.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
+/// The same with keys in the file's order.
+nlohmann::ordered_json read_ordered_json_file(
+    const std::filesystem::path& path);
+
 /// Reads a file of at most max_bytes. Throws CheckpointError.
 std::string read_text_file(
     const std::filesystem::path& path,

@@ -348,6 +348,41 @@ TEST(AdapterForms, PeftsPatternsGiveAModuleAnotherScale) {
       1e-6);
 }
 
+TEST(AdapterForms, AScaleThatOnlyAPatternGivesIsKept) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto golden = open_golden("llama");
+  Adapter adapter;
+  adapter.scale = 2;
+  for (const char* name : {"layers.0.attention.q", "layers.1.attention.q"}) {
+    adapter.matrices.push_back(
+        some_matrix(*golden.checkpoint, name, 0.1f, Lengths::kept));
+  }
+  const ScratchFolder folder("only_pattern");
+  write_adapter(
+      adapter,
+      *golden.checkpoint,
+      folder.path(),
+      AdapterFormat::peft);
+  const auto file = folder.path() / "adapter_config.json";
+  auto config = read_json_file(file);
+  config["lora_alpha"] = 0;
+  config["alpha_pattern"] = {{"layers.1.self_attn.q_proj", 12}};
+  std::ofstream(file) << config.dump();
+  const auto read = read_adapter(folder.path(), *golden.checkpoint);
+  ASSERT_EQ(read.matrices.size(), 2u);
+  const auto scaled = [&](std::size_t i) {
+    return to_host(mx::multiply(read.matrices[i].b, mx::array(read.scale)));
+  };
+  for (const float value : scaled(0)) {
+    EXPECT_EQ(value, 0);
+  }
+  EXPECT_LT(
+      max_error(
+          scaled(1),
+          to_host(mx::multiply(adapter.matrices[1].b, mx::array(4.0f)))),
+      1e-6);
+}
+
 std::vector<float> decoded(const Tensor& tensor) {
   const auto cols = static_cast<std::size_t>(tensor.cols);
   std::vector<float> values(static_cast<std::size_t>(tensor.rows) * cols);
