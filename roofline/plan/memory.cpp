@@ -10,7 +10,6 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
-#include "roofline/kernels/qmm/qmm.h"
 #include "roofline/model/kv_cache.h"
 
 namespace roofline {
@@ -192,20 +191,20 @@ double scratch_bytes(const PlannedModel& model, double rows) {
   const Widths w = widths_of(model);
   const double dim = model.spec.dim;
   const double floats = 3 * dim + w.qkv + w.q + w.rope;
-  // Codes of every plane, a scale and a sum for each group.
-  const double coded = kPlanes + 2.0 * sizeof(float) / kGroup;
-  if (const std::size_t each = tile_bytes_of_thread(w.head_dim)) {
+  const auto tokens = static_cast<std::int64_t>(rows);
+  if (const std::size_t each = tile_bytes_of_thread(w.head_dim, tokens)) {
     // Inputs of products in bfloat16; the head's alone in codes.
     constexpr double kHalf = 2;
     return rows * floats * sizeof(float) +
-           rows * ((dim + w.q + w.hidden) * kHalf + dim * coded) +
+           rows * ((dim + w.q + w.hidden) * kHalf + coded_bytes(dim)) +
            static_cast<double>(each) * ThreadPool::default_threads();
   }
   if (!w.quantized) {
     return rows * (floats + w.hidden) * sizeof(float) +
-           rows * (dim + w.q) * coded;
+           rows * coded_bytes(dim + w.q);
   }
-  return rows * floats * sizeof(float) + rows * (dim + w.q + w.hidden) * coded;
+  return rows * floats * sizeof(float) +
+         rows * coded_bytes(dim + w.q + w.hidden);
 }
 
 /// A GPU graph holds the residual stream, a sub-layer's inputs and outputs and

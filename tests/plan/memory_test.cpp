@@ -207,6 +207,31 @@ TEST(PredictInference, ARecurrentStateDoesNotGrowWithTheContext) {
   }
 }
 
+TEST(PredictInference, AStepTooShortForTilesKeepsFloatsAndCodes) {
+  InferenceQuestion question = asked(4096);
+  question.gpu = false;
+  question.quantize = WeightFormat{4, 64};
+  question.prefill_step = 8;
+  // The stream, its norm, a sub-layer's output, queries, keys and values, what
+  // was attended to, rotations; and in groups of 32 codes of two planes and 21
+  // bytes more the inputs of products.
+  const std::uint64_t floats = 3 * 4096 + 3 * 4096 + 4096 + 2 * 128;
+  const std::uint64_t groups = (4096 + 4096 + 11008) / 32;
+  const std::uint64_t wanted = 8 * (4 * floats + groups * (2 * 32 + 21));
+  const auto kept = [&] {
+    return part(
+        predict_inference(llama(), question),
+        "prefill, 8 tokens a step");
+  };
+  EXPECT_EQ(kept(), wanted);
+  if (can_force(Isa::amx)) {
+    const Isa before = active_isa();
+    force_isa(Isa::amx);
+    EXPECT_EQ(kept(), wanted);
+    force_isa(before);
+  }
+}
+
 TEST(PredictInference, OnTilesThreadsKeepMoreAndActivationsTakeHalves) {
   if (!can_force(Isa::amx) || active_isa() == Isa::amx) {
     GTEST_SKIP() << "no other instruction set to compare with";

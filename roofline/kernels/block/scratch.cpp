@@ -79,8 +79,12 @@ void StepScratch::State::fit(const StepModel& model, int tokens, bool tiles) {
   rope.grow(rows * rope_width);
 }
 
-std::size_t tile_bytes_of_thread(int head_dim) {
-  if (bf16_product_kernels() == nullptr) {
+double coded_bytes(double cols) {
+  return cols / kGroup * QuantizedBuffer::kGroupBytes;
+}
+
+std::size_t tile_bytes_of_thread(int head_dim, std::int64_t tokens) {
+  if (bf16_product_kernels() == nullptr || tokens < kLeastTileTokens) {
     return 0;
   }
   KvView kv;

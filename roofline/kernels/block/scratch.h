@@ -12,8 +12,16 @@
 
 namespace roofline {
 
+/// Fewer tokens leave tiles half empty and don't pay for decoding.
+constexpr int kLeastTileTokens = 16;
+
 /// Activations in codes, at most so many columns wide.
 struct QuantizedBuffer {
+  /// What a group takes of all of them together.
+  static constexpr std::size_t kGroupBytes =
+      kPlanes * kGroup + (1 + 1 + 2) * sizeof(float) + sizeof(std::int32_t) +
+      sizeof(std::uint8_t);
+
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<float> scales;
   AlignedBuffer<float> sums;

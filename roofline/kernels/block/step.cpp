@@ -74,8 +74,8 @@ void StepRun::join(
       ->add(row(s_.x, t, model_.dim), y, layer.residual_scale, model_.dim);
 }
 
-/// The same on tiles: sums become activations in the order in which tiles
-/// leave them.
+/// One piece of act(x·gateᵀ) ∘ (x·upᵀ) on tiles, left where the down product
+/// reads it: sums become activations in the order in which tiles leave them.
 void StepRun::hidden_tiles_piece(
     const StepFeedForward& ff,
     const ProductPiece& piece,
@@ -116,7 +116,7 @@ void StepRun::hidden_tiles_piece(
       rounded(s_.hidden_tiles, hidden).from(piece.token_begin));
 }
 
-/// One piece of act(x·gateᵀ) ∘ (x·upᵀ), left where the down product reads it.
+/// The same without tiles, token by token.
 void StepRun::hidden_piece(
     const StepFeedForward& ff,
     const ProductPiece& piece,
@@ -223,8 +223,11 @@ void StepRun::feed_forward(const StepLayer& layer) {
                                      2 * packed_bytes(up, kRowBlock, up.cols),
                                      pool_.threads(),
                                      kGroup / kRowBlock);
-  const std::size_t tile =
-      TiledSums::size(grid.token_step(), grid.block_step() * kRowBlock);
+  const int width = grid.block_step() * kRowBlock;
+  const std::size_t tile = tiles_
+                               ? TiledSums::size(grid.token_step(), width)
+                               : static_cast<std::size_t>(grid.token_step()) *
+                                     static_cast<std::size_t>(width);
   s_.tiles.grow(2 * tile * static_cast<std::size_t>(pool_.threads()));
   auto piece = [&](int index, int worker) {
     float* gate = s_.tiles.data() + 2 * tile * static_cast<std::size_t>(worker);

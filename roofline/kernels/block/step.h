@@ -121,9 +121,14 @@ class StepScratch {
   std::unique_ptr<State> state_;
 };
 
-/// What a thread keeps for prompts on matrix tiles, in bytes: sums of products,
-/// a piece of gate and up, a task of attention. 0 where there are no tiles.
-std::size_t tile_bytes_of_thread(int head_dim);
+/// What a thread keeps for steps of so many tokens on matrix tiles, in bytes:
+/// sums of products, a piece of gate and up, a task of attention. 0 where there
+/// are no tiles, or too few tokens for them.
+std::size_t tile_bytes_of_thread(int head_dim, std::int64_t tokens);
+
+/// What StepScratch keeps of a token's activations in codes, in bytes: cols is
+/// a multiple of 32.
+double coded_bytes(double cols);
 
 /// Runs the decoder. ids: all slices' tokens, each in [0, vocab), in order.
 /// logits: [sum of logit_rows, vocab]. Writes the new keys and values into the

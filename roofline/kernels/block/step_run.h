@@ -26,8 +26,6 @@ constexpr int kRowTokens = 8;
 /// Up to so many tokens a product is bound by reading its weights: both planes
 /// of the activations cost nothing then.
 constexpr int kUntrimmedTokens = 8;
-/// Fewer tokens leave tiles half empty and don't pay for decoding.
-constexpr int kLeastTileTokens = 16;
 /// A slice of up to so many tokens whose logits are all asked for checks
 /// guesses (32 and the token before them): it must give what one token a step
 /// gives.
