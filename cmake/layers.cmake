@@ -7,7 +7,7 @@ set(ROOFLINE_FLAGS_AVX2 -mavx2 -mfma -mf16c -mbmi2)
 set(ROOFLINE_FLAGS_AVX512 ${ROOFLINE_FLAGS_AVX2} -mavx512f -mavx512bw
     -mavx512vl -mavx512dq -mavx512vnni -mprefer-vector-width=512)
 set(ROOFLINE_FLAGS_AMX ${ROOFLINE_FLAGS_AVX512} -mavx512bf16 -mamx-tile
-    -mamx-bf16 -mamx-int8)
+    -mamx-bf16)
 set(ROOFLINE_FLAGS_NEON -march=armv8.2-a+dotprod)
 set(ROOFLINE_FLAGS_I8MM -march=armv8.2-a+dotprod+i8mm+bf16)
 

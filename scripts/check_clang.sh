@@ -24,7 +24,7 @@ flags_of() {
       ;;
     x86_64:*_amx.cpp)
       echo '-mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512vl
-        -mavx512dq -mavx512vnni -mavx512bf16 -mamx-tile -mamx-bf16 -mamx-int8'
+        -mavx512dq -mavx512vnni -mavx512bf16 -mamx-tile -mamx-bf16'
       ;;
   esac
 }

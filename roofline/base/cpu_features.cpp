@@ -64,7 +64,7 @@ bool has_avx512_bf16() {
 bool has_amx() {
   const unsigned features = cpuid(7).d;
   return has(features, 22) /* BF16 */ && has(features, 24) /* TILE */ &&
-         has(features, 25) /* INT8 */ && has_avx512_bf16();
+         has_avx512_bf16();
 }
 
 /// Tiles' data are 8 KiB a thread, which Linux saves only for a process that

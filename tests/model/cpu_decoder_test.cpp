@@ -165,7 +165,7 @@ TEST_P(CpuDecoderGolden, QuantizedActivationsStayNearExactOnes) {
       const auto fast_logits = chunked_logits(*fast, golden_.ids[0], chunk);
       const double kl = mean_kl(exact_logits, fast_logits, vocab);
       RecordProperty("mean_kl", std::to_string(kl));
-      // Many tokens at once leave low codes out; measured: up to 9e-5. The
+      // Many tokens at once leave high codes out; measured: up to 9e-5. The
       // budget is 1e-3, but these models' logits are flatter than real ones.
       // Up to 33 with all their logits may be guesses: they stay near.
       EXPECT_LT(kl, chunk > 33 ? 3e-4 : 1e-5)

@@ -133,9 +133,8 @@ inline void begin_with(
 }
 
 /// A product whose right sides come 32 columns at a time, `columns` of them in
-/// all. decode(i, k, end, next, out) decodes the i-th
-/// 32 along tiles [k, end) of the depth, out and, `next` words on, the second
-/// 16 columns.
+/// all. decode(i, k, end, next, out) decodes the i-th 32 along tiles [k, end)
+/// of the depth: the first 16 columns to out, the second ones `next` words on.
 template <class Decode>
 struct TiledProduct {
   int columns = 0;

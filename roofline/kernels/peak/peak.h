@@ -11,8 +11,7 @@ namespace roofline {
 
 enum class PeakKind {
   /// 8-bit products summed in 32 bits (AVX-512 VNNI, with AMX too; vpmaddubsw
-  /// on
-  /// AVX2; sdot on NEON; smmla on i8mm).
+  /// on AVX2; sdot on NEON; smmla on i8mm).
   int8,
   /// Fused multiply-adds of float32.
   float32,

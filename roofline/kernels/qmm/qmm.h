@@ -94,7 +94,8 @@ struct QmmKernels {
       int token_begin,
       int token_end,
       float octaves);
-  /// Whether fast() is quicker where trim() cleared high codes.
+  /// Whether fast() is quicker where trim() cleared high codes. Where it isn't,
+  /// steps don't trim: the variant's trim() is there to be held against others.
   bool skips_high = false;
 };
 

@@ -1,5 +1,6 @@
-// AVX2 without VNNI: a row block is done in two halves of 8 rows. vpmaddubsw
-// adds two products of codes in 16 bits:
+// AVX2 without VNNI: a row block is done in two halves of 8 rows, one after the
+// other, or at once for a single token (one_token_avx2.h). vpmaddubsw adds two
+// products of codes in 16 bits:
 //   q4      codes up to 15 times 127, so a whole group's eight pairs still fit
 //           (30,480) and are widened once;
 //   others  values less 128 become signed; |w| times sign(x, w) gives at most
