@@ -7,8 +7,8 @@
 #include "kernel_cases_parts.h"
 #include "packed_scales.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
-#include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/dense/dense.h"
+#include "roofline/kernels/product_grid.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/kernels/quantized_x.h"
 
@@ -133,10 +133,9 @@ KernelCase tiles_case(PackedFormat format, Shape shape, int tokens) {
   KernelCase out;
   out.run = [s, grid, kernels = bf16_product_kernels()] {
     auto piece = [&](int index, int) {
-      const ProductPiece p = grid.piece(index);
       kernels->product(
           s->matrices.matrix,
-          {p.block_begin, p.block_end, p.token_begin, p.token_end},
+          grid.piece(index),
           s->x,
           s->y.data(),
           s->matrices.matrix.rows);

@@ -32,8 +32,9 @@ struct Operand {
 /// Pieces a thread: one that loses its core delays the rest by a fraction.
 constexpr int kPiecesPerThread = 4;
 
-/// From so many tokens on a matrix is decoded once for all of them.
-constexpr int kGemmTokens = 48;
+/// From so many tokens on a matrix is decoded once for all of them, as on
+/// tiles.
+constexpr int kGemmTokens = kTiledLeastTokens;
 
 GemmType type_of(LinearMode mode) {
   return mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;

@@ -356,7 +356,7 @@ TEST_F(Bf16ProductTest, SumsStayInTilesAndAreRoundedFromThere) {
     // From the third block on, as a piece in the middle would be.
     const int first = c.rows > 32 ? 32 : 0;
     const int rows = c.rows - first;
-    const ProductRange range{first / 16, w.matrix.row_blocks(), 0, c.tokens};
+    const ProductPiece range{first / 16, w.matrix.row_blocks(), 0, c.tokens};
     std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows));
     kernels_->product(w.matrix, range, in.rows, y.data(), c.rows);
     for (const float* added : {bias.data(), (const float*)nullptr}) {

@@ -15,33 +15,6 @@ namespace {
 using testing::random_floats;
 using testing::RandomMatrix;
 
-TEST(ProductGrid, CoversEveryBlockAndTokenOnce) {
-  for (const int blocks : {1, 2, 3, 7, 36, 193}) {
-    for (const int tokens : {1, 5, 16, 17, 100, 512}) {
-      for (const int threads : {1, 2, 5}) {
-        for (const int multiple : {1, 2}) {
-          const ProductGrid
-              grid(blocks, blocks, tokens, 576, 5760, threads, multiple);
-          std::vector<int> seen(static_cast<std::size_t>(blocks * tokens));
-          for (int i = 0; i < grid.pieces(); ++i) {
-            const ProductPiece piece = grid.piece(i);
-            EXPECT_LE(piece.block_end - piece.block_begin, grid.block_step());
-            EXPECT_LE(piece.token_end - piece.token_begin, grid.token_step());
-            EXPECT_EQ(piece.block_begin % multiple, 0);
-            for (int b = piece.block_begin; b < piece.block_end; ++b) {
-              for (int t = piece.token_begin; t < piece.token_end; ++t) {
-                ++seen[static_cast<std::size_t>(b * tokens + t)];
-              }
-            }
-          }
-          EXPECT_EQ(seen, std::vector<int>(seen.size(), 1))
-              << blocks << " blocks, " << tokens << " tokens";
-        }
-      }
-    }
-  }
-}
-
 /// Float matrix [rows, cols] with its view.
 struct Dense {
   Dense(int rows, int cols, unsigned seed, float scale = 0.15f)

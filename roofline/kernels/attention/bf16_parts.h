@@ -2,7 +2,9 @@
 // Included by the files of either.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "roofline/kernels/attention/task.h"
 #include "roofline/kernels/simd/vec_avx512.h"
@@ -20,6 +22,47 @@ T* row_at(const AttentionTask& task, T* base, int stride, int r) {
   const std::ptrdiff_t token = task.token_begin + r / group;
   const std::ptrdiff_t head = task.kv_head * group + r % group;
   return base + token * stride + head * task.args->kv.head_dim;
+}
+
+/// Which of some keys a row sees.
+struct SeenKeys {
+  int begin = 0;
+  int end = 0;
+
+  bool none() const { return begin >= end; }
+  bool all(int keys) const { return begin == 0 && end == keys; }
+  /// Of 16 from a key on, a bit each.
+  __mmask16 from(int key) const {
+    const auto below = [&](int limit) {
+      return (1u << std::clamp(limit - key, 0, 16)) - 1;
+    };
+    return static_cast<__mmask16>(below(end) & ~below(begin));
+  }
+};
+
+/// positions: of `count` keys, 1 or more, rising.
+inline SeenKeys seen_keys(
+    const AttentionTask& task,
+    int row,
+    const std::int64_t* positions,
+    int count) {
+  const AttentionArgs& args = *task.args;
+  const std::int64_t query =
+      args.first_position + task.token_begin + row / task.group();
+  const std::int64_t* last = positions + count;
+  SeenKeys seen{0, count};
+  if (last[-1] > query) {
+    seen.end =
+        static_cast<int>(std::upper_bound(positions, last, query) - positions);
+  }
+  if (args.window_tokens) {
+    const std::int64_t oldest = query - *args.window_tokens + 1;
+    if (*positions < oldest) {
+      seen.begin = static_cast<int>(
+          std::lower_bound(positions, last, oldest) - positions);
+    }
+  }
+  return seen;
 }
 
 }  // namespace

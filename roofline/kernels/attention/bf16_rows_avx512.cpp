@@ -54,7 +54,7 @@ ROOFLINE_BF16 inline __m256i rounded(__m512 values) {
 
 /// 32 successive values times a factor, rounded.
 template <class T>
-ROOFLINE_BF16 inline __m512i pairs_of(const T* row, Vec factor) {
+ROOFLINE_BF16 inline __m512i rounded_pairs(const T* row, Vec factor) {
   const __m256i low = rounded((Vec::load(row) * factor).v);
   const __m256i high = rounded((Vec::load(row + kWidth) * factor).v);
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -69,7 +69,7 @@ ROOFLINE_BF16 inline void load_queries(
     std::uint32_t* q = s.q + static_cast<std::ptrdiff_t>(r) * s.dims / 2;
     float* sums = s.sums + static_cast<std::ptrdiff_t>(r) * s.dims;
     for (int d = 0; d < s.dims; d += kPairDims) {
-      _mm512_storeu_si512(q + d / 2, pairs_of(from + d, factor));
+      _mm512_storeu_si512(q + d / 2, rounded_pairs(from + d, factor));
       _mm512_storeu_ps(sums + d, _mm512_setzero_ps());
       _mm512_storeu_ps(sums + d + kWidth, _mm512_setzero_ps());
     }
@@ -99,7 +99,7 @@ ROOFLINE_BF16 inline void convert_keys(
       for (int i = 0; i < kWidth; ++i) {
         const int key = std::min(k + i, tile.count - 1);
         block[i].v =
-            _mm512_castsi512_ps(pairs_of(keys + tile.at[key] + d, one));
+            _mm512_castsi512_ps(rounded_pairs(keys + tile.at[key] + d, one));
       }
       transpose(block);
       for (int i = 0; i < kWidth; ++i) {
@@ -150,42 +150,6 @@ inline __m512 exp2_of(__m512 x) {
   const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
   return _mm512_castsi512_ps(
       _mm512_add_epi32(_mm512_castps_si512(p), exponent));
-}
-
-/// Which keys of a tile a row sees.
-struct SeenKeys {
-  int begin = 0;
-  int end = 0;
-
-  bool all(int keys) const { return begin == 0 && end == keys; }
-
-  /// Of 16 from a key on, a bit each.
-  __mmask16 from(int key) const {
-    const auto below = [&](int limit) {
-      return (1u << std::clamp(limit - key, 0, kWidth)) - 1;
-    };
-    return static_cast<__mmask16>(below(end) & ~below(begin));
-  }
-};
-
-inline SeenKeys seen_keys(
-    const AttentionTask& task,
-    int row,
-    const KeyTile& tile) {
-  const AttentionArgs& args = *task.args;
-  const std::int64_t query =
-      args.first_position + task.token_begin + row / task.group();
-  SeenKeys seen{0, tile.count};
-  while (seen.end > 0 && tile.positions[seen.end - 1] > query) {
-    --seen.end;
-  }
-  if (args.window_tokens) {
-    const std::int64_t first = query - *args.window_tokens + 1;
-    while (seen.begin < seen.end && tile.positions[seen.begin] < first) {
-      ++seen.begin;
-    }
-  }
-  return seen;
 }
 
 /// A row's scores become weights, in pairs of keys where the scores were: VECS
@@ -244,7 +208,7 @@ void softmax_rows(
     const State& s,
     const KeyTile& tile) {
   for (int r = 0; r < s.rows; ++r) {
-    const SeenKeys seen = seen_keys(task, r, tile);
+    const SeenKeys seen = seen_keys(task, r, tile.positions, tile.count);
     if (seen.all(VECS * kWidth)) {
       softmax_row<VECS, true>(s, r, seen);
     } else {

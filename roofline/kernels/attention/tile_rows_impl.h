@@ -89,44 +89,6 @@ inline __m512 weight_of(__m512 x) {
   return _mm512_scalef_ps(p, x);
 }
 
-/// Which keys of a block a row sees.
-struct SeenKeys {
-  int begin = 0;
-  int end = 0;
-
-  bool none() const { return begin >= end; }
-  /// Of 16 from a key on, a bit each.
-  __mmask16 from(int key) const {
-    const auto below = [&](int limit) {
-      return (1u << std::clamp(limit - key, 0, kTileCols)) - 1;
-    };
-    return static_cast<__mmask16>(below(end) & ~below(begin));
-  }
-};
-
-inline SeenKeys seen_keys(
-    const AttentionTask& task,
-    int row,
-    const KeyBlock& block) {
-  const AttentionArgs& args = *task.args;
-  const std::int64_t query =
-      args.first_position + task.token_begin + row / task.group();
-  const std::int64_t* first = block.positions;
-  const std::int64_t* last = first + block.count;
-  SeenKeys seen{0, block.count};
-  if (last[-1] > query) {
-    seen.end = static_cast<int>(std::upper_bound(first, last, query) - first);
-  }
-  if (args.window_tokens) {
-    const std::int64_t oldest = query - *args.window_tokens + 1;
-    if (*first < oldest) {
-      seen.begin =
-          static_cast<int>(std::lower_bound(first, last, oldest) - first);
-    }
-  }
-  return seen;
-}
-
 /// Scores that a row doesn't see become minus infinity.
 inline void mask_scores(float* scores, SeenKeys seen, int begin, int end) {
   for (int t = begin; t < end; ++t) {
@@ -241,15 +203,17 @@ void meet_pair(
   const int first = tile * kTileRows;
   const int last = std::min(first + kPairRows, s.rows) - 1;
   const SeenKeys seen{
-      seen_keys(task, first, block).begin,
-      seen_keys(task, last, block).end};
+      seen_keys(task, first, block.positions, block.count).begin,
+      seen_keys(task, last, block.positions, block.count).end};
   if (seen.none()) {
     return;
   }
   const int begin = seen.begin / kTileDepth;
   const int end = (seen.end + kTileDepth - 1) / kTileDepth;
-  const int common_begin = seen_keys(task, last, block).begin;
-  const int common_end = seen_keys(task, first, block).end;
+  const int common_begin =
+      seen_keys(task, last, block.positions, block.count).begin;
+  const int common_end =
+      seen_keys(task, first, block.positions, block.count).end;
   const bool masked =
       common_begin > begin * kTileDepth || common_end < end * kTileDepth;
   score_pair(tiles, s, tile, begin, end);
@@ -259,7 +223,7 @@ void meet_pair(
       const int row = std::min(first + i * kTileRows + r, last);
       mask_scores(
           scores + r * kTileCols,
-          seen_keys(task, row, block),
+          seen_keys(task, row, block.positions, block.count),
           2 * begin,
           2 * end);
     }

@@ -21,6 +21,7 @@
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/kernels/packed_matrix.h"
+#include "roofline/kernels/product_grid.h"
 
 namespace roofline {
 
@@ -29,7 +30,7 @@ namespace roofline {
 /// of 48 KiB holds while all tokens pass; their sums are 512 KiB and the
 /// tokens' part of x 640, both of a second cache of 2 MiB: every processor with
 /// AMX has these.
-constexpr int kTiledDepth = 20;
+constexpr int kMostPassTiles = 20;
 constexpr int kTiledTokens = 512;
 constexpr int kTiledPairs = 8;
 
@@ -59,7 +60,7 @@ struct RoundedRows {
   int depth_tiles() const { return (cols + kCols - 1) / kCols; }
   int pass_tiles() const {
     const int depth = depth_tiles();
-    const int passes = (depth + kTiledDepth - 1) / kTiledDepth;
+    const int passes = (depth + kMostPassTiles - 1) / kMostPassTiles;
     return passes > 0 ? (depth + passes - 1) / passes : 1;
   }
   /// Tiles of the pass that begins at a depth.
@@ -82,14 +83,6 @@ struct RoundedRows {
   }
 };
 
-/// What a call computes, half-open. token_begin is a multiple of 16.
-struct ProductRange {
-  int begin = 0;  ///< row blocks of w; of back() groups of 32 columns
-  int end = 0;
-  int token_begin = 0;
-  int token_end = 0;
-};
-
 /// Sums of a product as tiles leave them: [columns / 32, tokens / 32, 2, 2, 16,
 /// 16], tokens before columns in a pair of tiles, both rounded up. Tokens
 /// beyond the last hold anything, columns beyond the last zeros. 64-byte
@@ -107,9 +100,13 @@ struct TiledSums {
   }
 };
 
+/// Most row blocks of a piece: decoding one costs as much as multiplying it
+/// with 80 tokens, and the piece's sums, of kTiledTokens at most, stay near.
+constexpr int kMostTiledBlocks = kTiledPairs * TiledSums::kCols / kRowBlock;
+
 /// What a thread keeps for product() and back(), in bytes.
 constexpr std::size_t kTiledProductBytes =
-    std::size_t{2} * kTiledDepth * 1024 +
+    std::size_t{2} * kMostPassTiles * 1024 +
     sizeof(float) * kTiledTokens * kTiledPairs * TiledSums::kCols;
 
 /// One instruction set's functions. Ranges are half-open.
@@ -122,27 +119,27 @@ struct Bf16ProductKernels {
       int token,
       int col,
       const RoundedRows& out);
-  /// y [tokens, ldy] float32; writes columns of the range's row blocks, at most
+  /// y [tokens, ldy] float32; writes columns of the piece's row blocks, at most
   /// w.rows of them, for its tokens.
   void (*product)(
       const PackedMatrix& w,
-      const ProductRange& range,
+      const ProductPiece& piece,
       const RoundedRows& x,
       float* y,
       int ldy);
   /// The gradient, x = y · w: y in tiles of w.rows columns; x [tokens, ldx];
-  /// writes columns of the range's groups.
+  /// writes columns of the piece's groups.
   void (*back)(
       const PackedMatrix& w,
-      const ProductRange& range,
+      const ProductPiece& piece,
       const RoundedRows& y,
       float* x,
       int ldx);
-  /// The product left in tiles: of the range's tokens and row blocks, whose
+  /// The product left in tiles: of the piece's tokens and row blocks, whose
   /// first one begins a column of 32. bias: nullptr, or one for each row of w.
   void (*sums)(
       const PackedMatrix& w,
-      const ProductRange& range,
+      const ProductPiece& piece,
       const RoundedRows& x,
       const float* bias,
       const TiledSums& out);

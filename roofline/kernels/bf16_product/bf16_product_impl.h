@@ -24,7 +24,7 @@ static_assert(kTileSize == 1024, "kTiledProductBytes counts on it");
 /// A thread's decoded blocks: [2, tiles of a pass, 256].
 inline std::uint32_t* decoded_blocks() {
   thread_local AlignedBuffer<std::uint32_t> blocks;
-  blocks.grow(std::size_t{kPairBlocks} * kTiledDepth * kTileWords);
+  blocks.grow(std::size_t{kPairBlocks} * kMostPassTiles * kTileWords);
   return blocks.data();
 }
 
@@ -192,14 +192,14 @@ void sum_tiles(
 template <class Tiles, class Decode>
 void product_rows(
     const TiledProduct<Decode>& product,
-    const ProductRange& range,
+    const ProductPiece& piece,
     const RoundedRows& x,
     float* y,
     int ldy) {
-  for (int t = range.token_begin; t < range.token_end; t += kTiledTokens) {
-    const int tokens = std::min(kTiledTokens, range.token_end - t);
-    for (int i = range.begin; i < range.end; i += kTiledPairs) {
-      const int end = std::min(range.end, i + kTiledPairs);
+  for (int t = piece.token_begin; t < piece.token_end; t += kTiledTokens) {
+    const int tokens = std::min(kTiledTokens, piece.token_end - t);
+    for (int i = piece.block_begin; i < piece.block_end; i += kTiledPairs) {
+      const int end = std::min(piece.block_end, i + kTiledPairs);
       const TiledSums sums = waiting_sums(tokens, end - i);
       sum_tiles<Tiles>(product, i, end, x.from(t), tokens, sums);
       const int col = i * TiledSums::kCols;
@@ -241,38 +241,38 @@ inline auto straight(
       decode};
 }
 
-inline int pairs_of(const ProductRange& range) {
-  return (range.end - range.begin + kPairBlocks - 1) / kPairBlocks;
+inline int block_pairs(const ProductPiece& piece) {
+  return (piece.block_end - piece.block_begin + kPairBlocks - 1) / kPairBlocks;
 }
 
 template <class Tiles>
 void tile_product(
     const PackedMatrix& w,
-    const ProductRange& range,
+    const ProductPiece& piece,
     const RoundedRows& x,
     float* y,
     int ldy) {
   product_rows<Tiles>(
-      straight(w, range.begin, range.end),
-      {0, pairs_of(range), range.token_begin, range.token_end},
+      straight(w, piece.block_begin, piece.block_end),
+      {0, block_pairs(piece), piece.token_begin, piece.token_end},
       x,
-      y + range.begin * kRowBlock,
+      y + piece.block_begin * kRowBlock,
       ldy);
 }
 
 template <class Tiles>
 void tile_sums(
     const PackedMatrix& w,
-    const ProductRange& range,
+    const ProductPiece& piece,
     const RoundedRows& x,
     const float* bias,
     const TiledSums& out) {
   sum_tiles<Tiles>(
-      straight(w, range.begin, range.end, bias),
+      straight(w, piece.block_begin, piece.block_end, bias),
       0,
-      pairs_of(range),
-      x.from(range.token_begin),
-      range.token_end - range.token_begin,
+      block_pairs(piece),
+      x.from(piece.token_begin),
+      piece.token_end - piece.token_begin,
       out);
 }
 
@@ -305,7 +305,7 @@ inline void decode_turned(
 template <class Tiles>
 void tile_product_back(
     const PackedMatrix& w,
-    const ProductRange& range,
+    const ProductPiece& piece,
     const RoundedRows& y,
     float* x,
     int ldx) {
@@ -319,7 +319,7 @@ void tile_product_back(
   };
   product_rows<Tiles>(
       TiledProduct<decltype(decode)>{w.cols, nullptr, decode},
-      range,
+      piece,
       y,
       x,
       ldx);

@@ -1,6 +1,6 @@
 #include "roofline/kernels/bf16_product/multiply.h"
 
-#include "roofline/kernels/block/linear.h"
+#include "roofline/kernels/product_grid.h"
 #include "roofline/kernels/rounded_x.h"
 
 namespace roofline {

@@ -1,6 +1,4 @@
-// Matrix products of a step, cut into pieces for the pool: blocks of 16 rows of
-// the weights × ranges of tokens, small enough to balance, large enough that
-// the activations of a piece stay in a core's cache.
+// Matrix products of a step, in pieces (product_grid.h) for the pool.
 #pragma once
 
 #include <functional>
@@ -9,6 +7,7 @@
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/dense/dense.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
+#include "roofline/kernels/product_grid.h"
 #include "roofline/kernels/qmm/qmm.h"
 
 namespace roofline {
@@ -27,56 +26,6 @@ struct StepKernels {
   const RowKernels* rows = nullptr;
   const Bf16ProductKernels* bf16 = nullptr;  ///< nullptr: no tiles
   bool exact = false;
-};
-
-/// Half-open ranges that one piece covers.
-struct ProductPiece {
-  int block_begin = 0;
-  int block_end = 0;
-  int token_begin = 0;
-  int token_end = 0;
-};
-
-/// Most tokens and row blocks of a piece on tiles: decoding a block of weights
-/// costs as much as multiplying it with 80 tokens, and the piece's sums stay
-/// near.
-constexpr int kTileTokens = 512;
-constexpr int kMostTileBlocks = 16;
-
-/// How `blocks` × `tokens` is cut.
-class ProductGrid {
- public:
-  ProductGrid() = default;
-  /// bytes_per_block: of the weights. all_blocks: of all matrices in the same
-  /// run. multiple: blocks come in such groups.
-  ProductGrid(
-      int blocks,
-      int all_blocks,
-      int tokens,
-      int cols,
-      std::size_t bytes_per_block,
-      int threads,
-      int multiple = 1);
-  /// For products on tiles (bf16_product/).
-  static ProductGrid for_tiles(
-      int blocks,
-      int all_blocks,
-      int tokens,
-      int threads);
-  int pieces() const { return block_pieces_ * token_pieces_; }
-  int block_step() const { return block_step_; }
-  int token_step() const { return token_step_; }
-  ProductPiece piece(int index) const;
-
- private:
-  void cut();
-
-  int blocks_ = 0;
-  int tokens_ = 0;
-  int block_step_ = 1;
-  int token_step_ = 1;
-  int block_pieces_ = 0;
-  int token_pieces_ = 0;
 };
 
 /// Rows [16·block_begin, 16·block_end) as a matrix of their own.

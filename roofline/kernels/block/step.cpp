@@ -89,10 +89,7 @@ void StepRun::hidden_tiles_piece(
   const auto product = [&](const StepLinear& linear, const TiledSums& out) {
     kernels_.bf16->sums(
         linear.parts[0],
-        {piece.block_begin,
-         piece.block_end,
-         piece.token_begin,
-         piece.token_end},
+        piece,
         input,
         linear.bias.empty() ? nullptr : linear.bias.data(),
         out);

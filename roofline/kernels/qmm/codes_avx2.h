@@ -16,11 +16,6 @@ namespace {
 
 constexpr int kHalf = 8;  ///< rows a register
 
-/// Up to so many tokens are bound by memory: the stream is asked for so far
-/// ahead, across pages, where the hardware's own prefetch stops.
-constexpr int kFewTokens = 4;
-constexpr int kAhead = 8192;
-
 inline __m256i load_line(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
 }
@@ -44,26 +39,6 @@ inline __m256i broadcast4(const std::int8_t* from) {
   std::int32_t four = 0;
   std::memcpy(&four, from, sizeof(four));
   return _mm256_set1_epi32(four);
-}
-
-inline void prefetch_soon(const std::byte* at) {
-  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
-}
-
-/// Asks for what is read kAhead bytes later: a group's codes and its unit's
-/// scales.
-template <PackedFormat kFormat>
-inline void ask_ahead(
-    const BlockGroups& block,
-    const std::byte* codes,
-    int group) {
-  const std::byte* scales = block.unit(group) + kAhead;
-  for (int i = 0; i < scale_sets(kFormat); ++i) {
-    prefetch_soon(scales + 64 * i);
-  }
-  for (int i = 0; i < code_bytes(kFormat); i += 64) {
-    prefetch_soon(codes + kAhead + i);
-  }
 }
 
 /// A matrix's table, twice.

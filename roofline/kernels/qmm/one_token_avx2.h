@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 
@@ -20,7 +21,7 @@ constexpr int kHalves = 2;  ///< of a row block
 
 /// Four columns of a line times both planes; pairs: [half].
 template <PackedFormat kFormat>
-inline void pairs_of(
+inline void multiply_planes(
     const __m256i* values,
     const std::int8_t* codes,
     __m256i* high,
@@ -64,7 +65,7 @@ inline void set_dots(
   const auto add = [&](const __m256i* values, const std::int8_t* at) {
     __m256i high[kHalves];
     __m256i low[kHalves];
-    pairs_of<kFormat>(values, at, high, low);
+    multiply_planes<kFormat>(values, at, high, low);
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) {
       if constexpr (kAdds16) {

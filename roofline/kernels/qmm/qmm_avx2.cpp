@@ -15,6 +15,7 @@
 #include <cstring>
 #include <utility>
 
+#include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/one_token_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"

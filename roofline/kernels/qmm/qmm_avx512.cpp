@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx512.h"
@@ -20,16 +21,6 @@ namespace {
 
 constexpr int kMostTokens = 8;  ///< measured: 12 and 16 gain nothing and spill
 
-/// Few tokens are bound by memory: the stream is asked for so far ahead. This
-/// crosses pages, which the hardware's own prefetch doesn't, and keeps enough
-/// lines under way: on a Zen 5 a thread reads 34 GB/s with 2 KB, 48 with 8 KB.
-constexpr int kFewTokens = 4;
-constexpr int kAhead = 8192;
-
-inline void prefetch_soon(const std::byte* at) {
-  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
-}
-
 struct Tile {
   BlockGroups block;
   int groups;
@@ -40,19 +31,6 @@ struct Tile {
   float* y;
   std::ptrdiff_t ldy;
 };
-
-/// Asks for what is read kAhead bytes later: a group's codes and its unit's
-/// scales.
-template <PackedFormat kFormat>
-inline void ask_ahead(const Tile& tile, const std::byte* codes, int group) {
-  const std::byte* scales = tile.block.unit(group) + kAhead;
-  for (int i = 0; i < scale_sets(kFormat); ++i) {
-    prefetch_soon(scales + 64 * i);
-  }
-  for (int i = 0; i < code_bytes(kFormat); i += 64) {
-    prefetch_soon(codes + kAhead + i);
-  }
-}
 
 /// What a group, or half of it, has of a tile's tokens: the first one's.
 struct TokenSums {
@@ -144,7 +122,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     __m512i w[kLines];
     load_codes<kFormat>(stream, tile.table, w);
     if constexpr (kTokens <= kFewTokens) {
-      ask_ahead<kFormat>(tile, stream, g);
+      ask_ahead<kFormat>(tile.block, stream, g);
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {

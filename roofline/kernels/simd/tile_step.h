@@ -30,14 +30,14 @@ struct TileSide {
 };
 
 /// Where tiles of sums lie; distances in floats.
-struct TileSums {
+struct SumPlaces {
   float* at;
   std::ptrdiff_t row;   ///< from row to row of a tile
   std::ptrdiff_t down;  ///< to the tile of the next 16 rows
   std::ptrdiff_t over;  ///< to the tile of the next 16 columns
 
   /// A matrix's.
-  static TileSums of(float* c, std::ptrdiff_t ldc) {
+  static SumPlaces of(float* c, std::ptrdiff_t ldc) {
     return {c, ldc, kTileRows * ldc, kTileCols};
   }
 };
@@ -46,7 +46,7 @@ struct TileStep {
   TileSide left;
   TileSide right;
   int depth;  ///< in tiles: 32 values
-  TileSums sums;
+  SumPlaces sums;
   int rows;  ///< of the sums that are there; the rest isn't touched
   int cols;
   bool accumulate;
@@ -232,7 +232,7 @@ inline TileStep strided_step(const PairProduct& p) {
       TileSide::of(p.a, 4 * p.lda, 4 * kTileRows * p.lda, kTileBytes),
       TileSide::of(p.b, 4 * p.ldb, kTileBytes, 4 * kTileRows * p.ldb),
       p.pairs / kTileRows,
-      TileSums::of(p.c, p.ldc),
+      SumPlaces::of(p.c, p.ldc),
       p.rows,
       p.columns,
       p.accumulate};

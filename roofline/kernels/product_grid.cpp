@@ -1,0 +1,109 @@
+#include "roofline/kernels/product_grid.h"
+
+#include <algorithm>
+
+#include "roofline/kernels/bf16_product/bf16_product.h"
+#include "roofline/kernels/qmm/qmm.h"
+
+namespace roofline {
+
+namespace {
+
+/// A thread should find so many pieces, so that one that loses its core for a
+/// while delays the others by a fraction of the product only.
+constexpr int kPiecesPerThread = 6;
+/// Less than this isn't worth the exchange of a cache line: about half a
+/// microsecond of reading.
+constexpr std::size_t kLeastPieceBytes = 8 * 1024;
+/// Up to so many tokens a product is bound by reading the weights.
+constexpr int kFewTokens = 16;
+/// Products of more tokens than that take row blocks in pairs.
+constexpr int kSingleBlockTokens = 3;
+/// Weights of a piece with many tokens; they stay in the first cache while the
+/// tokens pass.
+constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;
+/// Quantized activations of a piece; they stay in the second cache.
+constexpr int kActivationBytes = 256 * 1024;
+
+int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+
+int round_up(int value, int multiple) {
+  return ceil_div(value, multiple) * multiple;
+}
+
+}  // namespace
+
+ProductGrid::ProductGrid(
+    int blocks,
+    int all_blocks,
+    int tokens,
+    int cols,
+    std::size_t bytes_per_block,
+    int threads,
+    int multiple)
+    : blocks_(blocks), tokens_(tokens) {
+  if (blocks == 0 || tokens == 0) {
+    return;
+  }
+  const auto blocks_of = [&](std::size_t bytes) {
+    return static_cast<int>(std::max<std::size_t>(
+        1,
+        bytes / std::max<std::size_t>(1, bytes_per_block)));
+  };
+  if (tokens <= kFewTokens) {
+    token_step_ = tokens;
+    const int even = ceil_div(all_blocks, threads * kPiecesPerThread);
+    block_step_ =
+        threads == 1 ? blocks : std::max(even, blocks_of(kLeastPieceBytes));
+  } else {
+    const int fitting =
+        std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
+    const int parts = ceil_div(tokens, std::max(kFewTokens, fitting));
+    token_step_ = round_up(ceil_div(tokens, parts), kFewTokens);
+    block_step_ = blocks_of(kManyTokensPieceBytes);
+  }
+  multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
+  block_step_ =
+      std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
+  cut();
+}
+
+ProductGrid ProductGrid::for_tiles(
+    int blocks,
+    int all_blocks,
+    int tokens,
+    int threads) {
+  ProductGrid grid;
+  if (blocks == 0 || tokens == 0) {
+    return grid;
+  }
+  constexpr int kPair = 2;  // tiles take row blocks in pairs
+  grid.blocks_ = blocks;
+  grid.tokens_ = tokens;
+  const int parts = ceil_div(tokens, kTiledTokens);
+  grid.token_step_ = round_up(ceil_div(tokens, parts), RoundedRows::kTokens);
+  const int even = all_blocks * parts / (threads * 2 * kPiecesPerThread);
+  grid.block_step_ = std::clamp(even / kPair * kPair, kPair, kMostTiledBlocks);
+  grid.cut();
+  return grid;
+}
+
+void ProductGrid::cut() {
+  block_pieces_ = ceil_div(blocks_, block_step_);
+  token_pieces_ = ceil_div(tokens_, token_step_);
+}
+
+ProductPiece ProductGrid::piece(int index) const {
+  // Neighbouring pieces share their tokens: these are in the cache already.
+  const int block = index % block_pieces_;
+  const int token = index / block_pieces_;
+  return {
+      block * block_step_,
+      std::min(blocks_, (block + 1) * block_step_),
+      token * token_step_,
+      std::min(tokens_, (token + 1) * token_step_)};
+}
+
+}  // namespace roofline
