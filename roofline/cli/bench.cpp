@@ -288,7 +288,7 @@ class Bench : public Command {
            tolerance_,
            "For compare: smaller changes don't count, in percent. Default: 2.")
         ->type_name("PERCENT")
-        ->check(CLI::Range(0.0, 100.0))
+        ->check(in_range(0.0, 100.0))
         ->group("Output");
   }
 
@@ -307,7 +307,10 @@ class Bench : public Command {
           model,
           tokens,
           most(cases_.batches),
-          choice ? std::optional(weight_format(*choice)) : std::nullopt);
+          choice ? std::optional(weight_format(*choice)) : std::nullopt,
+          fmt::format(
+              "Ask for fewer tokens, a smaller batch{} or a smaller model",
+              choice ? "" : ", --quant int4"));
     }
   }
 
@@ -467,7 +470,7 @@ class Bench : public Command {
     return found;
   }
 
-  void start_engines(const PlannedModel& model) {
+  void start_engines(const PlannedModel& model, const std::atomic<bool>& stop) {
     for (const BenchSetup& setup : setups()) {
       engines_.push_back(std::make_unique<SetupProcess>(setup, cases_));
     }
@@ -482,7 +485,8 @@ class Bench : public Command {
       peer_models_.push_back(std::make_unique<PeerModel>(
           peer,
           model,
-          quants_.empty() ? "none" : quants_.front()));
+          quants_.empty() ? "none" : quants_.front(),
+          stop));
       if (!peer_models_.back()->remark().empty()) {
         remarks_.push_back(peer_models_.back()->remark());
       }
@@ -505,10 +509,11 @@ class Bench : public Command {
     BenchReport report;
     report.model = model.name;
     report.before = machine_facts();
-    start_engines(model);
-    report.remarks = remarks_;
+    // Peers' models are files of ours: a signal must not leave them.
     const InterruptGuard interrupt;
     try {
+      start_engines(model, interrupt.flag());
+      report.remarks = remarks_;
       run_rounds(engines_, cases_, !rounds_, report, interrupt.flag());
       fill_roofs(engines_, cases_, model, report);
     } catch (const Error&) {

@@ -16,7 +16,8 @@ void check_room(
     const PlannedModel& model,
     std::int64_t tokens,
     int batch,
-    const std::optional<WeightFormat>& format) {
+    const std::optional<WeightFormat>& format,
+    const std::string& hint) {
   InferenceQuestion question;
   question.context_tokens = std::max<std::int64_t>(1, tokens);
   question.batch = std::max(1, batch);
@@ -36,8 +37,7 @@ void check_room(
             question.batch > 1 ? "" : "s",
             format_bytes(static_cast<double>(needed)),
             format_bytes(static_cast<double>(room))),
-        "Ask for fewer tokens, a smaller batch, --quant int4 or a smaller "
-        "model");
+        hint);
   }
 }
 

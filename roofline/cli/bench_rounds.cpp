@@ -6,7 +6,6 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/options.h"
@@ -119,10 +118,7 @@ void run_rounds(
     BenchReport& report,
     const std::atomic<bool>& stop) {
   add_figures(engines, options, report);
-  Progress progress(
-      "Measuring",
-      isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                 : Progress::Write());
+  Progress progress("Measuring", notice_on_terminal());
   MemoryGauge gauge;
   int rounds = options.rounds;
   // Round 0 warms up: pages come in, kernels are compiled, threads start.

@@ -1,4 +1,3 @@
-#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
@@ -11,6 +10,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
 #include "roofline/report/progress.h"
@@ -69,7 +69,7 @@ class Convert : public Command {
            "--shard-gb",
            shard_gb_,
            "Most gigabytes of one file. Default: 5.")
-        ->check(CLI::Range(0.001, 1000.0))
+        ->check(in_range(0.001, 1000.0))
         ->type_name("N")
         ->group("Weights");
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
@@ -203,10 +203,7 @@ class Convert : public Command {
     const auto source = resolve_model(source_);
     ConvertedModel done;
     {
-      Progress progress(
-          "Converting",
-          ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                       : Progress::Write());
+      Progress progress("Converting", notice_on_terminal());
       done = write(source, target, [&](double share, std::string_view name) {
         if (interrupts.flag()) {
           throw Interrupted();

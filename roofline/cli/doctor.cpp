@@ -45,10 +45,10 @@ std::string line_of(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
-/// Ends itself by an alarm when it takes longer than 5 s.
 // Findings are sentences, which read badly in long lines.
 constexpr int kWidest = 80;
 
+/// Ends itself by an alarm when it takes longer than 5 s.
 constexpr const char* kAskPython =
     "python3 -c 'import signal, sys, platform; signal.alarm(5)\n"
     "from importlib import metadata\n"

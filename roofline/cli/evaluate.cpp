@@ -1,4 +1,3 @@
-#include <unistd.h>
 #include <chrono>
 #include <optional>
 
@@ -32,11 +31,6 @@ double seconds_now() {
   return std::chrono::duration<double>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-Progress::Write progress_door() {
-  return isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                    : Progress::Write();
 }
 
 class Evaluate : public Command {
@@ -243,7 +237,7 @@ class Evaluate : public Command {
       EvaluateReport& report,
       const ModelOptions& options,
       const std::function<bool()>& stop) {
-    Progress progress("Evaluating", progress_door());
+    Progress progress("Evaluating", notice_on_terminal());
     QualityOptions quality;
     quality.windows = windows_;
     quality.stop = stop;
@@ -273,7 +267,7 @@ class Evaluate : public Command {
     if (limit_ && static_cast<std::size_t>(*limit_) < questions.size()) {
       questions.resize(static_cast<std::size_t>(std::max(*limit_, 1)));
     }
-    Progress progress("Evaluating", progress_door());
+    Progress progress("Evaluating", notice_on_terminal());
     ChoiceOptions options;
     options.begin = bos_place() == "none" ? BeginToken::none : BeginToken::add;
     options.stop = stop;

@@ -1,7 +1,5 @@
 #include "roofline/cli/measure_memory.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -136,10 +134,7 @@ MeasuredMemory measure_shown(
     Decoder& decoder,
     const InferenceQuestion& question,
     MeasureOptions options) {
-  Progress progress(
-      "Measuring",
-      ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                   : Progress::Write());
+  Progress progress("Measuring", notice_on_terminal());
   options.progress = [&](double share) { progress.update(share); };
   return measure_memory(decoder, question, options);
 }

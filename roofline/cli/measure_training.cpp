@@ -1,7 +1,6 @@
 #include "roofline/cli/measure_training.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
@@ -104,10 +103,7 @@ std::unique_ptr<Checkpoint> open_subject(
 /// With a line on a terminal that says how far it is; the seconds of the last
 /// step.
 double train_shown(Trainer& trainer) {
-  Progress progress(
-      "Training",
-      ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                   : Progress::Write());
+  Progress progress("Training", notice_on_terminal());
   double seconds = 0;
   for (int step = 1; step <= kSteps; ++step) {
     progress.update((step - 1.0) / kSteps);

@@ -283,6 +283,13 @@ int Memory::tell_inference(
 int Memory::tell_training(const PlannedModel& model, const MemoryBudget& room)
     const {
   const TrainingQuestion question = training();
+  const auto layers = static_cast<int>(model.spec.layers.size());
+  if (question.trained_layers > layers) {
+    fail<UserError>(
+        fmt::format("--train-layers can't be {}", question.trained_layers),
+        fmt::format("{} has {} layers", model.name, layers),
+        "Name fewer, or leave it out for all");
+  }
   if (flags_.measure) {
     return run_measured_training(model, question, flags_.json);
   }

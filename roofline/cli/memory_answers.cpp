@@ -250,6 +250,12 @@ void tell_models_that_fit(
     int group_size,
     bool json) {
   const auto models = fitting_models(wish, budget, group_size);
+  if (models.empty()) {
+    fail<UserError>(
+        fmt::format("No known model fits {}", budget.name),
+        fmt::format("{} are left to models", bytes_text(budget.bytes)),
+        "Name more memory, or a shorter --context");
+  }
   Json rows = Json::array();
   Table table{
       {{"Model"},
@@ -282,7 +288,8 @@ void tell_models_that_fit(
   }
   write_text(fmt::format(
       "{} has {} for a model; {} are left to the system. The largest of {} "
-      "that fit with {} tokens of context:\n\n{}",
+      "that fit with {} tokens of context, or as many as the model is made "
+      "for:\n\n{}",
       budget.name,
       bytes_text(budget.bytes),
       bytes_text(budget.ram_bytes - budget.bytes),

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/option_helpers.h"
 
 namespace roofline::cli {
 
@@ -237,7 +238,7 @@ void MemoryFlags::declare_training(CLI::App& app) {
          training.trained_layers,
          "The last so many layers are trained. Default: all.")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber)
+      ->check(in_range(0, 1 << 30))
       ->group(group);
   app.add_flag(
          "--checkpointing,--checkpoint-layers",
@@ -286,7 +287,7 @@ void MemoryFlags::declare_questions(CLI::App& app) {
          "Compute only the last N prefill steps; the cache before them is "
          "filled with zeros, which takes the same memory. Default: all.")
       ->type_name("N")
-      ->check(CLI::Range(1, 1 << 30))
+      ->check(in_range(1, 1 << 30))
       ->group(group);
   app.add_flag("--table", table, "Check the guide's tables, row by row.")
       ->group(group);

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
-#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include "roofline/base/cpu_features.h"
@@ -132,7 +131,16 @@ class Optimize : public Command {
     options_.describe = [&](OptimizeCandidate& candidate) {
       predict_candidate(model, candidate, known, options_, gpu_);
     };
-    check_room(model, flags_.work.prompt_tokens + flags_.work.decode_tokens);
+    if (here) {  // what is only predicted needs no room
+      // The search begins with the stored weights, to which all is compared.
+      check_room(
+          model,
+          std::int64_t{flags_.work.prompt_tokens} + flags_.work.decode_tokens,
+          1,
+          std::nullopt,
+          "Ask for fewer tokens with -p and -n, or make a smaller model with "
+          "`roofline quantize`");
+    }
     OptimizeResult result = here ? search(model, std::move(formats))
                                  : predicted(std::move(formats));
     const bool any = std::any_of(
@@ -267,10 +275,7 @@ class Optimize : public Command {
       ways = way_candidates(space(model, formats[0].predicted_bytes));
       options_.told = told_ways(flags_.sampling.resolve());
     }
-    Progress progress(
-        "Optimizing",
-        isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                   : Progress::Write());
+    Progress progress("Optimizing", notice_on_terminal());
     options_.progress = [&](double share, std::string_view best) {
       progress.update(share, best);
     };

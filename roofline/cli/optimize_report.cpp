@@ -104,8 +104,8 @@ Json optimize_json(const OptimizeResult& result, bool measured) {
       {"measured", measured},
       {"why", result.why},
       {"speedup", result.speedup},
-      {"speedup_low", result.speedup_low},
-      {"speedup_high", result.speedup_high},
+      {"speedup_low", measured ? Json(result.speedup_low) : Json()},
+      {"speedup_high", measured ? Json(result.speedup_high) : Json()},
       {"used_seconds", result.used_seconds},
       {"candidates", Json::array()}};
   for (std::size_t i = 0; i < result.candidates.size(); ++i) {

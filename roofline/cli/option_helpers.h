@@ -36,6 +36,14 @@ void add_repeatable(
   add(app, group, names, type, values, description)->allow_extra_args(false);
 }
 
+/// CLI::Range without its own words ("INT in [1 - 9]") in the help.
+template <class T>
+CLI::Validator in_range(T least, T most) {
+  CLI::Validator range = CLI::Range(least, most);
+  range.description("");
+  return range;
+}
+
 /// Index of `value` in `names`. Throws UserError with the list.
 std::size_t choose(
     const char* option,

@@ -116,6 +116,12 @@ void write_notice(std::string_view text) {
   }
 }
 
+std::function<void(std::string_view)> notice_on_terminal() {
+  return ::isatty(STDERR_FILENO) == 1
+             ? std::function<void(std::string_view)>(write_notice)
+             : nullptr;
+}
+
 bool people_read_output() {
   struct stat out {};
   struct stat err {};

@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,9 @@ void write_text(std::string_view text);
 void write_json(const nlohmann::ordered_json& value);
 /// Text for people on standard error; failures are ignored.
 void write_notice(std::string_view text);
+/// write_notice where standard error is a terminal; elsewhere empty: lines that
+/// are drawn anew are for eyes only.
+std::function<void(std::string_view)> notice_on_terminal();
 
 /// Whether standard output is a terminal, or goes where standard error goes:
 /// then a line must end before the next message.

@@ -37,15 +37,18 @@ fs::path make_folder() {
   return name;
 }
 
-std::function<void(double, std::string_view)> shown(Progress& progress) {
-  return [&progress](double share, std::string_view name) {
+std::function<void(double, std::string_view)> shown(
+    Progress& progress,
+    const std::atomic<bool>& stop) {
+  return [&](double share, std::string_view name) {
+    if (stop) {
+      fail<UserError>(
+          "The peer's model wasn't written",
+          "A signal came",
+          "Run the command again");
+    }
     progress.update(share, name);
   };
-}
-
-Progress::Write to_terminal() {
-  return ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                      : Progress::Write();
 }
 
 PeerForm form_of_bits(double bits) {
@@ -81,8 +84,9 @@ PeerForm peer_form(const PlannedModel& model) {
 PeerModel::PeerModel(
     std::string_view peer,
     const PlannedModel& model,
-    const std::string& quant)
-    : source_(*model.path), path_(source_) {
+    const std::string& quant,
+    const std::atomic<bool>& stop)
+    : stop_(stop), source_(*model.path), path_(source_) {
   const bool folder = fs::is_directory(source_);
   if (folder == (peer == "mlx-lm")) {
     return;
@@ -116,12 +120,12 @@ PeerModel::~PeerModel() {
 }
 
 void PeerModel::write_folder(const PeerForm& form) {
-  Progress progress("Writing a folder for the peer", to_terminal());
+  Progress progress("Writing a folder for the peer", notice_on_terminal());
   ToMlxOptions options;
   if (form.bits < 16) {
     options.quantize = parse_mlx_form("affine", form.bits, kPeerGroup);
   }
-  options.progress = shown(progress);
+  options.progress = shown(progress, stop_);
   path_ = folder_ / "model";
   convert_to_mlx(source_, path_, options);
   remark_ =
@@ -131,10 +135,10 @@ void PeerModel::write_folder(const PeerForm& form) {
 }
 
 void PeerModel::write_gguf(const PeerForm& form) {
-  Progress progress("Writing a GGUF file for the peer", to_terminal());
+  Progress progress("Writing a GGUF file for the peer", notice_on_terminal());
   ToGgufOptions options;
   options.encoding = parse_gguf_type(form.gguf_type, "--vs");
-  options.progress = shown(progress);
+  options.progress = shown(progress, stop_);
   path_ = folder_ / "model.gguf";
   convert_to_gguf(source_, path_, options);
   remark_ = form.gguf_type;

@@ -2,6 +2,7 @@
 // else a copy in a folder that goes when the benchmark ends.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -22,11 +23,12 @@ class PeerModel {
  public:
   /// peer: llama.cpp reads GGUF files, mlx-lm folders. quant ("int4", "int8",
   /// else as stored) is how a folder of floats is to run. Throws UserError when
-  /// the model can't be written so.
+  /// the model can't be written so, or once `stop` is set.
   PeerModel(
       std::string_view peer,
       const PlannedModel& model,
-      const std::string& quant);
+      const std::string& quant,
+      const std::atomic<bool>& stop);
   ~PeerModel();
   PeerModel(const PeerModel&) = delete;
   PeerModel& operator=(const PeerModel&) = delete;
@@ -39,6 +41,7 @@ class PeerModel {
   void write_folder(const PeerForm& form);
   void write_gguf(const PeerForm& form);
 
+  const std::atomic<bool>& stop_;
   std::filesystem::path source_;
   std::filesystem::path path_;
   std::filesystem::path folder_;

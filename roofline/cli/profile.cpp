@@ -11,6 +11,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/loaded_model.h"
+#include "roofline/cli/option_helpers.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/profile_live.h"
@@ -87,14 +88,14 @@ void Profile::declare(CLI::App& app) {
       ->type_name("MODEL")
       ->group("Run");
   app.add_option("-n", options_.max_tokens, "Most tokens. Default: 64.")
-      ->check(CLI::Range(1, 1000000))
+      ->check(in_range(1, 1000000))
       ->type_name("N")
       ->group("Run");
   app.add_option(
          "--prefill-step",
          options_.prefill_step,
          "Tokens of the prompt that run at once. Default: 512.")
-      ->check(CLI::Range(1, 65536))
+      ->check(in_range(1, 65536))
       ->type_name("N")
       ->group("Run");
   app.add_flag("--ignore-eos", options_.ignore_eos, "Go on after an end token.")
@@ -153,10 +154,7 @@ void Profile::run_model() {
   if (live_) {
     live.emplace(*decoder_, *tokenizer_, ids_.size(), result_.bandwidth, json_);
   }
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  Progress progress(
-      "Running",
-      terminal && !live ? Progress::Write(write_notice) : Progress::Write());
+  Progress progress("Running", live ? Progress::Write() : notice_on_terminal());
   int count = 0;
   const InterruptGuard interrupt;
   result_.run = run_traced(*decoder_, ids_, options_, [&](std::int32_t token) {

@@ -1,4 +1,3 @@
-#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -58,10 +57,7 @@ class PullCommand : public Command {
     const InterruptGuard interrupts;
     PulledModel done;
     try {
-      Progress progress(
-          fmt::format("Pulling {}", name_),
-          ::isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                       : Progress::Write());
+      Progress progress(fmt::format("Pulling {}", name_), notice_on_terminal());
       options_.progress = [&](double share, std::string_view file) {
         if (interrupts.flag()) {
           throw Interrupted();

@@ -1,4 +1,3 @@
-#include <unistd.h>
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -124,7 +123,7 @@ class Quantize : public Command {
     write_notice(fmt::format(
         "This takes about {} of memory at its peak.\n",
         format_bytes(static_cast<double>(result.predicted_bytes))));
-    Progress progress("Quantizing", progress_door());
+    Progress progress("Quantizing", notice_on_terminal());
     options.progress = [&](double share, const std::string& what) {
       progress.update(share, what);
     };
@@ -149,11 +148,6 @@ class Quantize : public Command {
   }
 
  private:
-  static Progress::Write progress_door() {
-    return isatty(STDERR_FILENO) == 1 ? Progress::Write(write_notice)
-                                      : Progress::Write();
-  }
-
   /// The windows to calibrate with, and the text to test with.
   void read_texts(const Checkpoint& checkpoint, QuantizeOptions& options) {
     const bool calibrates = options.method != QuantizeMethod::plain;
@@ -212,7 +206,7 @@ class Quantize : public Command {
     }
     sensitivity.scale_type = options.scale_type;
     sensitivity.stop = options.stop;
-    Progress progress("Measuring", progress_door());
+    Progress progress("Measuring", notice_on_terminal());
     sensitivity.progress = [&](double share, const std::string& what) {
       progress.update(share, what);
     };
@@ -289,7 +283,7 @@ class Quantize : public Command {
     if (test_.size() < 2) {
       return;
     }
-    Progress progress("Comparing", progress_door());
+    Progress progress("Comparing", notice_on_terminal());
     QualityOptions quality;
     quality.windows = windows_;
     quality.stop = stop;

@@ -5,6 +5,8 @@
 #include "roofline/cli/output.h"
 #include "roofline/decode/sampling.h"
 #include "roofline/plan/chips.h"
+#include "roofline/plan/machine.h"
+#include "roofline/plan/machine_facts.h"
 #include "roofline/report/table.h"
 
 namespace roofline::cli {
@@ -30,23 +32,37 @@ std::string format_name(const std::optional<WeightFormat>& format) {
   return format ? format->text() : "as stored (bf16)";
 }
 
-/// A Mac that was named isn't the machine that the command runs on.
-std::string ram_flag(const Hardware& hardware) {
+/// Options with which `roofline memory` asks about the same machine; nullopt
+/// where it can't: a card that isn't here.
+std::optional<std::string> machine_flags(const Hardware& hardware) {
+  const std::string ram = fmt::format(
+      " --ram {:g}GB",
+      static_cast<double>(hardware.ram_bytes) / kGib);
+  if (!hardware.gpu) {
+    const bool here = hardware.ram_bytes == machine_facts().memory_bytes;
+    return here ? "" : " --device cpu" + ram;
+  }
   const Chip* chip = look_up_chip(hardware.name);
-  return hardware.gpu && chip && chip->vendor == ChipVendor::apple
-             ? fmt::format(
-                   " --ram {:g}GB",
-                   static_cast<double>(hardware.ram_bytes) / kGib)
-             : "";
+  if (chip && chip->vendor == ChipVendor::apple) {
+    return ram;  // a Mac that was named isn't the one that the command runs on
+  }
+  return card_memory_bytes() == hardware.ram_bytes ? std::optional("")
+                                                   : std::nullopt;
 }
 
-std::string memory_command(const Hardware& hardware, const RunPlan& plan) {
+std::optional<std::string> memory_command(
+    const Hardware& hardware,
+    const RunPlan& plan) {
+  const auto machine = machine_flags(hardware);
+  if (!machine) {
+    return std::nullopt;
+  }
   return fmt::format(
       "roofline memory --model {}{} --context {}{}",
       plan.model,
       quant_flag(plan.format),
       plan.question.context_tokens,
-      ram_flag(hardware));
+      *machine);
 }
 
 std::string generate_command(const RunPlan& plan, const std::string& preset) {
@@ -58,9 +74,13 @@ std::string generate_command(const RunPlan& plan, const std::string& preset) {
       plan.question.context_tokens);
 }
 
-std::string training_memory_command(
+std::optional<std::string> training_memory_command(
     const Hardware& hardware,
     const TrainPlan& plan) {
+  const auto machine = machine_flags(hardware);
+  if (!machine) {
+    return std::nullopt;
+  }
   const TrainingQuestion& question = plan.question;
   std::string command = fmt::format(
       "roofline memory --model {} --train {} --train-batch {} --seq {}",
@@ -72,7 +92,7 @@ std::string training_memory_command(
     command += fmt::format(" --rank {}", question.rank);
   }
   return command + (question.checkpointing ? " --checkpointing" : "") +
-         ram_flag(hardware);
+         *machine;
 }
 
 std::string train_command(const TrainPlan& plan) {
@@ -88,6 +108,19 @@ std::string train_command(const TrainPlan& plan) {
     command += fmt::format(" --rank {}", question.rank);
   }
   return command + (question.checkpointing ? " --checkpoint-layers on" : "");
+}
+
+/// memory: nullopt where none asks about that machine.
+std::string run_lines(
+    const std::optional<std::string>& memory,
+    const std::string& command,
+    std::string_view needs) {
+  return fmt::format(
+      "\nRun\n{}    {}\n    ({} needs the {})\n",
+      memory ? fmt::format("    {}\n", *memory) : "",
+      command,
+      memory ? "the second" : "it",
+      needs);
 }
 
 Json optional_json(std::optional<double> value) {
@@ -213,11 +246,10 @@ std::string run_text(
       sampling.top_p,
       sampling.top_k,
       sampling.repetition_penalty);
-  return text + fmt::format(
-                    "\nRun\n    {}\n    {}\n    (the second needs the "
-                    "checkpoint: a path, or a name under $ROOFLINE_MODELS)\n",
+  return text + run_lines(
                     memory_command(hardware, plan),
-                    generate_command(plan, use));
+                    generate_command(plan, use),
+                    "checkpoint: a path, or a name under $ROOFLINE_MODELS");
 }
 
 std::string others_text(const std::vector<RunPlan>& plans) {
@@ -249,6 +281,11 @@ Json run_json(
     const RunPlan& plan,
     const std::string& preset) {
   const int bits = plan.format ? plan.format->bits : 16;
+  Json commands = Json::array();
+  if (const auto memory = memory_command(hardware, plan)) {
+    commands.push_back(*memory);
+  }
+  commands.push_back(generate_command(plan, preset));
   return {
       {"model", plan.model},
       {"parameters", plan.parameters},
@@ -269,11 +306,11 @@ Json run_json(
       {"copies_at_once", plan.copies},
       {"parallel_streams", plan.streams},
       {"parallel_tokens_per_second", plan.streams_tokens_per_second},
-      {"commands",
-       {memory_command(hardware, plan), generate_command(plan, preset)}}};
+      {"commands", commands}};
 }
 
 Json train_json(const Hardware& hardware, const TrainPlan& plan) {
+  const auto memory = training_memory_command(hardware, plan);
   return {
       {"model", plan.model},
       {"method", name_of(plan.question.method)},
@@ -284,14 +321,13 @@ Json train_json(const Hardware& hardware, const TrainPlan& plan) {
       {"memory_bytes", plan.memory.total()},
       {"fits", plan.fits},
       {"command", train_command(plan)},
-      {"memory_command", training_memory_command(hardware, plan)}};
+      {"memory_command", memory ? Json(*memory) : Json()}};
 }
 
 std::string train_text(const Hardware& hardware, const TrainPlan& plan) {
   return fmt::format(
       "To train: {} by {}, batch {} of {} tokens, {} checkpointing\n"
-      "    {} of {}\n\nRun\n    {}\n    {}\n    (the second needs the "
-      "checkpoint, and your data)\n",
+      "    {} of {}\n{}",
       plan.model,
       name_of(plan.question.method),
       plan.question.batch,
@@ -299,8 +335,10 @@ std::string train_text(const Hardware& hardware, const TrainPlan& plan) {
       plan.question.checkpointing ? "with" : "without",
       size_text(plan.memory.total()),
       size_text(hardware.budget_bytes),
-      training_memory_command(hardware, plan),
-      train_command(plan));
+      run_lines(
+          training_memory_command(hardware, plan),
+          train_command(plan),
+          "checkpoint, and your data"));
 }
 
 }  // namespace roofline::cli

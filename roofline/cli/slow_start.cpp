@@ -1,7 +1,5 @@
 #include "roofline/cli/slow_start.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include <mlx/device.h>
@@ -25,10 +23,7 @@ std::string_view reason() {
 
 }  // namespace
 
-SlowStart::SlowStart()
-    : SlowStart(
-          isatty(STDERR_FILENO) == 1 ? Write(write_notice) : Write(),
-          kPatience) {}
+SlowStart::SlowStart() : SlowStart(notice_on_terminal(), kPatience) {}
 
 SlowStart::SlowStart(Write write, std::chrono::milliseconds patience) {
   if (!write) {

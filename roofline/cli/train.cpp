@@ -11,6 +11,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/memory.h"
 #include "roofline/cli/command.h"
+#include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
 #include "roofline/cli/train_notes.h"
@@ -75,16 +76,15 @@ class Train : public Command {
         ->group(group);
     app.add_option("--threads", threads_, "Threads of the CPU's kernels.")
         ->type_name("N")
-        ->check(CLI::Range(1, 1024))
+        ->check(in_range(1, 1024))
         ->group(group);
     app.add_flag("--json", json_, "Print the result as JSON.")->group(group);
     app.add_flag("--quiet", quiet_, "No lines of figures.")->group(group);
     app.footer(
-        "The output folder gets the adapter (adapters.safetensors and "
-        "adapter_config.json,\n"
-        "mlx-lm's form), best/ (by validation loss), checkpoint/, "
-        "metrics.jsonl,\n"
-        "metrics.csv and train.toml.\n"
+        "The output folder gets the adapter (adapters.safetensors and\n"
+        "adapter_config.json, mlx-lm's form), best/ (by validation loss), "
+        "checkpoint/,\n"
+        "metrics.jsonl, metrics.csv and train.toml.\n"
         "\n"
         "Examples\n"
         "    roofline train --data data --output adapter\n"
@@ -112,7 +112,7 @@ class Train : public Command {
       int signal) const;
 
   std::map<std::string, std::string> given_;
-  std::string config_, plot_;
+  std::optional<std::string> config_, plot_;
   std::optional<int> threads_;
   bool resume_ = false;
   bool fit_ = false;
@@ -125,8 +125,8 @@ class Train : public Command {
 
 TrainOptions Train::options() const {
   TrainOptions options;
-  if (!config_.empty()) {
-    read_train_file(options, config_);
+  if (config_) {
+    read_train_file(options, *config_);
   }
   for (const auto& [name, text] : given_) {
     set_train_option(options, name, text);
@@ -135,22 +135,46 @@ TrainOptions Train::options() const {
   return options;
 }
 
+/// Throws UserError unless the folder can be made and written to; leaves
+/// nothing behind.
+void require_folder(const char* option, const fs::path& folder) {
+  std::error_code error;
+  fs::path there = fs::absolute(folder, error).lexically_normal();
+  std::vector<fs::path> made;
+  while (!fs::exists(there, error) && there.has_relative_path()) {
+    made.push_back(there);
+    there = there.parent_path();
+  }
+  error.clear();
+  fs::create_directories(folder, error);
+  const bool is_folder = !error && fs::is_directory(folder, error);
+  const bool writable = is_folder && ::access(folder.c_str(), W_OK) == 0;
+  for (const fs::path& each : made) {
+    std::error_code ignored;
+    fs::remove(each, ignored);  // only what is empty
+  }
+  if (!writable) {
+    fail<UserError>(
+        fmt::format("{} can't be \"{}\"", option, folder.string()),
+        folder.empty() ? "It needs a folder"
+        : is_folder    ? "It can't be written to"
+        : error        ? "The folder can't be made: " + error.message()
+                       : "It is no folder",
+        fmt::format("Name another {}", option));
+  }
+}
+
 /// Where the run writes, before hours of it.
 void Train::require_places() const {
-  if (!plot_.empty()) {
-    require_chart_file(plot_);
+  if (plot_ && plot_->empty()) {
+    fail<UserError>("--plot is empty", "", "Name a file, or leave it out");
   }
-  for (const auto& [option, folder] :
-       {std::pair("--output", options_.output),
-        std::pair("--tensorboard", options_.tensorboard)}) {
-    std::error_code unknown;
-    if (!folder.empty() && fs::exists(folder, unknown) &&
-        !fs::is_directory(folder, unknown)) {
-      fail<UserError>(
-          fmt::format("{} is no folder", folder),
-          fmt::format("{} needs one", option),
-          fmt::format("Name another {}", option));
-    }
+  if (plot_) {
+    require_chart_file(*plot_);
+  }
+  require_folder("--output", options_.output);
+  if (!options_.tensorboard.empty()) {
+    require_folder("--tensorboard", options_.tensorboard);
   }
 }
 
@@ -249,9 +273,9 @@ int Train::finish(
     int signal) const {
   const fs::path output = options_.output;
   const Metrics metrics(output, result.steps);
-  if (!plot_.empty() && !metrics.all().empty()) {
-    fs::create_directories(fs::absolute(plot_).parent_path());
-    write_chart(loss_chart(metrics.all()), plot_);
+  if (plot_ && !metrics.all().empty()) {
+    fs::create_directories(fs::absolute(*plot_).parent_path());
+    write_chart(loss_chart(metrics.all()), *plot_);
   }
   const double peak = peak_training_memory(options_);
   if (json_) {
@@ -330,6 +354,11 @@ int Train::run() {
   if (!files.valid.empty()) {
     valid = read(files.valid, encoder);
   }
+  if (files.valid.empty() && given_.contains("evaluate-every") &&
+      options_.evaluate_every > 0 && !quiet_) {
+    write_notice(
+        "roofline: --evaluate-every says nothing without valid.jsonl\n");
+  }
   std::optional<Dataset> test;
   if (!files.test.empty()) {
     test = read(files.test, encoder);
@@ -346,6 +375,9 @@ int Train::run() {
         forecast.advice);
   }
   if (dry_run_) {
+    if (json_) {
+      write_json(forecast_json(forecast, train, options_));
+    }
     return kSuccess;
   }
   const auto decoder = load_trainable(

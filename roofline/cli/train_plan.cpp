@@ -227,11 +227,13 @@ TrainForecast plan_training(
     out.bytes = bytes;
     out.text = fmt::format("Changed so that it fits: {}\n", changes);
   }
+  out.parts = predict(options);
+  out.room_bytes = budget;
   out.text += fmt::format(
       "Will take about {} of {} that are free: {}\n",
       format_bytes(out.bytes),
       format_bytes(budget),
-      parts_text(predict(options)));
+      parts_text(out.parts));
   out.operations_per_token = operations_per_token(model, train, options);
   out.fits = out.bytes <= budget;
   if (!out.fits) {
@@ -249,6 +251,30 @@ TrainForecast plan_training(
                         : std::string("Take a smaller or a quantized model");
   }
   return out;
+}
+
+nlohmann::ordered_json forecast_json(
+    const TrainForecast& forecast,
+    const Dataset& train,
+    const TrainOptions& options) {
+  auto parts = nlohmann::ordered_json::array();
+  for (const MemoryPart& part : forecast.parts.parts) {
+    parts.push_back(
+        {{"name", part.name}, {"kind", part.kind}, {"bytes", part.bytes}});
+  }
+  auto settings = nlohmann::ordered_json::object();
+  for (const TrainSetting& setting : train_settings()) {
+    settings[std::string(setting.name)] = setting.get(options);
+  }
+  return {
+      {"dry_run", true},
+      {"samples", train.size()},
+      {"tokens", train.tokens},
+      {"learned_tokens", train.learned_tokens},
+      {"predicted_peak_bytes", forecast.bytes},
+      {"free_bytes", forecast.room_bytes},
+      {"parts", parts},
+      {"settings", settings}};
 }
 
 }  // namespace roofline::cli

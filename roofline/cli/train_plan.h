@@ -4,6 +4,9 @@
 
 #include <string>
 
+#include <nlohmann/json.hpp>
+
+#include "roofline/plan/memory.h"
 #include "roofline/train/dataset.h"
 #include "roofline/train/options.h"
 #include "roofline/weights/checkpoint.h"
@@ -14,6 +17,8 @@ struct TrainForecast {
   double bytes = 0;  ///< peak
   /// Of products with the weights, forward and backward, for one token.
   double operations_per_token = 0;
+  double room_bytes = 0;  ///< that are free
+  MemoryPrediction parts;
   bool fits = true;
   std::string text;      ///< lines for people
   std::string shortage;  ///< when it doesn't fit
@@ -26,5 +31,11 @@ TrainForecast plan_training(
     const Dataset& train,
     TrainOptions& options,
     bool fit);
+
+/// What --dry-run prints: docs/json.md.
+nlohmann::ordered_json forecast_json(
+    const TrainForecast& forecast,
+    const Dataset& train,
+    const TrainOptions& options);
 
 }  // namespace roofline::cli

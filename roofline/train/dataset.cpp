@@ -225,10 +225,6 @@ class Gathering {
   Dataset set_;
 };
 
-}  // namespace
-
-namespace {
-
 /// "column 13: …": the library's own words count lines of what it was given,
 /// which is one.
 std::string reason_of(const Json::exception& error) {

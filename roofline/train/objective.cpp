@@ -19,6 +19,14 @@ bool on_pairs(const TrainOptions& options) {
   return options.loss != LossName::cross_entropy;
 }
 
+/// Adds a gradient's values to, or puts them in the place of, what is there.
+void take(const mx::array& values, std::vector<float>& sum, bool first) {
+  const float* from = values.data<float>();
+  for (std::size_t k = 0; k < sum.size(); ++k) {
+    sum[k] = first ? from[k] : sum[k] + from[k];
+  }
+}
+
 }  // namespace
 
 Objective::Objective(
@@ -148,18 +156,6 @@ TokenLoss Objective::loss_of(const Batch& batch, LossGradient gradient) const {
       batch.packed.targets,
       gradient);
 }
-
-namespace {
-
-/// Adds a gradient's values to, or puts them in the place of, what is there.
-void take(const mx::array& values, std::vector<float>& sum, bool first) {
-  const float* from = values.data<float>();
-  for (std::size_t k = 0; k < sum.size(); ++k) {
-    sum[k] = first ? from[k] : sum[k] + from[k];
-  }
-}
-
-}  // namespace
 
 /// The batch's share of the loss; its gradient is added to, or replaces, what
 /// is there.

@@ -306,7 +306,7 @@ void add_optimizer(std::vector<TrainSetting>& rows) {
       "The learning rate.",
       [](O & o) -> auto& { return o.learning_rate; },
       kMost,
-      "a number from 0");
+      "a number from 0 to 1000000000");
   rows.push_back(choice<ScheduleName>(
       "schedule",
       kRate,

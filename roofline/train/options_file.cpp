@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -113,7 +114,18 @@ std::string text_of(const YAML::Node& node, const Place& place) {
 std::vector<Entry> read_yaml(const fs::path& path) {
   std::vector<Entry> entries;
   try {
-    const YAML::Node root = YAML::LoadFile(path.string());
+    const auto documents = YAML::LoadAllFromFile(path.string());
+    if (documents.empty()) {
+      return entries;
+    }
+    const YAML::Node& root = documents.front();
+    if (documents.size() > 1) {
+      refuse_file(
+          path,
+          std::max(1, documents[1].Mark().line + 1),
+          "one table of settings",
+          "Another document begins here");
+    }
     if (!root.IsMap() && !root.IsNull()) {
       refuse_file(
           path,
@@ -122,9 +134,22 @@ std::vector<Entry> read_yaml(const fs::path& path) {
           "Its lines aren't key: value");
     }
     for (const auto& each : root) {
+      const int line = each.first.Mark().line + 1;
+      if (!each.first.IsScalar()) {
+        refuse_file(
+            path,
+            line,
+            "a table of settings",
+            "A key must be the name of a setting");
+      }
       const auto key = each.first.Scalar();
-      entries.push_back(
-          {key, text_of(each.second, {path, key}), each.first.Mark().line + 1});
+      if (each.second.IsNull()) {
+        fail<UserError>(
+            fmt::format("{}:{}: {} has no value", path.string(), line, key),
+            "",
+            "Give it one, or leave it out");
+      }
+      entries.push_back({key, text_of(each.second, {path, key}), line});
     }
   } catch (const YAML::Exception& error) {
     refuse_file(path, error.mark.line + 1, "YAML", error.msg);
@@ -133,20 +158,52 @@ std::vector<Entry> read_yaml(const fs::path& path) {
 }
 
 bool is_yaml(const fs::path& path) {
-  return path.extension() == ".yaml" || path.extension() == ".yml";
+  std::string extension = path.extension().string();
+  for (char& letter : extension) {
+    letter = letter >= 'A' && letter <= 'Z'
+                 ? static_cast<char>(letter - 'A' + 'a')
+                 : letter;
+  }
+  return extension == ".yaml" || extension == ".yml";
+}
+
+/// Which of two the file means isn't ours to guess.
+void refuse_repeats(const std::vector<Entry>& entries, const fs::path& path) {
+  std::map<std::string, int> lines;
+  for (const Entry& entry : entries) {
+    const auto [first, added] = lines.emplace(entry.key, entry.line);
+    if (!added) {
+      fail<UserError>(
+          fmt::format(
+              "{}:{}: {} is given again",
+              path.string(),
+              std::max(entry.line, first->second),
+              entry.key),
+          fmt::format(
+              "It has a value in line {}",
+              std::min(entry.line, first->second)),
+          "Leave one of them out");
+    }
+  }
 }
 
 }  // namespace
 
 void read_train_file(TrainOptions& options, const fs::path& path) {
-  if (!std::ifstream(path)) {
+  std::error_code unknown;
+  const bool is_file = fs::is_regular_file(path, unknown);
+  if (!is_file || !std::ifstream(path)) {
     fail<UserError>(
-        fmt::format("{} can't be read", path.string()),
-        "",
+        fmt::format("\"{}\" can't be read", path.string()),
+        is_file || !fs::exists(path, unknown) ? "" : "It is no file",
         "Check the path and its permissions");
   }
-  for (auto& entry : is_yaml(path) ? read_yaml(path) : read_toml(path)) {
+  auto entries = is_yaml(path) ? read_yaml(path) : read_toml(path);
+  for (Entry& entry : entries) {
     std::replace(entry.key.begin(), entry.key.end(), '_', '-');
+  }
+  refuse_repeats(entries, path);
+  for (const Entry& entry : entries) {
     try {
       set_train_option(options, entry.key, entry.text);
     } catch (const UserError& error) {

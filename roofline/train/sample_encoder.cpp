@@ -44,6 +44,10 @@ Json plain_content(const Json& content) {
   }
   std::string text;
   for (const auto& part : content) {
+    if (part.is_string()) {
+      text += part.get_ref<const std::string&>();
+      continue;
+    }
     const bool is_text =
         part.is_object() && part.contains("text") && part["text"].is_string();
     if (!is_text) {
@@ -82,6 +86,17 @@ void check_messages(const Json& messages) {
     if (!content.is_string() && !content.is_array() && !content.is_null()) {
       refuse("a message's \"content\" must be a text");
     }
+  }
+}
+
+/// Templates loop over tools: what isn't a list of objects would be left out,
+/// or read letter by letter.
+void check_tools(const Json& tools) {
+  const auto is_object = [](const Json& tool) { return tool.is_object(); };
+  if (!tools.is_null() &&
+      !(tools.is_array() &&
+        std::all_of(tools.begin(), tools.end(), is_object))) {
+    refuse("\"tools\" must be a list of objects");
   }
 }
 
@@ -217,6 +232,7 @@ Example SampleEncoder::encode(const Json& line) const {
     refuse("a line must be a JSON object");
   }
   const Json tools = line.value("tools", Json());
+  check_tools(tools);
   if (options_.pairs) {
     if (!line.contains("chosen") || !line.contains("rejected")) {
       refuse("this loss needs \"chosen\" and \"rejected\"");

@@ -323,7 +323,14 @@ void Trainer::tell_what_is_replaced() const {
 TrainResult Trainer::run(const std::atomic<bool>& stop) {
   const fs::path output = options_.output;
   tell_what_is_replaced();
-  fs::create_directories(output);
+  std::error_code error;
+  fs::create_directories(output, error);
+  if (error) {
+    fail<UserError>(
+        fmt::format("\"{}\" can't be made", output.string()),
+        error.message(),
+        "Name another folder");
+  }
   const RunState fresh = expected();
   state_.settings = fresh.settings;
   state_.model = fresh.model;

@@ -1,6 +1,9 @@
 """roofline bench: cases, reports, other engines, and comparing two runs."""
 
 import json
+import os
+import signal
+import time
 import unittest
 
 from program import TinyModel
@@ -99,6 +102,40 @@ echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
         self.assertIn("same weights", " ".join(out["remarks"]))
         peer = [f for f in out["figures"] if f["engine"] == "mlx-lm"]
         self.assertAlmostEqual(peer[0]["tokens_per_second"], 8, places=3)
+
+    def test_ctrl_c_leaves_no_peers_model(self):
+        script = self.write("python3", "#!/bin/sh\ntouch started\nsleep 60\n")
+        script.chmod(0o755)
+        models = self.folder / "temporary"
+        models.mkdir()
+        process = self.start(
+            "bench", *QUICK, "--vs", "mlx-lm", "--peer-program", self.folder,
+            "--model", self.bundled(), env={"TMPDIR": str(models)},
+            cwd=self.folder, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (self.folder / "started").exists():
+            time.sleep(0.02)
+        self.assertTrue(any(models.iterdir()))
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertFalse(any(models.iterdir()))
+
+    def test_a_signal_while_the_peers_model_is_written_leaves_nothing(self):
+        script = self.write("python3", "#!/bin/sh\nexit 0\n")
+        script.chmod(0o755)
+        models = self.folder / "temporary"
+        models.mkdir()
+        process = self.start(
+            "bench", *QUICK, "--vs", "mlx-lm", "--peer-program", self.folder,
+            "--model", self.bundled(), env={"TMPDIR": str(models)})
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(models.iterdir()):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 143)
+        self.assertFalse(any(models.iterdir()))
 
     def test_without_a_gpu_the_comparison_says_what_it_can(self):
         out = self.bench("--compare-cpu")

@@ -186,7 +186,7 @@ class Telling(Program):
 
     def test_every_command_has_help_with_examples(self):
         listing = self.succeed("--help")
-        commands = ["generate", "chat", "inspect", "presets", "bench", "tokenize",
+        commands = ["generate", "chat", "train", "memory", "profile", "convert", "inspect", "presets", "bench", "tokenize",
                     "template", "logits", "completion", "version"]
         for command in commands:
             self.assertIn(f"\n    {command} ", listing)
@@ -194,6 +194,7 @@ class Telling(Program):
             self.assertTrue(text.startswith("Name\n"))
             self.assertIn("\nExamples\n", text)
             self.assertIn(f"roofline {command}", text)
+            self.assertNotRegex(text, r"NONNEGATIVE|(INT|FLOAT) in \[")
             self.assertLess(max(map(len, text.splitlines())), 81, text)
             self.assertEqual(self.succeed("help", command), text)
 

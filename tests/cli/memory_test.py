@@ -315,6 +315,16 @@ class Memory(Program):
         self.assertGreater(total("--precision", "32", "--device", "gpu"),
                            total("--device", "gpu"))
 
+    def test_no_more_layers_are_trained_than_there_are(self):
+        self.succeed("memory", "llama-2-7b", "--train", "lora", "--train-layers", "32")
+        self.refuse("memory", "llama-2-7b", "--train", "lora", "--train-layers", "33",
+                    saying=["--train-layers can't be 33", "32 layers"])
+
+    def test_a_machine_on_which_no_model_fits_is_refused(self):
+        self.refuse("memory", "--ram", "100MB", saying="No known model fits")
+        text = self.succeed("memory", "--ram", "16GB", "--context", "999999999")
+        self.assertIn("or as many as the model is made for", " ".join(text.split()))
+
     def test_wrong_names_offer_the_nearest(self):
         for option, wrong, near in [
             ("--quant", "int44", "int4"),

@@ -101,6 +101,20 @@ class Optimize(TinyModel):
             "--optimize-params", "--json"))
         self.assertFalse(out["measured"])
         self.assertGreater(len(out["candidates"]), 3)
+        self.assertIsNone(out["speedup_low"])
+        self.assertIsNone(out["speedup_high"])
+
+    def test_a_model_that_fits_only_in_fewer_bits_is_predicted_in_those(self):
+        # 810 GB as stored: more than a machine of today has.
+        out = json.loads(self.succeed(
+            "optimize", "llama-3.1-405b", "--max-memory", "600GB", "--json"))
+        self.assertIn("int", out["choice"])
+        chosen = [c for c in out["candidates"] if c["chosen"]]
+        self.assertLess(chosen[0]["predicted_bytes"], 600 << 30)
+        self.assertGreater(out["candidates"][0]["predicted_bytes"], 600 << 30)
+        message = self.refuse("optimize", self.model, "-p", "2000000000",
+                              saying="can't run here")
+        self.assertNotIn("--quant", message)
 
     def test_mistakes_end_in_a_sentence(self):
         self.refuse("optimize", "--goal", "sped", saying="speed")

@@ -78,6 +78,14 @@ class Recommend(Program):
         names = [plan["model"] for plan in [out["best"], *out["others"]]]
         self.assertNotIn("llama-2-33b", names)
 
+    def test_commands_that_cannot_ask_for_the_machine_are_left_out(self):
+        out = self.recommend("--chip", "RTX 3060")
+        self.assertEqual(len(out["best"]["commands"]), 1)
+        self.assertIn("roofline generate", out["best"]["commands"][0])
+        self.assertNotIn("roofline memory", self.succeed("recommend", "--chip", "RTX 3060"))
+        out = self.recommend("--chip", "RTX 3060", "--use", "train")
+        self.assertIsNone(out["best"]["memory_command"])
+
     def test_all_chips_are_listed(self):
         names = {row["name"] for row in self.recommend("--list-chips")}
         self.assertTrue({"M1", "M2 Pro", "M3 Ultra", "M5 Max"} <= names)

@@ -304,8 +304,16 @@ class Train(TinyModel):
         )
         self.refuse(*self.arguments("out", layers=9), "--quiet", saying="--layers")
         file = self.write("a_file", "x")
-        self.refuse(*self.arguments(file), saying="is no folder")
-        self.refuse(*self.arguments("out", tensorboard=file), saying="is no folder")
+        for name in [file, f"{file}/sub", "/proc/nope"]:
+            self.refuse(*self.arguments(name), saying="--output can't be")
+            self.refuse(*self.arguments("out", tensorboard=name),
+                        saying="--tensorboard can't be")
+        self.refuse("train", "--model", self.model, "--data", self.data, "--output",
+                    "", saying="--output can't be")
+        self.refuse(*self.arguments("out"), "--config", "", saying="can't be read")
+        self.refuse(*self.arguments("out"), "--config", self.data, saying="is no file")
+        self.refuse(*self.arguments("out"), "--plot", "", saying="--plot is empty")
+        self.assertFalse((self.folder / "out").exists())
         plot = self.folder / "x.foo"
         self.refuse(*self.arguments("out"), "--plot", plot, saying="extension")
         self.refuse(*self.arguments("out", targets="x_proj"), saying="x_proj")
@@ -372,6 +380,21 @@ class Train(TinyModel):
         self.assertEqual(result.returncode, 0)
         self.assertIn(b"Will take about", result.stderr)
         self.assertFalse((self.folder / "out").exists())
+        out = json.loads(self.succeed(*self.arguments("out"), "--dry-run", "--json"))
+        self.assertEqual(out["samples"], 20)
+        self.assertEqual(
+            sum(part["bytes"] for part in out["parts"]), out["predicted_peak_bytes"]
+        )
+        self.assertEqual(out["settings"]["rank"], "4")
+
+    def test_evaluating_without_a_validation_set_is_told(self):
+        (self.data / "valid.jsonl").unlink()
+        told = self.run_program(
+            *self.arguments("out", **{"evaluate-every": 2}), "--dry-run"
+        ).stderr.decode()
+        self.assertIn("--evaluate-every says nothing without valid.jsonl", told)
+        told = self.run_program(*self.arguments("out"), "--dry-run").stderr.decode()
+        self.assertNotIn("--evaluate-every", told)
 
 
 if __name__ == "__main__":

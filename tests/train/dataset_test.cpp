@@ -136,6 +136,13 @@ TEST_F(DatasetTest, ContentInPartsIsOneText) {
   EXPECT_EQ(
       tokenizer_.decode(sample.ids, true),
       "<user>ab</><assistant></><assistant>c</>");
+  EXPECT_EQ(
+      tokenizer_.decode(
+          encode(R"({"messages": [{"role": "user", "content": ["a", "b"]},
+                     {"role": "assistant", "content": "c"}]})")
+              .sample.ids,
+          true),
+      "<user>ab</><assistant>c</>");
   // A list of messages may stand for either half, too.
   EXPECT_EQ(
       learned_text(encode(R"({"prompt": [{"role": "user", "content": "p"}],
@@ -197,6 +204,9 @@ TEST_F(DatasetTest, MistakesNameFileLineAndReason) {
            {"[1]", "must be a JSON object"},
            {"{\"words\": 1}", "none of the known keys"},
            {"{\"messages\": []}", "list of messages"},
+           {"{\"text\": \"a\", \"tools\": \"f\"}", "\"tools\" must be a list"},
+           {"{\"text\": \"a\", \"tools\": [\"f\"]}",
+            "must be a list of objects"},
            {"{\"messages\": [{\"content\": \"x\"}]}", "\"role\""},
            {"{\"prompt\": 3, \"completion\": \"c\"}", "\"prompt\" must be"}}) {
     const auto told = mistake(good + line + "\n");

@@ -75,19 +75,36 @@ TEST(TrainSettings, MistakesInAFileNameItAndTheLine) {
         {"a.yaml", "batch: 2\nrank: [1\n", "a.yaml:3 isn't YAML"},
         {"a.yaml", "batch: {a: 1}\n", "a.yaml:1: batch"},
         {"a.yaml", "just a text\n", "a.yaml:1 isn't a table of settings"},
+        {"a.yaml", "batch: 2\nrank: 4\nbatch: 3\n", "a.yaml:3: batch is given"},
+        {"a.yaml", "save-every: 2\nsave_every: 3\n", "a.yaml:2: save-every is"},
+        {"a.toml", "save-every = 2\nsave_every = 3\n", "a.toml:2: save-every"},
+        {"a.yaml", "batch: 2\n[a, b]: 3\n", "a.yaml:2 isn't a table"},
+        {"a.yaml", "batch: 2\n---\nrank: 4\n", "Another document"},
+        {"a.yaml", "batch: 2\nrank:\n", "a.yaml:2: rank has no value"},
+        {"a.YAML", "batch: 2\nrank: [1\n", "a.YAML:3 isn't YAML"},
         {"a.toml", "batch = 2\nrank = \n", "a.toml:2 isn't TOML"},
         {"a.toml", "batch = 2\n[rank]\nx = 1\n", "a.toml:2: rank"}}) {
     const auto found = refusal(name, text);
     EXPECT_NE(found.find(told), std::string::npos) << found;
   }
-  TrainOptions options;
-  try {
-    read_train_file(options, "/nowhere/train.toml");
-    FAIL();
-  } catch (const UserError& error) {
-    EXPECT_NE(
-        std::string(error.what()).find("can't be read"),
-        std::string::npos);
+  const testing::ScratchFolder folder("settings");
+  const auto table = folder.path() / "folder.yaml";
+  std::filesystem::create_directory(table);
+  for (const std::filesystem::path& path :
+       {std::filesystem::path("/nowhere/train.toml"),
+        std::filesystem::path(),
+        folder.path(),
+        table}) {
+    TrainOptions options;
+    try {
+      read_train_file(options, path);
+      FAIL() << path;
+    } catch (const UserError& error) {
+      EXPECT_NE(
+          std::string(error.what()).find("can't be read"),
+          std::string::npos)
+          << error.what();
+    }
   }
 }
 
@@ -112,6 +129,9 @@ TEST(TrainSettings, MistakesNameTheSettingAndTheLine) {
       told("schedule", "cosin").find("Did you mean cosine"),
       std::string::npos);
   EXPECT_EQ(told("rank", "16"), "none");
+  EXPECT_NE(
+      told("learning-rate", "1e10").find("from 0 to 1000000000"),
+      std::string::npos);
   const testing::ScratchFolder folder("settings");
   const auto file = folder.path() / "train.toml";
   std::ofstream(file) << "batch = 2\nrank = -1\n";
