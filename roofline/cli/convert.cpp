@@ -211,6 +211,9 @@ class Convert : public Command {
         progress.update(share, name);
       });
     }
+    if (!done.warning.empty()) {
+      write_notice(fmt::format("warning: {}\n", done.warning));
+    }
     if (json_) {
       write_json(
           {{"path", target},

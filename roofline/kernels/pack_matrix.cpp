@@ -70,8 +70,19 @@ bool fits(const CodeForm& code_form, const PackedForm& form) {
          (form.offset == 0 || form.offset == own.offset);
 }
 
+/// The factor that all the matrices have; 1 where they differ. In f16, scales
+/// of four significant bits times a factor would be rounded.
+float common_factor(std::span<const Tensor* const> tensors) {
+  const float first = tensors.empty() ? 1 : tensors[0]->affine.factor;
+  const bool same =
+      std::all_of(tensors.begin(), tensors.end(), [&](const Tensor* tensor) {
+        return tensor->affine.factor == first;
+      });
+  return same && first > 0 && std::isnormal(first) ? first : 1.0f;
+}
+
 struct Source {
-  const Tensor* tensor;
+  Tensor tensor;
   int group_size;
   std::int64_t first_row;  ///< in the stack
 };
@@ -133,6 +144,7 @@ class Packer {
   }
 
   std::vector<Source> sources_;
+  float factor_ = 1;  ///< of all scales, beside what is packed
   PackedMatrix matrix_;
   std::byte* out_;
   std::vector<float> units_;  ///< of each block; 0 when all is zero
@@ -155,8 +167,14 @@ Packer::Packer(
           "Ask packed_form() first");
     }
     matrix_.table = table_of(*own);
-    sources_.push_back({tensor, own->group_size, rows});
+    sources_.push_back({*tensor, own->group_size, rows});
     rows += tensor->rows;
+  }
+  factor_ = common_factor(tensors);
+  if (factor_ != 1) {
+    for (Source& source : sources_) {
+      source.tensor.affine.factor = 1;
+    }
   }
   const std::int64_t cols = tensors.empty() ? 0 : tensors[0]->cols;
   if (out.size() < packed_bytes(form, rows, cols) ||
@@ -182,7 +200,7 @@ void Packer::pack_row(std::int64_t row, Scratch& s) const {
   const auto own_groups =
       static_cast<std::size_t>(matrix_.cols / source->group_size);
   read_code_row(
-      *source->tensor,
+      source->tensor,
       row - source->first_row,
       {s.codes,
        std::span(s.row_scales).first(own_groups),
@@ -255,13 +273,14 @@ PackedMatrix Packer::finish(ThreadPool& pool) {
   for (float of_block : units_) {
     unit = std::max(unit, of_block);
   }
-  matrix_.unit = unit > 0 ? unit : 1.0f;
+  unit = unit > 0 ? unit : 1.0f;
+  matrix_.unit = unit * factor_;
   auto rescale = [&](int block, int) {
     const float own = units_[static_cast<std::size_t>(block)];
-    if (own == matrix_.unit || own == 0) {
+    if (own == unit || own == 0) {
       return;
     }
-    const float factor = own / matrix_.unit;  // a power of two below 1
+    const float factor = own / unit;  // a power of two below 1
     each_set(block, [&](int, std::byte* at) {
       for (std::size_t i = 0; i < set_halves(); ++i, at += 2) {
         std::uint16_t half = 0;

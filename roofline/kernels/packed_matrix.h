@@ -16,7 +16,8 @@
 //   w = unit·scale·(value(code) − offset)
 // and else
 //   w = unit·(scale·value(code) + bias).
-// `unit` is a power of two that keeps small scales out of f16's subnormal
+// `unit` is a power of two (times a factor that the matrix has as a whole) that
+// keeps small scales out of f16's subnormal
 // range. The formats differ in the bits, in what a code's value is, and in how
 // many columns share a set of scales:
 //   q4        the code; 32 columns, or 64, 128, …

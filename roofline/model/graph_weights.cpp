@@ -107,9 +107,16 @@ std::vector<GraphMatrixPart> GraphWeights::parts(
     const bool no_form = form.kind == GraphForm::Kind::decoded ||
                          form.kind == GraphForm::Kind::requantized;
     if (no_form && bits == 0 && options_.cpu_kernels && !options_.keep_scales) {
-      if (auto part = pack_sources(sources, *options_.cpu_kernels)) {
+      // Those with one factor have one unit, which leaves their scales alone.
+      std::size_t same = 1;
+      while (same < sources.size() &&
+             sources[same]->affine.factor == sources[0]->affine.factor) {
+        ++same;
+      }
+      if (auto part =
+              pack_sources(sources.first(same), *options_.cpu_kernels)) {
         out.push_back(std::move(*part));
-        begin = end;
+        begin += same;
         continue;
       }
     }

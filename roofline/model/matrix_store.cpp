@@ -13,7 +13,7 @@ namespace roofline {
 namespace {
 
 /// Raised whenever packing the same tensors gives other bytes.
-constexpr int kLayoutVersion = 3;
+constexpr int kLayoutVersion = 4;
 /// The blob with each packed matrix's unit, in the order of names.
 constexpr std::string_view kUnits = "units";
 /// Rows that one piece of work decodes or quantizes.

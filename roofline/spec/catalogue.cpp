@@ -16,18 +16,34 @@ namespace roofline {
 namespace {
 
 // What publishers and converters add to a model's name.
-constexpr std::array<std::string_view, 26> kAdded = {
-    "instruct", "hf",   "chat", "it",      "pt",   "base", "gguf",
-    "mlx",      "4bit", "8bit", "bf16",    "fp16", "int4", "int8",
-    "4k",       "bnb",  "awq",  "gptq",    "dwq",  "fp8",  "latest",
-    "thinking", "qat",  "i1",   "imatrix", "text"};
+constexpr std::array<std::string_view, 20> kAdded = {
+    "instruct", "hf", "chat", "it",     "pt",  "base", "gguf",
+    "mlx",      "4k", "dwq",  "latest", "qat", "i1",   "imatrix",
+    "thinking", "ud", "text", "bf16",   "f16", "fp16"};
 
 struct NamedBits {
   std::string_view word;
   int bits;
 };
-constexpr std::array<NamedBits, 4> kBits = {
-    {{"4bit", 4}, {"int4", 4}, {"8bit", 8}, {"int8", 8}}};
+// Added too. Those of a method, which has these bits unless others are named,
+// come last.
+constexpr std::array<NamedBits, 16> kBits = {
+    {{"2bit", 2},
+     {"3bit", 3},
+     {"4bit", 4},
+     {"5bit", 5},
+     {"6bit", 6},
+     {"8bit", 8},
+     {"int4", 4},
+     {"int8", 8},
+     {"fp4", 4},
+     {"fp8", 8},
+     {"mxfp4", 4},
+     {"mxfp8", 8},
+     {"nvfp4", 4},
+     {"awq", 4},
+     {"bnb", 4},
+     {"gptq", 4}}};
 
 bool is_letter(char c) {
   return std::isalpha(static_cast<unsigned char>(c)) != 0;
@@ -38,7 +54,9 @@ bool is_digit(char c) {
 }
 
 bool is_added(std::string_view word) {
-  return std::find(kAdded.begin(), kAdded.end(), word) != kAdded.end();
+  const auto is_word = [&](const NamedBits& row) { return row.word == word; };
+  return std::find(kAdded.begin(), kAdded.end(), word) != kAdded.end() ||
+         std::any_of(kBits.begin(), kBits.end(), is_word);
 }
 
 /// "v0.3" and "2507": a row may have it, or the model is as it was before.
@@ -53,7 +71,7 @@ bool is_version(std::string_view word) {
 bool is_gguf_type(std::string_view word) {
   const std::size_t q = word.find('q');
   return q < 2 && q + 2 == word.size() && is_digit(word[q + 1]) &&
-         (q == 0 || word[0] == 'i');
+         (q == 0 || word[0] == 'i' || word[0] == 't');
 }
 
 /// In lower case, without the publisher.
@@ -71,6 +89,16 @@ std::vector<std::string> words_of(std::string_view name) {
   }
   if (words.back().ends_with(".gguf")) {
     words.back().resize(words.back().size() - std::string(".gguf").size());
+  }
+  // "llama-2-7b.Q4_K_M.gguf"
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::size_t dot = words[i].rfind('.');
+    const std::string end =
+        dot == std::string::npos ? "" : words[i].substr(dot + 1);
+    if (is_gguf_type(end) || end == "f16" || end == "bf16") {
+      words[i].resize(dot);
+      words.insert(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, end);
+    }
   }
   if (words.size() > 1 && words[0] == "meta") {
     words.erase(words.begin());
@@ -128,11 +156,14 @@ const CatalogueEntry* find_in_catalogue(std::string_view name) {
 }
 
 std::optional<int> bits_of_name(std::string_view name) {
-  for (const std::string& word : words_of(name)) {
-    for (const NamedBits& row : kBits) {
-      if (word == row.word) {
-        return row.bits;
-      }
+  const auto words = words_of(name);
+  const auto type = std::find_if(words.begin(), words.end(), is_gguf_type);
+  if (type != words.end() && type != words.begin()) {
+    return type->back() - '0';
+  }
+  for (const NamedBits& row : kBits) {
+    if (std::find(words.begin(), words.end(), row.word) != words.end()) {
+      return row.bits;
     }
   }
   return std::nullopt;

@@ -29,7 +29,8 @@ std::span<const CatalogueEntry> catalogue();
 /// "-2507") only where a row has it. nullptr when there is none.
 const CatalogueEntry* find_in_catalogue(std::string_view name);
 
-/// 4 or 8 where a name says so ("…-4bit"), as MLX's quantized folders do.
+/// Where a name says so: "…-4bit", a GGUF type ("….Q4_K_M.gguf") or a method
+/// ("…-AWQ").
 std::optional<int> bits_of_name(std::string_view name);
 
 /// Up to three names for one that isn't there: those that begin so first.

@@ -249,7 +249,7 @@ AttentionSpec read_attention(
   }
   if (family.latent) {
     read_gguf_latent(keys, attention);
-    attention.scale = gguf_latent_scale_factor(keys).value_or(1.0f) /
+    attention.scale = gguf_latent_scale_factor(keys) /
                       std::sqrt(static_cast<float>(attention.head_dim));
   }
   return attention;

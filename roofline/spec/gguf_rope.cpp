@@ -135,7 +135,7 @@ RopeRecipe read_recipe(
   if (recipe.scaling == RopeScaling::yarn) {
     recipe.truncate = family.gguf_yarn_truncate;
     read_yarn(keys, recipe, magnitude.value_or(1.0));
-    if (family.latent && gguf_latent_scale_factor(keys)) {
+    if (family.latent && gguf_latent_has_mscale(keys)) {
       recipe.attention_factor = 1.0;  // it is in the scores' scale
     }
   }

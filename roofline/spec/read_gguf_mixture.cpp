@@ -164,15 +164,31 @@ void read_gguf_latent(GgufKeys& keys, AttentionSpec& attention) {
   attention.latent = latent;
 }
 
-std::optional<float> gguf_latent_scale_factor(GgufKeys& keys) {
-  // A tenth of the mscale of all dims.
-  const auto tenth =
-      keys.number("rope.scaling.yarn_log_multiplier", {0.0, 1e6});
-  const auto factor = keys.number("rope.scaling.factor", {0.0, 1e6});
-  if (!tenth || !factor || *factor <= 1.0) {
-    return std::nullopt;
+bool gguf_latent_has_mscale(GgufKeys& keys) {
+  const NumberRange range{0.0, 1e6};
+  return keys.number("rope.scaling.yarn_log_multiplier", range).value_or(0.0) >
+             0.0 &&
+         keys.number("rope.scaling.factor", range).value_or(0.0) > 1.0;
+}
+
+float gguf_latent_scale_factor(GgufKeys& keys) {
+  const NumberRange range{0.0, 1e6};
+  const auto type = keys.fields.text(keys.key("rope.scaling.type"));
+  double factor = keys.number("rope.scaling.factor", range).value_or(0.0);
+  if (factor == 0.0) {
+    factor = keys.number("rope.scale_linear", range).value_or(0.0);
   }
-  const double mscale = 1.0 + *tenth * std::log(*factor);
+  if (factor == 0.0 || type.value_or("linear") == "none") {
+    return 1.0f;
+  }
+  // A tenth of the mscale of all dims.
+  const double tenth =
+      keys.number("rope.scaling.yarn_log_multiplier", range).value_or(0.0);
+  const double mscale =
+      gguf_latent_has_mscale(keys)
+          ? 1.0 + tenth * std::log(factor)
+          : keys.number("rope.scaling.attn_factor", range).value_or(1.0) *
+                (1.0 + 0.1 * std::log(factor));
   return static_cast<float>(mscale * mscale);
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 
 #include "roofline/spec/gguf_keys.h"
 #include "roofline/spec/model_spec.h"
@@ -20,8 +19,13 @@ int read_gguf_extra_layers(GgufKeys& keys);
 /// Turns the attention of a family that has `latent` into one.
 void read_gguf_latent(GgufKeys& keys, AttentionSpec& attention);
 
-/// The factor on scores that yarn's mscale of all dims asks for; nullopt where
-/// the file has no such key.
-std::optional<float> gguf_latent_scale_factor(GgufKeys& keys);
+/// Whether the scores' scale has yarn's magnitude, of mscale_all_dim, in it and
+/// the rope hasn't.
+bool gguf_latent_has_mscale(GgufKeys& keys);
+
+/// The factor on a latent's scores: the square of yarn's mscale of all dims,
+/// and without that key llama.cpp's (attn_factor·(1 + 0.1·ln(factor)))² for
+/// every scaling that divides positions.
+float gguf_latent_scale_factor(GgufKeys& keys);
 
 }  // namespace roofline

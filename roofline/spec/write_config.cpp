@@ -186,7 +186,7 @@ class ConfigWriter {
     if (metadata("type") == "yarn") {
       write_yarn();
     } else if (*high - *low > 1e-4f * *high) {
-      // Llama 3's, the one that files hold as a list: these three numbers are
+      // Llama 3's, the one that files hold as a list: these four numbers are
       // the same in all its models, and checked by reading back.
       out_["rope_scaling"] = {
           {"rope_type", "llama3"},

@@ -7,13 +7,17 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "roofline/base/errors.h"
 #include "roofline/base/half.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/json_file.h"
+#include "roofline/weights/mlx_global_scale.h"
 #include "roofline/weights/mlx_packed.h"
 #include "roofline/weights/name_tensors.h"
+#include "roofline/weights/printable.h"
 #include "roofline/weights/save.h"
 #include "roofline/weights/shards.h"
 
@@ -215,17 +219,8 @@ class Writer {
     return packed_of(entry) != nullptr;
   }
 
-  /// The packed weight that scales or biases belong to.
   const SafetensorsEntry* packed_of(const SafetensorsEntry& entry) const {
-    for (std::string_view end : {".scales", ".biases"}) {
-      if (entry.name.ends_with(end)) {
-        const auto module =
-            entry.name.substr(0, entry.name.size() - end.size());
-        const auto* weight = shards_.find(module + std::string(kWeight));
-        return weight != nullptr && is_packed(*weight) ? weight : nullptr;
-      }
-    }
-    return nullptr;
+    return packed_weight_of(entry.name, shards_);
   }
 
   Tensor tensor_of(const SafetensorsEntry& entry) const {
@@ -235,12 +230,25 @@ class Writer {
     const std::string module(without_weight(entry.name));
     const auto packing =
         packing_of(module, stored_, checkpoint_.path().string());
-    return mlx_tensor(
+    const std::string label = checkpoint_.path().string();
+    const Tensor packed = mlx_tensor(
         entry,
         shards_.find(module + ".scales"),
         shards_.find(module + ".biases"),
         packing.value_or(StoredQuantization{}),
-        checkpoint_.path().string());
+        label);
+    const auto* scales = shards_.find(module + ".global_scale");
+    if (scales == nullptr) {
+      return packed;
+    }
+    auto parts = with_global_scales(packed, *scales, label);
+    if (parts.size() != 1) {
+      fail<UnsupportedError>(
+          fmt::format("{}: can't change {}", label, printable(entry.name)),
+          "It has a global_scale for each expert",
+          "Make floats of it first: roofline convert --dequantize");
+    }
+    return parts[0];
   }
 
   std::optional<AffineForm> requantized(const SafetensorsEntry& entry) const {

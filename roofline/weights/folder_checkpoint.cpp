@@ -97,7 +97,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   std::vector<Tensor> read_sources() {
     std::vector<Tensor> out;
     for (const SafetensorsEntry* entry : shards_.entries()) {
-      if (is_side_tensor(entry->name) ||
+      if (packed_weight_of(entry->name, shards_) != nullptr ||
           (foreign_.any() && foreign_.is_side(*entry))) {
         continue;
       }
@@ -111,7 +111,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
       if (entry->dtype == "U32" && ends_with(entry->name, ".weight")) {
         add_packed(*entry, out);
       } else if (entry->encoding()) {
-        out.push_back(shaped_tensor(*entry));
+        add_floats(*entry, out);
       } else {
         refuse_if_needed(*entry);
       }
@@ -139,16 +139,23 @@ class FolderCheckpoint final : public OpenedCheckpoint {
     });
   }
 
-  /// Scales and biases belong to the packed tensor beside them.
-  bool is_side_tensor(const std::string& name) const {
-    for (std::string_view end : {".scales", ".biases", ".global_scale"}) {
-      if (ends_with(name, end)) {
-        const std::string module = name.substr(0, name.size() - end.size());
-        const SafetensorsEntry* weight = shards_.find(module + ".weight");
-        return weight != nullptr && weight->dtype == "U32";
-      }
+  /// Biases of a stack go one by one where its matrices do.
+  void add_floats(const SafetensorsEntry& entry, std::vector<Tensor>& out) {
+    constexpr std::string_view kBias = ".bias";
+    const Tensor tensor = shaped_tensor(entry);
+    const SafetensorsEntry* scales = nullptr;
+    if (ends_with(entry.name, kBias)) {
+      const auto length = entry.name.size() - kBias.size();
+      scales = shards_.find(entry.name.substr(0, length) + ".global_scale");
     }
-    return false;
+    const std::int64_t experts = scales == nullptr ? 1 : scales->elements();
+    if (experts < 2 || tensor.rows != experts) {
+      out.push_back(tensor);
+      return;
+    }
+    for (Tensor& part : split_experts(tensor, experts)) {
+      out.push_back(std::move(part));
+    }
   }
 
   void add_packed(const SafetensorsEntry& weight, std::vector<Tensor>& out) {

@@ -221,8 +221,7 @@ void ForeignTensors::refuse_format(const std::string& format) const {
       "Its checkpoint_format is " + printable(format) +
           ", which orders the codes as one program's GPU kernel reads them",
       "Take the checkpoint that it was repacked from (checkpoint_format gptq "
-      "or "
-      "gptq_v2), or an unquantized one");
+      "or gptq_v2), or an unquantized one");
 }
 
 void ForeignTensors::fail_tensor(std::string_view name, const std::string& why)

@@ -18,7 +18,9 @@ namespace {
 /// 6, the largest code, stand for it.
 constexpr float kLargest = 448.0f * 6.0f;
 
-std::vector<float> read_factors(
+}  // namespace
+
+std::vector<float> global_scale_factors(
     const SafetensorsEntry& scales,
     const std::string& label) {
   std::vector<float> factors;
@@ -41,18 +43,35 @@ std::vector<float> read_factors(
   return factors;
 }
 
+namespace {
+
 /// "….switch_mlp.up_proj.weight" → "….experts.N.up_proj.weight"; "" for a name
 /// that isn't an experts' stack.
 std::string expert_name(std::string name, std::size_t expert) {
-  constexpr std::string_view kStack = ".switch_mlp.";
-  const std::size_t at = name.find(kStack);
-  if (at == std::string::npos) {
-    return "";
+  for (const std::string_view stack :
+       {".switch_mlp.", ".experts.switch_glu.", ".experts."}) {
+    const std::size_t at = name.find(stack);
+    if (at != std::string::npos) {
+      return name.replace(
+          at,
+          stack.size(),
+          fmt::format(".experts.{}.", expert));
+    }
   }
-  return name.replace(at, kStack.size(), fmt::format(".experts.{}.", expert));
+  return "";
 }
 
 }  // namespace
+
+std::vector<Tensor> split_experts(const Tensor& stack, std::int64_t experts) {
+  std::vector<Tensor> out;
+  const std::int64_t rows = stack.rows / experts;
+  for (std::int64_t i = 0; i < experts; ++i) {
+    out.push_back(row_slice(stack, i * rows, rows));
+    out.back().name = expert_name(stack.name, static_cast<std::size_t>(i));
+  }
+  return out;
+}
 
 std::vector<Tensor> with_global_scales(
     const Tensor& packed,
@@ -64,29 +83,30 @@ std::vector<Tensor> with_global_scales(
         "It has a global_scale, which is known for the mode nvfp4 only",
         "Take a checkpoint that was quantized without it");
   }
-  const std::vector<float> factors = read_factors(scales, label);
+  const std::vector<float> factors = global_scale_factors(scales, label);
   if (factors.size() == 1) {
     Tensor whole = packed;
     whole.affine.factor = factors[0];
     return {whole};
   }
   const auto experts = static_cast<std::int64_t>(factors.size());
-  if (packed.rows % experts != 0 || expert_name(packed.name, 0).empty()) {
+  const bool named = !expert_name(packed.name, 0).empty();
+  if (packed.rows % experts != 0 || !named) {
     fail<UnsupportedError>(
         fmt::format("{}: can't read {}", label, printable(packed.name)),
-        fmt::format(
-            "{} scales can't belong to its {} rows",
-            experts,
-            packed.rows),
+        named ? fmt::format(
+                    "{} scales can't belong to its {} rows",
+                    experts,
+                    packed.rows)
+              : fmt::format(
+                    "It has {} scales, and its name isn't that of a stack of "
+                    "experts",
+                    experts),
         "Take a checkpoint that was quantized without a global_scale");
   }
-  std::vector<Tensor> out;
-  const std::int64_t rows = packed.rows / experts;
+  std::vector<Tensor> out = split_experts(packed, experts);
   for (std::size_t i = 0; i < factors.size(); ++i) {
-    Tensor one = row_slice(packed, static_cast<std::int64_t>(i) * rows, rows);
-    one.name = expert_name(packed.name, i);
-    one.affine.factor = factors[i];
-    out.push_back(std::move(one));
+    out[i].affine.factor = factors[i];
   }
   return out;
 }

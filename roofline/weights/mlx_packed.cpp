@@ -214,6 +214,19 @@ Tensor mlx_tensor(
   return out;
 }
 
+const SafetensorsEntry* packed_weight_of(
+    std::string_view side,
+    const Shards& shards) {
+  for (const std::string_view end : {".scales", ".biases", ".global_scale"}) {
+    if (side.ends_with(end)) {
+      const std::string_view module = side.substr(0, side.size() - end.size());
+      const auto* weight = shards.find(std::string(module) + ".weight");
+      return weight != nullptr && weight->dtype == "U32" ? weight : nullptr;
+    }
+  }
+  return nullptr;
+}
+
 Tensor shaped_tensor(const SafetensorsEntry& entry) {
   Tensor out;
   out.name = entry.name;

@@ -5,11 +5,13 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include "roofline/spec/model_spec.h"
 #include "roofline/weights/safetensors.h"
+#include "roofline/weights/shards.h"
 #include "roofline/weights/tensor.h"
 
 namespace roofline {
@@ -31,6 +33,12 @@ Tensor mlx_tensor(
     const SafetensorsEntry* biases,
     StoredQuantization packing,
     const std::string& label);
+
+/// The packed weight that scales, biases or a global scale belong to; nullptr
+/// for an entry that is none of these.
+const SafetensorsEntry* packed_weight_of(
+    std::string_view side,
+    const Shards& shards);
 
 /// Rows × cols of an entry: all axes but the last are rows.
 Tensor shaped_tensor(const SafetensorsEntry& entry);

@@ -163,12 +163,42 @@ class ConvertTest(Program):
                 self.assertIn("Add -q to quantize them, or --dequantize", error)
                 self.convert(source, "--mlx-path", out, "--dequantize",
                              "--dtype", "float32")  # fmt: skip
-                # Scales that have a factor beside them are held as half floats.
-                bound = 5e-3 if "nvfp4" in name else 1e-3
+                # nvfp4's factor beside the scales takes nothing from them.
+                bound = 1e-5 if "nvfp4" in name else 1e-3
                 self.assertLess(self.distance(source, out), bound)
                 self.convert(source, "--mlx-path", out, "--force", "-q",
                              "--q-bits", "8", "--q-group-size", "32")  # fmt: skip
                 self.assertLess(self.distance(source, out), 0.3)
+
+    def test_scales_for_whole_matrices_are_in_what_dequantize_writes(self):
+        for name, stacks in [
+            ("llama", "up_proj"),
+            ("qwen3_moe", "switch_mlp"),
+            ("gemma4_experts", "switch_glu"),
+        ]:
+            with self.subTest(name):
+                plain = self.folder / f"nvfp4-{name}"
+                self.convert(GOLDENS / name, "--mlx-path", plain, "-q",
+                             "--q-mode", "nvfp4")  # fmt: skip
+                scaled = self.folder / f"scaled-{name}"
+                shutil.copytree(plain, scaled)
+                tensors = read_safetensors(scaled / "model.safetensors")
+                for module in [n.removesuffix(".scales") for n in tensors]:
+                    if module in tensors or stacks not in module:
+                        continue
+                    shape = tensors[module + ".scales"][1]
+                    count = shape[0] if len(shape) == 3 else 1
+                    values = [2688 * (0.73 + 0.11 * i) for i in range(count)]
+                    tensors[module + ".global_scale"] = (
+                        "F32", [count], struct.pack(f"<{count}f", *values))  # fmt: skip
+                write_safetensors(scaled / "model.safetensors", tensors)
+                self.assertGreater(self.distance(plain, scaled), 0.01)
+                out = self.folder / f"floats-{name}"
+                self.convert(scaled, "--mlx-path", out, "--dequantize",
+                             "--dtype", "float32")  # fmt: skip
+                written = read_safetensors(out / "model.safetensors")
+                self.assertFalse([n for n in written if "global_scale" in n])
+                self.assertLess(self.distance(scaled, out), 1e-4)
 
     def test_four_bit_experts_stay_as_they_are(self):
         source = GOLDENS / "gpt_oss_mxfp4"
@@ -375,6 +405,108 @@ class ConvertTest(Program):
                 self.refuse("convert", "--hf-path", self.source(name),
                             "--gguf-path", out, saying=saying)  # fmt: skip
                 self.assertFalse(out.exists())
+
+    def changed(self, name, **config):
+        """A golden's source whose config says more."""
+        folder = self.folder / f"changed-{name}"
+        shutil.copytree(self.source(name), folder, dirs_exist_ok=True)
+        stored = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**stored, **config}))
+        return folder
+
+    def keep(self, folder, is_kept):
+        weights = folder / "model.safetensors"
+        tensors = read_safetensors(weights)
+        kept = {name: value for name, value in tensors.items() if is_kept(name)}
+        self.assertLess(len(kept), len(tensors))
+        write_safetensors(weights, kept)
+
+    def test_a_config_that_llama_cpp_would_compute_otherwise_is_no_gguf_file(self):
+        theta = {"rope_theta": 10000.0, "factor": 4.0}
+        yarn = {**theta, "rope_type": "yarn", "beta_fast": 32, "beta_slow": 1,
+                "original_max_position_embeddings": 16}  # fmt: skip
+        linear = {**theta, "rope_type": "linear"}
+        for name, config, saying in [
+            ("deepseek_v3", {"rope_parameters": linear}, "attention scale"),
+            ("deepseek_v3", {"rope_parameters": yarn}, "attention scale"),
+            ("deepseek_v3", {"rms_norm_eps": 1e-5}, "epsilon of the latent"),
+            ("dots1", {}, "2 key-value heads for 4 heads"),
+            ("deepseek_v3", {"n_shared_experts": 0}, "no shared experts"),
+        ]:
+            with self.subTest((name, config)):
+                config.setdefault("rope_scaling", None)
+                source = self.changed(name, **config)
+                if config.get("n_shared_experts") == 0:
+                    self.keep(source, lambda tensor: "shared" not in tensor)
+                out = self.folder / "refused.gguf"
+                self.refuse("convert", "--hf-path", source, "--gguf-path", out,
+                            saying=saying)  # fmt: skip
+
+    def test_what_llama_cpp_asks_for_is_written_where_a_model_has_none(self):
+        for name, config in [
+            ("starcoder2", {"use_bias": False}),
+            ("gpt_neox", {"attention_bias": False}),
+        ]:
+            with self.subTest(name):
+                source = self.changed(name, **config)
+                self.keep(source, lambda tensor: not tensor.endswith(".bias")
+                          or "norm" in tensor
+                          or (name == "gpt_neox" and "attention." not in tensor))  # fmt: skip
+                out = self.folder / f"{name}-zeros.gguf"
+                self.convert(source, "--gguf-path", out, "--type", "f32")
+                self.assertTrue(b"blk.0.attn_output.bias" in out.read_bytes())
+                self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_dense_layers_alone_are_a_file_of_deepseek_too(self):
+        source = self.changed("deepseek_v3", first_k_dense_replace=1,
+                              num_hidden_layers=1)  # fmt: skip
+        self.keep(source, lambda n: not re.match(r"model.layers.[1-9]", n))
+        out = self.folder / "dense.gguf"
+        self.convert(source, "--gguf-path", out, "--type", "f32")
+        for key in [b"expert_shared_count", b"expert_feed_forward_length"]:
+            self.assertTrue(key in out.read_bytes())
+        self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_layers_by_whose_number_llama_cpp_takes_windows_have_them(self):
+        source = self.changed("exaone4_full", num_hidden_layers=64,
+                              layer_types=["full_attention"] * 64)  # fmt: skip
+        weights = source / "model.safetensors"
+        tensors = read_safetensors(weights)
+        first = "model.layers.0."
+        for name in [n for n in tensors if n.startswith(first)]:
+            for i in range(1, 64):
+                copy = name.replace(first, f"model.layers.{i}.")
+                tensors[copy] = tensors[name]
+        write_safetensors(weights, tensors)
+        out = self.folder / "64.gguf"
+        self.refuse("convert", "--hf-path", source, "--gguf-path", out,
+                    saying="full attention in all of 64 layers")  # fmt: skip
+
+    def test_a_beta_that_a_config_leaves_open_is_no_key(self):
+        for beta in [None, 0]:
+            config = json.loads((GOLDENS / "llama_rope_yarn/config.json").read_text())
+            place = next(
+                key for key in ["rope_parameters", "rope_scaling"] if config.get(key)
+            )
+            scaling = {**config[place], "beta_fast": beta}
+            source = self.changed("llama_rope_yarn", **{place: scaling})
+            out = self.folder / "beta.gguf"
+            done = self.run_program("convert", "--hf-path", source,
+                                    "--gguf-path", out, "--force")  # fmt: skip
+            if done.returncode == 0:
+                self.assertNotIn(b"yarn_beta_fast", out.read_bytes())
+            else:
+                self.assertIn(b"beta_fast", done.stderr)
+
+    def test_a_window_that_llama_cpp_passes_over_is_told(self):
+        out = self.folder / "window.gguf"
+        for name, window, context in [("mistral_window", 8, 512), ("llama", 0, 0)]:
+            source = self.source(name)
+            done = self.run_program("convert", "--hf-path", source,
+                                    "--gguf-path", out, "--force")  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stderr)
+            told = f"is this model up to {window} tokens, not to {context}"
+            self.assertEqual(told in done.stderr.decode(), name != "llama")
 
     def test_gguf_files_come_back_as_they_were(self):
         for name in [

@@ -87,6 +87,36 @@ TEST(Catalogue, ANameSaysInHowManyBitsItIs) {
   EXPECT_EQ(bits_of_name("mlx-community/Llama-3.2-3B-Instruct-4bit"), 4);
   EXPECT_EQ(bits_of_name("qwen2.5-7b-int8"), 8);
   EXPECT_EQ(bits_of_name("llama-2-7b"), std::nullopt);
+  struct Named {
+    std::string_view end;
+    std::optional<int> bits;
+  };
+  for (const Named c :
+       {Named{"-Q4_K_M.gguf", 4},
+        Named{".Q4_K_M.gguf", 4},
+        Named{"-q8_0", 8},
+        Named{"-Instruct-UD-Q2_K_XL.gguf", 2},
+        Named{".IQ3_XXS.gguf", 3},
+        Named{"-UD-TQ1_0", 1},
+        Named{"-AWQ", 4},
+        Named{"-GPTQ", 4},
+        Named{"-GPTQ-Int8", 8},
+        Named{"-FP8", 8},
+        Named{"-bnb-4bit", 4},
+        Named{"-mxfp4", 4},
+        Named{"-2bit", 2},
+        Named{"-3bit", 3},
+        Named{"-5bit", 5},
+        Named{"-6bit", 6},
+        Named{"-f16", std::nullopt},
+        Named{".bf16.gguf", std::nullopt}}) {
+    const std::string name = "llama-2-7b" + std::string(c.end);
+    EXPECT_EQ(bits_of_name(name), c.bits) << name;
+    const CatalogueEntry* entry = find_in_catalogue(name);
+    ASSERT_NE(entry, nullptr) << name;
+    EXPECT_EQ(entry->name, "llama-2-7b");
+  }
+  EXPECT_EQ(find_in_catalogue("llama-2-7b-f32"), nullptr);
 }
 
 TEST(Catalogue, OffersWhatBeginsAsTheNameDoes) {

@@ -274,6 +274,38 @@ TEST(ReadGguf, YarnsLogMultiplierAndFactorSetItsMagnitude) {
   EXPECT_FLOAT_EQ(rope->regime_for(1).magnitude, 1.5f);
 }
 
+TEST(ReadGguf, ALatentsScoresGrowWithEveryScalingOfPositions) {
+  const auto scale_of = [](Json more) {
+    more.update(
+        {{"attention.kv_lora_rank", 16},
+         {"attention.key_length_mla", 24},
+         {"attention.value_length_mla", 16},
+         {"attention.head_count_kv", 1},
+         {"rope.dimension_count", 8}});
+    const ModelSpec spec = read("deepseek2", more);
+    return spec.layers[0].attention->scale * std::sqrt(24.0f);
+  };
+  const Json four = {{"rope.scaling.factor", 4.0}};
+  const auto with = [&](Json more) {
+    more.update(four);
+    return scale_of(more);
+  };
+  // deepseek2.cpp of llama.cpp: (attn_factor (1 + 0.1 ln 4))².
+  const float grown = std::pow(1.0f + 0.1f * std::log(4.0f), 2.0f);
+  EXPECT_FLOAT_EQ(scale_of(Json::object()), 1.0f);
+  EXPECT_FLOAT_EQ(with({{"rope.scaling.type", "none"}}), 1.0f);
+  EXPECT_FLOAT_EQ(with({{"rope.scaling.type", "linear"}}), grown);
+  EXPECT_FLOAT_EQ(with({{"rope.scaling.type", "yarn"}}), grown);
+  EXPECT_FLOAT_EQ(
+      with({{"rope.scaling.type", "yarn"}, {"rope.scaling.attn_factor", 1.5}}),
+      2.25f * grown);
+  EXPECT_FLOAT_EQ(
+      with(
+          {{"rope.scaling.type", "yarn"},
+           {"rope.scaling.yarn_log_multiplier", 0.05}}),
+      std::pow(1.0f + 0.05f * std::log(4.0f), 2.0f));
+}
+
 TEST(ReadGguf, PhisTwoTensorsMakeTwoRegimes) {
   GgufRopeFactors factors;
   factors.short_factors = std::vector<float>();

@@ -61,6 +61,38 @@ TEST(MlxGlobalScale, EveryExpertOfAStackIsScaledByItsOwn) {
   EXPECT_EQ(first_value(experts[1]), 3.0f);
 }
 
+TEST(MlxGlobalScale, StacksOfOtherNamesAreThoseOfExpertsToo) {
+  Packed packed;
+  const Factors factors({448 * 6, 448 * 3});
+  for (const std::string stack : {"mlp.experts", "experts.switch_glu"}) {
+    packed.tensor.name = "model.layers.0." + stack + ".up_proj.weight";
+    const auto experts =
+        with_global_scales(packed.tensor, factors.entry, "here");
+    ASSERT_EQ(experts.size(), 2u);
+    const std::string at = stack == "mlp.experts" ? "mlp.experts" : "experts";
+    EXPECT_EQ(experts[1].name, "model.layers.0." + at + ".1.up_proj.weight");
+  }
+  packed.tensor.name = "model.layers.0.mlp.up_proj.weight";
+  EXPECT_THROW(
+      with_global_scales(packed.tensor, factors.entry, "here"),
+      UnsupportedError);
+}
+
+TEST(MlxGlobalScale, BiasesOfAStackAreSplitWithIt) {
+  const std::vector<float> values = {1, 2, 3, 4};
+  Tensor biases;
+  biases.name = "model.layers.0.mlp.experts.up_proj.bias";
+  biases.encoding = Encoding::f32;
+  biases.rows = 2;
+  biases.cols = 2;
+  biases.bytes = std::as_bytes(std::span(values));
+  const auto experts = split_experts(biases, 2);
+  EXPECT_EQ(experts[1].name, "model.layers.0.mlp.experts.1.up_proj.bias");
+  std::vector<float> row(2);
+  decode_row(experts[1], 0, row);
+  EXPECT_EQ(row, std::vector<float>({3, 4}));
+}
+
 TEST(MlxGlobalScale, OneNumberScalesTheWholeMatrix) {
   const Packed packed;
   const Factors factors({448 * 12});

@@ -35,7 +35,8 @@ constexpr std::array kArchitectures = {
         .experts = true,
         .expert_weights = true,
         .dense_first = true,
-        .direct_query_layers = {26, 27},
+        .direct_queries = {{{26}, {27}, {48, 128256}}},
+        .needs_shared_experts = true,
     },
     GgufArchitecture{
         .name = "dots1",
@@ -43,7 +44,8 @@ constexpr std::array kArchitectures = {
         .experts = true,
         .expert_weights = true,
         .dense_first = true,
-    },
+        .needs_shared_experts = true,
+        .all_kv_heads = true},
     GgufArchitecture{.name = "ernie4_5", .output_bias = true},
     GgufArchitecture{
         .name = "ernie4_5-moe",
@@ -80,14 +82,16 @@ constexpr std::array kArchitectures = {
         .output_bias = true,
         .dense_bias = true,
         .packed_qkv = true,
-        .whole_heads = true},
+        .whole_heads = true,
+        .needs_biases = true},
     GgufArchitecture{
         .name = "gptneox",
         .tied = false,
         .output_bias = true,
         .dense_bias = true,
         .packed_qkv = true,
-        .whole_heads = true},
+        .whole_heads = true,
+        .needs_biases = true},
     GgufArchitecture{
         .name = "granite",
         .output_bias = true,
@@ -110,7 +114,7 @@ constexpr std::array kArchitectures = {
         .rope_factors = true,
         .longrope = true,
         .experts = true,
-    },
+        .window_ignored = true},
     GgufArchitecture{.name = "minimax-m2", .tied = false, .experts = true},
     GgufArchitecture{
         .name = "mistral3",
@@ -150,7 +154,8 @@ constexpr std::array kArchitectures = {
         .longrope = true,
         .packed_qkv = true,
         .packed_gate_up = true,
-        .whole_heads = true},
+        .whole_heads = true,
+        .window_ignored = true},
     GgufArchitecture{.name = "qwen2", .whole_heads = true},
     GgufArchitecture{
         .name = "qwen2moe",
@@ -166,8 +171,19 @@ constexpr std::array kArchitectures = {
         .name = "starcoder2",
         .output_bias = true,
         .dense_bias = true,
-        .whole_heads = true},
+        .whole_heads = true,
+        .window_ignored = true,
+        .needs_biases = true},
 };
+
+bool has_windows(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.attention->window_tokens.has_value();
+      });
+}
 
 std::string refused_in_attention(
     const GgufArchitecture& architecture,
@@ -187,10 +203,14 @@ std::string refused_in_attention(
     return normed ? "norms of queries and keys"
                   : "queries and keys without norms";
   }
-  const auto& direct_layers = architecture.direct_query_layers;
-  const bool direct =
-      std::find(direct_layers.begin(), direct_layers.end(), layers) !=
-      direct_layers.end();
+  const auto& direct_queries = architecture.direct_queries;
+  const bool direct = std::any_of(
+      direct_queries.begin(),
+      direct_queries.end(),
+      [&](const DirectQueries& each) {
+        return each.layers == layers &&
+               (each.vocab == 0 || each.vocab == spec.vocab);
+      });
   if (attention.latent && direct == attention.latent->q_rank.has_value()) {
     return fmt::format(
         "queries {} in a model of {} layers",
@@ -200,6 +220,15 @@ std::string refused_in_attention(
   if (attention.window_tokens && architecture.window_layers != 0 &&
       architecture.window_layers != layers) {
     return fmt::format("windows in a model of {} layers", layers);
+  }
+  if (architecture.window_layers == layers && !has_windows(spec)) {
+    return fmt::format("full attention in all of {} layers", layers);
+  }
+  if (architecture.all_kv_heads && attention.kv_heads != attention.heads) {
+    return fmt::format(
+        "{} key-value heads for {} heads",
+        attention.kv_heads,
+        attention.heads);
   }
   return "";
 }
@@ -255,6 +284,9 @@ std::string refused_in_layer(
   if (mixture.scale != 1.0f && !architecture.expert_weights) {
     return "a factor on experts";
   }
+  if (architecture.needs_shared_experts && mixture.shared_hidden == 0) {
+    return "no shared experts";
+  }
   return "";
 }
 
@@ -291,6 +323,29 @@ std::string refused_by_llama_cpp(
     what = what.empty() ? refused_in_layer(architecture, layer, spec) : what;
   }
   return what;
+}
+
+std::string unlike_in_llama_cpp(
+    const GgufArchitecture& architecture,
+    const ModelSpec& spec) {
+  if (!architecture.window_ignored) {
+    return "";
+  }
+  std::int64_t window = spec.context_tokens;
+  for (const LayerSpec& layer : spec.layers) {
+    window = std::min<std::int64_t>(
+        window,
+        layer.attention->window_tokens.value_or(window));
+  }
+  if (window >= spec.context_tokens) {
+    return "";
+  }
+  return fmt::format(
+      "llama.cpp passes over the attention window in files of {}: what it "
+      "computes is this model up to {} tokens, not to {}",
+      architecture.name,
+      window,
+      spec.context_tokens);
 }
 
 }  // namespace roofline

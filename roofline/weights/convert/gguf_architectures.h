@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,12 @@
 #include "roofline/spec/model_spec.h"
 
 namespace roofline {
+
+/// Models of so many layers (and, unless it is 0, such a vocabulary).
+struct DirectQueries {
+  int layers = 0;
+  std::int64_t vocab = 0;
+};
 
 struct GgufArchitecture {
   std::string_view name = {};
@@ -37,11 +44,19 @@ struct GgufArchitecture {
   /// Norms of queries and keys in models of at least so many layers, and in
   /// no other; 0: as the tensors are.
   int qk_norm_layers = 0;
-  /// Of a latent: models of so many layers have queries straight from x, and
-  /// no other.
-  std::array<int, 2> direct_query_layers = {};
-  /// Windows in models of so many layers only; 0: in all.
+  /// Of a latent: these models have queries straight from x, and no other.
+  std::array<DirectQueries, 3> direct_queries = {};
+  /// Windows in models of so many layers and in no other, which all have some;
+  /// 0: as the file says.
   int window_layers = 0;
+  /// Its loader passes over the window of the file, and lets tokens see all.
+  bool window_ignored = false;
+  /// Biases that the loader can't do without, of attention and feed-forward
+  /// parts alike: zeros where the model has none.
+  bool needs_biases = false;
+  bool needs_shared_experts = false;
+  /// Keys and values have as many heads as queries, whatever the file says.
+  bool all_kv_heads = false;
   /// Which layers have a window may be listed.
   bool window_list = false;
   /// Layers with a window may have a base of their own.
@@ -56,6 +71,12 @@ std::vector<std::string> written_gguf_architectures();
 /// What of the model llama.cpp's loader has no place for, in words; empty where
 /// it takes all. The architecture is that of the model.
 std::string refused_by_llama_cpp(
+    const GgufArchitecture& architecture,
+    const ModelSpec& spec);
+
+/// What llama.cpp computes otherwise in a file that is written all the same, a
+/// sentence for people; empty where it is the model.
+std::string unlike_in_llama_cpp(
     const GgufArchitecture& architecture,
     const ModelSpec& spec);
 

@@ -305,8 +305,9 @@ class MetadataMaker {
     for (const auto& [ours, theirs] :
          {std::pair{"beta_fast", "yarn_beta_fast"},
           std::pair{"beta_slow", "yarn_beta_slow"}}) {
-      if (yarn.contains(ours)) {
-        add(fmt::format("rope.scaling.{}", theirs), number(ours, 0));
+      // null and 0 stand for the usual number, as a key that isn't there.
+      if (const float turns = number(ours, 0); turns > 0) {
+        add(fmt::format("rope.scaling.{}", theirs), turns);
       }
     }
   }

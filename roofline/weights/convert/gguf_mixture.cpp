@@ -32,7 +32,8 @@ constexpr std::array<Name, 12> kNames = {{
     {"feed_forward.experts.gate_up", "ffn_up_exps", true, GgufChange::odd_rows},
 }};
 
-/// llama.cpp's number for it.
+// llama.cpp's numbers for them.
+constexpr int kSoftmax = 1;
 constexpr int kSigmoid = 2;
 
 }  // namespace
@@ -49,6 +50,12 @@ std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
       spec.layers.end(),
       [](const LayerSpec& layer) { return layer.feed_forward->mixture; });
   if (first == spec.layers.end()) {
+    if (architecture.needs_shared_experts) {
+      // No layer reads them, but the loader asks for the keys.
+      size("expert_feed_forward_length", spec.layers[0].feed_forward->hidden);
+      size("expert_shared_count", 0);
+      size("leading_dense_block_count", first - spec.layers.begin());
+    }
     return out;
   }
   const MixtureSpec& mixture = *first->feed_forward->mixture;
@@ -71,6 +78,8 @@ std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
   }
   if (mixture.score == ExpertScore::sigmoid) {
     size("expert_gating_func", kSigmoid);
+  } else if (architecture.expert_weights) {
+    size("expert_gating_func", kSoftmax);
   }
   if (architecture.expert_weights) {
     out.emplace_back("expert_weights_norm", mixture.renormalise);

@@ -106,12 +106,43 @@ void check_agreement(
     if (!family.qk_norm_rule.field.empty() && i < spec.layers.size()) {
       read.layers[i].attention->qk_norm = spec.layers[i].attention->qk_norm;
     }
+    if (auto& latent = read.layers[i].attention->latent) {
+      // llama.cpp has one epsilon for all norms.
+      latent->norm_eps = read.layers[i].norm.eps;
+    }
   }
   if (const auto difference = spec_difference(spec, read)) {
     refuse_gguf(fmt::format(
         "A {} file can't say what this model has: {}",
         read.family,
         *difference));
+  }
+}
+
+/// Those that the loader can't do without and the model doesn't have.
+void add_zero_biases(
+    const ModelSpec& spec,
+    const GgufArchitecture& architecture,
+    GgufModel& model) {
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    const auto add = [&](std::string_view name, std::int64_t size) {
+      model.factors.emplace_back(
+          fmt::format("blk.{}.{}.bias", i, name),
+          std::vector<float>(static_cast<std::size_t>(size)));
+    };
+    const AttentionSpec& attention = *spec.layers[i].attention;
+    const FeedForwardSpec& feed_forward = *spec.layers[i].feed_forward;
+    if (!attention.output_bias) {
+      add("attn_output", spec.dim);
+    }
+    if (!attention.qkv_bias && architecture.packed_qkv) {
+      const int heads = attention.heads + 2 * attention.kv_heads;
+      add("attn_qkv", heads * attention.head_dim);
+    }
+    if (!feed_forward.bias) {
+      add("ffn_up", feed_forward.hidden);
+      add("ffn_down", spec.dim);
+    }
   }
 }
 
@@ -141,6 +172,10 @@ GgufModel describe_gguf_model(const ModelSpec& spec, const json& config) {
       describe_gguf_metadata(spec, own_config(config), family, architecture);
   model.tensors = list_gguf_tensors(spec, family, architecture);
   check_agreement(model, spec, family);
+  if (architecture.needs_biases) {
+    add_zero_biases(spec, architecture, model);
+  }
+  model.warning = unlike_in_llama_cpp(architecture, spec);
   return model;
 }
 

@@ -43,8 +43,9 @@ struct GgufSource {
 struct GgufModel {
   GgufMetadata metadata;
   std::vector<GgufSource> tensors;
-  /// Small tensors that the metadata stands for: names and floats.
+  /// Small tensors that the spec stands for: names and floats.
   std::vector<std::pair<std::string, std::vector<float>>> factors;
+  std::string warning;  ///< what readers compute otherwise; may be empty
 };
 
 /// config: the checkpoint's config.json. Throws UnsupportedError for a family

@@ -56,6 +56,7 @@ std::vector<std::int64_t> GgufRows::shape() const {
   }
   return {cols_, rows_ / source_.experts, source_.experts};
 }
+
 bool GgufRows::has_blocks() const {
   return std::all_of(parts_.begin(), parts_.end(), [&](const Tensor* part) {
     const bool changed = changes_ != nullptr && changes_->contains(part->name);

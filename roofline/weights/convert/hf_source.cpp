@@ -13,6 +13,8 @@
 #include "roofline/weights/convert/foreign_source.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/foreign_tensors.h"
+#include "roofline/weights/mlx_global_scale.h"
+#include "roofline/weights/mlx_packed.h"
 #include "roofline/weights/name_tensors.h"
 #include "roofline/weights/printable.h"
 #include "roofline/weights/shards.h"
@@ -100,6 +102,39 @@ mx::array raw_rows(
       "Check that config.json belongs to these weights");
 }
 
+/// What multiplies the rows, of each expert in turn; empty without it.
+std::vector<float> factors_of(
+    const SafetensorsEntry& codes,
+    const SafetensorsEntry* scales,
+    const std::string& mode,
+    std::int64_t rows) {
+  if (scales == nullptr) {
+    return {};
+  }
+  auto factors = global_scale_factors(*scales, codes.name);
+  if (mode != "nvfp4" ||
+      rows % static_cast<std::int64_t>(factors.size()) != 0) {
+    fail_packed(
+        codes.name,
+        "Its global_scale doesn't fit its mode or its rows");
+  }
+  return factors;
+}
+
+/// [count, 1]
+mx::array row_factors(
+    const std::vector<float>& factors,
+    std::int64_t rows,
+    std::int64_t first,
+    std::int64_t count) {
+  const auto each = rows / static_cast<std::int64_t>(factors.size());
+  std::vector<float> out;
+  for (std::int64_t row = first; row < first + count; ++row) {
+    out.push_back(factors[static_cast<std::size_t>(row / each)]);
+  }
+  return mx::array(out.data(), {static_cast<int>(count), 1}, mx::float32);
+}
+
 /// A matrix packed by mx::quantize, unpacked as it is read.
 RowTensor unpacked_rows(
     const SafetensorsEntry& codes,
@@ -132,36 +167,34 @@ RowTensor unpacked_rows(
       fail_packed(codes.name, "Its scales or biases don't fit its codes");
     }
   }
-  out.dtype = affine ? dtype_of(*scales) : mx::Dtype(mx::bfloat16);
-  const auto read = [&codes, scales, biases, packing, affine, rows](
-                        std::int64_t first,
-                        std::int64_t count,
-                        mx::Stream stream) {
-    return mx::dequantize(
-        raw_rows(codes, rows, first, count),
-        raw_rows(*scales, rows, first, count),
-        affine ? std::optional(raw_rows(*biases, rows, first, count))
-               : std::nullopt,
-        packing->group_size,
-        packing->bits,
-        packing->mode,
-        std::nullopt,
-        affine ? std::nullopt : std::optional<mx::Dtype>(mx::bfloat16),
-        stream);
-  };
+  const SafetensorsEntry* global = shards.find(module + ".global_scale");
+  const auto factors = factors_of(codes, global, packing->mode, rows);
+  const mx::Dtype small = global == nullptr ? mx::bfloat16 : mx::float32;
+  out.dtype = affine ? dtype_of(*scales) : small;
+  const auto read =
+      [&codes, scales, biases, packing, affine, rows, factors, small](
+          std::int64_t first,
+          std::int64_t count,
+          mx::Stream stream) {
+        const auto values = mx::dequantize(
+            raw_rows(codes, rows, first, count),
+            raw_rows(*scales, rows, first, count),
+            affine ? std::optional(raw_rows(*biases, rows, first, count))
+                   : std::nullopt,
+            packing->group_size,
+            packing->bits,
+            packing->mode,
+            std::nullopt,
+            affine ? std::nullopt : std::optional<mx::Dtype>(small),
+            stream);
+        return factors.empty() ? values
+                               : mx::multiply(
+                                     values,
+                                     row_factors(factors, rows, first, count),
+                                     stream);
+      };
   out.pieces.push_back({rows, read});
   return out;
-}
-
-bool is_side(const std::string& name, const Shards& shards) {
-  for (std::string_view end : {".scales", ".biases"}) {
-    if (name.ends_with(end)) {
-      const auto* codes = shards.find(
-          name.substr(0, name.size() - end.size()) + std::string(kWeight));
-      return codes != nullptr && codes->dtype == "U32";
-    }
-  }
-  return false;
 }
 
 bool is_tied(const json& config) {
@@ -273,7 +306,8 @@ HfSource hf_folder_source(const fs::path& folder) {
     out.config["torch_dtype"] = float_type(out.config);
   }
   for (const SafetensorsEntry* entry : shards->entries()) {
-    if (is_side(entry->name, *shards) || foreign.is_dropped(*entry)) {
+    if (packed_weight_of(entry->name, *shards) != nullptr ||
+        foreign.is_dropped(*entry)) {
       continue;
     }
     const auto matrix = foreign.read(*entry, out);

@@ -186,6 +186,7 @@ ConvertedModel convert_to_gguf(
       blocks ? kExpertBlocks : file_type_of(options.encoding));
   std::vector<PlannedGgufTensor> plan;
   ConvertedModel out;
+  out.warning = model.warning;
   for (const auto& [name, values] : model.factors) {
     plan.push_back(
         {name, Encoding::f32, {static_cast<std::int64_t>(values.size())}});

@@ -43,6 +43,7 @@ struct ConvertedModel {
   std::uint64_t bytes = 0;      ///< of all tensors
   std::int64_t parameters = 0;  ///< what they stand for
   std::size_t shards = 0;
+  std::string warning;  ///< a sentence for people; may be empty
   double bits_per_weight() const {
     return parameters == 0 ? 0
                            : 8.0 * static_cast<double>(bytes) /
