@@ -363,8 +363,11 @@ int Train::run() {
   if (!files.test.empty()) {
     test = read(files.test, encoder);
   }
-  const TrainForecast forecast =
-      plan_training(*checkpoint, train, options_, fit_);
+  const TrainForecast forecast = plan_training(
+      *checkpoint,
+      {train, valid ? &*valid : nullptr, test ? &*test : nullptr},
+      options_,
+      fit_);
   if (!quiet_) {
     write_notice(forecast.text);
   }

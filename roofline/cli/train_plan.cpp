@@ -102,18 +102,27 @@ TrainMethod method_of(AdaptMethod method) {
   }
 }
 
-/// The planner's question about a run on these data.
-TrainingQuestion question_of(const Dataset& train, const TrainOptions& o) {
+std::int64_t largest_batch_of(const Dataset& data, const TrainOptions& o) {
   const std::int64_t longest = std::int64_t{o.batch} * o.max_tokens *
                                (o.loss == LossName::cross_entropy ? 1 : 2);
+  return std::min(largest_batch(data.inputs(), batch_options(o)), longest);
+}
+
+/// The planner's question about a run on these data.
+TrainingQuestion question_of(const TrainData& data, const TrainOptions& o) {
   TrainingQuestion question;
   question.method = method_of(o.method);
   question.rank = o.rank;
   question.targets = o.targets;
   question.batch = o.batch;
   question.sequence_tokens = o.max_tokens;
-  question.batch_tokens =
-      std::min(largest_batch(train.inputs(), batch_options(o)), longest);
+  question.batch_tokens = largest_batch_of(data.train, o);
+  for (const Dataset* other : {data.valid, data.test}) {
+    question.forward_tokens = std::max(
+        question.forward_tokens,
+        other == nullptr ? 0 : largest_batch_of(*other, o));
+  }
+  question.writes_model = o.method == AdaptMethod::full;
   question.checkpointing = o.checkpoint_layers;
   question.optimizer = kind_of(o.optimizer.name);
   question.momentum = o.optimizer.momentum != 0;
@@ -185,7 +194,7 @@ std::string parts_text(const MemoryPrediction& prediction) {
 
 TrainForecast plan_training(
     const Checkpoint& checkpoint,
-    const Dataset& train,
+    const TrainData& data,
     TrainOptions& options,
     bool fit) {
   const MachineFacts facts = machine_facts();
@@ -197,7 +206,7 @@ TrainForecast plan_training(
   const PlannedModel model = plan_checkpoint("", checkpoint);
   const double teacher = teacher_bytes(options);
   const auto predict = [&](const TrainOptions& o) {
-    TrainingQuestion question = question_of(train, o);
+    TrainingQuestion question = question_of(data, o);
     question.teacher_bytes = teacher;
     return predict_training(model, question);
   };
@@ -234,7 +243,7 @@ TrainForecast plan_training(
       format_bytes(out.bytes),
       format_bytes(budget),
       parts_text(out.parts));
-  out.operations_per_token = operations_per_token(model, train, options);
+  out.operations_per_token = operations_per_token(model, data.train, options);
   out.fits = out.bytes <= budget;
   if (!out.fits) {
     const auto text = shorter(changed);

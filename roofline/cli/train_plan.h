@@ -25,10 +25,17 @@ struct TrainForecast {
   std::string advice;    ///< the cheapest change that fits
 };
 
+/// What a run learns from, and what it is judged by, where there is any.
+struct TrainData {
+  const Dataset& train;
+  const Dataset* valid = nullptr;
+  const Dataset* test = nullptr;
+};
+
 /// fit: makes that change to the options instead of advising it.
 TrainForecast plan_training(
     const Checkpoint& checkpoint,
-    const Dataset& train,
+    const TrainData& data,
     TrainOptions& options,
     bool fit);
 

@@ -91,6 +91,11 @@ struct TrainingQuestion {
   /// The CPU's alone. Tokens of the largest batch, where the data are known;
   /// absent: batch · sequence_tokens.
   std::optional<std::int64_t> batch_tokens = {};
+  /// The CPU's alone. Tokens of the largest batch of which only the loss is
+  /// asked: of validation and of test; 0: none.
+  std::int64_t forward_tokens = 0;
+  /// The CPU's alone. All weights are written at the end, from their files.
+  bool writes_model = false;
   /// The last so many layers are trained; 0: all.
   int trained_layers = 0;
   bool momentum = false;  ///< sgd keeps one

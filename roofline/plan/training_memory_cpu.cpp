@@ -183,6 +183,20 @@ double gradients_end_bytes(
   return std::max(0.0, embedding - kGone * held.all());
 }
 
+/// Values of the loss's piece of the logits (kernels/token_loss).
+double piece_values(
+    const ModelSpec& spec,
+    const TrainingQuestion& q,
+    double tokens) {
+  constexpr double kLogits = 16 << 20;
+  constexpr double kLeastRows = 48;
+  const double piece =
+      std::min(tokens, std::max(kLeastRows, std::floor(kLogits / spec.vocab)));
+  const double capped =
+      (spec.logit_softcap ? 2 : 1) + (q.teacher_bytes > 0 ? 1 : 0);
+  return capped * piece * spec.vocab;
+}
+
 Activations activations_of(
     const PlannedModel& model,
     const TrainingQuestion& q) {
@@ -201,14 +215,6 @@ Activations activations_of(
     most_kept = std::max(most_kept, values.kept);
   }
   working += q.checkpointing ? most_kept : 0;
-  // The loss's piece of the logits (kernels/token_loss), and its rows.
-  constexpr double kLogits = 16 << 20;
-  constexpr double kLeastRows = 48;
-  const double piece =
-      std::min(tokens, std::max(kLeastRows, std::floor(kLogits / spec.vocab)));
-  const double capped =
-      (spec.logit_softcap ? 2 : 1) + (q.teacher_bytes > 0 ? 1 : 0);
-  const double loss = capped * piece * spec.vocab + 3 * tokens * spec.dim;
   const Alive alive = q.checkpointing ? kAliveAgain : kAliveKept;
   const auto layers =
       static_cast<double>(spec.layers.size()) - first_trained(model, q);
@@ -216,7 +222,23 @@ Activations activations_of(
   return {
       sizeof(float) * tokens * kept,
       sizeof(float) * tokens * (alive.working * working + rows),
-      sizeof(float) * loss};
+      sizeof(float) * (piece_values(spec, q, tokens) + 3 * tokens * spec.dim)};
+}
+
+/// Bytes of what a batch takes of which only the loss is asked. Every layer
+/// leaves a row of the model's width a token, whether it learns or not.
+/// Measured on SmolLM2 with 3200 and 6400 tokens.
+double forward_bytes(const PlannedModel& model, const TrainingQuestion& q) {
+  constexpr double kAlive = 0.5;
+  const ModelSpec& spec = model.spec;
+  const auto tokens = static_cast<double>(q.forward_tokens);
+  double working = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    working = std::max(working, layer_values(spec, layer, q).working);
+  }
+  const double rows = static_cast<double>(spec.layers.size()) * spec.dim;
+  return sizeof(float) *
+         (tokens * (rows + kAlive * working) + piece_values(spec, q, tokens));
 }
 
 void add(
@@ -229,6 +251,26 @@ void add(
     out.parts.push_back(
         {name, kind, static_cast<std::uint64_t>(std::min(bytes, kMost))});
   }
+}
+
+/// What comes before or after a step and takes more; a step's own activations
+/// are gone then.
+void add_beyond_step(
+    MemoryPrediction& out,
+    const PlannedModel& model,
+    const TrainingQuestion& q,
+    const Activations& held,
+    double other_gone) {
+  const double gone = held.all() + other_gone;
+  const double validation = forward_bytes(model, q) - gone;
+  // The files' pages count; the loss's piece stays with the allocator.
+  const double writing =
+      q.writes_model
+          ? static_cast<double>(model.weight_bytes()) - (gone - held.loss)
+          : 0;
+  validation >= writing
+      ? add(out, "validation, beyond a step", "activations", validation)
+      : add(out, "writing, beyond a step", "transients", writing);
 }
 
 /// Most that loading holds beside all weights: matrices that are read as one,
@@ -271,10 +313,8 @@ MemoryPrediction predict_cpu_training(
     add(out, "frozen weights", "weights", weights);
     add(out, "adapters (float32)", "adapters", 4 * trained);
   }
-  add(out,
-      "gradients",
-      "gradients",
-      4 * (trained + values_on_the_way(model, q, trained)));
+  const double on_the_way = 4 * values_on_the_way(model, q, trained);
+  add(out, "gradients", "gradients", 4 * trained + on_the_way);
   add(out,
       "optimizer state",
       "optimizer",
@@ -291,10 +331,9 @@ MemoryPrediction predict_cpu_training(
       "activations",
       held.working);
   add(out, "logits, a piece at a time", "logits", held.loss);
-  add(out,
-      "the embedding's second gradient",
-      "activations",
-      gradients_end_bytes(model, q, held));
+  const double end = gradients_end_bytes(model, q, held);
+  add(out, "the embedding's second gradient", "activations", end);
+  add_beyond_step(out, model, q, held, end + on_the_way);
   // A product's packed side, and what the graph and the allocator hold.
   constexpr double kPanels = (16 << 20) + 10e6;
   add(out, "products and the graph", "transients", kPanels);

@@ -387,6 +387,20 @@ class Train(TinyModel):
         )
         self.assertEqual(out["settings"]["rank"], "4")
 
+    def test_a_long_validation_set_counts_in_the_prediction(self):
+        def predicted():
+            return json.loads(self.succeed(
+                *self.arguments("out", batch=4, **{"max-tokens": 100000}),
+                "--dry-run", "--json"))["predicted_peak_bytes"]
+
+        short = predicted()
+        row = json.dumps({"text": "x" * 20000}) + "\n"
+        for name in ["valid.jsonl", "test.jsonl"]:
+            (self.data / name).write_text(4 * row)
+            self.assertGreater(predicted(), short + 1e6)
+            (self.data / name).write_text(lines(1))
+            self.assertEqual(predicted(), short)
+
     def test_evaluating_without_a_validation_set_is_told(self):
         (self.data / "valid.jsonl").unlink()
         told = self.run_program(

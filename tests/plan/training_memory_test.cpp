@@ -242,6 +242,45 @@ TEST(PredictTraining, OnACpuDoraKeepsProductsBeforeTheirLengths) {
       4ULL * 2048 * 32 * 4 * 4096);
 }
 
+TEST(PredictTraining, OnACpuTheLargestOfAStepAndAValidationCounts) {
+  TrainingQuestion question = asked(TrainMethod::lora);
+  question.gpu = false;
+  question.batch_tokens = 256;
+  const auto step = predict_training(llama(), question).total();
+  question.forward_tokens = 16;
+  EXPECT_EQ(predict_training(llama(), question).total(), step);
+  question.forward_tokens = 8192;
+  const auto validated = predict_training(llama(), question).total();
+  EXPECT_GT(validated, step);
+  question.forward_tokens = 2 * 8192;
+  // A row of each layer a token, and more for the layer that is computed.
+  EXPECT_GT(
+      predict_training(llama(), question).total() - validated,
+      4ULL * 8192 * 32 * 4096);
+  question.checkpointing = true;  // of a step alone
+  question.trained_layers = 2;
+  question.batch_tokens = 64;
+  question.forward_tokens = 8192;
+  EXPECT_GT(predict_training(llama(), question).total(), validated / 10 * 9);
+}
+
+TEST(PredictTraining, OnACpuWritingAModelOfWhichLittleLearntCounts) {
+  TrainingQuestion question = asked(TrainMethod::full);
+  question.gpu = false;
+  question.batch_tokens = 16;
+  question.trained_layers = 1;
+  const auto step = predict_training(llama(), question).total();
+  question.writes_model = true;
+  const auto written = predict_training(llama(), question).total();
+  EXPECT_GT(written, step + llama().weight_bytes() / 2);
+  EXPECT_LT(written, step + llama().weight_bytes());
+  question.batch_tokens = 4096;
+  question.trained_layers = 0;  // a step takes more than that
+  const auto whole = predict_training(llama(), question).total();
+  question.writes_model = false;
+  EXPECT_EQ(predict_training(llama(), question).total(), whole);
+}
+
 std::string refusal(const TrainingQuestion& question) {
   try {
     predicted(question);
