@@ -124,12 +124,14 @@ def roof_of(readings, roof):
     return max(found, default=None)
 
 
-def cell(readings, kernel):
-    """Rate and share of the roof: median (least … most)."""
-    roof = roof_of(readings, kernel["roof"])
+def cell(kernel):
+    """Rate and share of the roof that was read in turn with it: median (least …
+    most). A neighbour takes from both: a host's memory can give half as much
+    from one minute to the next."""
     value = statistics.median(kernel["rates"])
     digits = 0 if value >= 1e10 else 1
-    shares = [r / roof for r in (value, min(kernel["rates"]), max(kernel["rates"]))]
+    each = [rate / roof for rate, roof in zip(kernel["rates"], kernel["roofs"])]
+    shares = [statistics.median(each), min(each), max(each)]
     return (f"{value / 1e9:.{digits}f} {UNITS[kernel['roof']]}, "
             "{:.0%} ({:.0%} … {:.0%})".format(*shares))
 
@@ -156,7 +158,7 @@ def shares_table(kernels):
         cells = []
         for of in kernels.values():
             mine = [k for k in of["kernels"] if k["name"] == name]
-            cells.append(cell(of, mine[0]) if mine else "")
+            cells.append(cell(mine[0]) if mine else "")
         rows.append([f"`{name}`", any_of["shape"], any_of["roof"], *cells])
     return table(["kernel", "shape", "roof", *kernels], rows)
 
@@ -212,7 +214,8 @@ The best of all readings: a neighbour can only make one slower.
 {roofs}
 
 ## Shares of the roof
-Rate, and share of the roof above that bounds the kernel at that shape: median
+Rate, and share of the roof that bounds the kernel at that shape, read in turn with
+it (on a shared machine memory may give half of what the table above says): median
 (least … most) of the rounds. Operations are the ones executed: the fast product's
 two planes count twice. bf16 products can exceed the float32 peak.
 
