@@ -24,6 +24,41 @@ T* row_at(const AttentionTask& task, T* base, int stride, int r) {
   return base + token * stride + head * task.args->kv.head_dim;
 }
 
+/// Some keys, wherever they lie.
+template <int KEYS>
+struct KeyBlock {
+  int count = 0;
+  std::int64_t positions[KEYS];
+  std::ptrdiff_t at[KEYS];  ///< of the key's and the value's row
+
+  /// Of a key past the last: the last one's.
+  std::ptrdiff_t row(int key) const { return at[std::min(key, count - 1)]; }
+};
+
+/// Calls meet(const KeyBlock&) for each KEYS of a task's keys, and for the
+/// rest.
+template <int KEYS, class Meet>
+void each_block(const AttentionTask& task, Meet meet) {
+  const KvView& kv = task.args->kv;
+  const std::ptrdiff_t head =
+      static_cast<std::ptrdiff_t>(task.kv_head) * kv.slots;
+  KeyBlock<KEYS> block;
+  for (int i = 0; i < task.run_count; ++i) {
+    const KeyRun& run = task.runs[i];
+    for (int k = 0; k < run.count; ++k) {
+      block.positions[block.count] = run.position + k;
+      block.at[block.count] = (head + run.slot + k) * kv.head_dim;
+      if (++block.count == KEYS) {
+        meet(block);
+        block.count = 0;
+      }
+    }
+  }
+  if (block.count > 0) {
+    meet(block);
+  }
+}
+
 /// Which of some keys a row sees.
 struct SeenKeys {
   int begin = 0;

@@ -80,12 +80,7 @@ ROOFLINE_BF16 inline void load_queries(
   }
 }
 
-/// A tile of keys, wherever they lie.
-struct KeyTile {
-  int count = 0;
-  std::int64_t positions[kKeyTile];
-  std::ptrdiff_t at[kKeyTile];  ///< of the key's and the value's row
-};
+using KeyTile = KeyBlock<kKeyTile>;
 
 /// Keys turned to pairs of dims; up to the next vector the last one again.
 ROOFLINE_BF16 inline void convert_keys(
@@ -97,9 +92,8 @@ ROOFLINE_BF16 inline void convert_keys(
     for (int d = 0; d < s.dims; d += kPairDims) {
       Vec block[kWidth];
       for (int i = 0; i < kWidth; ++i) {
-        const int key = std::min(k + i, tile.count - 1);
         block[i].v =
-            _mm512_castsi512_ps(rounded_pairs(keys + tile.at[key] + d, one));
+            _mm512_castsi512_ps(rounded_pairs(keys + tile.row(k + i) + d, one));
       }
       transpose(block);
       for (int i = 0; i < kWidth; ++i) {
@@ -116,7 +110,7 @@ ROOFLINE_BF16 inline void convert_values(
     const State& s) {
   for (int k = 0; k < tile.count; k += 2) {
     const Half* first = values + tile.at[k];
-    const Half* second = values + tile.at[std::min(k + 1, tile.count - 1)];
+    const Half* second = values + tile.row(k + 1);
     std::uint32_t* to = s.values + static_cast<std::ptrdiff_t>(k / 2) * s.dims;
     for (int d = 0; d < s.dims; d += kWidth) {
       const __m512i a = _mm512_cvtepu16_epi32(rounded(Vec::load(first + d).v));
@@ -279,26 +273,11 @@ inline void finish(const AttentionTask& task, const State& s) {
 }  // namespace
 
 void bf16_rows_avx512(const AttentionTask& task) {
-  const KvView& kv = task.args->kv;
   const State s = open(task);
   load_queries(task, s);
-  const std::ptrdiff_t head =
-      static_cast<std::ptrdiff_t>(task.kv_head) * kv.slots;
-  KeyTile tile;
-  for (int i = 0; i < task.run_count; ++i) {
-    const KeyRun& run = task.runs[i];
-    for (int k = 0; k < run.count; ++k) {
-      tile.positions[tile.count] = run.position + k;
-      tile.at[tile.count] = (head + run.slot + k) * kv.head_dim;
-      if (++tile.count == kKeyTile) {
-        meet_tile(task, s, tile);
-        tile.count = 0;
-      }
-    }
-  }
-  if (tile.count > 0) {
+  each_block<kKeyTile>(task, [&](const KeyTile& tile) {
     meet_tile(task, s, tile);
-  }
+  });
   finish(task, s);
 }
 

@@ -199,33 +199,29 @@ void meet_pair(
     const AttentionTask& task,
     const TileRowsState& s,
     int tile,
-    const KeyBlock& block) {
+    const TiledBlock& block) {
   const int first = tile * kTileRows;
   const int last = std::min(first + kPairRows, s.rows) - 1;
-  const SeenKeys seen{
-      seen_keys(task, first, block.positions, block.count).begin,
-      seen_keys(task, last, block.positions, block.count).end};
+  // Later rows see from later keys on, and up to later ones.
+  const auto of = [&](int row) {
+    return seen_keys(task, row, block.positions, block.count);
+  };
+  const SeenKeys earliest = of(first);
+  const SeenKeys latest = of(last);
+  const SeenKeys seen{earliest.begin, latest.end};
   if (seen.none()) {
     return;
   }
   const int begin = seen.begin / kTileDepth;
   const int end = (seen.end + kTileDepth - 1) / kTileDepth;
-  const int common_begin =
-      seen_keys(task, last, block.positions, block.count).begin;
-  const int common_end =
-      seen_keys(task, first, block.positions, block.count).end;
   const bool masked =
-      common_begin > begin * kTileDepth || common_end < end * kTileDepth;
+      latest.begin > begin * kTileDepth || earliest.end < end * kTileDepth;
   score_pair(tiles, s, tile, begin, end);
   for (int i = 0; i < 2; ++i) {
     float* scores = s.scores + i * kBlockTiles * kTileFloats;
     for (int r = 0; masked && r < kTileRows; ++r) {
       const int row = std::min(first + i * kTileRows + r, last);
-      mask_scores(
-          scores + r * kTileCols,
-          seen_keys(task, row, block.positions, block.count),
-          2 * begin,
-          2 * end);
+      mask_scores(scores + r * kTileCols, of(row), 2 * begin, 2 * end);
     }
     softmax_tile(s, tile + i, scores, 2 * begin, 2 * end);
   }
@@ -257,7 +253,7 @@ void meet_block(
     Tiles& tiles,
     const AttentionTask& task,
     const TileRowsState& s,
-    const KeyBlock& block) {
+    const TiledBlock& block) {
   const KvView& kv = task.args->kv;
   convert_keys(block, static_cast<const Half*>(kv.keys), s);
   convert_values(block, static_cast<const Half*>(kv.values), s);
@@ -268,27 +264,12 @@ void meet_block(
 
 template <class Tiles>
 void tile_rows(const AttentionTask& task) {
-  const KvView& kv = task.args->kv;
   const TileRowsState s = open_tile_rows(task);
   load_queries(task, s);
-  const std::ptrdiff_t head =
-      static_cast<std::ptrdiff_t>(task.kv_head) * kv.slots;
   Tiles tiles;
-  KeyBlock block;
-  for (int i = 0; i < task.run_count; ++i) {
-    const KeyRun& run = task.runs[i];
-    for (int k = 0; k < run.count; ++k) {
-      block.positions[block.count] = run.position + k;
-      block.at[block.count] = (head + run.slot + k) * kv.head_dim;
-      if (++block.count == kTiledKeys) {
-        meet_block(tiles, task, s, block);
-        block.count = 0;
-      }
-    }
-  }
-  if (block.count > 0) {
+  each_block<kTiledKeys>(task, [&](const TiledBlock& block) {
     meet_block(tiles, task, s, block);
-  }
+  });
   finish(task, s);
 }
 

@@ -83,24 +83,20 @@ inline void load_queries(const AttentionTask& task, const TileRowsState& s) {
   std::fill_n(s.total, s.tiles * kTileRows, 0.0f);
 }
 
-/// A block of keys, wherever they lie.
-struct KeyBlock {
-  int count = 0;
-  std::int64_t positions[kTiledKeys];
-  std::ptrdiff_t at[kTiledKeys];  ///< of the key's and the value's row
+using TiledBlock = KeyBlock<kTiledKeys>;
 
-  /// In steps of the depth: as tiles read them.
-  int steps() const { return (count + kTileDepth - 1) / kTileDepth; }
-  std::ptrdiff_t row(int key) const { return at[std::min(key, count - 1)]; }
-};
+/// In steps of the depth: as tiles read them.
+inline int steps_of(const TiledBlock& block) {
+  return (block.count + kTileDepth - 1) / kTileDepth;
+}
 
 /// Keys past the last are the last one again.
 inline void convert_keys(
-    const KeyBlock& block,
+    const TiledBlock& block,
     const Half* keys,
     const TileRowsState& s) {
   std::uint32_t* to = s.keys;
-  for (int k = 0; k < block.steps() * kTileDepth; k += kTileCols) {
+  for (int k = 0; k < steps_of(block) * kTileDepth; k += kTileCols) {
     for (int d = 0; d < s.dims; d += kTileDepth, to += kTileFloats) {
       Vec lines[kTileCols];
       for (int i = 0; i < kTileCols; ++i) {
@@ -118,7 +114,7 @@ inline void convert_keys(
 
 /// Values past the last are zero: what they meet is zero too.
 inline void convert_values(
-    const KeyBlock& block,
+    const TiledBlock& block,
     const Half* values,
     const TileRowsState& s) {
   const auto load = [&](int key, int d) {
@@ -126,7 +122,7 @@ inline void convert_values(
                              : _mm512_setzero_ps();
   };
   std::uint32_t* to = s.values;
-  for (int k = 0; k < block.steps() * kTileDepth; k += kTileDepth) {
+  for (int k = 0; k < steps_of(block) * kTileDepth; k += kTileDepth) {
     for (int d = 0; d < s.dims; d += kTileCols) {
       for (int i = 0; i < kTileRows; ++i, to += kTileCols) {
         const int key = k + 2 * i;
