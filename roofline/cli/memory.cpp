@@ -28,7 +28,6 @@ namespace roofline::cli {
 namespace {
 
 constexpr std::int64_t kDefaultContext = 4096;
-constexpr int kDefaultGroup = 64;
 constexpr double kGib = 1024.0 * 1024 * 1024;
 
 template <class T>
@@ -104,7 +103,7 @@ class Memory : public Command {
     }
     const MemoryBudget room = budget();
     if (flags_.asks_for_models()) {
-      tell_models_that_fit(question(), room, group_size(), flags_.json);
+      tell_models_that_fit(question(), room, flags_.json);
       return kSuccess;
     }
     const PlannedModel model = plan_model(flags_.model);
@@ -117,16 +116,13 @@ class Memory : public Command {
       if (own > 0 && flags_.context == "max") {
         wish.context_tokens = own;
       }
-      tell_settings(model, wish, room, group_size(), flags_.json);
+      tell_settings(model, wish, room, flags_.json);
       return kSuccess;
     }
     return tell_inference(model, wish, room);
   }
 
  private:
-  int group_size() const {
-    return flags_.quant.group_size.value_or(kDefaultGroup);
-  }
   bool gpu() const;
   MemoryBudget budget() const;
   /// What earlier runs say; a named machine isn't this one.
@@ -217,7 +213,6 @@ TrainingQuestion Memory::training() const {
   TrainingQuestion question = flags_.training;
   question.method = pick(kMethods, flags_.train, "--train");
   question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
-  question.base_format.group_size = group_size();
   question.gpu = gpu();
   question.card = gpu() && !flags_.ram && card_memory_bytes();
   if (flags_.given("--batch")) {

@@ -143,8 +143,7 @@ struct FittingModel {
 std::optional<FittingModel> fitting(
     const CatalogueEntry& entry,
     const InferenceQuestion& wish,
-    const MemoryBudget& budget,
-    int group_size) {
+    const MemoryBudget& budget) {
   const PlannedModel model =
       plan_spec(std::string(entry.name), catalogue_spec(entry));
   InferenceQuestion question = wish;
@@ -152,9 +151,11 @@ std::optional<FittingModel> fitting(
     question.context_tokens =
         std::min(wish.context_tokens, model.spec.context_tokens);
   }
-  for (const int bits : {16, 8, 4}) {
-    const WeightFormat format =
-        wish.quantize.value_or(WeightFormat{bits, group_size});
+  std::vector<WeightFormat> formats = {{16}, {8}, {4}};
+  if (wish.quantize) {
+    formats = {*wish.quantize};
+  }
+  for (const WeightFormat& format : formats) {
     question.quantize = format.bits < 16 ? std::optional(format) : std::nullopt;
     const std::uint64_t bytes = predict_inference(model, question).total();
     if (bytes <= budget.bytes) {
@@ -171,11 +172,10 @@ std::optional<FittingModel> fitting(
 
 std::vector<FittingModel> fitting_models(
     const InferenceQuestion& wish,
-    const MemoryBudget& budget,
-    int group_size) {
+    const MemoryBudget& budget) {
   std::vector<FittingModel> found;
   for (const CatalogueEntry& entry : catalogue()) {
-    if (auto model = fitting(entry, wish, budget, group_size)) {
+    if (auto model = fitting(entry, wish, budget)) {
       found.push_back(std::move(*model));
     }
   }
@@ -247,9 +247,8 @@ void tell_prediction(
 void tell_models_that_fit(
     const InferenceQuestion& wish,
     const MemoryBudget& budget,
-    int group_size,
     bool json) {
-  const auto models = fitting_models(wish, budget, group_size);
+  const auto models = fitting_models(wish, budget);
   if (models.empty()) {
     fail<UserError>(
         fmt::format("No known model fits {}", budget.name),
@@ -333,9 +332,8 @@ void tell_settings(
     const PlannedModel& model,
     const InferenceQuestion& wish,
     const MemoryBudget& budget,
-    int group_size,
     bool json) {
-  const auto choices = settings_that_fit(model, wish, budget.bytes, group_size);
+  const auto choices = settings_that_fit(model, wish, budget.bytes);
   if (choices.empty()) {
     fail_to_fit(model, wish, budget);
   }

@@ -33,7 +33,6 @@ void tell_prediction(
 void tell_models_that_fit(
     const InferenceQuestion& wish,
     const MemoryBudget& budget,
-    int group_size,
     bool json);
 
 /// Throws UserError: by how much even the smallest way to run the model is over
@@ -49,7 +48,6 @@ void tell_settings(
     const PlannedModel& model,
     const InferenceQuestion& wish,
     const MemoryBudget& budget,
-    int group_size,
     bool json);
 
 /// The guide's tables, checked.

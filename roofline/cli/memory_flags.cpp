@@ -35,7 +35,7 @@ constexpr std::array kOfTraining = {
     "--optimizer",
     "--precision"};
 constexpr std::array kElse =
-    {"--model", "--device", "--ram", "--measure", "--fit"};
+    {"--model", "--batch", "--device", "--ram", "--measure", "--fit"};
 constexpr std::array kTexts =
     {"--context", "--device", "--train", "--targets", "--optimizer", "--plot"};
 
@@ -65,12 +65,6 @@ void MemoryFlags::require_own_options() const {
           "",
           "Give it a value, or leave it out");
     }
-  }
-  if ((table || history) && given("--batch")) {
-    refuse_pair(
-        "--batch",
-        table ? "--table" : "--history",
-        "That table is of its own settings");
   }
   if (table || history) {
     const std::string asked = table ? "--table" : "--history";

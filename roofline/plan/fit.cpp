@@ -156,12 +156,11 @@ std::string FitChoice::format_text(const PlannedModel& model) const {
 std::vector<FitChoice> settings_that_fit(
     const PlannedModel& model,
     const InferenceQuestion& wish,
-    std::uint64_t budget_bytes,
-    int group_size) {
+    std::uint64_t budget_bytes) {
   std::vector<std::optional<WeightFormat>> formats = {wish.quantize};
   if (any_floats(model) && !wish.quantize) {
-    formats.push_back(WeightFormat{8, group_size});
-    formats.push_back(WeightFormat{4, group_size});
+    formats.push_back(WeightFormat{8});
+    formats.push_back(WeightFormat{4});
   }
   std::vector<FitChoice> out;
   for (const auto& format : formats) {
@@ -196,7 +195,7 @@ FitChoice smallest_choice(
   choice.question.context_tokens = kGrain;
   choice.question.prefill_step = kShortStep;
   if (any_floats(model) && !wish.quantize) {
-    choice.question.quantize = WeightFormat{4, 64};
+    choice.question.quantize = WeightFormat{4};
   }
   choice.format = choice.question.quantize;
   if (!wish.kv.in_codes() && has_keys(model.spec)) {

@@ -48,8 +48,7 @@ struct FitChoice {
 std::vector<FitChoice> settings_that_fit(
     const PlannedModel& model,
     const InferenceQuestion& wish,
-    std::uint64_t budget_bytes,
-    int group_size = 64);
+    std::uint64_t budget_bytes);
 
 /// The way that takes the least memory: 4 bits wherever there is a choice, and
 /// 256 tokens of context.

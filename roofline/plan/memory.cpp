@@ -215,20 +215,6 @@ double graph_bytes(const PlannedModel& model, double rows) {
   return rows * 2 * (4.0 * model.spec.dim + 2 * w.qkv + 3 * w.hidden);
 }
 
-void add(
-    MemoryPrediction& out,
-    std::string name,
-    std::string kind,
-    double bytes) {
-  constexpr double kMost = 1e18;  // more couldn't be added up
-  if (bytes >= 1) {
-    out.parts.push_back(
-        {std::move(name),
-         std::move(kind),
-         static_cast<Bytes>(std::min(bytes, kMost))});
-  }
-}
-
 void check(const InferenceQuestion& q) {
   const auto require = [](bool sound, std::string_view what) {
     if (!sound) {
@@ -265,6 +251,16 @@ std::string InferenceQuestion::kv_text() const {
 
 Bytes held_on_cpu_bytes(const ModelTensor& tensor) {
   return held_on_cpu(tensor).bytes;
+}
+
+void MemoryPrediction::add(std::string name, std::string kind, double bytes) {
+  constexpr double kMost = 1e18;  // more couldn't be added up
+  if (bytes >= 1) {
+    parts.push_back(
+        {std::move(name),
+         std::move(kind),
+         static_cast<Bytes>(std::min(bytes, kMost))});
+  }
 }
 
 Bytes MemoryPrediction::total() const {
@@ -324,28 +320,25 @@ MemoryPrediction predict_inference(
   MemoryPrediction out;
   add_weights(out, model, q);
   const CacheBytes cache = cache_bytes(model.spec, q);
-  add(out, "KV cache: full attention", "kv", q.batch * cache.full);
-  add(out, "KV cache: windows", "kv", q.batch * cache.window);
-  add(out, "KV cache: latent", "kv", q.batch * cache.latent);
-  add(out, "recurrent state", "state", q.batch * cache.state);
+  out.add("KV cache: full attention", "kv", q.batch * cache.full);
+  out.add("KV cache: windows", "kv", q.batch * cache.window);
+  out.add("KV cache: latent", "kv", q.batch * cache.latent);
+  out.add("recurrent state", "state", q.batch * cache.state);
   const double rows =
       static_cast<double>(
           std::min<std::int64_t>(q.prefill_step, q.context_tokens)) *
       q.batch;
-  add(out,
+  out.add(
       fmt::format("prefill, {:.0f} tokens a step", rows),
       "transients",
       q.gpu ? graph_bytes(model, rows) : scratch_bytes(model, rows));
-  add(out, "a layer's cache while it grows", "transients", cache.largest_layer);
-  add(out,
-      "logits",
-      "logits",
-      2.0 * q.batch * model.spec.vocab * sizeof(float));
+  out.add("a layer's cache while it grows", "transients", cache.largest_layer);
+  out.add("logits", "logits", 2.0 * q.batch * model.spec.vocab * sizeof(float));
   if (q.gpu) {
     // What MLX keeps of freed buffers: a step's transients once more.
-    add(out, "allocator's cache", "cache", graph_bytes(model, rows));
+    out.add("allocator's cache", "cache", graph_bytes(model, rows));
   }
-  add(out,
+  out.add(
       "program and tokenizer",
       "runtime",
       static_cast<double>(

@@ -22,6 +22,8 @@ struct MemoryPart {
 
 struct MemoryPrediction {
   std::vector<MemoryPart> parts;
+  /// Adds a part; of less than a byte none.
+  void add(std::string name, std::string kind, double bytes);
   std::uint64_t total() const;
   std::uint64_t of(std::string_view kind) const;
 };

@@ -33,18 +33,6 @@ void check(const TrainingQuestion& q) {
       "The precision is 16 or 32 bits");
 }
 
-void add(
-    MemoryPrediction& out,
-    const char* name,
-    const char* kind,
-    double bytes) {
-  constexpr double kMost = 1e18;  // more couldn't be added up
-  if (bytes >= 1) {
-    out.parts.push_back(
-        {name, kind, static_cast<std::uint64_t>(std::min(bytes, kMost))});
-  }
-}
-
 /// `activations`: bytes that are given back as gradients are made.
 void add_trained(
     MemoryPrediction& out,
@@ -59,16 +47,16 @@ void add_trained(
   if (q.card) {
     // The optimizer works in the system's memory.
     const double beyond = full ? activations : 0;
-    add(out, "gradients", "gradients", std::max(0.0, width * values - beyond));
+    out.add("gradients", "gradients", std::max(0.0, width * values - beyond));
     return;
   }
-  add(out, "gradients", "gradients", values * width);
-  add(out,
+  out.add("gradients", "gradients", values * width);
+  out.add(
       "optimizer state",
       "optimizer",
       optimizer_state_bytes(model, q, values));
   if (full && q.precision_bits == 16) {
-    add(out, "float32 master weights", "optimizer", 4 * values);
+    out.add("float32 master weights", "optimizer", 4 * values);
   }
 }
 
@@ -148,7 +136,7 @@ MemoryPrediction predict_training(
   const double activations = gpu_activation_bytes(model, q);
   if (q.method == TrainMethod::full) {
     const double width = q.card ? 4.0 : q.precision_bits / 8.0;
-    add(out, "weights", "weights", parameters * width);
+    out.add("weights", "weights", parameters * width);
     add_trained(out, model, q, parameters, activations);
   } else {
     double base = parameters * q.precision_bits / 8;
@@ -162,19 +150,19 @@ MemoryPrediction predict_training(
     const double trained =
         adapters.values +
         (q.method == TrainMethod::dora ? adapters.magnitudes : 0);
-    add(out, "frozen weights", "weights", base);
-    add(out, "adapters (float32)", "adapters", 4 * trained);
+    out.add("frozen weights", "weights", base);
+    out.add("adapters (float32)", "adapters", 4 * trained);
     add_trained(out, model, q, trained, activations);
   }
-  add(out, "activations", "activations", activations);
-  add(out,
+  out.add("activations", "activations", activations);
+  out.add(
       "logits and their gradient",
       "logits",
       gpu_logits_bytes(model.spec, q));
   if (q.card) {
     return out;
   }
-  add(out,
+  out.add(
       "program and tokenizer",
       "runtime",
       static_cast<double>(

@@ -241,18 +241,6 @@ double forward_bytes(const PlannedModel& model, const TrainingQuestion& q) {
          (tokens * (rows + kAlive * working) + piece_values(spec, q, tokens));
 }
 
-void add(
-    MemoryPrediction& out,
-    const char* name,
-    const char* kind,
-    double bytes) {
-  if (bytes >= 1) {
-    constexpr double kMost = 1e18;  // more couldn't be added up
-    out.parts.push_back(
-        {name, kind, static_cast<std::uint64_t>(std::min(bytes, kMost))});
-  }
-}
-
 /// What comes before or after a step and takes more; a step's own activations
 /// are gone then.
 void add_beyond_step(
@@ -269,8 +257,8 @@ void add_beyond_step(
           ? static_cast<double>(model.weight_bytes()) - (gone - held.loss)
           : 0;
   validation >= writing
-      ? add(out, "validation, beyond a step", "activations", validation)
-      : add(out, "writing, beyond a step", "transients", writing);
+      ? out.add("validation, beyond a step", "activations", validation)
+      : out.add("writing, beyond a step", "transients", writing);
 }
 
 /// Most that loading holds beside all weights: matrices that are read as one,
@@ -305,39 +293,39 @@ MemoryPrediction predict_cpu_training(
   double trained = 0;
   if (full) {
     trained = full_values(model, q);
-    add(out, "weights", "weights", weights);
+    out.add("weights", "weights", weights);
   } else {
     const TrainedValues adapters = adapter_values(model, q);
     trained = adapters.values +
               (q.method == TrainMethod::dora ? adapters.magnitudes : 0);
-    add(out, "frozen weights", "weights", weights);
-    add(out, "adapters (float32)", "adapters", 4 * trained);
+    out.add("frozen weights", "weights", weights);
+    out.add("adapters (float32)", "adapters", 4 * trained);
   }
   const double on_the_way = 4 * values_on_the_way(model, q, trained);
-  add(out, "gradients", "gradients", 4 * trained + on_the_way);
-  add(out,
+  out.add("gradients", "gradients", 4 * trained + on_the_way);
+  out.add(
       "optimizer state",
       "optimizer",
       optimizer_state_bytes(model, q, trained));
-  add(out, "the teacher", "weights", q.teacher_bytes);
+  out.add("the teacher", "weights", q.teacher_bytes);
   const Activations held = activations_of(model, q);
-  add(out,
+  out.add(
       q.checkpointing ? "inputs of layers" : "kept for the gradient",
       "activations",
       held.kept);
   // The loss's memory isn't given back before the first layers' gradients come.
-  add(out,
+  out.add(
       q.checkpointing ? "a layer, computed again" : "a layer's gradient",
       "activations",
       held.working);
-  add(out, "logits, a piece at a time", "logits", held.loss);
+  out.add("logits, a piece at a time", "logits", held.loss);
   const double end = gradients_end_bytes(model, q, held);
-  add(out, "the embedding's second gradient", "activations", end);
+  out.add("the embedding's second gradient", "activations", end);
   add_beyond_step(out, model, q, held, end + on_the_way);
   // A product's packed side, and what the graph and the allocator hold.
   constexpr double kPanels = (16 << 20) + 10e6;
-  add(out, "products and the graph", "transients", kPanels);
-  add(out,
+  out.add("products and the graph", "transients", kPanels);
+  out.add(
       "program and tokenizer",
       "runtime",
       static_cast<double>(
@@ -346,7 +334,7 @@ MemoryPrediction predict_cpu_training(
               static_cast<std::uint64_t>(model.spec.vocab)));
   const double loading = loading_bytes(model, q);
   const double beside = static_cast<double>(out.total()) - weights;
-  add(out, "loading, beyond the rest", "loading", loading - beside);
+  out.add("loading, beyond the rest", "loading", loading - beside);
   return out;
 }
 
