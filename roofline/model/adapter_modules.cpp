@@ -11,6 +11,7 @@
 #include "roofline/spec/adapter_targets.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/convert/hf_source.h"
+#include "roofline/weights/name_tensors.h"
 #include "roofline/weights/shards.h"
 
 namespace roofline {
@@ -18,8 +19,6 @@ namespace roofline {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kWeight = ".weight";
 
 std::vector<std::int32_t> rows_of(const NamedRows& part, int all) {
   std::vector<std::int32_t> rows;
@@ -61,7 +60,7 @@ std::vector<HfShape> stored_matrices(const Checkpoint& checkpoint) {
     }
   }
   std::erase_if(out, [](const HfShape& each) {
-    return !each.name.ends_with(kWeight) || each.shape.size() != 2;
+    return !each.name.ends_with(".weight") || each.shape.size() != 2;
   });
   return out;
 }
@@ -74,8 +73,7 @@ std::vector<AdapterModule> stored_modules(
   std::vector<AdapterModule> out;
   const ModelSpec spec = hugging_face_spec(checkpoint);
   for (const auto& stored : stored_matrices(checkpoint)) {
-    const auto module =
-        stored.name.substr(0, stored.name.size() - kWeight.size());
+    const std::string module(without_weight(stored.name));
     const auto parts = known_parts(module, spec);
     const bool any =
         std::any_of(parts.begin(), parts.end(), [&](const NamedRows& part) {

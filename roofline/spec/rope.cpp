@@ -220,4 +220,24 @@ RopeSpec make_rope(const RopeRecipe& recipe) {
   return rope;
 }
 
+std::vector<float> rope_divisors(const RopeSpec& rope, std::size_t regime) {
+  const std::vector<float> base =
+      base_frequencies(static_cast<float>(rope.theta), rope.rotated_dims);
+  std::vector<float> out;
+  for (std::size_t i = 0; i < base.size(); ++i) {
+    out.push_back(base[i] / rope.regimes[regime].frequencies[i]);
+  }
+  return out;
+}
+
+const RopeSpec* rope_where(const ModelSpec& spec, bool window) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention && layer.attention->rope &&
+        layer.attention->window_tokens.has_value() == window) {
+      return &*layer.attention->rope;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace roofline

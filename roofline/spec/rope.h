@@ -3,6 +3,7 @@
 // Computed in float32 where the reference implementation does.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -59,5 +60,12 @@ RopeSpec make_rope(const RopeRecipe& recipe);
 
 /// theta^(−2i/dims) for i < ⌈dims / 2⌉.
 std::vector<float> base_frequencies(float theta, int dims);
+
+/// What a regime divides the unscaled frequencies by, one a pair.
+std::vector<float> rope_divisors(const RopeSpec& rope, std::size_t regime);
+
+/// The rope of the first layer with (or without) a window; nullptr: there is
+/// none.
+const RopeSpec* rope_where(const ModelSpec& spec, bool window);
 
 }  // namespace roofline

@@ -118,30 +118,9 @@ class ConfigWriter {
     }
   }
 
-  /// What the unscaled frequencies are divided by, one a pair.
-  static std::vector<float> divisors(const RopeSpec& rope, std::size_t regime) {
-    const auto base =
-        base_frequencies(static_cast<float>(rope.theta), rope.rotated_dims);
-    std::vector<float> out;
-    for (std::size_t i = 0; i < base.size(); ++i) {
-      out.push_back(base[i] / rope.regimes[regime].frequencies[i]);
-    }
-    return out;
-  }
-
-  const RopeSpec* rope_of(bool window) const {
-    for (const LayerSpec& layer : spec_.layers) {
-      if (layer.attention->rope &&
-          layer.attention->window_tokens.has_value() == window) {
-        return &*layer.attention->rope;
-      }
-    }
-    return nullptr;
-  }
-
   void write_ropes() {
-    const RopeSpec* full = rope_of(false);
-    const RopeSpec* sliding = rope_of(true);
+    const RopeSpec* full = rope_where(spec_, false);
+    const RopeSpec* sliding = rope_where(spec_, true);
     const RopeSpec* rope = full != nullptr ? full : sliding;
     if (rope == nullptr) {
       refuse("It has no positions");
@@ -174,14 +153,14 @@ class ConfigWriter {
     if (rope.regimes.size() == 2) {
       out_["rope_scaling"] = {
           {"type", "longrope"},
-          {"short_factor", divisors(rope, 0)},
-          {"long_factor", divisors(rope, 1)},
+          {"short_factor", rope_divisors(rope, 0)},
+          {"long_factor", rope_divisors(rope, 1)},
           {"attention_factor", shortest(rope.regimes[0].magnitude)},
           {"original_max_position_embeddings", rope.regimes[0].max_tokens}};
       out_["original_max_position_embeddings"] = rope.regimes[0].max_tokens;
       return;
     }
-    const std::vector<float> by = divisors(rope, 0);
+    const std::vector<float> by = rope_divisors(rope, 0);
     const auto [low, high] = std::minmax_element(by.begin(), by.end());
     if (metadata("type") == "yarn") {
       write_yarn();

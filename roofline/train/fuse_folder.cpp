@@ -228,9 +228,8 @@ class Writer {
       return shaped_tensor(entry);
     }
     const std::string module(without_weight(entry.name));
-    const auto packing =
-        packing_of(module, stored_, checkpoint_.path().string());
     const std::string label = checkpoint_.path().string();
+    const auto packing = packing_of(module, stored_, label);
     const Tensor packed = mlx_tensor(
         entry,
         shards_.find(module + ".scales"),

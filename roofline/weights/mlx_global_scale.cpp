@@ -18,6 +18,22 @@ namespace {
 /// 6, the largest code, stand for it.
 constexpr float kLargest = 448.0f * 6.0f;
 
+/// "….switch_mlp.up_proj.weight" → "….experts.N.up_proj.weight"; "" for a name
+/// that isn't an experts' stack.
+std::string expert_name(std::string name, std::size_t expert) {
+  for (const std::string_view stack :
+       {".switch_mlp.", ".experts.switch_glu.", ".experts."}) {
+    const std::size_t at = name.find(stack);
+    if (at != std::string::npos) {
+      return name.replace(
+          at,
+          stack.size(),
+          fmt::format(".experts.{}.", expert));
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::vector<float> global_scale_factors(
@@ -42,26 +58,6 @@ std::vector<float> global_scale_factors(
   }
   return factors;
 }
-
-namespace {
-
-/// "….switch_mlp.up_proj.weight" → "….experts.N.up_proj.weight"; "" for a name
-/// that isn't an experts' stack.
-std::string expert_name(std::string name, std::size_t expert) {
-  for (const std::string_view stack :
-       {".switch_mlp.", ".experts.switch_glu.", ".experts."}) {
-    const std::size_t at = name.find(stack);
-    if (at != std::string::npos) {
-      return name.replace(
-          at,
-          stack.size(),
-          fmt::format(".experts.{}.", expert));
-    }
-  }
-  return "";
-}
-
-}  // namespace
 
 std::vector<Tensor> split_experts(const Tensor& stack, std::int64_t experts) {
   std::vector<Tensor> out;

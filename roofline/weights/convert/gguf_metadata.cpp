@@ -25,17 +25,6 @@ const AttentionSpec& attention_of(const ModelSpec& spec, std::size_t layer) {
   return *spec.layers[layer].attention;
 }
 
-/// The rope of the first layer with (or without) a window.
-const RopeSpec* rope_where(const ModelSpec& spec, bool window) {
-  for (const LayerSpec& layer : spec.layers) {
-    if (layer.attention && layer.attention->rope &&
-        layer.attention->window_tokens.has_value() == window) {
-      return &*layer.attention->rope;
-    }
-  }
-  return nullptr;
-}
-
 class MetadataMaker {
  public:
   MetadataMaker(
@@ -215,17 +204,6 @@ class MetadataMaker {
     add_scaling(*rope);
   }
 
-  /// What the frequencies are divided by, one a pair.
-  static std::vector<float> divisors(const RopeSpec& rope, std::size_t regime) {
-    const std::vector<float> base =
-        base_frequencies(static_cast<float>(rope.theta), rope.rotated_dims);
-    std::vector<float> out;
-    for (std::size_t i = 0; i < base.size(); ++i) {
-      out.push_back(base[i] / rope.regimes[regime].frequencies[i]);
-    }
-    return out;
-  }
-
   void add_scaling(const RopeSpec& rope) {
     if (rope.dynamic || rope.regimes.empty() || rope.regimes.size() > 2) {
       refuse_gguf("GGUF has no dynamic rope scaling");
@@ -234,7 +212,7 @@ class MetadataMaker {
       add_longrope(rope);
       return;
     }
-    const std::vector<float> by = divisors(rope, 0);
+    const std::vector<float> by = rope_divisors(rope, 0);
     const auto [low, high] = std::minmax_element(by.begin(), by.end());
     const bool same = *high - *low <= 1e-5f * *high;
     if (is_yarn()) {
@@ -261,8 +239,12 @@ class MetadataMaker {
       refuse_gguf("Its two rope regimes differ in magnitude");
     }
     add("rope.scaling.type", std::string("longrope"));
-    model_.factors.emplace_back("rope_factors_short.weight", divisors(rope, 0));
-    model_.factors.emplace_back("rope_factors_long.weight", divisors(rope, 1));
+    model_.factors.emplace_back(
+        "rope_factors_short.weight",
+        rope_divisors(rope, 0));
+    model_.factors.emplace_back(
+        "rope_factors_long.weight",
+        rope_divisors(rope, 1));
     add_size(
         "rope.scaling.original_context_length",
         rope.regimes[0].max_tokens);
