@@ -1,22 +1,14 @@
 #include "roofline/model/graph_decoder.h"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
 #include <variant>
 
 #include <fmt/format.h>
-#include <mlx/compile.h>
-#include <mlx/fast.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/model/device.h"
-#include "roofline/model/graph_attention.h"
-#include "roofline/model/graph_head.h"
-#include "roofline/model/graph_layer.h"
-#include "roofline/model/graph_weights.h"
+#include "roofline/model/graph_decoder_class.h"
 
 namespace roofline {
 
@@ -33,16 +25,8 @@ std::string name_of(mx::Device device) {
   return fmt::format("GPU, {}", name == nullptr ? "unnamed" : *name);
 }
 
-/// All that loading depends on, for answering and for training.
-struct LoadOptions {
-  bool exact = false;
-  GraphWeightOptions weights;
-  KvFormat kv = {};
-  std::optional<mx::Dtype> activations = {};  ///< of a GPU; absent: as stored
-};
-
-LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
-  LoadOptions load{options.exact, {}, options.kv, {}};
+GraphLoadOptions to_answer(const ModelOptions& options, mx::Device device) {
+  GraphLoadOptions load{options.exact, {}, options.kv, {}};
   load.weights.quantize = options.quantize;
   load.weights.keep_scales = options.exact;
   if (device == mx::Device::cpu) {
@@ -52,6 +36,8 @@ LoadOptions to_answer(const ModelOptions& options, mx::Device device) {
   return load;
 }
 
+}  // namespace
+
 mx::array token_ids(std::span<const Slice> slices) {
   std::vector<std::int32_t> ids;
   for (const auto& slice : slices) {
@@ -60,87 +46,9 @@ mx::array token_ids(std::span<const Slice> slices) {
   return mx::array(ids.data(), {static_cast<int>(ids.size())});
 }
 
-LoadOptions to_train(const TrainableOptions& options, mx::Device device) {
-  const bool half = device == mx::Device::gpu && options.half_activations;
-  LoadOptions load{!half, {}, {}, {}};
-  if (half) {
-    load.activations = mx::bfloat16;  // gradients overrun what f16 can hold
-  }
-  load.weights.quantize = options.quantize;
-  load.weights.trained = options.trained;
-  load.weights.codes = options.codes;
-  if (device == mx::Device::cpu && !options.graph_on_cpu) {
-    load.weights.cpu_kernels = options.products;
-  }
-  return load;
-}
-
-class GraphDecoder final : public TrainableDecoder {
- public:
-  GraphDecoder(
-      const Checkpoint& checkpoint,
-      LoadOptions options,
-      mx::Device device);
-
-  const ModelSpec& spec() const override { return spec_; }
-  std::string device_name() const override { return name_of(device_); }
-  std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override;
-  mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
-      override;
-  std::size_t step_weight_bytes() const override;
-  mx::array hidden(const TrainBatch& batch, KeepLayers keep) override;
-  TokenHead token_head() const override;
-  const GraphHooks& hooks() const override { return weights_.hooks(); }
-
- private:
-  struct Samples;
-  bool can_pack() const;
-  void check_ids(std::span<const std::int32_t> ids) const;
-  Samples open_samples(
-      std::span<const std::int32_t> ids,
-      std::span<const int> first) const;
-  mx::array layer_again(
-      std::size_t index,
-      const mx::array& x,
-      const TrainBatch& batch);
-  GraphTypes pick_types(
-      const Checkpoint& checkpoint,
-      std::optional<mx::Dtype> activations) const;
-  void check(std::span<const Slice> slices) const;
-  mx::array embed(
-      const mx::array& tokens,
-      const std::vector<GraphSequence>& sequences) const;
-  mx::array embed_positions(const std::vector<GraphSequence>& sequences) const;
-  mx::array run_layers(
-      const mx::array& tokens,
-      std::vector<GraphSequence>& sequences);
-  mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
-  mx::array head_logits(const mx::array& rows) const;
-  mx::array logits(const mx::array& x) const;
-  void check_again() const;
-  mx::array with_states(const mx::array& logits, std::span<const Slice> slices)
-      const;
-  void warm_up();
-
-  ModelSpec spec_;
-  mx::Device device_;
-  bool exact_;
-  KvFormat kv_;
-  GraphTypes types_;
-  GraphWeights weights_;
-  GraphMatrix embed_;
-  std::optional<GraphMatrix> head_;     ///< absent: tied
-  std::optional<mx::array> head_bias_;  ///< of a tied head; else in head_
-  std::optional<GraphMatrix> positions_;
-  std::optional<GraphPerLayerEmbedding> per_layer_;
-  std::optional<GraphStreams> streams_;
-  GraphNorm final_norm_;
-  std::vector<GraphLayer> layers_;
-};
-
 GraphDecoder::GraphDecoder(
     const Checkpoint& checkpoint,
-    LoadOptions options,
+    GraphLoadOptions options,
     mx::Device device)
     : spec_(checkpoint.spec()),
       device_(device),
@@ -189,6 +97,10 @@ GraphTypes GraphDecoder::pick_types(
         types.activations == mx::float16 ? mx::float32 : types.activations;
   }
   return types;
+}
+
+std::string GraphDecoder::device_name() const {
+  return name_of(device_);
 }
 
 std::unique_ptr<KvCache> GraphDecoder::make_cache(
@@ -363,200 +275,6 @@ mx::array GraphDecoder::forward(
   return with_states(logits(pick_rows(x, slices)), slices);
 }
 
-/// Whether packed attention does for all layers.
-bool GraphDecoder::can_pack() const {
-  const bool plain = std::all_of(
-      spec_.layers.begin(),
-      spec_.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.attention && !layer.recurrent &&
-               PackedSamples::can(*layer.attention);
-      });
-  return plain && weights_.own_kernels() && !positions_;
-}
-
-/// The samples as one packed sequence, or each with a cache of its own for the
-/// one step: what attention over a cache computes can be differentiated too.
-struct GraphDecoder::Samples {
-  std::vector<std::unique_ptr<KvCache>> caches;
-  std::vector<GraphSequence> sequences;
-  std::vector<Slice> slices;
-};
-
-GraphDecoder::Samples GraphDecoder::open_samples(
-    std::span<const std::int32_t> ids,
-    std::span<const int> first) const {
-  Samples samples;
-  if (can_pack()) {
-    const auto tokens = static_cast<int>(ids.size());
-    samples.slices.push_back({nullptr, ids, LogitRows::all});
-    samples.sequences.push_back(
-        {nullptr,
-         0,
-         tokens,
-         0,
-         tokens,
-         SlotMasks(0, tokens),
-         std::make_shared<const PackedSamples>(first)});
-    return samples;
-  }
-  for (std::size_t i = 0; i + 1 < first.size(); ++i) {
-    const int begin = first[i];
-    const int tokens = first[i + 1] - begin;
-    // A sample is one step, however long.
-    KvOptions whole;
-    whole.max_chunk = std::max(whole.max_chunk, tokens);
-    samples.caches.push_back(make_cache(whole));
-    auto* cache = samples.caches.back().get();
-    samples.slices.push_back(
-        {cache,
-         ids.subspan(
-             static_cast<std::size_t>(begin),
-             static_cast<std::size_t>(tokens)),
-         LogitRows::all});
-    cache->reserve(tokens);
-    samples.sequences.push_back(
-        {cache, begin, tokens, 0, tokens, SlotMasks(0, tokens)});
-  }
-  return samples;
-}
-
-/// Throws where a layer is more than a function of its input alone.
-void GraphDecoder::check_again() const {
-  const bool shared = std::any_of(
-      spec_.layers.begin(),
-      spec_.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.attention && layer.attention->shares_kv_of_layer;
-      });
-  if (!shared && !per_layer_ && !streams_) {
-    return;
-  }
-  fail<UnsupportedError>(
-      "The layers of this model can't be computed again one by one",
-      "They share keys and values, streams or embeddings of their own",
-      "Train without checkpoint_layers.");
-}
-
-mx::array GraphDecoder::hidden(const TrainBatch& batch, KeepLayers keep) {
-  auto samples = open_samples(batch.ids, batch.first);
-  check_ids(batch.ids);
-  const auto normed = [&](const mx::array& x) {
-    return mx::astype(final_norm_(x, types_.activations), mx::float32);
-  };
-  const auto tokens = token_ids(samples.slices);
-  if (keep == KeepLayers::all) {
-    return normed(run_layers(tokens, samples.sequences));
-  }
-  check_again();
-  auto x = embed(tokens, samples.sequences);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x = layer_again(i, x, batch);
-  }
-  return normed(x);
-}
-
-namespace {
-
-std::vector<GraphHookPtr> hooks_of_layer(
-    const GraphHooks& hooks,
-    std::size_t index) {
-  const auto prefix = fmt::format("layers.{}.", index);
-  std::vector<GraphHookPtr> out;
-  for (const auto& [name, hook] : hooks) {
-    if (name.starts_with(prefix)) {
-      out.push_back(hook);
-    }
-  }
-  return out;
-}
-
-std::vector<mx::array> values_at(const std::vector<mx::array*>& places) {
-  std::vector<mx::array> values;
-  for (const auto* place : places) {
-    values.push_back(*place);
-  }
-  return values;
-}
-
-}  // namespace
-
-/// A layer that keeps its input alone. What it is differentiated by must be
-/// its arguments: the hooks hold those while its graph is built.
-mx::array GraphDecoder::layer_again(
-    std::size_t index,
-    const mx::array& x,
-    const TrainBatch& batch) {
-  const auto places = trained_arrays(hooks_of_layer(weights_.hooks(), index));
-  auto inputs = values_at(places);
-  inputs.insert(inputs.begin(), x);
-  const auto run = [this,
-                    index,
-                    places,
-                    ids = std::vector(batch.ids.begin(), batch.ids.end()),
-                    first =
-                        std::vector(batch.first.begin(), batch.first.end())](
-                       const std::vector<mx::array>& in) {
-    const SwappedArrays swapped(places, std::span(in).subspan(1));
-    auto samples = open_samples(ids, first);
-    return std::vector<mx::array>{
-        layers_[index].forward(in[0], std::nullopt, samples.sequences)};
-  };
-  return mx::checkpoint(run)(inputs)[0];
-}
-
-TokenHead GraphDecoder::token_head() const {
-  const auto& matrix = head_ ? *head_ : embed_;
-  TokenHead head;
-  head.logit_scale = spec_.logit_scale;
-  head.logit_softcap = spec_.logit_softcap;
-  if (matrix.bias || head_bias_) {
-    const auto& hooks = matrix.bias_hooks;
-    head.bias_is_trained =
-        !head_bias_ && !hooks.empty() && hooks[0] && hooks[0]->trained;
-    auto bias = head_bias_             ? *head_bias_
-                : head.bias_is_trained ? *hooks[0]->trained
-                                       : mx::astype(*matrix.bias, mx::float32);
-    if (!head.bias_is_trained) {
-      bias.eval();
-    }
-    head.bias = bias;
-  }
-  if (is_trained(matrix.hooks)) {
-    head.trained = trained_weight(*matrix.hooks[0]);
-  }
-  if (!weights_.own_kernels()) {
-    auto hooks = matrix.hooks;
-    hooks.insert(
-        hooks.end(),
-        matrix.bias_hooks.begin(),
-        matrix.bias_hooks.end());
-    const auto places = trained_arrays(hooks);
-    head.parameters = values_at(places);
-    head.logits = [this, places](
-                      const mx::array& rows,
-                      const std::vector<mx::array>& values) {
-      const SwappedArrays swapped(places, values);
-      return head_logits(mx::astype(rows, types_.activations));
-    };
-  }
-  if (head.trained || head.logits) {
-    return head;
-  }
-  const auto& part = matrix.parts[0];
-  if (!part.cpu) {
-    fail<UnsupportedError>(
-        "The model's head can't be read by the kernels of training",
-        "It is in a quantized form that they lack",
-        "Train a checkpoint of floats, or one of 4 or 8 bits");
-  }
-  head.products =
-      part.cpu->mode == LinearMode::bf16 ? GemmType::bf16 : GemmType::f32;
-  head.matrix = part.cpu->matrix;
-  head.memory = part.cpu->memory;
-  return head;
-}
-
 std::size_t GraphDecoder::step_weight_bytes() const {
   std::size_t sum = (head_ ? *head_ : embed_).bytes() + final_norm_.bytes();
   sum += per_layer_ ? per_layer_->weight_bytes() : 0;
@@ -586,8 +304,6 @@ void GraphDecoder::warm_up() {
   }
 }
 
-}  // namespace
-
 std::unique_ptr<TrainableDecoder> load_graph_decoder(
     const Checkpoint& checkpoint,
     const ModelOptions& options,
@@ -595,31 +311,6 @@ std::unique_ptr<TrainableDecoder> load_graph_decoder(
   return std::make_unique<GraphDecoder>(
       checkpoint,
       to_answer(options, device),
-      device);
-}
-
-std::unique_ptr<TrainableDecoder> load_trainable(
-    const Checkpoint& checkpoint,
-    const TrainableOptions& options) {
-  for (const auto& layer : checkpoint.spec().layers) {
-    if (!layer.feed_forward || !layer.feed_forward->mixture) {
-      continue;
-    }
-    if (options.trained) {
-      fail<UnsupportedError>(
-          "The experts of a mixture can't be trained themselves",
-          "Their matrices are constants to gradients here",
-          "Train adapters: --method lora");
-    }
-  }
-  ModelOptions model;
-  model.device = options.device;
-  model.graph_on_cpu = options.graph_on_cpu;
-  const auto device = prepare_device(model);
-  require_runnable(checkpoint.spec());
-  return std::make_unique<GraphDecoder>(
-      checkpoint,
-      to_train(options, device),
       device);
 }
 
