@@ -6,6 +6,9 @@ far the fast path is from --exact for each form of the weights.
 
 Builds bench/kernel_roofs where it is missing. The raw readings are kept in
 build/kernels.json; --from FILE makes the page of such a file without measuring.
+The page ends with the shares on other machines, from bench/readings/kernels-*.json:
+`--readings FILE [--isa avx512,amx]` measures the kernels alone and writes such a
+file.
 Only Python's standard library is used here. Takes minutes: a quiet machine
 gives better figures.
 """
@@ -76,6 +79,13 @@ def run(words, **options):
 
 def output_of(words, **options):
     return run(words, stdout=subprocess.PIPE, **options).stdout
+
+
+def instruction_sets(options):
+    if options.isa:
+        return options.isa.split(",")
+    version = json.loads(output_of([options.build / "roofline", "version", "--json"]))
+    return version["instruction_sets"]["available"]
 
 
 def measure_kernels(options, sets):
@@ -206,7 +216,7 @@ rest. The layout of packed weights is one for all: a block of 16 rows is one
 AVX-512 register, two of AVX2 or four of NEON, and a pair of NEON's zipped is
 what `smmla` takes.
 
-## Roofs of this machine
+## Roofs
 Bandwidth is what all threads read from memory; int8 and float32 are chains of
 the instruction set's own instructions on registers (`generic` has only floats).
 The best of all readings: a neighbour can only make one slower.
@@ -232,10 +242,29 @@ activations to 15 bits and holds keys and values in f16; `--exact` keeps all of
 it in float32. Steps of more than 8 tokens round more: docs/accuracy.md.
 
 {paths}
+{beside}"""
+
+
+# Another machine's instruction sets, of the same kernels.
+BESIDE = """
+## On another machine: {cpu}
+{threads} threads, readings a kernel: {rounds}. {neighbours}
+
+{roofs}
+
+{shares}
 """
 
 
-def page(result):
+def beside(result):
+    kernels = result["kernels"]
+    first = next(iter(kernels.values()))
+    return BESIDE.format(
+        cpu=first["cpu"], threads=first["threads"], rounds=first["rounds"],
+        neighbours=neighbours(kernels), roofs=roofs_table(kernels), shares=shares_table(kernels))
+
+
+def page(result, others=()):
     kernels = {isa: of for isa, of in result["kernels"].items() if isa not in ARM}
     first = next(iter(result["kernels"].values()))
     return PAGE.format(
@@ -245,6 +274,7 @@ def page(result):
         neighbours=neighbours(kernels),
         roofs=roofs_table(kernels),
         shares=shares_table(kernels),
+        beside="".join(beside(other) for other in others),
         text=result["text"],
         paths=paths_table(result["paths"]))
 
@@ -261,6 +291,9 @@ def parse():
     parser.add_argument("--text", type=pathlib.Path, default=ROOT / "AGENTS.md")
     parser.add_argument("--only", default="", help="part of the kernels' names")
     parser.add_argument("--from", dest="source", type=pathlib.Path)
+    parser.add_argument("--readings", type=pathlib.Path,
+                        help="measure the kernels alone and write this file")
+    parser.add_argument("--isa", help="instruction sets, as avx512,amx; all that run here")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/kernels.md")
     return parser
 
@@ -268,22 +301,27 @@ def parse():
 def main():
     parser = parse()
     options = parser.parse_args()
+    if options.readings:
+        kernels = measure_kernels(options, instruction_sets(options))
+        options.readings.write_text(json.dumps({"kernels": kernels}, indent=1) + "\n")
+        print(options.readings)
+        return
     if options.source:
         result = json.loads(options.source.read_text())
     else:
         if not options.model or not (options.build / "roofline").exists():
             parser.error("run `make build` first, or name --model and --build")
         run(["cmake", "--build", options.build, "--target", "kernel_roofs"], stdout=sys.stderr)
-        version = json.loads(output_of([options.build / "roofline", "version", "--json"]))
-        sets = version["instruction_sets"]["available"]
         result = {
-            "kernels": measure_kernels(options, sets),
+            "kernels": measure_kernels(options, instruction_sets(options)),
             "text": f"{options.tokens} tokens of {options.text.name}",
             "paths": measure_paths(options)}
         kept = options.build.parent / "kernels.json"
         kept.write_text(json.dumps(result, indent=1))
         print(f"readings: {kept}", file=sys.stderr)
-    options.out.write_text(page(result))
+    others = [json.loads(file.read_text())
+              for file in sorted((ROOT / "bench/readings").glob("kernels-*.json"))]
+    options.out.write_text(page(result, others))
     print(options.out)
 
 

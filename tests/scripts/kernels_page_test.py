@@ -57,6 +57,15 @@ class KernelsPage(unittest.TestCase):
         self.assertIn("had 50% of the cores' time", kernels_page.page(busy))
         self.assertIn("Neighbours were busy", kernels_page.page(busy))
 
+    def test_another_machine_has_tables_of_its_own(self):
+        other = {"kernels": {"amx": {
+            **result()["kernels"]["avx2"], "cpu": "another processor", "isa": "amx"}}}
+        page = kernels_page.page(result(), [other])
+        _, after = page.split("## On another machine: another processor")
+        self.assertIn("| kernel | shape | roof | amx |", after)
+        self.assertIn("| `gemm bf16` | 4 × 4 | float32 | 8.0 Gop/s, 50% (40% … 60%) |", after)
+        self.assertNotIn("On another machine", kernels_page.page(result()))
+
     def test_a_roof_is_the_best_of_its_readings(self):
         page = kernels_page.page(result())
         self.assertEqual(self.row_of(page, "| bandwidth |")[1:], ["20 GB/s", "20 GB/s"])
