@@ -32,7 +32,22 @@ void each_row(int rows, Fn fn) {
   ThreadPool::global().run((rows + kPiece - 1) / kPiece, piece);
 }
 
-void decode(
+Arrays pick(const Arrays& all, const std::vector<int>& wanted) {
+  Arrays picked;
+  for (const int index : wanted) {
+    picked.push_back(all[static_cast<std::size_t>(index)]);
+  }
+  return picked;
+}
+
+std::size_t fold_size(const TrainedCodes& codes) {
+  return static_cast<std::size_t>(codes.rows) *
+         static_cast<std::size_t>(codes.groups());
+}
+
+}  // namespace
+
+void decode_coded_row(
     const TrainedCodes& codes,
     int row,
     const float* scales,
@@ -52,8 +67,7 @@ void decode(
   }
 }
 
-/// Adds a row's gradient, folded to groups.
-void fold(
+void fold_coded_row(
     const TrainedCodes& codes,
     int row,
     const float* gradient,
@@ -75,21 +89,6 @@ void fold(
   }
 }
 
-Arrays pick(const Arrays& all, const std::vector<int>& wanted) {
-  Arrays picked;
-  for (const int index : wanted) {
-    picked.push_back(all[static_cast<std::size_t>(index)]);
-  }
-  return picked;
-}
-
-std::size_t fold_size(const TrainedCodes& codes) {
-  return static_cast<std::size_t>(codes.rows) *
-         static_cast<std::size_t>(codes.groups());
-}
-
-}  // namespace
-
 float TrainedCodes::scale(float s) const {
   return stored(unit * s, scale_type);
 }
@@ -107,7 +106,7 @@ mx::array coded_weight(
   op.out_shapes = {{codes->rows, codes->cols}};
   op.eval = [codes](const CpuOpMemory& m) {
     each_row(codes->rows, [&](int row) {
-      decode(
+      decode_coded_row(
           *codes,
           row,
           m.in[0],
@@ -130,7 +129,7 @@ mx::array coded_weight(
       each_row(codes->rows, [&](int row) {
         const auto at = static_cast<std::size_t>(row) *
                         static_cast<std::size_t>(codes->cols);
-        fold(*codes, row, m.in[0] + at, m.out[0], m.out[1]);
+        fold_coded_row(*codes, row, m.in[0] + at, m.out[0], m.out[1]);
       });
     };
     return pick(cpu_op(std::move(back), {cotangents[0]}), wanted);
@@ -154,7 +153,7 @@ mx::array coded_rows(
   op.out_shapes = {{tokens, codes->cols}};
   op.eval = [codes, tokens, id](const CpuOpMemory& m) {
     for (int t = 0; t < tokens; ++t) {
-      decode(
+      decode_coded_row(
           *codes,
           id(m, 2, t),
           m.in[0],
@@ -178,7 +177,7 @@ mx::array coded_rows(
       for (int t = 0; t < tokens; ++t) {
         const auto at =
             static_cast<std::size_t>(t) * static_cast<std::size_t>(codes->cols);
-        fold(*codes, id(m, 1, t), m.in[0] + at, m.out[0], m.out[1]);
+        fold_coded_row(*codes, id(m, 1, t), m.in[0] + at, m.out[0], m.out[1]);
       }
     };
     return pick(cpu_op(std::move(back), {cotangents[0], in[2]}), wanted);

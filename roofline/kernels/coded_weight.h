@@ -36,6 +36,22 @@ struct TrainedCodes {
   float bias(float s, float o) const;
 };
 
+/// One row's weights: out [cols]. scales, offsets: all rows' [rows, groups].
+void decode_coded_row(
+    const TrainedCodes& codes,
+    int row,
+    const float* scales,
+    const float* offsets,
+    float* out);
+
+/// Adds a row's gradient [cols], folded to groups, to all rows'.
+void fold_coded_row(
+    const TrainedCodes& codes,
+    int row,
+    const float* gradient,
+    float* d_scales,
+    float* d_offsets);
+
 /// [rows, cols]. scales, offsets: [rows, groups] float32, both differentiable.
 mx::array coded_weight(
     std::shared_ptr<const TrainedCodes> codes,

@@ -6,6 +6,8 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/kernels/coded_experts.h"
+#include "roofline/spec/tensor_names.h"
 #include "roofline/weights/expert_tensors.h"
 
 namespace roofline {
@@ -156,6 +158,39 @@ void read_transposed(
   add_stack(parts, weights.activations(), out);
 }
 
+/// Hooks of a stack in trained codes; none if it isn't.
+std::vector<GraphHookPtr> coded_hooks(
+    const GraphWeights& weights,
+    const std::string& name,
+    int experts) {
+  std::vector<GraphHookPtr> hooks;
+  if (weights.is_coded(name)) {
+    hooks.push_back(weights.hook(name));
+    return hooks;
+  }
+  const ExpectedTensor pieces{name, 0, 0, false, experts};
+  for (int expert = 0; expert < experts; ++expert) {
+    const auto own = pieces.piece(expert);
+    if (!weights.is_coded(own)) {
+      return {};
+    }
+    hooks.push_back(weights.hook(own));
+  }
+  return hooks;
+}
+
+mx::array multiply_coded(
+    const mx::array& x,
+    const GraphExperts& experts,
+    const mx::array& ids) {
+  std::vector<CodedStack> stacks;
+  for (const auto& hook : experts.coded) {
+    stacks.push_back(
+        {hook->coded->codes, hook->coded->scales, hook->coded->offsets});
+  }
+  return coded_expert_linear(x, ids, stacks, experts.experts);
+}
+
 std::optional<mx::array> read_biases(
     const GraphWeights& weights,
     const std::vector<std::string>& names,
@@ -227,6 +262,9 @@ std::size_t GraphExperts::bytes() const {
   for (const auto& part : parts) {
     sum += part.bytes();
   }
+  for (const auto& own : each) {
+    sum += own.bytes();
+  }
   return sum;
 }
 
@@ -241,12 +279,27 @@ GraphExperts read_experts(
     names.push_back(at + name);
   }
   GraphExperts out;
+  const bool any_coded =
+      std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        return !coded_hooks(weights, name, experts).empty();
+      });
+  if (any_coded && names.size() > 1) {
+    for (const auto& name : short_names) {
+      out.each.push_back(read_experts(weights, at, {name}, experts, false));
+    }
+    return out;
+  }
   if (const ExpertObserver& observer = weights.expert_observer()) {
     out.observe = [observer, names](const mx::array& x, const mx::array& ids) {
       observer(names, x, ids);
     };
   }
   out.bias = read_biases(weights, names, experts);
+  if (any_coded) {
+    out.coded = coded_hooks(weights, names[0], experts);
+    out.experts = experts;
+    return out;
+  }
   if (transposed) {
     const std::string name = at + "transposed." + short_names[0];
     read_transposed(weights, name, experts, out);
@@ -274,6 +327,12 @@ mx::array expert_linear(
     experts.observe(x, ids);
   }
   std::vector<mx::array> outputs;
+  for (const auto& own : experts.each) {
+    outputs.push_back(expert_linear(x, own, ids, sorted));
+  }
+  if (!experts.coded.empty()) {
+    outputs.push_back(multiply_coded(x, experts, ids));
+  }
   for (const auto& part : experts.parts) {
     outputs.push_back(multiply_part(x, part, ids, sorted));
   }

@@ -28,6 +28,12 @@ struct GraphExperts {
     LinearMode mode = LinearMode::fast;
   };
   std::vector<OnCpu> on_cpu;
+  /// Codes whose scales are trained, in place of both: a hook for the stack, or
+  /// one for each expert.
+  std::vector<GraphHookPtr> coded = {};
+  int experts = 0;  ///< with coded
+  /// What reads the same input, in place of all of these, where some is coded.
+  std::vector<GraphExperts> each = {};
   std::optional<mx::array> bias;  ///< [experts, out]
   /// Called by expert_linear() before the product.
   std::function<void(const mx::array& x, const mx::array& ids)> observe = {};

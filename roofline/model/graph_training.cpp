@@ -233,7 +233,7 @@ std::unique_ptr<TrainableDecoder> load_trainable(
     if (!layer.feed_forward || !layer.feed_forward->mixture) {
       continue;
     }
-    if (options.trained) {
+    if (options.trained && !options.codes) {
       fail<UnsupportedError>(
           "The experts of a mixture can't be trained themselves",
           "Their matrices are constants to gradients here",

@@ -95,6 +95,10 @@ class GraphWeights {
   /// weight of that name.
   GraphHookPtr hook(const std::string& name) const;
   const GraphHooks& hooks() const { return hooks_; }
+  /// Whether the weight stands in its hook as codes.
+  bool is_coded(const std::string& name) const {
+    return options_.codes && options_.codes(name) != nullptr;
+  }
   /// Work between the products runs on our own kernels for the CPU, too.
   bool own_kernels() const { return options_.cpu_kernels.has_value(); }
   const ExpertObserver& expert_observer() const {

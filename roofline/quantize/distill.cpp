@@ -125,10 +125,12 @@ class Distiller {
       return found == codes_.end() ? nullptr : found->second;
     };
     // What stays floats stands in hooks too: a stack of matrices is either.
+    // Experts have hooks only as codes.
     options.trained = [this](std::string_view name) {
       const Tensor& tensor = student_.at(name);
-      return options_.norms ? is_norm(tensor) || is_quantizable(tensor)
-                            : is_quantizable(tensor);
+      const bool matrix = is_quantizable(tensor) &&
+                          name.find(".experts.") == std::string_view::npos;
+      return matrix || (options_.norms && is_norm(tensor));
     };
     decoder_ = load_trainable(student_, options);
     for (const auto& [name, hook] : decoder_->hooks()) {
@@ -203,11 +205,13 @@ class Distiller {
         continue;  // with its scales
       }
       CodeMatrix& matrix = matrices_.find(place.name)->second;
-      matrix.codes = std::move(place.codes->codes);
       for (std::size_t g = 0; g < matrix.scales.size(); ++g) {
         matrix.scales[g] = place.codes->scale(values_[i][g]);
         matrix.biases[g] = place.codes->bias(values_[i][g], values_[i + 1][g]);
       }
+    }
+    for (auto& [name, codes] : codes_) {
+      matrices_.find(name)->second.codes = std::move(codes->codes);
     }
   }
 

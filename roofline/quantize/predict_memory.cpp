@@ -88,6 +88,8 @@ std::uint64_t distillation_bytes(
     } else {
       codes += weights;
       groups += weights / static_cast<std::uint64_t>(format.group_size);
+      // What isn't trained is decoded once.
+      floats += format.mode == QuantMode::affine ? 0 : 4 * weights;
     }
   }
   const DistillOptions& distill = options.distill;

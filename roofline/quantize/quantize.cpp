@@ -404,6 +404,12 @@ DistillResult distilled(
   OverlayCheckpoint student(checkpoint);
   StudentFloats floats(student, sink);
   round_model(checkpoint, plan, options, options.start, floats, &codes);
+  auto& pool = ThreadPool::global();
+  for (const auto& [name, matrix] : codes) {
+    if (matrix.format.mode != QuantMode::affine) {
+      student.replace(name, decode(matrix, pool));  // they aren't trained
+    }
+  }
   FloatsByName norms;
   const DistillResult result = distill(
       checkpoint,
@@ -416,7 +422,6 @@ DistillResult distilled(
   if (options.stop && options.stop()) {
     throw QuantizeCancelled();
   }
-  auto& pool = ThreadPool::global();
   for (const auto& [name, matrix] : codes) {
     sink.put_codes(name, pack_codes(matrix, pool), 0);
   }

@@ -9,8 +9,13 @@ namespace {
 constexpr FlagRule kAttentionBias = {"attention_bias"};
 constexpr FlagRule kAlways = {"", true};
 
-/// One number a layer, all the same: kinds of attention that aren't mixed.
-constexpr std::array<std::string_view, 1> kMiniMaxNotes = {"attn_type_list"};
+/// One number a layer, all the same: kinds of attention that aren't mixed. The
+/// others are of shared experts, dense layers and groups that it doesn't have.
+constexpr std::array<std::string_view, 4> kMiniMaxNotes = {
+    "attn_type_list",
+    "mlp_intermediate_size",
+    "shared_moe_mode",
+    "use_grouped_topk"};
 
 /// DeepSeek-V3's, which others took over.
 constexpr MixtureRule kSigmoidInGroups = {

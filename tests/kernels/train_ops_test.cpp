@@ -9,6 +9,8 @@
 #include <mlx/mlx.h>
 
 #include "kernels/packed_helpers.h"
+#include "roofline/base/errors.h"
+#include "roofline/kernels/coded_experts.h"
 #include "roofline/kernels/coded_weight.h"
 #include "roofline/kernels/packed_attention/packed_attention.h"
 #include "roofline/kernels/token_loss/token_loss.h"
@@ -660,6 +662,55 @@ TEST_F(CodedWeightTest, RowsAreThoseOfTheMatrixOneOfThemTwice) {
         return mx::take(reference(*c, in[0], in[1]), ids, 0);
       },
       {random({kRows, 3}, 1), random({kRows, 3}, 2)});
+}
+
+TEST_F(CodedWeightTest, ExpertsOfAStackAreMultipliedEachWithItsOwnRows) {
+  const auto c = codes(Encoding::f32);
+  constexpr int kExperts = 5;
+  const mx::array ids({3, 1, 1, 4, 3, 0}, mx::int32);  // none for expert 2
+  expect_same(
+      [&](const Arrays& in) {
+        return coded_expert_linear(in[2], ids, {{c, in[0], in[1]}}, kExperts);
+      },
+      [&](const Arrays& in) {
+        const auto w = mx::reshape(
+            reference(*c, in[0], in[1]),
+            {kExperts, kRows / kExperts, kCols});
+        const auto own = mx::swapaxes(mx::take(w, ids, 0), 1, 2);
+        return mx::squeeze(mx::matmul(mx::expand_dims(in[2], 1), own), 1);
+      },
+      {random({kRows, 3}, 1), random({kRows, 3}, 2), random({6, kCols}, 3)});
+}
+
+TEST_F(CodedWeightTest, ExpertsOneByOneAreMultipliedAsThoseOfAStack) {
+  const auto c = codes(Encoding::f32);
+  const mx::array ids({1, 0, 1}, mx::int32);
+  expect_same(
+      [&](const Arrays& in) {
+        return coded_expert_linear(
+            in[4],
+            ids,
+            {{c, in[0], in[1]}, {c, in[2], in[3]}},
+            2);
+      },
+      [&](const Arrays& in) {
+        const auto w = mx::stack(
+            {reference(*c, in[0], in[1]), reference(*c, in[2], in[3])});
+        const auto own = mx::swapaxes(mx::take(w, ids, 0), 1, 2);
+        return mx::squeeze(mx::matmul(mx::expand_dims(in[4], 1), own), 1);
+      },
+      {random({kRows, 3}, 1),
+       random({kRows, 3}, 2),
+       random({kRows, 3}, 4),
+       random({kRows, 3}, 5),
+       random({3, kCols}, 3)});
+  EXPECT_THROW(
+      coded_expert_linear(
+          random({3, kCols + 1}, 1),
+          ids,
+          {{c, random({kRows, 3}, 1), random({kRows, 3}, 2)}},
+          5),
+      BugError);
 }
 
 TEST_F(CodedWeightTest, ComputesWithWhatAReaderWillSee) {

@@ -157,6 +157,53 @@ INSTANTIATE_TEST_SUITE_P(
     QuantizeModel,
     ::testing::Values("llama", "gemma3_text", "qwen3", "olmo2", "phi3"));
 
+// Experts one by one, and stacked with gate and up apart or in one.
+class DistillMixture : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { mx::set_default_device(mx::Device::cpu); }
+};
+
+TEST_P(DistillMixture, TrainsTheExpertsToo) {
+  const auto checkpoint = Checkpoint::open(golden(GetParam()));
+  const std::vector<FormatRule> rules{parse_rule("layers.*.attention.*=8", 32)};
+  auto plan = plan_formats(*checkpoint, {QuantMode::affine, 2, 32}, rules);
+  Kept plain(*checkpoint), learned(*checkpoint);
+  QuantizeOptions options;
+  quantize_model(*checkpoint, plan, options, plain);
+  options.method = QuantizeMethod::dwq;
+  options.start = QuantizeMethod::plain;
+  options.distill.steps = 30;
+  options.distill.step_tokens = 128;
+  options.distill.learning_rate = 1e-2;
+  const auto tokens = some_tokens(768, checkpoint->spec().vocab);
+  for (int begin = 0; begin < 512; begin += 32) {
+    options.distill.windows.push_back(
+        {tokens.begin() + begin, tokens.begin() + begin + 32});
+  }
+  const auto result = quantize_model(*checkpoint, plan, options, learned);
+  ASSERT_TRUE(result);
+  const auto unseen = std::span(tokens).subspan(512);
+  const auto test = windows_of(32);
+  const auto before = measure_layered(*checkpoint, plain.overlay, unseen, test);
+  const auto after =
+      measure_layered(*checkpoint, learned.overlay, unseen, test);
+  EXPECT_LT(after.mean_kl, 0.95 * before.mean_kl);
+  int changed = 0;
+  for (const std::string& name : learned.names) {
+    const bool expert = name.find(".experts.") != std::string::npos;
+    const auto values = [&](const OverlayCheckpoint& of) {
+      return read_matrix(of.at(name), ThreadPool::global()).values;
+    };
+    changed += expert && values(plain.overlay) != values(learned.overlay);
+  }
+  EXPECT_GE(changed, 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Goldens,
+    DistillMixture,
+    ::testing::Values("mixtral", "qwen3_moe", "deepseek_v3", "gpt_oss_mxfp4"));
+
 TEST(PlanFormats, LeavesNormsAndWhatDoesNotFit) {
   const auto checkpoint = Checkpoint::open(golden("llama"));
   const auto rules = std::vector{parse_rule("layers.1.*=keep", 64)};
