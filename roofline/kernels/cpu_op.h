@@ -34,10 +34,17 @@ struct CpuOp {
       const std::vector<mx::array>& outputs,
       const std::vector<int>& wanted)>
       vjp;
+  /// Its output costs less to compute again than to keep: computed_again().
+  bool cheap = false;
 };
 
 /// Inputs are made contiguous; floating ones become float32. The stream is the
 /// CPU's default one.
 std::vector<mx::array> cpu_op(CpuOp op, const std::vector<mx::array>& inputs);
+
+/// For gradients: the output of a cheap op, to be computed again from that op's
+/// inputs (cheap ones of them likewise), so that x itself needn't stay until
+/// then; x where another op made it.
+mx::array computed_again(const mx::array& x);
 
 }  // namespace roofline

@@ -106,16 +106,17 @@ mx::array product(
     const auto& d = cotangents[0];
     Arrays grads;
     for (const int index : wanted) {
+      const auto other = computed_again(in[index == 0 ? 1 : 0]);
       if (index == 0) {
         grads.push_back(
             a_side == Side::plain
-                ? product(d, Side::plain, in[1], flipped(b_side))
-                : product(in[1], b_side, d, Side::transposed));
+                ? product(d, Side::plain, other, flipped(b_side))
+                : product(other, b_side, d, Side::transposed));
       } else {
         grads.push_back(
             b_side == Side::plain
-                ? product(in[0], flipped(a_side), d, Side::plain)
-                : product(d, Side::transposed, in[0], a_side));
+                ? product(other, flipped(a_side), d, Side::plain)
+                : product(d, Side::transposed, other, a_side));
       }
     }
     return grads;
@@ -321,6 +322,7 @@ mx::array rms_norm_rows(
   const auto rows = static_cast<std::int64_t>(x.size()) / n;
   CpuOp op;
   op.name = "RmsNormRows";
+  op.cheap = true;
   op.out_shapes = {x.shape()};
   op.eval = [=](const CpuOpMemory& m) {
     const float* weights = m.in.size() > 1 ? m.in[1] : nullptr;
@@ -357,6 +359,7 @@ mx::array activate_rows(const mx::array& x, Activation activation, bool gated) {
   const int rows = x.shape(0);
   CpuOp op;
   op.name = "ActivateRows";
+  op.cheap = true;
   op.out_shapes = {{rows, hidden}};
   op.eval = [=](const CpuOpMemory& m) {
     each_row(rows, [&](std::int64_t row, int) {
@@ -424,6 +427,7 @@ mx::array dropout(const mx::array& x, float share, std::uint64_t seed) {
   const auto limit = static_cast<std::uint64_t>(share * 0x1p32);
   CpuOp op;
   op.name = "Dropout";
+  op.cheap = true;
   op.out_shapes = {x.shape()};
   op.eval = [=](const CpuOpMemory& m) {
     each_row(rows, [&](std::int64_t row, int) {

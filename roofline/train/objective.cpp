@@ -9,7 +9,6 @@
 #include "roofline/base/errors.h"
 #include "roofline/model/device.h"
 #include "roofline/train/preference.h"
-#include "roofline/train/run_setup.h"
 
 namespace roofline {
 
@@ -33,7 +32,10 @@ Objective::Objective(
     TrainableDecoder& decoder,
     Parameters& parameters,
     const TrainOptions& options)
-    : decoder_(decoder), parameters_(parameters), options_(options) {}
+    : decoder_(decoder),
+      parameters_(parameters),
+      options_(options),
+      one_op_at_a_time_(options) {}
 
 /// Samples on their way through the model.
 struct Objective::Batch {
@@ -157,6 +159,43 @@ TokenLoss Objective::loss_of(const Batch& batch, LossGradient gradient) const {
       gradient);
 }
 
+/// A part at a time, so that what it was made of is given back before the next
+/// one is begun, and no gradient is there twice. A GPU has the next part to do
+/// while one is taken from it.
+void Objective::take_parts(
+    std::vector<mx::array> values,
+    std::vector<std::vector<float>>& gradient,
+    bool first) const {
+  const auto parts = parameters_.way_back();
+  const bool ahead = runs_on_gpu(options_.device);
+  std::vector<std::vector<mx::array>> begun(parts.size());
+  const auto begin = [&](std::size_t at) {
+    for (const int i : parts[at]) {
+      auto& value = values[static_cast<std::size_t>(i)];
+      begun[at].push_back(mx::contiguous(value));
+      value = mx::array(0.0f);
+    }
+    mx::async_eval(begun[at]);
+  };
+  begin(0);
+  for (std::size_t at = 0; at < parts.size(); ++at) {
+    if (ahead && at + 1 < parts.size()) {
+      begin(at + 1);
+    }
+    for (std::size_t k = 0; k < parts[at].size(); ++k) {
+      begun[at][k].wait();
+      take(
+          begun[at][k],
+          gradient[static_cast<std::size_t>(parts[at][k])],
+          first);
+    }
+    begun[at].clear();
+    if (!ahead && at + 1 < parts.size()) {
+      begin(at + 1);
+    }
+  }
+}
+
 /// The batch's share of the loss; its gradient is added to, or replaces, what
 /// is there.
 double Objective::batch_gradient(
@@ -174,23 +213,7 @@ double Objective::batch_gradient(
   auto [losses, gradients] = mx::value_and_grad(run, all)(arrays);
   parameters_.place(arrays);
   mx::eval(losses[0]);
-  // A part at a time, so that what it was made of is given back before the
-  // next one is begun, and no gradient is there twice. A GPU waits for nothing
-  // in between: it has all of them to do at once.
-  const auto parts = runs_on_gpu(options_.device)
-                         ? std::vector<std::vector<int>>{all}
-                         : parameters_.way_back();
-  for (const auto& part : parts) {
-    std::vector<mx::array> wanted;
-    for (const int i : part) {
-      wanted.push_back(mx::contiguous(gradients[static_cast<std::size_t>(i)]));
-      gradients[static_cast<std::size_t>(i)] = mx::array(0.0f);
-    }
-    mx::eval(wanted);
-    for (std::size_t k = 0; k < part.size(); ++k) {
-      take(wanted[k], gradient[static_cast<std::size_t>(part[k])], first);
-    }
-  }
+  take_parts(std::move(gradients), gradient, first);
   return losses[0].item<float>();
 }
 

@@ -11,6 +11,7 @@
 #include "roofline/train/dataset.h"
 #include "roofline/train/options.h"
 #include "roofline/train/parameters.h"
+#include "roofline/train/run_setup.h"
 
 namespace roofline {
 
@@ -51,6 +52,10 @@ class Objective {
       const Batch& batch,
       std::vector<std::vector<float>>& gradient,
       bool first);
+  void take_parts(
+      std::vector<mx::array> values,
+      std::vector<std::vector<float>>& gradient,
+      bool first) const;
   void ask_teacher(Batch& batch) const;
   TokenLoss loss_of(const Batch& batch, LossGradient gradient) const;
 
@@ -61,6 +66,7 @@ class Objective {
   /// dpo: Σ −log p of every answer before training, chosen and rejected.
   using Reference = std::vector<std::pair<double, double>>;
   std::map<const Dataset*, Reference> references_;
+  OneOpAtATime one_op_at_a_time_;
 };
 
 }  // namespace roofline
