@@ -24,22 +24,35 @@ bool adapts(const TrainingQuestion& q, std::string_view target) {
              q.targets.end();
 }
 
+/// What an RMS norm or an activation makes is computed again for the gradients
+/// of the products that read it (computed_again()); what MLX's ops make is
+/// kept.
+bool norm_is_kept(const LayerSpec& layer) {
+  return layer.norm.kind == NormKind::layer;
+}
+bool activation_is_kept(const FeedForwardSpec& f) {
+  return f.activation == Activation::xielu || f.gate_scale != 1.0f ||
+         f.gate_sparsity;
+}
+
 /// DoRA keeps a product before its rows are given their lengths.
 bool has_lengths(const TrainingQuestion& q, std::string_view target) {
   return q.method == TrainMethod::dora && adapts(q, target);
 }
 
 void add_attention(
-    const AttentionSpec& a,
+    const LayerSpec& layer,
     double dim,
     const TrainingQuestion& q,
     LayerValues& sum) {
+  const AttentionSpec& a = *layer.attention;
   const double queries = 1.0 * a.heads * a.head_dim;
   const double qkv = queries + 2.0 * a.kv_heads * a.head_dim;
   // A product's input is kept where its weights learn.
   const bool input =
       adapts(q, "q_proj") || adapts(q, "k_proj") || adapts(q, "v_proj");
-  sum.kept += dim + (input ? dim : 0) + qkv + a.heads + queries;
+  const bool kept = input && norm_is_kept(layer);
+  sum.kept += dim + (kept ? dim : 0) + qkv + a.heads + queries;
   if (input && q.method == TrainMethod::dora) {
     sum.kept += qkv;
   }
@@ -48,18 +61,20 @@ void add_attention(
 }
 
 void add_feed_forward(
-    const FeedForwardSpec& f,
+    const LayerSpec& layer,
     double dim,
     const TrainingQuestion& q,
     LayerValues& sum) {
+  const FeedForwardSpec& f = *layer.feed_forward;
   const double hidden =
       f.mixture ? 1.0 * f.mixture->top_k * f.mixture->expert_hidden +
                       f.mixture->shared_hidden
                 : f.hidden;
   const double up = (f.gated ? 2 : 1) * hidden;
   const bool input = adapts(q, "gate_proj") || adapts(q, "up_proj");
-  sum.kept +=
-      dim + (input ? dim : 0) + up + (adapts(q, "down_proj") ? hidden : 0);
+  const bool kept = input && norm_is_kept(layer);
+  const bool activated = adapts(q, "down_proj") && activation_is_kept(f);
+  sum.kept += dim + (kept ? dim : 0) + up + (activated ? hidden : 0);
   if (input && q.method == TrainMethod::dora) {
     sum.kept += up;
   }
@@ -77,10 +92,10 @@ LayerValues layer_values(
     const TrainingQuestion& q) {
   LayerValues sum;
   if (layer.attention) {
-    add_attention(*layer.attention, spec.dim, q, sum);
+    add_attention(layer, spec.dim, q, sum);
   }
   if (layer.feed_forward) {
-    add_feed_forward(*layer.feed_forward, spec.dim, q, sum);
+    add_feed_forward(layer, spec.dim, q, sum);
   }
   return sum;
 }

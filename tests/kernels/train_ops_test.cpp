@@ -113,6 +113,42 @@ TEST_F(TrainOpsTest, ProductsOfEverySideMatchMlx) {
   }
 }
 
+TEST_F(TrainOpsTest, WhatIsCheapIsComputedAgainInPlaceOfBeingKept) {
+  const auto x = random({2000, 64}, 1);
+  const auto w = random({3, 64}, 2);
+  const auto loss = [&](const Arrays& in, bool cheap) {
+    auto y = in[0];
+    for (int i = 0; i < 4; ++i) {
+      const auto rows = mx::add(y, mx::array(0.5f));
+      auto normed = dropout(rms_norm_rows(rows, std::nullopt, 1e-5f), 0.5f, 3);
+      if (!cheap) {
+        normed = mx::multiply(normed, mx::array(1.0f));
+      }
+      y = mx::add(
+          rows,
+          mx::sum(product(normed, Side::plain, in[1], Side::transposed)));
+    }
+    return mx::sum(mx::square(y));
+  };
+  std::vector<Arrays> gradients;
+  std::vector<std::size_t> held;
+  for (const bool cheap : {false, true}) {
+    const auto before = mx::get_active_memory();
+    auto [value, gradient] = mx::value_and_grad(
+        [&](const Arrays& in) { return Arrays{loss(in, cheap)}; },
+        std::vector<int>{0, 1})({x, w});
+    mx::eval(value);
+    held.push_back(mx::get_active_memory() - before);
+    mx::eval(gradient);
+    gradients.push_back(gradient);
+  }
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(mx::array_equal(gradients[0][i], gradients[1][i]).item<bool>());
+  }
+  // Four results of norms, or rather of dropout.
+  EXPECT_GE(held[0], held[1] + 3 * x.nbytes());
+}
+
 TEST_F(TrainOpsTest, LowRankAdditionsMatchMlx) {
   const Arrays in{
       random({7, 40}, 1),
