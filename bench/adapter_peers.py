@@ -52,7 +52,11 @@ def model_folder(name, folder):
     model.mkdir()
     for file in ["config.json", "model.safetensors"]:
         shutil.copy(GOLDENS / name / file, model)
-    vocab = json.loads((model / "config.json").read_text())["vocab_size"]
+    config = json.loads((model / "config.json").read_text())
+    vocab = config["vocab_size"]
+    if "num_local_experts" in config:  # mlx-lm has only the older name
+        config.setdefault("num_experts", config["num_local_experts"])
+    (model / "config.json").write_text(json.dumps(config))
     tokenizer = tokenizer_with_merges(vocab)
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     (model / "tokenizer_config.json").write_text(

@@ -5,6 +5,7 @@
 #include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/model/adapter_full.h"
 #include "roofline/train/fuse.h"
 #include "roofline/weights/convert/to_gguf.h"
 
@@ -68,14 +69,24 @@ class Fuse : public Command {
     const auto checkpoint = Checkpoint::open(resolve_model(model_));
     std::vector<Adapter> adapters;
     std::vector<float> weights;
-    for (const auto& choice : adapter_.resolve()) {
+    const auto choices = adapter_.resolve();
+    const auto full =
+        form_.empty() ? with_full_weights(*checkpoint, choices) : nullptr;
+    for (const auto& choice : choices) {
+      if (full && is_full_adapter(choice.path)) {
+        continue;
+      }
       adapters.push_back(read_adapter(choice.path, *checkpoint));
       weights.push_back(choice.weight);
     }
     if (!form_.empty()) {
       write_alone(adapters, weights, *checkpoint);
     } else {
-      write_fused(*checkpoint, adapter_changes(adapters, weights));
+      auto changes = adapter_changes(*checkpoint, adapters, weights);
+      if (full) {
+        begin_with(*full, *checkpoint, changes);
+      }
+      write_fused(*checkpoint, changes);
     }
     write_notice(
         fmt::format("Written to {}\n", gguf_.empty() ? output_ : gguf_));

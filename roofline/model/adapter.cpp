@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/adapter_experts.h"
 #include "roofline/model/adapter_files.h"
+#include "roofline/model/adapter_full.h"
 #include "roofline/model/device.h"
 #include "roofline/model/graph_decoder.h"
 #include "roofline/model/peft_scale.h"
@@ -30,15 +32,16 @@ using namespace adapter_files;
 
 mx::array to_array(const SafetensorsEntry& entry, const fs::path& folder) {
   const auto encoding = entry.encoding();
-  if (!encoding || entry.shape.empty() || entry.shape.size() > 2) {
+  if (!encoding || entry.shape.empty() || entry.shape.size() > 3 ||
+      entry.elements() == 0) {
     refuse_adapter(folder, entry.name + " is no matrix of floats");
   }
   const bool vector = entry.shape.size() == 1;
   Tensor tensor;
   tensor.name = entry.name;
   tensor.encoding = *encoding;
-  tensor.rows = vector ? 1 : entry.shape[0];
   tensor.cols = entry.shape.back();
+  tensor.rows = vector ? 1 : entry.elements() / tensor.cols;
   tensor.bytes = entry.bytes;
   const auto cols = static_cast<std::size_t>(tensor.cols);
   std::vector<float> values(static_cast<std::size_t>(tensor.rows) * cols);
@@ -48,11 +51,11 @@ mx::array to_array(const SafetensorsEntry& entry, const fs::path& folder) {
         row,
         std::span(values).subspan(static_cast<std::size_t>(row) * cols, cols));
   }
-  const auto length = static_cast<int>(tensor.cols);
-  return mx::array(
-      values.data(),
-      vector ? mx::Shape{length}
-             : mx::Shape{static_cast<int>(tensor.rows), length});
+  mx::Shape shape;
+  for (const auto extent : entry.shape) {
+    shape.push_back(static_cast<int>(extent));
+  }
+  return mx::array(values.data(), shape);
 }
 
 mx::array transposed(const mx::array& x) {
@@ -140,7 +143,18 @@ void add_module(
     return;
   }
   const auto names = map_tensor_name(module, NameStyle::hugging_face, spec);
+  if (a.ndim() == 3) {
+    if (names.size() != 1 || names[0].rows != 0 || parts.magnitude) {
+      refuse_adapter(folder, module + " is no stack of experts of the model");
+    }
+    adapter.matrices.push_back({stack_of(names[0].name), a, b});
+    return;
+  }
   for (const auto& rows : names) {
+    if (a.ndim() == 2 && expert_of(rows.name)) {
+      adapter.matrices.push_back({rows.name, a, b, parts.magnitude});
+      continue;
+    }
     if (checkpoint.find(rows.name) == nullptr) {
       refuse_adapter(folder, module + " is no matrix of the model");
     }
@@ -209,10 +223,11 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
       refuse_adapter(folder, entry.name + " is no part of a low-rank matrix");
     }
     auto value = to_array(entry, folder);
-    if (value.ndim() != (part->part == Part::magnitude ? 1 : 2)) {
+    const bool vector = part->part == Part::magnitude;
+    if (vector ? value.ndim() != 1 : value.ndim() < 2) {
       refuse_adapter(folder, entry.name + " has another shape");
     }
-    if (!peft && part->part != Part::magnitude) {
+    if (!peft && value.ndim() == 2) {
       value = transposed(value);  // mlx-lm has [in, rank] and [rank, out]
     }
     auto& module = modules[part->module];
@@ -222,23 +237,29 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
         .emplace(value);
   }
   for (auto& [name, module] : modules) {
-    if (!module.a || !module.b || module.a->shape(0) != module.b->shape(1) ||
+    if (!module.a || !module.b || module.a->ndim() != module.b->ndim() ||
+        module.a->shape(-2) != module.b->shape(-1) ||
         (module.magnitude &&
          module.magnitude->shape(0) != module.b->shape(0))) {
       refuse_adapter(folder, name + " has parts that don't fit");
     }
-    adapter.rank = std::max(adapter.rank, module.a->shape(0));
+    adapter.rank = std::max(adapter.rank, module.a->shape(-2));
     if (scales) {
-      const float own = scales->of(name);
+      const float own = scales->of(expert_parameter(name).value_or(name));
       if (own != adapter.scale) {  // by a pattern
         module.b = mx::multiply(*module.b, mx::array(own / adapter.scale));
       }
+    }
+    if (peft && expert_parameter(name)) {
+      add_expert_parameter(adapter, name, *module.a, *module.b, spec, folder);
+      continue;
     }
     add_module(adapter, name, module, spec, checkpoint, folder);
   }
   if (adapter.matrices.empty()) {
     refuse_adapter(folder, "it is empty");
   }
+  stack_experts(adapter, checkpoint.spec(), folder);
   return adapter;
 }
 
@@ -281,13 +302,16 @@ void attach(
       refuse_matrix(matrix.name);
     }
     auto& hook = *found->second;
-    if (matrix.a.shape(1) != hook.cols || matrix.b.shape(0) != hook.rows) {
+    const int experts = matrix.of_experts() ? matrix.a.shape(0) : 0;
+    const int rows = matrix.b.shape(-2) * std::max(1, experts);
+    if (experts != hook.experts || matrix.a.shape(-1) != hook.cols ||
+        rows != hook.rows) {
       fail<CheckpointError>(
           fmt::format(
               "The adapter for {} is for a matrix of {} by {}",
               matrix.name,
-              matrix.b.shape(0),
-              matrix.a.shape(1)),
+              rows,
+              matrix.a.shape(-1)),
           fmt::format("The model's has {} by {}", hook.rows, hook.cols),
           "Check that it belongs to this model");
     }
@@ -309,6 +333,13 @@ bool replace_adapters(
     std::span<const AdapterChoice> adapters) {
   const auto* graph = dynamic_cast<const TrainableDecoder*>(&decoder);
   if (graph == nullptr) {
+    return false;
+  }
+  const bool full = std::any_of(
+      adapters.begin(),
+      adapters.end(),
+      [](const AdapterChoice& each) { return is_full_adapter(each.path); });
+  if (full || graph->own_checkpoint) {
     return false;
   }
   std::vector<Adapter> read;
@@ -348,10 +379,17 @@ std::unique_ptr<Decoder> load_with_adapters(
     return Decoder::load(checkpoint, options);
   }
   require_runnable(checkpoint.spec());
-  auto decoder =
-      load_graph_decoder(checkpoint, options, prepare_device(options));
+  std::shared_ptr<const Checkpoint> own =
+      with_full_weights(checkpoint, adapters);
+  auto decoder = load_graph_decoder(
+      own ? *own : checkpoint,
+      options,
+      prepare_device(options));
+  decoder->own_checkpoint = own;
   for (const auto& choice : adapters) {
-    attach(read_adapter(choice.path, checkpoint), choice.weight, *decoder);
+    if (!is_full_adapter(choice.path)) {
+      attach(read_adapter(choice.path, checkpoint), choice.weight, *decoder);
+    }
   }
   return decoder;
 }

@@ -16,13 +16,16 @@
 
 namespace roofline {
 
-/// w += scale · b · a, for one matrix under our name.
+/// w += scale · b · a, for one matrix under our name, or for a stack of
+/// experts.
 struct AdapterMatrix {
   std::string name;
-  mx::array a;  ///< [rank, in] float32
-  mx::array b;  ///< [rows, rank] float32
+  mx::array a;  ///< [rank, in] float32; of experts [experts, rank, in]
+  mx::array b;  ///< [rows, rank] float32; of experts [experts, rows, rank]
   /// [rows] float32: what each row's length becomes then (DoRA).
   std::optional<mx::array> magnitude = {};
+
+  bool of_experts() const { return a.ndim() == 3; }
 };
 
 struct Adapter {
@@ -37,13 +40,14 @@ struct Adapter {
 enum class AdapterFormat { mlx_lm, peft };
 
 /// Throws UserError when the folder has no adapter, CheckpointError when it
-/// doesn't fit the model, UnsupportedError for a kind that isn't LoRA or DoRA.
+/// doesn't fit the model, UnsupportedError for a kind that isn't LoRA or DoRA
+/// (adapter_full.h has what mlx-lm calls full).
 Adapter read_adapter(
     const std::filesystem::path& folder,
     const Checkpoint& checkpoint);
 
 /// Writes the two files of the form, each whole or not at all. base_model: what
-/// PEFT's form says the adapter is for.
+/// PEFT's form says the adapter is for. Throws UnsupportedError for experts.
 void write_adapter(
     const Adapter& adapter,
     const Checkpoint& checkpoint,

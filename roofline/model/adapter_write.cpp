@@ -288,6 +288,14 @@ void write_adapter(
     const Checkpoint& checkpoint,
     const fs::path& folder,
     AdapterFormat format) {
+  for (const auto& matrix : adapter.matrices) {
+    if (matrix.of_experts()) {
+      fail<UnsupportedError>(
+          fmt::format("The adapter of {} can't be written alone", matrix.name),
+          "The forms differ in how they name the matrices of experts",
+          "Use it as it is, or fuse it into the model");
+    }
+  }
   const auto written = arrays_of(adapter, checkpoint, format);
   const bool peft = format == AdapterFormat::peft;
   save_arrays(

@@ -347,4 +347,27 @@ mx::array expert_linear(
   return mx::astype(y, x.dtype());
 }
 
+mx::array add_expert_additions(
+    const mx::array& x,
+    const mx::array& y,
+    const GraphHook& hook,
+    const mx::array& ids) {
+  auto sum = y;
+  const auto times = [&](const mx::array& rows, const mx::array& w) {
+    return mx::gather_mm(
+        rows,
+        mx::swapaxes(mx::astype(w, x.dtype()), 1, 2),
+        std::nullopt,
+        ids,
+        /* sorted_indices = */ false);
+  };
+  for (const auto& each : hook.additions) {
+    const auto added = times(times(mx::expand_dims(x, 1), each.a), each.b);
+    sum = mx::add(
+        sum,
+        mx::multiply(mx::squeeze(added, 1), mx::array(each.scale, x.dtype())));
+  }
+  return mx::astype(sum, y.dtype());
+}
+
 }  // namespace roofline

@@ -60,4 +60,12 @@ mx::array expert_linear(
     const mx::array& ids,
     bool sorted);
 
+/// y and what the hook of a stack adds to it: y [rows, out] of the stack's own
+/// columns, the others as in expert_linear().
+mx::array add_expert_additions(
+    const mx::array& x,
+    const mx::array& y,
+    const GraphHook& hook,
+    const mx::array& ids);
+
 }  // namespace roofline

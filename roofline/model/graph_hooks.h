@@ -23,8 +23,8 @@ namespace mx = mlx::core;
 
 /// y += scale · (x · aᵀ) · bᵀ (LoRA, arXiv 2106.09685).
 struct LowRankAddition {
-  mx::array a;  ///< [rank, in]
-  mx::array b;  ///< [rows, rank]
+  mx::array a;  ///< [rank, in]; of experts [experts, rank, in]
+  mx::array b;  ///< [rows, rank]; of experts [experts, rows, rank]
   float scale = 1.0f;
   /// Training drops so much of x on its way to a.
   float dropout = 0.0f;
@@ -49,8 +49,9 @@ struct CodedHook {
 };
 
 struct GraphHook {
-  int rows = 1;
+  int rows = 1;  ///< of a stack of experts: of all
   int cols = 0;
+  int experts = 0;                        ///< 0: it is one matrix
   std::optional<mx::array> trained = {};  ///< [rows, cols], or [cols]: float32
   std::optional<CodedHook> coded = {};    ///< the same, decoded where needed
   std::vector<LowRankAddition> additions = {};

@@ -73,6 +73,16 @@ GraphMixture::GraphMixture(
       up_(read_stack(spec, prefix, weights, up_names(spec))),
       down_(read_stack(spec, prefix, weights, {"down"})),
       activate_(make_activate(spec.activation, types.fuse)) {
+  const int count = spec.mixture->experts;
+  const int width = spec.mixture->expert_hidden;
+  const int dim = spec.mixture->latent_dim.value_or(router_.dim());
+  const auto hook = [&](const char* name, int rows, int cols) {
+    return weights
+        .addition_hook(prefix + "experts." + name, count * rows, cols, count);
+  };
+  gate_hook_ = spec.gated ? hook("gate", width, dim) : nullptr;
+  up_hook_ = hook("up", width, dim);
+  down_hook_ = hook("down", dim, width);
   if (spec.mixture->latent_dim) {
     latent_in_ = weights.matrix(prefix + "latent_in");
     latent_out_ = weights.matrix(prefix + "latent_out");
@@ -87,14 +97,26 @@ GraphMixture::GraphMixture(
   }
 }
 
-mx::array GraphMixture::hidden(const mx::array& up) const {
+/// x: what `up` is the product with, of the experts `ids`.
+mx::array GraphMixture::hidden(
+    const mx::array& x,
+    const mx::array& up,
+    const mx::array& ids) const {
   if (!spec_.gated) {
-    return activate_({up})[0];
+    return activate_({add_expert_additions(x, up, *up_hook_, ids)})[0];
   }
   const int width = spec_.mixture->expert_hidden;
   const bool apart = spec_.mixture->layout == ExpertLayout::apart;
-  const auto gate = apart ? columns(up, 0, width) : in_turns(up, 0);
-  const auto linear = apart ? columns(up, width, width) : in_turns(up, 1);
+  const auto gate = add_expert_additions(
+      x,
+      apart ? columns(up, 0, width) : in_turns(up, 0),
+      *gate_hook_,
+      ids);
+  const auto linear = add_expert_additions(
+      x,
+      apart ? columns(up, width, width) : in_turns(up, 1),
+      *up_hook_,
+      ids);
   return spec_.clamped_glu ? clamped(gate, linear, *spec_.clamped_glu)
                            : activate_({gate, linear})[0];
 }
@@ -112,11 +134,13 @@ mx::array GraphMixture::experts(const mx::array& x, const mx::array& ids)
   const auto chosen = sorted ? mx::take(flat, order, 0) : flat;
   const mx::array k(static_cast<std::uint32_t>(top_k));
   const auto rows = mx::take(x, mx::floor_divide(order, k), 0);
-  auto y = expert_linear(
-      hidden(expert_linear(rows, up_, chosen, sorted)),
-      down_,
-      chosen,
-      sorted);
+  const auto inner =
+      hidden(rows, expert_linear(rows, up_, chosen, sorted), chosen);
+  auto y = add_expert_additions(
+      inner,
+      expert_linear(inner, down_, chosen, sorted),
+      *down_hook_,
+      chosen);
   if (sorted) {
     y = mx::take(y, mx::argsort(order), 0);
   }

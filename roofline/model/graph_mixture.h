@@ -36,13 +36,18 @@ class GraphMixture {
   std::size_t weight_bytes() const;
 
  private:
-  mx::array hidden(const mx::array& up) const;
+  mx::array hidden(
+      const mx::array& x,
+      const mx::array& up,
+      const mx::array& ids) const;
   mx::array experts(const mx::array& x, const mx::array& ids) const;
 
   FeedForwardSpec spec_;
   GraphRouter router_;
   GraphExperts up_;  ///< gate and up when gated
   GraphExperts down_;
+  /// What adapters add to each; no gate where there is none.
+  GraphHookPtr gate_hook_, up_hook_, down_hook_;
   /// Into the dims that the experts work in, and out of them.
   std::optional<GraphMatrix> latent_in_, latent_out_;
   GraphFunction activate_;

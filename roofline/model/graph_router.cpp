@@ -69,6 +69,11 @@ GraphRouter::GraphRouter(
       input_scale_(weights.vector(prefix + "router.input_scale")),
       expert_scale_(weights.vector(prefix + "router.expert_scale")),
       norm_eps_(norm.eps) {
+  hook_ = weights.addition_hook(prefix + "router", spec.experts, dim());
+  hook_->stored.times = [w = weight_](const mx::array& x) {
+    return mx::matmul(x, mx::transpose(w));
+  };
+  hook_->stored.squares = [w = weight_] { return mx::sum(mx::square(w), 1); };
   if (input_scale_) {
     const float share = 1.0f / std::sqrt(static_cast<float>(weight_.shape(1)));
     input_scale_ = mx::multiply(*input_scale_, mx::array(share));
@@ -104,7 +109,8 @@ Routing GraphRouter::route(const mx::array& x) const {
   if (input_scale_) {
     input = mx::fast::rms_norm(input, *input_scale_, norm_eps_);
   }
-  auto logits = mx::matmul(input, mx::transpose(weight_));
+  auto logits =
+      add_additions(input, mx::matmul(input, mx::transpose(weight_)), {hook_});
   if (bias_) {
     logits = mx::add(logits, *bias_);
   }

@@ -32,13 +32,15 @@ class GraphRouter {
   /// x: [tokens, dim].
   Routing route(const mx::array& x) const;
   std::size_t bytes() const;
+  int dim() const { return weight_.shape(1); }
 
  private:
   mx::array choose(const mx::array& selection) const;
   mx::array choose_in_groups(const mx::array& selection) const;
 
   MixtureSpec spec_;
-  mx::array weight_;                    ///< [experts, dim]
+  mx::array weight_;  ///< [experts, dim]
+  GraphHookPtr hook_;
   std::optional<mx::array> bias_;       ///< [experts]
   std::optional<mx::array> selection_;  ///< [experts]
   /// [dim], with 1/√dim in it: the factor on the normalized input.

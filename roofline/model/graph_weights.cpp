@@ -242,6 +242,21 @@ GraphHookPtr GraphWeights::hook(const std::string& name) const {
   return held;
 }
 
+GraphHookPtr GraphWeights::addition_hook(
+    const std::string& name,
+    int rows,
+    int cols,
+    int experts) const {
+  auto& held = hooks_[name];
+  if (held == nullptr) {
+    held = std::make_shared<GraphHook>();
+  }
+  held->rows = rows;
+  held->cols = cols;
+  held->experts = experts;
+  return held;
+}
+
 GraphMatrix GraphWeights::matrix(const std::string& name) const {
   return matrix(std::span<const std::string>(&name, 1));
 }

@@ -94,6 +94,13 @@ class GraphWeights {
   /// The hook of a weight that the graph looks into; null when there is no
   /// weight of that name.
   GraphHookPtr hook(const std::string& name) const;
+  /// A hook that only takes additions, for what the graph reads in its own way:
+  /// a router, or the stack of experts of this name.
+  GraphHookPtr addition_hook(
+      const std::string& name,
+      int rows,
+      int cols,
+      int experts = 0) const;
   const GraphHooks& hooks() const { return hooks_; }
   /// Whether the weight stands in its hook as codes.
   bool is_coded(const std::string& name) const {

@@ -34,6 +34,9 @@ class TrainableDecoder : public Decoder {
   virtual TokenHead token_head() const = 0;
   /// Of every weight that the graph looks for in its hook.
   virtual const GraphHooks& hooks() const = 0;
+
+  /// Where the weights are from, if they are from one that nothing else keeps.
+  std::shared_ptr<const Checkpoint> own_checkpoint = {};
 };
 
 struct TrainableOptions {

@@ -171,8 +171,8 @@ struct Alive {
   double working;
   double rows_a_layer;
 };
-constexpr Alive kAliveKept = {0.6, 1.25};
-constexpr Alive kAliveAgain = {0.7, 1.4};
+constexpr Alive kAliveKept = {0.6, 0.7};
+constexpr Alive kAliveAgain = {0.7, 0.8};
 
 struct Activations {
   double kept = 0;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/weights/printable.h"
 
 namespace roofline {
 
@@ -260,7 +261,7 @@ Dataset read_dataset(
     } catch (const Json::exception& error) {
       fail<UserError>(
           fmt::format("{}:{} isn't JSON", file.string(), number),
-          reason_of(error),
+          printable(reason_of(error)),
           "Correct the line");
     } catch (const UserError& error) {
       throw UserError(

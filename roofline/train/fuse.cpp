@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +12,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/tensor_names.h"
 #include "roofline/train/fuse_folder.h"
 #include "roofline/weights/convert/change_gguf.h"
 #include "roofline/weights/convert/hf_source.h"
@@ -88,42 +91,125 @@ std::vector<float> to_host(mx::array array) {
   return {array.data<float>(), array.data<float>() + array.size()};
 }
 
+using Deltas = std::vector<Delta>;
+
+Delta delta_of(
+    const AdapterMatrix& matrix,
+    std::optional<int> expert,
+    float scale,
+    float weight) {
+  const auto own = [&](const mx::array& x) {
+    return expert ? mx::take(x, *expert, 0) : x;
+  };
+  Delta delta{
+      matrix.a.shape(-2),
+      matrix.a.shape(-1),
+      scale,
+      weight,
+      to_host(own(matrix.a)),
+      to_host(own(matrix.b)),
+      {}};
+  if (matrix.magnitude) {
+    delta.magnitude = to_host(*matrix.magnitude);
+  }
+  return delta;
+}
+
+void change_row(const Deltas& list, std::int64_t row, std::span<float> values) {
+  const std::vector<float> stored(values.begin(), values.end());
+  for (const auto& delta : list) {
+    const auto changed = adapted_row(delta, row, stored);
+    for (std::size_t c = 0; c < values.size(); ++c) {
+      values[c] += delta.weight * (changed[c] - stored[c]);
+    }
+  }
+}
+
+/// All matrices of one stack: each expert's own list.
+struct ExpertDeltas {
+  std::int64_t rows = 0;  ///< of one expert
+  std::vector<Deltas> experts;
+};
+
+/// Under the stack's name where the model has one, else under each expert's.
+void add_expert_changes(
+    const std::string& name,
+    const ExpertDeltas& stack,
+    const Checkpoint& checkpoint,
+    WeightChanges& changes) {
+  const auto count = static_cast<int>(stack.experts.size());
+  const ExpectedTensor pieces{name, 0, 0, false, count};
+  if (checkpoint.find(pieces.piece(0)) == nullptr) {
+    changes[name] = [stack](std::int64_t row, std::span<float> values) {
+      const auto expert = static_cast<std::size_t>(row / stack.rows);
+      change_row(stack.experts[expert], row % stack.rows, values);
+    };
+    return;
+  }
+  for (int e = 0; e < count; ++e) {
+    changes[pieces.piece(e)] =
+        [list = stack.experts[static_cast<std::size_t>(e)]](
+            std::int64_t row,
+            std::span<float> values) { change_row(list, row, values); };
+  }
+}
+
 }  // namespace
 
 WeightChanges adapter_changes(
+    const Checkpoint& checkpoint,
     std::span<const Adapter> adapters,
     std::span<const float> weights) {
-  std::map<std::string, std::vector<Delta>> deltas;
+  std::map<std::string, Deltas> deltas;
+  std::map<std::string, ExpertDeltas> stacks;
   for (std::size_t i = 0; i < adapters.size(); ++i) {
+    const float scale = adapters[i].scale;
     for (const auto& matrix : adapters[i].matrices) {
-      Delta delta{
-          matrix.a.shape(0),
-          matrix.a.shape(1),
-          adapters[i].scale,
-          weights[i],
-          to_host(matrix.a),
-          to_host(matrix.b),
-          {}};
-      if (matrix.magnitude) {
-        delta.magnitude = to_host(*matrix.magnitude);
+      if (!matrix.of_experts()) {
+        deltas[matrix.name].push_back(
+            delta_of(matrix, std::nullopt, scale, weights[i]));
+        continue;
       }
-      deltas[matrix.name].push_back(std::move(delta));
+      auto& stack = stacks[matrix.name];
+      stack.rows = matrix.b.shape(1);
+      stack.experts.resize(static_cast<std::size_t>(matrix.a.shape(0)));
+      for (int e = 0; e < matrix.a.shape(0); ++e) {
+        stack.experts[static_cast<std::size_t>(e)].push_back(
+            delta_of(matrix, e, scale, weights[i]));
+      }
     }
   }
   WeightChanges changes;
   for (auto& [name, list] : deltas) {
     changes[name] =
         [list = std::move(list)](std::int64_t row, std::span<float> values) {
-          const std::vector<float> stored(values.begin(), values.end());
-          for (const auto& delta : list) {
-            const auto changed = adapted_row(delta, row, stored);
-            for (std::size_t c = 0; c < values.size(); ++c) {
-              values[c] += delta.weight * (changed[c] - stored[c]);
-            }
-          }
+          change_row(list, row, values);
         };
   }
+  for (const auto& [name, stack] : stacks) {
+    add_expert_changes(name, stack, checkpoint, changes);
+  }
   return changes;
+}
+
+void begin_with(
+    const Checkpoint& trained,
+    const Checkpoint& checkpoint,
+    WeightChanges& changes) {
+  for (const Tensor& tensor : trained.tensors()) {
+    if (checkpoint.at(tensor.name).bytes.data() == tensor.bytes.data()) {
+      continue;
+    }
+    auto& change = changes[tensor.name];
+    change = [&tensor, then = std::move(change)](
+                 std::int64_t row,
+                 std::span<float> values) {
+      decode_row(tensor, row, values);
+      if (then) {
+        then(row, values);
+      }
+    };
+  }
 }
 
 void write_changed_model(

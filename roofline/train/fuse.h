@@ -21,10 +21,19 @@ enum class FuseQuantized {
 };
 
 /// w + Σ weight · scale · b · a for each matrix of the adapters; of DoRA, w
-/// plus weight times what it changes.
+/// plus weight times what it changes. Experts' are named as in `checkpoint`.
 WeightChanges adapter_changes(
+    const Checkpoint& checkpoint,
     std::span<const Adapter> adapters,
     std::span<const float> weights);
+
+/// Puts the tensors in which `trained` differs from `checkpoint`, of which it
+/// is an overlay, in the place of those that the changes begin with. Both must
+/// outlive the changes.
+void begin_with(
+    const Checkpoint& trained,
+    const Checkpoint& checkpoint,
+    WeightChanges& changes);
 
 /// Writes the model in `checkpoint` to the folder `target`, with the changes: a
 /// folder of safetensors as it is laid out, config, tokenizer and the like

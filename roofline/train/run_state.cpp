@@ -1,8 +1,12 @@
 #include "roofline/train/run_state.h"
 
 #include <cstring>
+#include <set>
+#include <sstream>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "roofline/base/atomic_file.h"
@@ -61,6 +65,27 @@ void write_buffers(
   });
 }
 
+std::set<std::string> lines_of(const std::string& text) {
+  std::istringstream in(text);
+  std::set<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    lines.insert(line);
+  }
+  return lines;
+}
+
+/// The lines of one text that the other lacks.
+std::string only_in(const std::string& one, const std::string& other) {
+  const auto theirs = lines_of(other);
+  std::vector<std::string> own;
+  for (const auto& line : lines_of(one)) {
+    if (theirs.count(line) == 0) {
+      own.push_back(line);
+    }
+  }
+  return own.empty() ? "nothing more" : fmt::format("{}", fmt::join(own, ", "));
+}
+
 void require_same(
     const char* what,
     const std::string& saved,
@@ -68,7 +93,10 @@ void require_same(
   if (saved != now) {
     fail<UserError>(
         fmt::format("The checkpoint is of another {}", what),
-        fmt::format("It has\n{}\nand this run has\n{}", saved, now),
+        fmt::format(
+            "It has {}, and this run has {}",
+            only_in(saved, now),
+            only_in(now, saved)),
         "Give what it was started with, or another --output to start anew");
   }
 }

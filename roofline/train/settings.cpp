@@ -38,7 +38,7 @@ void add_method(std::vector<TrainSetting>& rows) {
       [](O & o) -> auto& { return o.rank; },
       1,
       4096,
-      "a whole number from 1"));
+      "a whole number from 1 to 4096"));
   rows.push_back(number<float>(
       "alpha",
       kHow,

@@ -176,7 +176,7 @@ TEST_P(AdapterTest, AFusedModelAnswersAsTheAdapterDoes) {
     const fs::path fused = inner.path() / "fused";
     write_changed_model(
         *golden_.checkpoint,
-        adapter_changes(adapters, weights),
+        adapter_changes(*golden_.checkpoint, adapters, weights),
         fused,
         FuseQuantized::decode,
         false);
@@ -194,7 +194,7 @@ TEST_P(AdapterTest, AFusedModelAnswersAsTheAdapterDoes) {
     EXPECT_THROW(
         write_changed_model(
             *golden_.checkpoint,
-            adapter_changes(adapters, weights),
+            adapter_changes(*golden_.checkpoint, adapters, weights),
             fused,
             FuseQuantized::decode,
             false),
@@ -238,7 +238,7 @@ TEST(LatentAdapter, BothFormsAndTheFusedModelAnswerAlike) {
     const float weights[] = {1.0f};
     write_changed_model(
         *golden.checkpoint,
-        adapter_changes({&adapter, 1}, weights),
+        adapter_changes(*golden.checkpoint, {&adapter, 1}, weights),
         folder.path() / "fused",
         FuseQuantized::decode,
         false);
@@ -417,7 +417,7 @@ TEST(FusedCodes, AreAsNearToTheWeightsAsMlxsOwn) {
     const float weights[] = {1.0f};
     write_changed_model(
         *base,
-        adapter_changes(adapters, weights),
+        adapter_changes(*base, adapters, weights),
         folder.path() / "fused",
         FuseQuantized::requantize,
         false);

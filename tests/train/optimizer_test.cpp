@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/train/muon.h"
+#include "roofline/weights/json_file.h"
 
 namespace roofline {
 namespace {
@@ -161,6 +165,54 @@ TEST(Optimizer, ClippingScalesAllGradientsTogether) {
   EXPECT_NEAR(clip_gradients(both, 1), 5, 1e-6);
   EXPECT_NEAR(a[0], 0.6, 1e-6);
   EXPECT_NEAR(b[1], 0.8, 1e-6);
+}
+
+/// Twelve steps of make_optimizers.py.
+TEST(Optimizer, EachOneGoesWherePyTorchsOrMlxsGoes) {
+  const auto recorded = read_json_file(
+      std::filesystem::path(ROOFLINE_GOLDENS) / "../train/optimizers.json");
+  ASSERT_EQ(recorded["weights"].size(), 6u);
+  for (const auto& [name, expected] : recorded["weights"].items()) {
+    OptimizerOptions options;
+    options.name = parse_optimizer(name);
+    options.weight_decay = recorded["weight_decay"];
+    options.momentum = recorded["momentum"];
+    std::vector<TrainedShape> shapes;
+    std::vector<std::vector<float>> weights;
+    for (const auto& shape : recorded["shapes"]) {
+      shapes.push_back({shape[0], shape[1]});
+      weights.emplace_back(shapes.back().size());
+      for (std::size_t i = 0; i < weights.back().size(); ++i) {
+        weights.back()[i] =
+            static_cast<float>(std::sin(1.0 + static_cast<double>(i)));
+      }
+    }
+    const auto optimizer = Optimizer::make(options, shapes);
+    for (int step = 1; step <= recorded["steps"]; ++step) {
+      auto gradients = weights;
+      for (auto& each : gradients) {
+        for (float& value : each) {
+          value =
+              0.5f * value + 0.3f * std::cos(0.7f * static_cast<float>(step));
+        }
+      }
+      optimizer->update(
+          std::vector<std::span<float>>(weights.begin(), weights.end()),
+          std::vector<std::span<const float>>(
+              gradients.begin(),
+              gradients.end()),
+          recorded["learning_rate"],
+          step);
+    }
+    // PyTorch's muon multiplies in bfloat16.
+    const double tolerance = name == "muon" ? 0.03 : 2e-5;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      for (std::size_t k = 0; k < weights[i].size(); ++k) {
+        EXPECT_NEAR(weights[i][k], expected[i][k].get<double>(), tolerance)
+            << name << ", shape " << i << ", value " << k;
+      }
+    }
+  }
 }
 
 TEST(Optimizer, AnUnknownNameIsRefused) {

@@ -421,6 +421,58 @@ TEST(TrainerLosses, TwentyStepsAgreeWithPyTorch) {
   }
 }
 
+/// DPO, ORPO and distillation, by make_objectives.py.
+TEST(TrainerLosses, OtherObjectivesAgreeWithTheirFormulasInPyTorch) {
+  const auto recorded = read_json_file(
+      std::filesystem::path(ROOFLINE_GOLDENS) / "../train/objectives.json");
+  const auto common = read_json_file(
+      std::filesystem::path(ROOFLINE_GOLDENS) / "../train/losses.json");
+  const auto golden = open_golden("llama");
+  const auto followed = open_golden(recorded["teacher"].get<std::string>());
+  ASSERT_EQ(recorded["losses"].size(), 3u);
+  for (const auto& [loss, losses] : recorded["losses"].items()) {
+    Dataset data;
+    const bool pairs = loss != "cross_entropy";
+    const auto first = testing::sample_of(golden.ids[0]);
+    const auto second = testing::sample_of(golden.ids[1]);
+    data.examples.push_back({first, pairs ? second : Sample{}});
+    if (!pairs) {
+      data.examples.push_back({second, {}});
+    }
+    const ScratchFolder output("objectives");
+    TrainOptions options;
+    options.data = "given";
+    options.output = output.path().string();
+    set_train_option(options, "loss", loss);
+    options.beta = recorded["beta"][loss];
+    options.temperature = recorded["temperature"];
+    options.teacher_share = recorded["share"];
+    options.rank = common["rank"];
+    options.alpha = common["alpha"];
+    options.seed = common["seed"];
+    options.learning_rate = common["learning_rate"]["lora"];
+    options.optimizer.weight_decay = common["weight_decay"];
+    options.clip = common["clip"];
+    options.steps = recorded["steps"];
+    options.batch = 2;
+    Training teacher(followed, data, options);
+    teacher.trainer.parameters().remove();
+    Training t(golden, data, options);
+    if (!pairs) {
+      t.trainer.follow(*teacher.decoder);
+    }
+    std::atomic<bool> stop = false;
+    t.trainer.run(stop);
+    const Metrics metrics(output.path(), options.steps);
+    ASSERT_EQ(metrics.all().size(), losses.size());
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+      const double expected = losses[i];
+      EXPECT_NEAR(metrics.all()[i].loss, expected, 0.01 * expected)
+          << loss << ", step " << i + 1;
+    }
+  }
+}
+
 // ---- going on ----
 
 TEST(TrainerResume, GoesOnBitForBitAsIfItHadNeverStopped) {

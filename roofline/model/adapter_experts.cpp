@@ -1,0 +1,204 @@
+#include "roofline/model/adapter_experts.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include <mlx/ops.h>
+#include <mlx/transforms.h>
+
+#include "roofline/base/errors.h"
+#include "roofline/model/adapter_files.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr std::string_view kExperts = ".experts.";
+constexpr std::string_view kTurned = ".experts.transposed.";
+
+/// Experts' matrices of one stack, null where there is none.
+using Stack = std::vector<const AdapterMatrix*>;
+
+mx::array with_rank(const mx::array& x, int axis, int rank) {
+  std::vector<std::pair<int, int>> more = {{0, 0}, {0, 0}};
+  more[static_cast<std::size_t>(axis)].second = rank - x.shape(axis);
+  return mx::pad(x, more);
+}
+
+AdapterMatrix joined(
+    const std::string& name,
+    const Stack& stack,
+    const std::filesystem::path& folder) {
+  const AdapterMatrix* any = nullptr;
+  int rank = 0;
+  for (const auto* each : stack) {
+    if (each == nullptr) {
+      continue;
+    }
+    if (each->magnitude) {
+      fail<UnsupportedError>(
+          "The adapter in " + folder.string() + " has DoRA for experts",
+          "Experts' matrices are multiplied as they are stored",
+          "Fuse it with the library that made it");
+    }
+    if (any != nullptr && (each->a.shape(1) != any->a.shape(1) ||
+                           each->b.shape(0) != any->b.shape(0))) {
+      adapter_files::refuse_adapter(folder, name + " has experts of two sizes");
+    }
+    any = each;
+    rank = std::max(rank, each->a.shape(0));
+  }
+  std::vector<mx::array> as, bs;
+  for (const auto* each : stack) {
+    as.push_back(
+        each ? with_rank(each->a, 0, rank)
+             : mx::zeros({rank, any->a.shape(1)}, mx::float32));
+    bs.push_back(
+        each ? with_rank(each->b, 1, rank)
+             : mx::zeros({any->b.shape(0), rank}, mx::float32));
+  }
+  AdapterMatrix out{name, mx::stack(as), mx::stack(bs)};
+  mx::eval(out.a, out.b);
+  return out;
+}
+
+/// The mixture of the layer that a name has; null where there is none.
+const MixtureSpec* mixture_of(const std::string& name, const ModelSpec& spec) {
+  constexpr std::string_view kLayers = "layers.";
+  const auto at = name.find(kLayers);
+  std::size_t layer = spec.layers.size();
+  if (at != std::string::npos) {
+    const char* begin = name.data() + at + kLayers.size();
+    std::from_chars(begin, name.data() + name.size(), layer);
+  }
+  if (layer >= spec.layers.size()) {
+    return nullptr;
+  }
+  const auto& feeds = spec.layers[layer].feed_forward;
+  return feeds && feeds->mixture ? &*feeds->mixture : nullptr;
+}
+
+/// "…layers.3.…" → "layers.3.feed_forward.experts."
+std::string stacks_of(const std::string& module) {
+  const auto begin = module.find("layers.");
+  const auto end = module.find('.', begin + 7);
+  return module.substr(begin, end - begin) + ".feed_forward.experts.";
+}
+
+}  // namespace
+
+std::optional<std::string> expert_parameter(const std::string& module) {
+  if (module.ends_with(".experts.base_layer")) {
+    const auto length = module.size() - std::string_view("base_layer").size();
+    return module.substr(0, length) + "gate_up_proj";
+  }
+  return module.ends_with(".experts") ? std::optional(module + ".down_proj")
+                                      : std::nullopt;
+}
+
+void add_expert_parameter(
+    Adapter& adapter,
+    const std::string& module,
+    const mx::array& a,
+    const mx::array& b,
+    const ModelSpec& spec,
+    const std::filesystem::path& folder) {
+  const MixtureSpec* mixture = mixture_of(module, spec);
+  const int experts = mixture ? mixture->experts : 1;
+  if (mixture == nullptr || a.ndim() != 2 || a.shape(0) % experts != 0) {
+    adapter_files::refuse_adapter(folder, module + " isn't in the model");
+  }
+  const int rank = a.shape(0) / experts;
+  const int width = mixture->expert_hidden;
+  const int dim = mixture->latent_dim.value_or(spec.dim);
+  const int in = a.shape(1);
+  const int out = b.shape(0);
+  const auto as = mx::reshape(a, {experts, rank, in});
+  const auto bs =
+      mx::transpose(mx::reshape(b, {out, rank, experts}), {2, 0, 1});
+  const auto add = [&](const char* name, const mx::array& rows) {
+    adapter.matrices.push_back(
+        {stacks_of(module) + name, as, mx::contiguous(rows)});
+  };
+  if (module.ends_with(".experts")) {
+    if (in != width || out != dim) {
+      adapter_files::refuse_adapter(folder, module + " has another shape");
+    }
+    add("down", bs);
+    return;
+  }
+  if (in != dim || out != 2 * width) {
+    adapter_files::refuse_adapter(folder, module + " has another shape");
+  }
+  const bool apart = mixture->layout == ExpertLayout::apart;
+  const auto half = [&](int which) {
+    return mx::slice(
+        bs,
+        {0, apart ? which * width : which, 0},
+        {experts, apart ? (which + 1) * width : out, rank},
+        {1, apart ? 1 : 2, 1});
+  };
+  add("gate", half(0));
+  add("up", half(1));
+}
+
+std::optional<int> expert_of(const std::string& name) {
+  const auto at = name.find(kExperts);
+  if (at == std::string::npos) {
+    return std::nullopt;
+  }
+  int expert = 0;
+  const char* begin = name.data() + at + kExperts.size();
+  const auto [end, error] =
+      std::from_chars(begin, name.data() + name.size(), expert);
+  return error == std::errc() && end != begin ? std::optional(expert)
+                                              : std::nullopt;
+}
+
+std::string stack_of(const std::string& name) {
+  std::string out = name;
+  if (const auto at = out.find(kTurned); at != std::string::npos) {
+    return out.replace(at, kTurned.size(), kExperts);
+  }
+  if (const auto expert = expert_of(name)) {
+    const auto begin = out.find(kExperts) + kExperts.size();
+    out.erase(begin, std::to_string(*expert).size() + 1);
+  }
+  return out;
+}
+
+void stack_experts(
+    Adapter& adapter,
+    const ModelSpec& spec,
+    const std::filesystem::path& folder) {
+  std::map<std::string, Stack> stacks;
+  for (const auto& matrix : adapter.matrices) {
+    const auto expert = expert_of(matrix.name);
+    if (!expert) {
+      continue;
+    }
+    const MixtureSpec* mixture = mixture_of(matrix.name, spec);
+    const int experts = mixture ? mixture->experts : 0;
+    if (*expert >= experts) {
+      adapter_files::refuse_adapter(
+          folder,
+          matrix.name + " is no expert of the model");
+    }
+    auto& stack = stacks[stack_of(matrix.name)];
+    stack.resize(static_cast<std::size_t>(experts));
+    stack[static_cast<std::size_t>(*expert)] = &matrix;
+  }
+  std::vector<AdapterMatrix> made;
+  for (const auto& [name, stack] : stacks) {
+    made.push_back(joined(name, stack, folder));
+  }
+  std::erase_if(adapter.matrices, [](const AdapterMatrix& matrix) {
+    return expert_of(matrix.name).has_value();
+  });
+  adapter.matrices.insert(adapter.matrices.end(), made.begin(), made.end());
+}
+
+}  // namespace roofline
