@@ -12,7 +12,7 @@
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
-#include "roofline/kernels/qmm/quantize_avx512.h"
+#include "roofline/kernels/qmm/quantize_four_avx512.h"
 #include "roofline/kernels/qmm/wide_product_avx512.h"
 
 namespace roofline {
@@ -356,7 +356,7 @@ void exact(
 const QmmKernels& qmm_avx512() {
   static constexpr QmmKernels kKernels{
       "avx512",
-      quantize_groups<quantize_group>,
+      quantize_rows,
       fast,
       exact,
       trim_rows<Avx512Groups>,
