@@ -73,8 +73,7 @@ inline void add_nibbles(
   for (int t = 0; t < kTokens; ++t) {
     pairs[t] = _mm256_setzero_si256();
   }
-  // Unrolled, gcc would gather all products first and spill them.
-#pragma GCC unroll 1
+#pragma GCC unroll 4
   for (int i = 0; i < kGroup / 8; ++i) {
     const __m256i line = load_line(stream + 64 * i);
     const __m256i low = _mm256_and_si256(line, nibble);
@@ -85,6 +84,8 @@ inline void add_nibbles(
       const __m256i a = _mm256_maddubs_epi16(low, broadcast4(at));
       const __m256i b = _mm256_maddubs_epi16(high, broadcast4(at + 4));
       pairs[t] = _mm256_add_epi16(pairs[t], _mm256_add_epi16(a, b));
+      // Line by line: gcc would gather all products first and spill them.
+      __asm__ volatile("" : "+x"(pairs[t]));
     }
   }
 #pragma GCC unroll 4
@@ -152,7 +153,8 @@ inline unsigned any_high(const std::uint8_t* high, std::ptrdiff_t groups) {
   return any;
 }
 
-template <PackedFormat kFormat, int kTokens>
+/// TRIMMED: x.high is there.
+template <PackedFormat kFormat, int kTokens, bool TRIMMED>
 void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   const __m256i high_unit = _mm256_set1_epi16(kHighUnit);
   const __m256i one = _mm256_set1_epi16(1);
@@ -166,7 +168,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
   constexpr unsigned kAllBits = (1u << kBits) - 1;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::uint8_t* high = x.high ? x.high + token * groups : nullptr;
+  const std::uint8_t* high = TRIMMED ? x.high + token * groups : nullptr;
   __m256 y[kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
@@ -178,7 +180,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       ask_ahead<kFormat>(tile.block, stream, g);
     }
     const unsigned group_bits =
-        high == nullptr ? 0xffu : any_high<kTokens>(high + g, groups);
+        TRIMMED ? any_high<kTokens>(high + g, groups) : 0xffu;
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kTokens];
@@ -189,7 +191,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
       const std::byte* lines = stream + set * (code_bytes(kFormat) / kSets);
       const std::int8_t* plane = codes + set * kSetCols;
       const unsigned bits = group_bits >> (kBits * set) & kAllBits;
-      if (bits == kAllBits) {
+      if (!TRIMMED || bits == kAllBits) {
         add_dots<kFormat, kTokens>(
             lines,
             tile.table,
@@ -293,10 +295,10 @@ void exact_tile(const Tile& tile, const float* x, int token) {
 using FastTile = void (*)(const Tile&, const QuantizedRows&, int);
 using ExactTile = void (*)(const Tile&, const float*, int);
 
-template <PackedFormat kFormat, int... kCounts>
+template <PackedFormat kFormat, bool TRIMMED, int... kCounts>
 constexpr std::array<FastTile, sizeof...(kCounts)> fast_tiles(
     std::integer_sequence<int, kCounts...>) {
-  return {fast_tile<kFormat, kCounts + 1>...};
+  return {fast_tile<kFormat, kCounts + 1, TRIMMED>...};
 }
 
 template <PackedFormat kFormat, int... kCounts>
@@ -317,7 +319,13 @@ void product(
     float* y,
     int ldy) {
   const int most = static_cast<int>(tiles.size());
+  Tile tile{};
+  tile.groups = w.groups();
+  tile.unit = w.unit;
+  tile.table = load_table(w);
+  tile.ldy = ldy;
   for (int block = block_begin; block < block_end; ++block) {
+    tile.block = w.block_groups(block);
     for (int token = token_begin; token < token_end; token += most) {
       const int tokens = std::min(most, token_end - token);
       for (int half = 0; half < 2; ++half) {
@@ -325,17 +333,11 @@ void product(
         if (first >= w.rows) {
           break;
         }
-        const Tile tile{
-            w.block_groups(block),
-            32 * half,
-            kSetScales / 2 * half,
-            w.groups(),
-            w.unit,
-            load_table(w),
-            first_lanes(w.rows - first),
-            half == 0 && token_end - token_begin <= kFewTokens,
-            y + first,
-            ldy};
+        tile.codes_at = 32 * half;
+        tile.scales_at = kSetScales / 2 * half;
+        tile.rows = first_lanes(w.rows - first);
+        tile.ahead = half == 0 && token_end - token_begin <= kFewTokens;
+        tile.y = y + first;
         tiles[static_cast<std::size_t>(tokens - 1)](tile, x, token);
       }
     }
@@ -356,10 +358,14 @@ void fast(
     return;
   }
   using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kTiles = by_format(
-      []<PackedFormat kFormat>() { return fast_tiles<kFormat>(Counts{}); });
+  static constexpr auto kTiles = by_format([]<PackedFormat kFormat>() {
+    return std::array{
+        fast_tiles<kFormat, false>(Counts{}),
+        fast_tiles<kFormat, true>(Counts{})};
+  });
+  const std::size_t trimmed = x.high != nullptr ? 1 : 0;
   product(
-      kTiles[format_index(w.format)],
+      kTiles[format_index(w.format)][trimmed],
       w,
       block_begin,
       block_end,

@@ -80,10 +80,8 @@ struct HalfSums {
   explicit HalfSums(const __m512i* planes) {
     const __m512i ones = _mm512_set1_epi8(1);
     // High codes, in the lower half, count 128 each.
-    const __m512i shifts = _mm512_inserti64x4(
-        _mm512_setzero_si512(),
-        _mm256_set1_epi32(7),
-        0);
+    const __m512i shifts =
+        _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi32(7), 0);
     __m512i groups[kFourGroups];
 #pragma GCC unroll 4
     for (int g = 0; g < kFourGroups; ++g) {
