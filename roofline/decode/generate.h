@@ -44,6 +44,9 @@ struct GenerateOptions {
   /// As many in every step, whether that pays or not; otherwise fewer or none
   /// where that is faster. For tests and comparisons.
   bool draft_always = false;
+  /// Draw where the logits are, and begin the next step before the host knows
+  /// the token. Absent: on a GPU.
+  std::optional<bool> draw_on_device = {};
 };
 
 /// Throws UserError naming the option and its range; the sampling options and

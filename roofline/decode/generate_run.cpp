@@ -13,11 +13,6 @@ namespace roofline {
 
 namespace {
 
-// Steps after which a GPU's freed buffers are given back: often enough that a
-// growing cache doesn't leave its old copies behind, rare enough to cost
-// nothing.
-constexpr int kClearCacheSteps = 256;
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   const auto now = std::chrono::steady_clock::now();
   return std::chrono::duration<double>(now - start).count();
@@ -70,15 +65,27 @@ void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
   }
 }
 
+/// What was said, as far as it is held against the answer: what a rotating
+/// cache has let go no longer is.
+std::span<const std::int32_t> GenerateRun::last_in_cache() const {
+  const std::span<const std::int32_t> run = session_.tokens();
+  return last_tokens(
+      run.first(run.size() - unconfirmed()),
+      session_.cache().options().max_tokens.value_or(-1));
+}
+
 Sample GenerateRun::draw() {
   read_logit_row(*logits_, first_row_ + accepted_, row_);
-  const std::span<const std::int32_t> run = session_.tokens();
-  // What a rotating cache has let go is no longer held against the answer.
-  const auto limit = session_.cache().options().max_tokens.value_or(-1);
-  return sampler_.sample(
-      row_,
-      last_tokens(run.first(run.size() - unconfirmed()), limit),
-      stops_.banned(generated()));
+  return sampler_.sample(row_, last_in_cache(), stops_.banned(generated()));
+}
+
+void GenerateRun::note_first_token() {
+  if (!result_.stats.first_token_at) {
+    const auto now = Clock::now();
+    result_.stats.first_token_at = now;
+    result_.stats.first_token_seconds =
+        std::chrono::duration<double>(now - start_).count();
+  }
 }
 
 void GenerateRun::note_token() {
@@ -194,12 +201,7 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
     }
     Sample sample = draw();
     const std::int32_t token = sample.token;
-    if (!result_.stats.first_token_at) {
-      const auto now = Clock::now();
-      result_.stats.first_token_at = now;
-      result_.stats.first_token_seconds =
-          std::chrono::duration<double>(now - start_).count();
-    }
+    note_first_token();
     if (stops_.stops(token)) {
       return FinishReason::stop_token;
     }
@@ -235,7 +237,9 @@ GenerateResult GenerateRun::decode(
   if (options.prompt_lookup > 0) {
     lookup_.emplace(session_.tokens());
   }
-  result_.finish = loop(options, max_tokens);
+  result_.finish = draws_on_device(options)
+                       ? loop_on_device(options, max_tokens)
+                       : loop(options, max_tokens);
   drop_proposals();
   const bool stopped = result_.finish == FinishReason::stop_string;
   if (!stopped && !answer_.finish(generated() >= options.min_tokens)) {

@@ -16,6 +16,7 @@
 #include <mlx/device.h>
 
 #include "roofline/decode/answer.h"
+#include "roofline/decode/device_sampler.h"
 #include "roofline/decode/draft_model.h"
 #include "roofline/decode/draft_pace.h"
 #include "roofline/decode/generate.h"
@@ -28,6 +29,11 @@ namespace roofline {
 inline bool on_gpu() {
   return mx::default_device() == mx::Device::gpu;
 }
+
+/// Steps after which a GPU's freed buffers are given back: often enough that a
+/// growing cache doesn't leave its old copies behind, rare enough to cost
+/// nothing.
+inline constexpr int kClearCacheSteps = 256;
 
 /// One call of Generator::run.
 class GenerateRun {
@@ -57,7 +63,9 @@ class GenerateRun {
   }
   int generated() const { return static_cast<int>(result_.tokens.size()); }
   std::size_t unconfirmed() const { return proposals_.size() - accepted_; }
+  std::span<const std::int32_t> last_in_cache() const;
   Sample draw();
+  void note_first_token();
   void note_token();
   void step(std::int32_t token, const GenerateOptions& options, int room);
   void look_up(int most);
@@ -66,6 +74,13 @@ class GenerateRun {
   void end_round();
   void drop_proposals();
   FinishReason loop(const GenerateOptions& options, int max_tokens);
+  bool draws_on_device(const GenerateOptions& options) const;
+  mx::array draw_on_device(
+      const DeviceSampler& sampler,
+      const std::optional<mx::array>& unknown);
+  void forget_last();
+  std::int32_t read_token(mx::array token, const mx::array& row, bool ahead);
+  FinishReason loop_on_device(const GenerateOptions& options, int max_tokens);
 
   Session& session_;
   Sampler sampler_;

@@ -51,6 +51,9 @@ struct Slice {
   KvCache* cache = nullptr;
   std::span<const std::int32_t> tokens;  ///< appended to the cache
   LogitRows rows = LogitRows::last;
+  /// The one token [1] int32, where the device drew it and the host doesn't
+  /// know it yet (`tokens` then has any id in its place): see takes_drawn().
+  std::optional<mx::array> drawn = {};
 };
 
 class Decoder {
@@ -74,6 +77,9 @@ class Decoder {
   virtual mx::array forward(
       std::span<const Slice> slices,
       std::int64_t context_tokens = 0) = 0;
+
+  /// Whether slices may have a token that the host doesn't know.
+  virtual bool takes_drawn() const { return false; }
 
   /// Bytes of weights that one decode step must read.
   virtual std::size_t step_weight_bytes() const = 0;

@@ -1,6 +1,7 @@
 #include "roofline/model/graph_decoder.h"
 
 #include <algorithm>
+#include <utility>
 #include <variant>
 
 #include <fmt/format.h>
@@ -39,11 +40,25 @@ GraphLoadOptions to_answer(const ModelOptions& options, mx::Device device) {
 }  // namespace
 
 mx::array token_ids(std::span<const Slice> slices) {
-  std::vector<std::int32_t> ids;
+  const auto array_of = [](const std::vector<std::int32_t>& ids) {
+    return mx::array(ids.data(), {static_cast<int>(ids.size())});
+  };
+  std::vector<mx::array> parts;
+  std::vector<std::int32_t> known;
   for (const auto& slice : slices) {
-    ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
+    if (!slice.drawn) {
+      known.insert(known.end(), slice.tokens.begin(), slice.tokens.end());
+      continue;
+    }
+    if (!known.empty()) {
+      parts.push_back(array_of(std::exchange(known, {})));
+    }
+    parts.push_back(*slice.drawn);
   }
-  return mx::array(ids.data(), {static_cast<int>(ids.size())});
+  if (parts.empty() || !known.empty()) {
+    parts.push_back(array_of(known));
+  }
+  return parts.size() == 1 ? parts[0] : mx::concatenate(parts, 0);
 }
 
 GraphDecoder::GraphDecoder(

@@ -42,6 +42,7 @@ class GraphDecoder final : public TrainableDecoder {
   std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override;
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
       override;
+  bool takes_drawn() const override { return true; }
   std::size_t step_weight_bytes() const override;
   mx::array hidden(const TrainBatch& batch, KeepLayers keep) override;
   TokenHead token_head() const override;

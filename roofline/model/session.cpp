@@ -119,6 +119,28 @@ std::optional<mx::array> Session::extend(
   return logits.size() == 1 ? logits[0] : mx::concatenate(logits, 0);
 }
 
+bool Session::can_extend_drawn() const {
+  const auto total = static_cast<std::int64_t>(tokens_.size()) + 1;
+  return decoder_.takes_drawn() && can_try(1) &&
+         decoder_.regime_end(total) == regime_end_;
+}
+
+mx::array Session::extend_drawn(const mx::array& token) {
+  constexpr std::int32_t kUnknown = 0;
+  Slice slice{cache_.get(), {&kUnknown, 1}, LogitRows::last, token};
+  keep_state();
+  try {
+    auto logits = decoder_.forward(
+        {&slice, 1},
+        static_cast<std::int64_t>(tokens_.size()) + 1);
+    tokens_.push_back(kUnknown);
+    return logits;
+  } catch (...) {
+    clear();
+    throw;
+  }
+}
+
 bool Session::can_try(std::int64_t tokens) const {
   const auto held = static_cast<std::int64_t>(tokens_.size());
   const auto total = held + tokens;

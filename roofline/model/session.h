@@ -39,6 +39,14 @@ class Session {
       LogitRows rows = LogitRows::last,
       const Stop& stop = {});
 
+  /// Whether extend_drawn() can run now.
+  bool can_extend_drawn() const;
+  /// Appends one token [1] int32 that the device drew and the host doesn't know
+  /// yet, and returns the logits after it [1, vocab], not evaluated. Until
+  /// confirm() tells the token, tokens() ends with 0 in its place.
+  mx::array extend_drawn(const mx::array& token);
+  void confirm(std::int32_t token) { tokens_.back() = token; }
+
   /// Keeps what `prompt` shares with the sequence from its start, but at least
   /// one token of `prompt` is left to run; forgets the rest. Returns how many
   /// tokens stay: 0 when a cache that reuses slots can't go back so far. With

@@ -111,6 +111,7 @@ class ScriptedDecoder : public Decoder {
     return std::make_unique<KvCache>(spec_, options);
   }
   std::size_t step_weight_bytes() const override { return 1000; }
+  bool takes_drawn() const override { return lazy; }
 
   mx::array forward(std::span<const Slice> slices, std::int64_t) override {
     const Slice& slice = slices[0];

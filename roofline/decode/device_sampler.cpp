@@ -1,0 +1,188 @@
+#include "roofline/decode/device_sampler.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include <mlx/ops.h>
+
+#include "roofline/decode/random.h"
+
+namespace roofline {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+mx::array ids_of(std::span<const std::int32_t> ids) {
+  return mx::array(ids.data(), {static_cast<int>(ids.size())});
+}
+
+/// Sets `values` [n] at `ids` [n] of `row` [vocab].
+mx::array set_at(
+    const mx::array& row,
+    const mx::array& ids,
+    const mx::array& values) {
+  return mx::scatter(row, {ids}, mx::reshape(values, {-1, 1}), {0});
+}
+
+mx::array add_at(
+    const mx::array& row,
+    const mx::array& ids,
+    const mx::array& values) {
+  return mx::scatter_add(row, {ids}, mx::reshape(values, {-1, 1}), {0});
+}
+
+mx::array largest(const mx::array& row) {
+  return mx::max(row, /*keepdims=*/true);
+}
+
+/// e^(row − largest), sharpened by `scale`.
+mx::array weights(const mx::array& row, float scale = 1.0f) {
+  const auto depth = mx::subtract(row, largest(row));
+  return mx::exp(mx::multiply(depth, mx::array(scale)));
+}
+
+}  // namespace
+
+bool DeviceSampler::can(const SamplingOptions& options) {
+  return options.typical_p >= 1.0f && options.xtc_probability <= 0.0f &&
+         options.dry.multiplier <= 0.0f && options.top_logprobs == 0;
+}
+
+DeviceSampler::DeviceSampler(const SamplingOptions& options, std::uint64_t seed)
+    : options_(options), seed_(seed) {}
+
+bool DeviceSampler::counts_tokens() const {
+  return options_.repetition_penalty != 1.0f ||
+         options_.presence_penalty != 0.0f ||
+         options_.frequency_penalty != 0.0f;
+}
+
+// A token that occurs twice is set twice to the same, but counted twice.
+mx::array DeviceSampler::penalised(
+    const mx::array& row,
+    const mx::array& recent) const {
+  auto values = mx::take(row, recent, 0);
+  if (options_.repetition_penalty != 1.0f) {
+    const mx::array penalty(options_.repetition_penalty);
+    values = mx::where(
+        mx::greater(values, mx::array(0.0f)),
+        mx::divide(values, penalty),
+        mx::multiply(values, penalty));
+  }
+  values = mx::subtract(values, mx::array(options_.presence_penalty));
+  const auto out = set_at(row, recent, values);
+  if (options_.frequency_penalty == 0.0f) {
+    return out;
+  }
+  return add_at(
+      out,
+      recent,
+      mx::full(recent.shape(), -options_.frequency_penalty, mx::float32));
+}
+
+mx::array DeviceSampler::changed(
+    const mx::array& logits,
+    const std::optional<mx::array>& recent,
+    std::span<const std::int32_t> banned) const {
+  auto row = mx::reshape(logits, {-1});
+  const int vocab = row.shape(0);
+  std::vector<std::int32_t> never;
+  std::copy_if(
+      banned.begin(),
+      banned.end(),
+      std::back_inserter(never),
+      [&](std::int32_t token) { return token >= 0 && token < vocab; });
+  if (!never.empty()) {
+    const auto ids = ids_of(never);
+    row = set_at(row, ids, mx::full(ids.shape(), -kInfinity, mx::float32));
+  }
+  if (recent && counts_tokens()) {
+    row = penalised(row, *recent);
+  }
+  if (options_.logit_bias.empty()) {
+    return row;
+  }
+  std::vector<std::int32_t> tokens;
+  std::vector<float> biases;
+  for (const auto& [token, bias] : options_.logit_bias) {
+    tokens.push_back(token);
+    biases.push_back(bias);
+  }
+  return add_at(
+      row,
+      ids_of(tokens),
+      mx::array(biases.data(), {static_cast<int>(biases.size())}));
+}
+
+/// Which of the row [vocab] may be drawn: those up to a last one in order of
+/// falling logits, equal ones by their ids, found by sorting once.
+mx::array DeviceSampler::kept(const mx::array& row) const {
+  const int vocab = row.shape(0);
+  auto order = mx::argsort(mx::negative(row));
+  if (options_.top_k > 0 && options_.top_k < vocab) {
+    order = mx::slice(order, {0}, {options_.top_k});
+  }
+  const auto sorted = mx::take(row, order, 0);
+  const auto weight = weights(sorted);
+  auto keep = mx::greater_equal(weight, mx::array(options_.min_p));
+  if (options_.top_p < 1.0f) {
+    const auto before = mx::cumsum(weight, 0, false, /*inclusive=*/false);
+    const auto need = mx::multiply(mx::sum(weight), mx::array(options_.top_p));
+    // The likeliest stays, however little is needed.
+    const auto first =
+        mx::equal(mx::arange(weight.shape(0)), mx::array(0, mx::int32));
+    keep = mx::logical_and(keep, mx::logical_or(first, mx::less(before, need)));
+  }
+  const auto last = mx::subtract(
+      mx::sum(mx::astype(keep, mx::int32), /*keepdims=*/true),
+      mx::array(1, mx::int32));
+  const auto logit = mx::take(sorted, last, 0);
+  const auto id = mx::astype(mx::take(order, last, 0), mx::int32);
+  return mx::logical_or(
+      mx::greater(row, logit),
+      mx::logical_and(
+          mx::equal(row, logit),
+          mx::less_equal(mx::arange(vocab), id)));
+}
+
+mx::array DeviceSampler::pick(const mx::array& row, std::uint64_t step) const {
+  const auto index = [](const mx::array& hits) {
+    return mx::astype(mx::argmax(hits, /*keepdims=*/true), mx::int32);
+  };
+  if (options_.temperature == 0.0f) {
+    return index(row);
+  }
+  constexpr float kMost = 1e30f;
+  auto weight = weights(
+      row,
+      options_.temperature > 1.0f / kMost ? 1.0f / options_.temperature
+                                          : kMost);
+  const bool top_k = options_.top_k > 0 && options_.top_k < row.shape(0);
+  if (top_k || options_.top_p < 1.0f || options_.min_p > 0.0f) {
+    weight = mx::where(kept(row), weight, mx::array(0.0f));
+  }
+  const auto sums = mx::cumsum(weight, 0);
+  // Below the whole, though rounded: some sum is above it.
+  constexpr double kBelowOne = 1 - 0x1p-22;
+  const auto uniform = static_cast<float>(
+      std::min(uniform_draw(seed_, step, DrawPurpose::token), kBelowOne));
+  const auto target = mx::multiply(mx::max(sums), mx::array(uniform));
+  return index(mx::greater(sums, target));
+}
+
+mx::array DeviceSampler::draw(
+    const mx::array& logits,
+    const std::optional<mx::array>& recent,
+    std::span<const std::int32_t> banned,
+    std::uint64_t step) const {
+  const auto row = changed(logits, recent, banned);
+  // NaN compares as false with everything.
+  const auto sound = mx::logical_and(
+      mx::all(mx::less(logits, mx::array(kInfinity)), /*keepdims=*/false),
+      mx::greater(mx::max(row), mx::array(-kInfinity)));
+  return mx::where(sound, pick(row, step), mx::array(-1, mx::int32));
+}
+
+}  // namespace roofline
