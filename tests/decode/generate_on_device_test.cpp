@@ -147,7 +147,6 @@ INSTANTIATE_TEST_SUITE_P(
         "deepseek_v2",
         "gemma2",
         "gpt_oss",
-        "llama_rope_dynamic",
         "mamba2",
         "mistral_window",
         "phi3_longrope",
