@@ -14,7 +14,8 @@ namespace roofline {
 
 namespace {
 
-constexpr int kHalf = 8;  ///< rows a register
+constexpr int kHalf = 8;    ///< rows a register
+constexpr int kHalves = 2;  ///< of a row block
 
 inline __m256i load_line(const std::byte* from) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));

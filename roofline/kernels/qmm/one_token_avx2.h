@@ -17,8 +17,6 @@ namespace roofline {
 
 namespace {
 
-constexpr int kHalves = 2;  ///< of a row block
-
 /// Four columns of a line times both planes; pairs: [half].
 template <PackedFormat kFormat>
 inline void multiply_planes(
