@@ -21,6 +21,7 @@
 #include "roofline/quantize/predict_memory.h"
 #include "roofline/quantize/quantize.h"
 #include "roofline/quantize/sensitivity.h"
+#include "roofline/quantize/turned_experts.h"
 #include "roofline/report/progress.h"
 #include "roofline/text/utf8.h"
 #include "roofline/weights/convert/mlx_source.h"
@@ -95,7 +96,8 @@ class Quantize : public Command {
     }
     // The layers run as a graph of float32 products on our own kernels.
     mlx::core::set_default_device(mlx::core::Device::cpu);
-    const auto checkpoint = Checkpoint::open(model_file(resolve_model(model_)));
+    const auto checkpoint = with_experts_by_rows(
+        Checkpoint::open(model_file(resolve_model(model_))));
     const MlxPlaces places(*checkpoint);
     FormatPlan plan = flags_.make_plan(*checkpoint);
     QuantizeOptions options;

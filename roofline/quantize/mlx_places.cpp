@@ -32,14 +32,21 @@ HfSource open_floats(const Checkpoint& checkpoint) {
 
 /// As mlx-lm has them; of a folder whose family it has no layout for, or one
 /// that has other rows than the checkpoint, as they are. Blocks of four-bit
-/// floats have the rows that MLX has.
-std::vector<RowTensor> lay_out(const HfSource& source, bool folder) {
+/// floats have the rows that MLX has, and so have turned experts seen by rows.
+std::vector<RowTensor> lay_out(
+    const HfSource& source,
+    const Checkpoint& checkpoint) {
+  const bool folder = std::filesystem::is_directory(checkpoint.path());
+  const bool by_rows = std::any_of(
+      checkpoint.tensors().begin(),
+      checkpoint.tensors().end(),
+      [](const Tensor& each) { return each.encoding == Encoding::turned; });
   const auto type = source.config.value("model_type", std::string());
   const bool blocks = std::any_of(
       source.tensors.begin(),
       source.tensors.end(),
       [](const RowTensor& tensor) { return tensor.name.ends_with("_blocks"); });
-  if (folder && !blocks && !mlx_layout_keeps_rows(type)) {
+  if (folder && !blocks && !by_rows && !mlx_layout_keeps_rows(type)) {
     return source.tensors;
   }
   return to_mlx_layout(source.tensors, source.config, source.tied);
@@ -119,7 +126,7 @@ bool stored_by_rows(const StoredTensor& stored, const Checkpoint& checkpoint) {
 MlxPlaces::MlxPlaces(const Checkpoint& checkpoint)
     : checkpoint_(checkpoint), source_(open_floats(checkpoint)) {
   const bool folder = std::filesystem::is_directory(checkpoint.path());
-  tensors_ = lay_out(source_, folder);
+  tensors_ = lay_out(source_, checkpoint);
   const ModelSpec spec =
       folder ? checkpoint.spec() : read_config(source_.config);
   stored_.reserve(tensors_.size());  // places point into it

@@ -56,6 +56,21 @@ std::vector<std::byte> in_halves(
   return out;
 }
 
+/// The encoding, that of its values where a tensor lies turned.
+Encoding float_type(const Tensor& tensor) {
+  if (tensor.encoding != Encoding::turned) {
+    return tensor.encoding;
+  }
+  switch (tensor.foreign.scale_type) {
+    case Tensor::Foreign::Scale::f32:
+      return Encoding::f32;
+    case Tensor::Foreign::Scale::bf16:
+      return Encoding::bf16;
+    default:
+      return Encoding::f16;
+  }
+}
+
 }  // namespace
 
 MlxWriter::MlxWriter(
@@ -280,7 +295,7 @@ void MlxWriter::publish(const std::string& summary) {
 Encoding default_dtype(const Checkpoint& checkpoint) {
   std::map<Encoding, std::size_t> bytes;
   for (const Tensor& tensor : checkpoint.tensors()) {
-    bytes[tensor.encoding] += tensor.total_bytes();
+    bytes[float_type(tensor)] += tensor.total_bytes();
   }
   const auto most = std::max_element(
       bytes.begin(),

@@ -272,6 +272,8 @@ std::string_view encoding_name(Encoding encoding) {
       return "fp8";
     case Encoding::bitnet:
       return "bitnet";
+    case Encoding::turned:
+      return "turned";
     default:
       return block_format(encoding).name;
   }
@@ -286,7 +288,8 @@ std::string encoding_text(const Tensor& tensor) {
     group = tensor.affine.group_size;
   } else if (
       is_foreign(tensor.encoding) && tensor.encoding != Encoding::fp8 &&
-      tensor.encoding != Encoding::bitnet) {
+      tensor.encoding != Encoding::bitnet &&
+      tensor.encoding != Encoding::turned) {
     bits = tensor.foreign.bits;
     group = tensor.foreign.block_cols;
   }

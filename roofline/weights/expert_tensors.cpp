@@ -23,7 +23,7 @@ Tensor row_slice(const Tensor& tensor, std::int64_t begin, std::int64_t rows) {
   Tensor out = tensor;
   out.rows = rows;
   if (tensor.foreign.stored_rows > 0) {
-    out.foreign.first_row += begin;
+    out.foreign.first_row += begin * out.foreign.row_step;
     return out;
   }
   out.bytes = slice(tensor.bytes, tensor.rows, begin, rows);

@@ -26,21 +26,24 @@ std::uint32_t byte_at(std::span<const std::byte> bytes, std::int64_t i) {
   return static_cast<std::uint32_t>(bytes[static_cast<std::size_t>(i)]);
 }
 
-float scale_at(const Foreign& f, std::int64_t i) {
-  switch (f.scale_type) {
+float value_at(
+    std::span<const std::byte> values,
+    Foreign::Scale type,
+    std::int64_t i) {
+  switch (type) {
     case Foreign::Scale::f32: {
       float value;
-      std::memcpy(&value, f.scales.data() + 4 * i, sizeof(value));
+      std::memcpy(&value, values.data() + 4 * i, sizeof(value));
       return value;
     }
     case Foreign::Scale::bf16:
-      return bf16_to_float(load_u16(f.scales.data() + 2 * i));
+      return bf16_to_float(load_u16(values.data() + 2 * i));
     case Foreign::Scale::e8m0:
-      return 2 * e8m0_half(static_cast<std::uint8_t>(byte_at(f.scales, i)));
+      return 2 * e8m0_half(static_cast<std::uint8_t>(byte_at(values, i)));
     case Foreign::Scale::f16:
       break;
   }
-  return f16_to_float(load_u16(f.scales.data() + 2 * i));
+  return f16_to_float(load_u16(values.data() + 2 * i));
 }
 
 /// One row of a foreign matrix: where its codes, zeros and scales are.
@@ -49,7 +52,7 @@ class Row {
   Row(const Tensor& tensor, std::int64_t row)
       : tensor_(tensor),
         f_(tensor.foreign),
-        row_(f_.first_row + row),
+        row_(f_.first_row + row * f_.row_step),
         block_cols_(f_.block_cols > 0 ? f_.block_cols : tensor.cols),
         groups_((tensor.cols + block_cols_ - 1) / block_cols_) {
     if (row < 0 || row >= tensor.rows || row_ >= f_.stored_rows) {
@@ -60,6 +63,7 @@ class Row {
     }
   }
 
+  std::int64_t stored_row() const { return row_; }
   std::int64_t block_cols() const { return block_cols_; }
   std::int64_t groups() const { return groups_; }
   std::int64_t group_of(std::int64_t col) const {
@@ -70,8 +74,9 @@ class Row {
   }
 
   float scale(std::int64_t group) const {
-    const float stored = scale_at(
-        f_,
+    const float stored = value_at(
+        f_.scales,
+        f_.scale_type,
         transposed() ? group * f_.stored_rows + row_
                      : row_ / f_.block_rows * groups_ + group);
     return f_.inverse_scales ? 1 / stored : stored;
@@ -205,6 +210,18 @@ void decode_fp8_row(
   }
 }
 
+void decode_turned_row(
+    const Tensor& tensor,
+    const Row& row,
+    std::span<float> out) {
+  const Foreign& f = tensor.foreign;
+  std::int64_t at = row.stored_row();
+  for (float& value : out) {
+    value = value_at(tensor.bytes, f.scale_type, at);
+    at += f.stored_rows;
+  }
+}
+
 }  // namespace
 
 bool is_foreign(Encoding encoding) {
@@ -215,6 +232,7 @@ bool is_foreign(Encoding encoding) {
     case Encoding::plain_int8:
     case Encoding::fp8:
     case Encoding::bitnet:
+    case Encoding::turned:
       return true;
     default:
       return false;
@@ -223,7 +241,8 @@ bool is_foreign(Encoding encoding) {
 
 std::optional<CodeForm> foreign_form(const Tensor& tensor) {
   const Foreign& f = tensor.foreign;
-  if (tensor.encoding == Encoding::fp8 || !f.groups.empty()) {
+  if (tensor.encoding == Encoding::fp8 || tensor.encoding == Encoding::turned ||
+      !f.groups.empty()) {
     return std::nullopt;
   }
   const std::int64_t block = f.block_cols > 0 ? f.block_cols : tensor.cols;
@@ -260,6 +279,10 @@ void decode_foreign_row(
   const Row source(tensor, row);
   if (tensor.encoding == Encoding::fp8) {
     decode_fp8_row(tensor, source, row, out);
+    return;
+  }
+  if (tensor.encoding == Encoding::turned) {
+    decode_turned_row(tensor, source, out);
     return;
   }
   std::vector<std::uint8_t> codes(out.size());

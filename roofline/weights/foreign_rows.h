@@ -1,6 +1,7 @@
 // Rows of matrices in the layouts of GPTQ, AWQ, compressed-tensors, fp8 and
-// bitnet checkpoints, read where they lie. GPTQ and AWQ store the transpose:
-// neighbouring rows share cache lines, so read them one after another.
+// bitnet checkpoints, and of floats that lie turned, read where they lie. GPTQ,
+// AWQ and turned floats store the transpose: neighbouring rows share cache
+// lines, so read them one after another.
 // Layouts: AutoGPTQ's and AutoAWQ's packing, compressed-tensors'
 // pack_to_int32, transformers' integrations of fp8 and bitnet.
 #pragma once
@@ -13,8 +14,8 @@ namespace roofline {
 
 bool is_foreign(Encoding encoding);
 
-/// nullopt for fp8, for groups in another order than the columns, and for
-/// groups that aren't whole times 16 columns.
+/// nullopt for fp8, for turned floats, for groups in another order than the
+/// columns, and for groups that aren't whole times 16 columns.
 std::optional<CodeForm> foreign_form(const Tensor& tensor);
 
 /// Reads row `row` in the tensor's foreign_form.

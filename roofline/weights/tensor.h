@@ -59,6 +59,7 @@ enum class Encoding {
   plain_int8,  ///< compressed-tensors' int-quantized
   fp8,         ///< e4m3 with scales for blocks
   bitnet,      ///< four ternary rows a byte
+  turned,      ///< floats whose rows lie as columns
 };
 
 /// Rows × cols, row-major, cols contiguous. 1-D tensors have rows == 1.
@@ -90,10 +91,13 @@ struct Tensor {
     int bits = 0;
     std::int64_t stored_rows = 0;
     std::int64_t first_row = 0;
+    /// Stored rows from one of ours to the next; turned alone has others
+    /// than 1.
+    std::int64_t row_step = 1;
     /// One scale serves a block of so many rows and cols.
     std::int64_t block_rows = 1;
     std::int64_t block_cols = 0;
-    Scale scale_type = Scale::f16;
+    Scale scale_type = Scale::f16;  ///< turned: of the values
     std::span<const std::byte> scales;
     bool inverse_scales = false;       ///< they divide
     std::span<const std::byte> zeros;  ///< empty: the middle of the range

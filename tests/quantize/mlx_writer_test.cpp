@@ -11,7 +11,9 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
+#include "roofline/quantize/turned_experts.h"
 #include "roofline/weights/convert/to_mlx.h"
+#include "roofline/weights/encodings.h"
 
 namespace roofline {
 namespace {
@@ -99,7 +101,7 @@ class MlxWriterTest : public ::testing::Test {
 
   /// Quantizes, and compares what is read again with what was meant.
   void expect_written_as_meant(const fs::path& source, QuantizeMethod method) {
-    const auto checkpoint = Checkpoint::open(source);
+    const auto checkpoint = with_experts_by_rows(Checkpoint::open(source));
     const MlxPlaces places(*checkpoint);
     FormatPlan plan = plan_formats(*checkpoint, kFormat, {});
     const std::size_t unfit = plan.unfit.size();
@@ -163,7 +165,34 @@ INSTANTIATE_TEST_SUITE_P(
         "phi3",
         "gpt2",
         "gemma3_text",
-        "deepseek_v3"));
+        "deepseek_v3",
+        "gpt_oss"));
+
+TEST_F(MlxWriterTest, TurnedExpertsSeenByRowsComputeTheSame) {
+  const auto turned = Checkpoint::open(golden("gpt_oss"));
+  const auto by_rows =
+      with_experts_by_rows(Checkpoint::open(golden("gpt_oss")));
+  const Tensor& up = by_rows->at("layers.1.feed_forward.experts.3.up");
+  const Tensor& both =
+      turned->at("layers.1.feed_forward.experts.transposed.gate_up");
+  std::vector<float> own(static_cast<std::size_t>(up.cols));
+  std::vector<float> stored(static_cast<std::size_t>(both.cols));
+  decode_row(up, 5, own);
+  for (std::int64_t col = 0; col < up.cols; ++col) {
+    decode_row(both, 3 * up.cols + col, stored);
+    EXPECT_EQ(own[static_cast<std::size_t>(col)], stored[11]);
+  }
+  EXPECT_EQ(default_dtype(*by_rows), default_dtype(*turned));
+  const auto tokens = some_tokens(48, turned->spec().vocab);
+  QualityOptions quality;
+  quality.windows.context_tokens = 24;
+  quality.windows.stride_tokens = 24;
+  EXPECT_LT(measure_layered(*turned, *by_rows, tokens, quality).mean_kl, 1e-9);
+}
+
+TEST_F(MlxWriterTest, TurnedExpertsAreCalibratedEachOnItsOwn) {
+  expect_written_as_meant(golden("gpt_oss"), QuantizeMethod::gptq);
+}
 
 TEST_F(MlxWriterTest, PackedWeightsAreRefused) {
   ToMlxOptions options;
