@@ -4,15 +4,16 @@ and llama.cpp's, each by its size (all tensors counted) and by its divergence
 from the source.
 
   python3 bench/quantize_quality.py [--llama-dir DIR] [--gguf FILE …]
-      [--tokens 4096] [--work DIR] [--nice 19] [--threads 2]
+      [--tokens 4096] [--work DIR] [--nice 19] [--threads 2] [--only NAME]
+      [--also 'NAME: FLAGS' …] [--calibration-tokens 8192]
 
 The source is a GGUF file: the bundled SmolLM2, or those given. Its values become
 a folder of floats, whose channels are shuffled (shuffle_model.py), so that no
 format finds the grid of the file again. --llama-dir holds llama-quantize. Every
 row is kept in --work as it is measured: a run that was ended goes on where it
-was. --only takes rows whose names have this in them. Needs the MLX package of
-Python (this checkout's .venv has it). ROOFLINE in the environment names another
-program.
+was. --only takes rows whose names have this in them; --also adds rows of ours with
+flags of their own. Needs the MLX package of Python (this checkout's .venv has it).
+ROOFLINE in the environment names another program.
 """
 
 import argparse
@@ -110,7 +111,8 @@ class Comparison:
             target = self.work / "ours"
             _, seconds = run(
                 [ROOFLINE, "quantize", self.source, target, "--force",
-                 "--quality-tokens", "0", "--threads", self.options.threads, *flags]
+                 "--quality-tokens", "0", "--threads", self.options.threads,
+                 "--calibration-tokens", self.options.calibration_tokens, *flags]
             )
             return target, seconds
 
@@ -135,6 +137,9 @@ class Comparison:
         print("| --- | --- | --- | --- | --- | --- | --- |")
         for name, flags in OURS.items():
             self.ours(name, flags)
+        for also in self.options.also:
+            name, flags = also.split(":", 1)
+            self.ours(name, flags.split())
         if self.options.llama_dir:
             row = self.llama("Q4_K_M")
             if row is None:
@@ -164,6 +169,8 @@ def main():
     parser.add_argument("--threads", default="2")
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--also", nargs="*", default=[])
+    parser.add_argument("--calibration-tokens", default="8192")
     options = parser.parse_args()
     os.nice(options.nice)
     for gguf in options.gguf or [bundled()]:
