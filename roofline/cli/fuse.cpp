@@ -150,7 +150,11 @@ class Fuse : public Command {
     }
     form.quantized = quantized;
     form.force = force_;
-    write_changed_gguf(checkpoint, changes, gguf_, form);
+    const std::string warning =
+        write_changed_gguf(checkpoint, changes, gguf_, form);
+    if (!warning.empty()) {
+      write_notice(fmt::format("warning: {}\n", warning));
+    }
   }
 
   void write_alone(

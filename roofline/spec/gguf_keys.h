@@ -38,7 +38,14 @@ class GgufKeys {
     return static_cast<int>(fields.needed_integer(key(name), {1, most}));
   }
 
-  /// A number for each layer: the file has one for all, or a list.
+  /// Blocks after the layers that only guess further tokens.
+  std::size_t extra_layers() {
+    const auto extra = integer("nextn_predict_layers", {0, 64});
+    return static_cast<std::size_t>(extra.value_or(0));
+  }
+
+  /// A number for each layer: the file has one for all, or a list, which may
+  /// go on to the blocks after them.
   std::optional<std::vector<int>> per_layer(
       std::string_view name,
       IntRange range,
@@ -53,14 +60,27 @@ class GgufKeys {
     }
     const auto listed =
         fields.integers(key(name), range, static_cast<std::size_t>(kMaxLayers));
-    if (listed->size() != layers) {
-      fields.refuse(
-          key(name),
-          fmt::format(
-              "There must be one number for each of {} layers",
-              layers));
+    check_length(name, listed->size(), layers);
+    return std::vector<int>(
+        listed->begin(),
+        listed->begin() + static_cast<std::ptrdiff_t>(layers));
+  }
+
+  /// The same of yes and no, a list or nothing.
+  std::optional<std::vector<bool>> flags(
+      std::string_view name,
+      std::size_t layers) {
+    const nlohmann::json* value = fields.find(key(name));
+    if (!value || !value->is_array()) {
+      return std::nullopt;
     }
-    return std::vector<int>(listed->begin(), listed->end());
+    check_length(name, value->size(), layers);
+    std::vector<bool> out;
+    for (std::size_t i = 0; i < layers; ++i) {
+      const nlohmann::json& flag = (*value)[i];
+      out.push_back(flag == nlohmann::json(true) || flag == nlohmann::json(1));
+    }
+    return out;
   }
 
   const std::string& prefix() const { return prefix_; }
@@ -68,6 +88,17 @@ class GgufKeys {
   Fields fields;
 
  private:
+  void check_length(
+      std::string_view name,
+      std::size_t length,
+      std::size_t layers) {
+    if (length != layers && length != layers + extra_layers()) {
+      fields.refuse(
+          key(name),
+          fmt::format("There must be one entry for each of {} layers", layers));
+    }
+  }
+
   std::string prefix_;
 };
 

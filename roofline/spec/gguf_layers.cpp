@@ -64,7 +64,7 @@ int read_head_dim(
 Shape read_shape(GgufKeys& keys, const Family& family) {
   Shape shape;
   const int blocks = keys.size("block_count", kMaxLayers);
-  shape.extra_layers = read_gguf_extra_layers(keys);
+  shape.extra_layers = static_cast<int>(keys.extra_layers());
   if (shape.extra_layers >= blocks) {
     keys.fields.refuse(
         keys.key("nextn_predict_layers"),
@@ -128,21 +128,14 @@ std::vector<bool> read_windowed(
   if (pattern && !pattern->is_array()) {
     period = *keys.fields.integer(key, {0, 1 << 20});
   }
+  if (const auto listed =
+          keys.flags("attention.sliding_window_pattern", layers)) {
+    return *listed;
+  }
   std::vector<bool> out;
   for (std::size_t i = 0; i < layers; ++i) {
     out.push_back(
         period == 0 || (static_cast<std::int64_t>(i) + 1) % period != 0);
-  }
-  if (!pattern || !pattern->is_array()) {
-    return out;
-  }
-  if (pattern->size() != layers) {
-    keys.fields.refuse(
-        key,
-        fmt::format("There must be one entry for each of {} layers", layers));
-  }
-  for (std::size_t i = 0; i < layers; ++i) {
-    out[i] = (*pattern)[i] == Json(true) || (*pattern)[i] == Json(1);
   }
   return out;
 }
@@ -199,9 +192,11 @@ NormSpec read_norm(GgufKeys& keys, const Family& family) {
   const auto has = [&](std::string_view name) {
     return keys.number(name, {0.0, 1.0}).has_value();
   };
-  // Phi's mixtures have layer norms and the other norms' key.
-  const bool own =
-      family.norm_kind == NormKind::layer && (has(kLayer) || !has(kRms));
+  // Phi's mixtures have layer norms and the other norms' key, and files of
+  // nemotron_h the reverse.
+  const bool own = family.norm_kind == NormKind::layer
+                       ? has(kLayer) || !has(kRms)
+                       : has(kLayer) && !has(kRms);
   norm.eps = static_cast<float>(
       keys.fields.needed_number(keys.key(own ? kLayer : kRms), {0.0, 1.0}));
   return norm;

@@ -1,5 +1,6 @@
 #include "roofline/spec/mixture_names.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -240,6 +241,14 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
     part.name = "feed_forward." + part.name;
   }
   return out;
+}
+
+std::string_view gguf_mixture_name(std::string_view ours) {
+  const auto found =
+      std::find_if(kGguf.begin(), kGguf.end(), [&](const Row& row) {
+        return row.form == Form::whole && row.target == ours;
+      });
+  return found == kGguf.end() ? "" : found->pattern;
 }
 
 }  // namespace roofline

@@ -23,4 +23,7 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
     std::string_view family,
     bool& bias);
 
+/// GGUF's name for ours behind "layers.N.feed_forward."; "" where it has none.
+std::string_view gguf_mixture_name(std::string_view ours);
+
 }  // namespace roofline

@@ -108,11 +108,6 @@ MixtureSpec read_mixture(
 
 }  // namespace
 
-int read_gguf_extra_layers(GgufKeys& keys) {
-  return static_cast<int>(
-      keys.integer("nextn_predict_layers", {0, 64}).value_or(0));
-}
-
 void read_gguf_mixtures(GgufKeys& keys, const Family& family, ModelSpec& spec) {
   const IntRange layers{0, kMaxLayers};
   const auto dense = keys.integer("leading_dense_block_count", layers);

@@ -13,9 +13,6 @@ namespace roofline {
 /// has experts. Throws CheckpointError for numbers that can't go together.
 void read_gguf_mixtures(GgufKeys& keys, const Family& family, ModelSpec& spec);
 
-/// Layers at the end of "block_count" that only guess further tokens.
-int read_gguf_extra_layers(GgufKeys& keys);
-
 /// Turns the attention of a family that has `latent` into one.
 void read_gguf_latent(GgufKeys& keys, AttentionSpec& attention);
 

@@ -53,9 +53,16 @@ RecurrentSpec read_spec(
   return r;
 }
 
+/// What tells the layers apart where each has a mixer: which are recurrent as
+/// newer files list them, or every which one isn't.
+struct Mixers {
+  std::optional<std::vector<bool>> recurrent;
+  int interval = 0;
+};
+
 LayerPart part_of(
     const RecurrentRule& rule,
-    int interval,
+    const Mixers& mixers,
     std::size_t layer,
     int kv_heads,
     int hidden) {
@@ -70,9 +77,10 @@ LayerPart part_of(
     case MixerLayers::listed:
       break;
   }
-  const bool attends =
-      interval > 0 ? (layer + 1) % static_cast<std::size_t>(interval) == 0
-                   : kv_heads > 0;
+  const auto interval = static_cast<std::size_t>(mixers.interval);
+  const bool attends = mixers.recurrent ? !(*mixers.recurrent)[layer]
+                       : interval > 0   ? (layer + 1) % interval == 0
+                                        : kv_heads > 0;
   return attends ? LayerPart::attention : LayerPart::recurrence;
 }
 
@@ -88,11 +96,13 @@ void read_gguf_recurrent(
   }
   const RecurrentRule& rule = *family.recurrent;
   const RecurrentSpec recurrent = read_spec(keys, rule, spec);
-  const int interval = read_size(
-      keys,
-      "full_attention_interval",
-      {1, kMaxLayers},
-      rule.attention_interval);
+  const Mixers mixers = {
+      keys.flags("attention.recurrent_layers", spec.layers.size()),
+      read_size(
+          keys,
+          "full_attention_interval",
+          {1, kMaxLayers},
+          rule.attention_interval)};
   // Where the axes of images' positions begin: text has one.
   keys.fields.find(keys.key("rope.dimension_sections"));
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
@@ -100,7 +110,7 @@ void read_gguf_recurrent(
     layer.attention->output_gate = rule.gated_attention;
     const auto part = part_of(
         rule,
-        interval,
+        mixers,
         i,
         whole[i].attention->kv_heads,
         whole[i].feed_forward->hidden);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -63,7 +64,8 @@ constexpr std::array kHfLayer = {
     Row{"shared_mlp.output_linear", "feed_forward.down"},
 };
 
-constexpr std::array kGguf = {
+// Of several names for one tensor, the first is that of today's files.
+constexpr std::array kGgufMamba2 = {
     Row{"ssm_in", "in"},
     Row{"ssm_conv1d", "conv"},
     Row{"ssm_dt", "step"},
@@ -71,18 +73,41 @@ constexpr std::array kGguf = {
     Row{"ssm_d", "skip"},
     Row{"ssm_norm", "norm"},
     Row{"ssm_out", "out"},
+};
+
+constexpr std::array kGgufGatedDelta = {
+    Row{"attn_qkv", "in"},
+    Row{"attn_gate", "in_gate"},
     Row{"ssm_ba", "in_gates"},
     Row{"ssm_beta", "in_rate"},
     Row{"ssm_alpha", "in_step"},
-    Row{"attn_qkv", "in"},
-    Row{"attn_gate", "in_gate"},
+    Row{"ssm_conv1d", "conv"},
+    Row{"ssm_dt", "step"},
+    Row{"ssm_a", "decay"},
+    Row{"ssm_norm", "norm"},
+    Row{"ssm_out", "out"},
+    Row{"ssm_in", "in"},
+};
+
+constexpr std::array kGgufShortConv = {
     Row{"shortconv.conv", "conv"},
     Row{"shortconv.in_proj", "in"},
     Row{"shortconv.out_proj", "out"},
 };
 
-template <std::size_t N>
-const Row* find_in(const std::array<Row, N>& rows, std::string_view name) {
+std::span<const Row> gguf_rows(RecurrentKind kind) {
+  switch (kind) {
+    case RecurrentKind::gated_delta:
+      return kGgufGatedDelta;
+    case RecurrentKind::mamba2:
+      return kGgufMamba2;
+    case RecurrentKind::short_conv:
+      break;
+  }
+  return kGgufShortConv;
+}
+
+const Row* find_in(std::span<const Row> rows, std::string_view name) {
   for (const Row& row : rows) {
     if (row.name == name) {
       return &row;
@@ -154,7 +179,19 @@ std::optional<std::vector<NamedRows>> map_recurrent_name(
   if (rest == "post_attention_norm") {
     return named("feed_forward_norm");
   }
-  return layer.recurrent ? recurrent(find_in(kGguf, rest)) : std::nullopt;
+  return layer.recurrent
+             ? recurrent(find_in(gguf_rows(layer.recurrent->kind), rest))
+             : std::nullopt;
+}
+
+std::string_view gguf_recurrent_name(
+    std::string_view ours,
+    RecurrentKind kind) {
+  const auto rows = gguf_rows(kind);
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
+    return r.target == ours;
+  });
+  return found == rows.end() ? "" : found->name;
 }
 
 }  // namespace roofline

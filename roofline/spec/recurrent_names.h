@@ -22,4 +22,7 @@ std::optional<std::vector<NamedRows>> map_recurrent_name(
     NameStyle style,
     const LayerSpec& layer);
 
+/// GGUF's name for ours behind "layers.N.recurrent."; "" where it has none.
+std::string_view gguf_recurrent_name(std::string_view ours, RecurrentKind kind);
+
 }  // namespace roofline

@@ -10,7 +10,9 @@ namespace roofline {
 namespace {
 
 bool close(double a, double b) {
-  return std::abs(a - b) <= 1e-4 * std::max(std::abs(a), std::abs(b));
+  // Below 1e-20 there is nothing: so slow a pair of dims doesn't rotate.
+  return a == b ||
+         std::abs(a - b) <= 1e-4 * std::max(std::abs(a), std::abs(b)) + 1e-20;
 }
 
 /// Collects the first difference.
@@ -133,6 +135,11 @@ void compare_attention(
       "place of the norm of queries",
       wanted.qk_norm_place,
       read.qk_norm_place);
+  out.near("factor on keys", wanted.key_scale, read.key_scale);
+  out.same(
+      "layer whose keys and values it reads",
+      wanted.shares_kv_of_layer,
+      read.shares_kv_of_layer);
   compare_temperatures(wanted.query_temperature, read.query_temperature, out);
   compare_latents(wanted, read, out);
   compare_ropes(wanted.rope, read.rope, out);
@@ -183,38 +190,144 @@ void compare_bounds(
   }
 }
 
+void compare_feed_forward(
+    const FeedForwardSpec& wanted,
+    const FeedForwardSpec& read,
+    Comparison& out) {
+  out.same("hidden size", wanted.hidden, read.hidden);
+  out.same("activation", wanted.activation, read.activation);
+  out.same("gate", wanted.gated, read.gated);
+  out.same(
+      "norm within the feed-forward part",
+      wanted.hidden_norm,
+      read.hidden_norm);
+  out.near(
+      "sparsity of the gate",
+      wanted.gate_sparsity.value_or(0),
+      read.gate_sparsity.value_or(0));
+  out.near("factor on the gate", wanted.gate_scale, read.gate_scale);
+  out.near(
+      "factor on the feed-forward part",
+      wanted.output_scale,
+      read.output_scale);
+  out.same(
+      "place of the mixture",
+      wanted.mixture_beside_dense,
+      read.mixture_beside_dense);
+  compare_bounds(wanted.clamped_glu, read.clamped_glu, out);
+  compare_mixtures(wanted.mixture, read.mixture, out);
+}
+
+bool scales_parts(const RecurrentSpec& recurrent) {
+  return std::any_of(
+      recurrent.part_scales.begin(),
+      recurrent.part_scales.end(),
+      [](float scale) { return scale != 1.0f; });
+}
+
+/// Biases, and how the input's matrices lie, are known from the tensors.
+void compare_recurrences(
+    const RecurrentSpec& wanted,
+    const RecurrentSpec& read,
+    Comparison& out) {
+  out.same("kind of recurrence", wanted.kind, read.kind);
+  out.same("heads of the recurrence", wanted.heads, read.heads);
+  out.same("head dims of the recurrence", wanted.head_dim, read.head_dim);
+  out.same("key heads of the recurrence", wanted.key_heads, read.key_heads);
+  out.same("dims of the state", wanted.state_dim, read.state_dim);
+  out.same("width of the convolution", wanted.conv_width, read.conv_width);
+  out.same(
+      "channels of the convolution",
+      wanted.conv_channels,
+      read.conv_channels);
+  out.same(
+      "activation of the convolution",
+      wanted.conv_activation,
+      read.conv_activation);
+  out.near("shortest step", wanted.step_min, read.step_min);
+  out.near("longest step", wanted.step_max, read.step_max);
+  out.same("factors on parts", scales_parts(wanted), scales_parts(read));
+  out.near(
+      "factor on the recurrence's input",
+      wanted.input_scale,
+      read.input_scale);
+  out.near("factor on the recurrence", wanted.output_scale, read.output_scale);
+  if (wanted.kind == RecurrentKind::mamba2 && wanted.output_norm) {
+    out.same(
+        "place of the recurrence's gate",
+        wanted.gate_before_norm,
+        read.gate_before_norm);
+    out.same(
+        "norm of the recurrence by group",
+        wanted.output_norm_by_group || wanted.key_heads == 1,
+        read.output_norm_by_group || read.key_heads == 1);
+  }
+}
+
+/// A scalar on a layer's output is known from the tensors.
+void compare_extras(
+    const LayerSpec& wanted,
+    const LayerSpec& read,
+    Comparison& out) {
+  out.near(
+      "factor on attention's input",
+      wanted.attention_input_scale,
+      read.attention_input_scale);
+  out.near(
+      "factor on attention",
+      wanted.attention_output_scale,
+      read.attention_output_scale);
+  out.same("low-rank twin", wanted.low_rank_twin, read.low_rank_twin);
+}
+
 void compare_layers(
     const LayerSpec& wanted,
     const LayerSpec& read,
     Comparison& out) {
+  compare_extras(wanted, read, out);
   out.same("place of norms", wanted.norm_placement, read.norm_placement);
   out.near("norm epsilon", wanted.norm.eps, read.norm.eps);
   out.same("kind of norm", wanted.norm.kind, read.norm.kind);
   out.same("weights of norms", wanted.norm.affine, read.norm.affine);
   out.same("biases of norms", wanted.norm.bias, read.norm.bias);
   out.near("residual scale", wanted.residual_scale, read.residual_scale);
-  compare_attention(*wanted.attention, *read.attention, out);
   out.same(
-      "hidden size",
-      wanted.feed_forward->hidden,
-      read.feed_forward->hidden);
+      "attention",
+      wanted.attention.has_value(),
+      read.attention.has_value());
   out.same(
-      "activation",
-      wanted.feed_forward->activation,
-      read.feed_forward->activation);
-  out.same("gate", wanted.feed_forward->gated, read.feed_forward->gated);
+      "recurrence",
+      wanted.recurrent.has_value(),
+      read.recurrent.has_value());
   out.same(
-      "norm within the feed-forward part",
-      wanted.feed_forward->hidden_norm,
-      read.feed_forward->hidden_norm);
-  compare_bounds(
-      wanted.feed_forward->clamped_glu,
-      read.feed_forward->clamped_glu,
-      out);
-  compare_mixtures(
-      wanted.feed_forward->mixture,
-      read.feed_forward->mixture,
-      out);
+      "feed-forward part",
+      wanted.feed_forward.has_value(),
+      read.feed_forward.has_value());
+  if (wanted.attention && read.attention) {
+    compare_attention(*wanted.attention, *read.attention, out);
+  }
+  if (wanted.recurrent && read.recurrent) {
+    compare_recurrences(*wanted.recurrent, *read.recurrent, out);
+  }
+  if (wanted.feed_forward && read.feed_forward) {
+    compare_feed_forward(*wanted.feed_forward, *read.feed_forward, out);
+  }
+}
+
+/// The clip of coefficients belongs to training.
+void compare_streams(
+    const std::optional<AlternatingStreams>& wanted,
+    const std::optional<AlternatingStreams>& read,
+    Comparison& out) {
+  out.same("residual streams", wanted.has_value(), read.has_value());
+  if (wanted && read) {
+    out.same("residual streams", wanted->count, read->count);
+    out.same("active stream", wanted->active, read->active);
+    out.same(
+        "scale of the corrected stream",
+        wanted->scale_corrected,
+        read->scale_corrected);
+  }
 }
 
 }  // namespace
@@ -237,6 +350,11 @@ std::optional<std::string> spec_difference(
       wanted.learned_positions,
       read.learned_positions);
   out.near("final norm epsilon", wanted.final_norm.eps, read.final_norm.eps);
+  out.same(
+      "embedding of each layer's own",
+      wanted.per_layer_embedding,
+      read.per_layer_embedding);
+  compare_streams(wanted.streams, read.streams, out);
   if (out.found()) {
     return out.found();
   }

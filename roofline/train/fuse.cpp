@@ -260,7 +260,7 @@ void require_place(
       std::make_shared<const WeightChanges>(changes));
 }
 
-void write_changed_gguf(
+std::string write_changed_gguf(
     const Checkpoint& checkpoint,
     const WeightChanges& changes,
     const fs::path& target,
@@ -270,8 +270,7 @@ void write_changed_gguf(
     options.encoding = form.encoding.value_or(Encoding::f16);
     options.changes = &changes;
     options.force = form.force;
-    convert_to_gguf(checkpoint.path(), target, options);
-    return;
+    return convert_to_gguf(checkpoint.path(), target, options).warning;
   }
   if (form.encoding) {
     fail<UserError>(
@@ -284,6 +283,7 @@ void write_changed_gguf(
       changes,
       target,
       {form.quantized == FuseQuantized::decode, form.force});
+  return "";
 }
 
 }  // namespace roofline

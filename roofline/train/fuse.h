@@ -64,9 +64,11 @@ struct FusedGguf {
   bool force = false;
 };
 
-/// The same as one GGUF file. Throws what convert_to_gguf() and change_gguf()
-/// throw, UserError for an encoding where the model is a GGUF file.
-void write_changed_gguf(
+/// The same as one GGUF file. Gives what its readers compute otherwise, a
+/// sentence for people that may be empty. Throws what convert_to_gguf() and
+/// change_gguf() throw, UserError for an encoding where the model is a GGUF
+/// file.
+std::string write_changed_gguf(
     const Checkpoint& checkpoint,
     const WeightChanges& changes,
     const std::filesystem::path& target,

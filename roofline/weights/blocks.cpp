@@ -41,6 +41,19 @@ void unpack_q1_0(
   }
 }
 
+/// 64 values of −1 to 2 times the scale, four a byte.
+void unpack_q2_0(
+    const std::byte* block,
+    std::uint8_t* codes,
+    float* scales,
+    float*) {
+  const std::uint8_t* packed = unsigned_bytes(block + 2);
+  for (int i = 0; i < 64; ++i) {
+    codes[i] = packed[i / 4] >> (i % 4 * 2) & 3;
+  }
+  scales[0] = scales[1] = half_at(block);
+}
+
 void unpack_q4_0(
     const std::byte* block,
     std::uint8_t* codes,
@@ -203,6 +216,7 @@ const BlockFormat& block_format(Encoding encoding) {
       plain("i32", 4),
       plain("i64", 8),
       BlockFormat{"q1_0", 128, 18, 4, 32, 1, nullptr, unpack_q1_0},
+      BlockFormat{"q2_0", 64, 18, 4, 32, 1, nullptr, unpack_q2_0},
       BlockFormat{"q4_0", 32, 18, 4, 32, 8, nullptr, unpack_q4_0},
       BlockFormat{"q4_1", 32, 20, 4, 32, 0, nullptr, unpack_q4_1},
       BlockFormat{"q5_0", 32, 22, 8, 32, 16, nullptr, unpack_q5_0},

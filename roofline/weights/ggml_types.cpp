@@ -14,7 +14,7 @@ struct GgmlType {
 
 // Indexed by GGML's number (ggml.h, enum ggml_type). Numbers 4, 5 and 31 to 33,
 // 36 to 38 belonged to types that GGML has dropped.
-constexpr std::array<GgmlType, 42> kTypes = {{
+constexpr std::array<GgmlType, 43> kTypes = {{
     {"F32", Encoding::f32},         {"F16", Encoding::f16},
     {"Q4_0", Encoding::q4_0},       {"Q4_1", Encoding::q4_1},
     {"Q4_2", std::nullopt},         {"Q4_3", std::nullopt},
@@ -36,6 +36,7 @@ constexpr std::array<GgmlType, 42> kTypes = {{
     {"IQ4_NL_4_4", std::nullopt},   {"IQ4_NL_4_8", std::nullopt},
     {"IQ4_NL_8_8", std::nullopt},   {"MXFP4", Encoding::mxfp4},
     {"NVFP4", Encoding::nvfp4},     {"Q1_0", Encoding::q1_0},
+    {"Q2_0", Encoding::q2_0},
 }};
 
 }  // namespace

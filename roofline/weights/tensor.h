@@ -21,6 +21,7 @@ enum class Encoding {
   i32,
   i64,
   q1_0,
+  q2_0,
   q4_0,
   q4_1,
   q5_0,

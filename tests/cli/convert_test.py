@@ -382,6 +382,20 @@ class ConvertTest(Program):
             "phi",
             "stablelm_parallel",
             "starcoder2",
+            # Scalars of activations as metadata, heads of two sizes, shared keys.
+            "apertus",
+            "gemma4_text",
+            "gemma4_experts",
+            "gemma4_keys_are_values",
+            # Recurrent layers: decays, rows by part, value heads in turns.
+            "falcon_h1_gate_first",
+            "granitemoehybrid",
+            "lfm2",
+            "mamba2",
+            "mamba2_mlx",
+            "nemotron_h",
+            "qwen3_next_equal_dims",
+            "qwen3_5_equal_dims",
         ]:
             with self.subTest(name):
                 out = self.folder / f"{name}.gguf"
@@ -397,7 +411,15 @@ class ConvertTest(Program):
             ("glm", "heads of 16 dims"),
             ("olmo3", "another base of positions in windows"),
             ("qwen2_moe", "windows"),
-            ("phimoe", "phimoe"),
+            ("phimoe", "its sparsemixer as a softmax"),
+            ("helium", "llama.cpp has no architecture for it"),
+            ("bitnet", "a head that isn't the embedding"),
+            ("falcon_h1", "shortest step"),
+            ("mamba2_options", "biases of a recurrence"),
+            ("lfm2_old_style", "biases of a recurrence"),
+            ("qwen3_next", "keys of 12 dims and values of 8"),
+            ("qwen3_next_dense", "keys of 12 dims and values of 8"),
+            ("gemma3n_text", "a low-rank twin of rank 4"),
             ("exaone4", "windows in a model of 3 layers"),
         ]:
             with self.subTest(name):
@@ -429,7 +451,6 @@ class ConvertTest(Program):
         for name, config, saying in [
             ("deepseek_v3", {"rope_parameters": linear}, "attention scale"),
             ("deepseek_v3", {"rope_parameters": yarn}, "attention scale"),
-            ("deepseek_v3", {"rms_norm_eps": 1e-5}, "epsilon of the latent"),
             ("dots1", {}, "2 key-value heads for 4 heads"),
             ("deepseek_v3", {"n_shared_experts": 0}, "no shared experts"),
         ]:
@@ -456,6 +477,46 @@ class ConvertTest(Program):
                 self.convert(source, "--gguf-path", out, "--type", "f32")
                 self.assertTrue(b"blk.0.attn_output.bias" in out.read_bytes())
                 self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_goldens_without_what_llama_cpp_lacks_become_gguf_files(self):
+        for name, config, kept in [
+            ("lfm2_moe", {"conv_bias": False, "routed_scaling_factor": 1.0},
+             lambda n: not n.endswith((".conv.bias", "_proj.bias"))),
+            ("lfm2_moe", {"conv_bias": False, "routed_scaling_factor": 1.0,
+                          "use_expert_bias": False},
+             lambda n: not n.endswith("bias")),
+            ("nemotron_h_experts", {"use_bias": False, "mlp_bias": False},
+             lambda n: not n.endswith("_proj.bias")),
+            ("falcon_h1_factors", {"mamba_proj_bias": False, "projectors_bias": False,
+                                   "attention_bias": False,
+                                   "mamba_norm_before_gate": False},
+             lambda n: not ("_proj.bias" in n and "feed_forward" not in n)),
+            ("falcon_h1_factors", {"mamba_proj_bias": False, "projectors_bias": False,
+                                   "attention_bias": False, "tie_word_embeddings": True,
+                                   "mamba_norm_before_gate": False},
+             lambda n: not ("_proj.bias" in n and "feed_forward" not in n
+                            or "lm_head" in n)),
+            ("granitemoehybrid_dense", {"mamba_proj_bias": False},
+             lambda n: not ("mamba" in n and n.endswith("_proj.bias"))),
+            ("bitnet", {"hidden_act": "silu", "tie_word_embeddings": True},
+             lambda n: "lm_head" not in n),
+        ]:  # fmt: skip
+            with self.subTest((name, config)):
+                shutil.rmtree(self.folder / f"changed-{name}", ignore_errors=True)
+                source = self.changed(name, **config)
+                self.keep(source, kept)
+                out = self.folder / "lacking.gguf"
+                self.convert(source, "--gguf-path", out, "--type", "f32", "--force")
+                self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_another_epsilon_of_a_latent_is_told(self):
+        source = self.changed("deepseek_v3", rms_norm_eps=1e-5, rope_scaling=None)
+        out = self.folder / "epsilon.gguf"
+        done = self.run_program("convert", "--hf-path", source, "--gguf-path", out,
+                                "--type", "f32")  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("one epsilon for all norms", done.stderr.decode())
+        self.assertLess(self.distance(source, out), 1e-3)
 
     def test_dense_layers_alone_are_a_file_of_deepseek_too(self):
         source = self.changed("deepseek_v3", first_k_dense_replace=1,

@@ -287,6 +287,11 @@ VARIANTS = {
         to_mlx,
     ),
     "qwen3_next": ("qwen3_next", {**DELTA, **EXPERTS}),
+    # What llama.cpp's files can say: keys as wide as values.
+    "qwen3_next_equal_dims": (
+        "qwen3_next",
+        {**DELTA, **EXPERTS, "num_hidden_layers": 2, "full_attention_interval": 2, "linear_key_head_dim": 8},
+    ),
     "qwen3_next_dense": (
         "qwen3_next",
         {**DELTA, **EXPERTS, "num_experts": 4, "mlp_only_layers": [0, 1], "linear_conv_kernel_dim": 2,
@@ -300,6 +305,11 @@ VARIANTS = {
         to_mlx,
     ),
     "qwen3_5_text": ("qwen3_5_text", DELTA),
+    "qwen3_5_equal_dims": (
+        "qwen3_5_text",
+        {**DELTA, "num_hidden_layers": 3, "layer_types": ["linear_attention", "full_attention", "full_attention"],
+         "linear_key_head_dim": 8, "tie_word_embeddings": True},
+    ),
     "qwen3_5_multimodal": ("qwen3_5_text", DELTA, None, to_qwen_multimodal),
     "qwen3_5_mlx": ("qwen3_5_text", DELTA, round_norms, in_turn(to_qwen_multimodal, to_mlx)),
     "qwen3_5_moe_text": ("qwen3_5_moe_text", {**DELTA, **EXPERTS, "intermediate_size": ...}),

@@ -335,6 +335,61 @@ TEST(ReadGguf, NumbersMayDifferByLayer) {
   EXPECT_EQ(spec.layers[1].attention->kv_heads, 1);
 }
 
+Json with_states(const Json& more) {
+  Json out = {
+      {"attention.key_length", 16},
+      {"attention.value_length", 16},
+      {"ssm.conv_kernel", 4},
+      {"ssm.state_size", 8},
+      {"ssm.time_step_rank", 4},
+      {"ssm.group_count", 2},
+      {"ssm.inner_size", 32}};
+  out.update(more);
+  return out;
+}
+
+TEST(ReadGguf, AListOfRecurrentLayersGoesBeforeTheInterval) {
+  const ModelSpec spec = read(
+      "qwen35",
+      with_states(
+          {{"attention.recurrent_layers", {true, false, true}},
+           {"full_attention_interval", 3}}));
+  ASSERT_EQ(spec.layers.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(spec.layers[i].recurrent.has_value(), i != 1);
+    EXPECT_EQ(spec.layers[i].attention.has_value(), i == 1);
+  }
+}
+
+TEST(ReadGguf, ListsGoOnToBlocksThatGuessFurtherTokens) {
+  const ModelSpec spec = read(
+      "qwen35",
+      with_states(
+          {{"block_count", 4},
+           {"nextn_predict_layers", 1},
+           {"feed_forward_length", {128, 64, 128, 32}},
+           {"attention.recurrent_layers", {true, false, true, false}}}));
+  ASSERT_EQ(spec.layers.size(), 3u);
+  EXPECT_EQ(spec.layers[1].feed_forward->hidden, 64);
+  EXPECT_TRUE(spec.layers[2].recurrent);
+  const Json longer = small(
+      "qwen35",
+      with_states({{"attention.recurrent_layers", {true, false, true, true}}}));
+  EXPECT_NE(
+      gguf_error<CheckpointError>(longer).find("each of 3 layers"),
+      std::string::npos);
+}
+
+TEST(ReadGguf, AnEpsilonOfLayerNormsAloneIsThatOfAllNorms) {
+  const ModelSpec spec = read(
+      "nemotron_h",
+      with_states(
+          {{"attention.layer_norm_rms_epsilon", nullptr},
+           {"attention.layer_norm_epsilon", 0.001}}));
+  EXPECT_FLOAT_EQ(spec.layers[0].norm.eps, 0.001f);
+  EXPECT_EQ(spec.layers[0].norm.kind, NormKind::rms);
+}
+
 TEST(ReadGguf, VocabularyIsTheGivenSizeOrThatOfTheTokens) {
   EXPECT_EQ(read("llama").vocab, 256);
   EXPECT_EQ(read("llama", {{"vocab_size", 300}}).vocab, 300);

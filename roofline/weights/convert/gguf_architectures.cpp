@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
-
-#include <fmt/format.h>
 
 namespace roofline {
 
@@ -14,7 +11,20 @@ constexpr int kNever = 1 << 30;
 
 // Sorted by name; facts are those of llama.cpp's src/models.
 constexpr std::array kArchitectures = {
+    GgufArchitecture{
+        .name = "apertus",
+        .tied = false,
+        .output_bias = true,
+        .rope_factors = true,
+        .longrope = true,
+    },
     GgufArchitecture{.name = "arcee", .rope_factors = true},
+    GgufArchitecture{
+        .name = "bitnet",
+        .head = false,
+        .qkv_bias = false,
+        .whole_heads = true,
+    },
     GgufArchitecture{
         .name = "chatglm",
         .packed_gate_up = true,
@@ -59,9 +69,40 @@ constexpr std::array kArchitectures = {
         .whole_heads = true,
         .window_layers = 64,
         .window_list = true},
+    GgufArchitecture{
+        .name = "falcon-h1",
+        .dense_bias = true,
+        .needs_conv_bias = true,
+        .bare_ffn_norm = true,
+        .folds_factors = true,
+    },
     GgufArchitecture{.name = "gemma", .head = false},
     GgufArchitecture{.name = "gemma2", .head = false, .window_list = true},
     GgufArchitecture{.name = "gemma3", .window_list = true},
+    GgufArchitecture{
+        .name = "gemma3n",
+        .window_list = true,
+        .needs_window_list = true,
+        .shared_kv_last_two = true,
+        .streams =
+            FixedStreams{
+                .twin_rank = 64,
+                .per_layer_embedding = 256,
+                .count = 4,
+                .layers_with_keys = 20,
+                .sparse_layers = 10,
+                .sparsity = 0.95f},
+    },
+    GgufArchitecture{
+        .name = "gemma4",
+        .rope_factors = true,
+        .experts = true,
+        .window_list = true,
+        .needs_window_list = true,
+        .needs_rope_factors = true,
+        .shared_kv_last_two = true,
+        .always_renormalises = true,
+    },
     GgufArchitecture{.name = "glm4", .packed_gate_up = true},
     GgufArchitecture{
         .name = "glm4moe",
@@ -100,6 +141,16 @@ constexpr std::array kArchitectures = {
         .longrope = true,
     },
     GgufArchitecture{
+        .name = "granitehybrid",
+        .output_bias = true,
+        .dense_bias = true,
+        .experts = true,
+        .needs_conv_bias = true,
+        .needs_recurrent_norm = true,
+        .doubled_inner = true,
+        .always_renormalises = true,
+    },
+    GgufArchitecture{
         .name = "granitemoe",
         .output_bias = true,
         .rope_factors = true,
@@ -107,6 +158,16 @@ constexpr std::array kArchitectures = {
         .experts = true,
     },
     GgufArchitecture{.name = "hunyuan-dense", .qkv_bias = false},
+    GgufArchitecture{.name = "lfm2", .whole_heads = true, .conv_bias = false},
+    GgufArchitecture{
+        .name = "lfm2moe",
+        .experts = true,
+        .dense_first = true,
+        .whole_heads = true,
+        .conv_bias = false,
+        .needs_selection_bias = true,
+        .always_renormalises = true,
+    },
     GgufArchitecture{
         .name = "llama",
         .output_bias = true,
@@ -115,6 +176,11 @@ constexpr std::array kArchitectures = {
         .longrope = true,
         .experts = true,
         .window_ignored = true},
+    GgufArchitecture{
+        .name = "mamba2",
+        .needs_conv_bias = true,
+        .needs_recurrent_norm = true,
+    },
     GgufArchitecture{.name = "minimax-m2", .tied = false, .experts = true},
     GgufArchitecture{
         .name = "mistral3",
@@ -129,6 +195,26 @@ constexpr std::array kArchitectures = {
         .output_bias = true,
         .dense_bias = true,
         .whole_heads = true},
+    GgufArchitecture{
+        .name = "nemotron_h",
+        .output_bias = true,
+        .dense_bias = true,
+        .both_epsilons = true,
+        .needs_conv_bias = true,
+        .needs_recurrent_norm = true,
+    },
+    GgufArchitecture{
+        .name = "nemotron_h_moe",
+        .output_bias = true,
+        .experts = true,
+        .expert_weights = true,
+        .needs_shared_experts = true,
+        .both_epsilons = true,
+        .needs_conv_bias = true,
+        .needs_recurrent_norm = true,
+        .needs_experts = true,
+        .needs_selection_bias = true,
+    },
     GgufArchitecture{.name = "olmo", .whole_heads = true, .clip = true},
     GgufArchitecture{
         .name = "olmo2",
@@ -163,7 +249,38 @@ constexpr std::array kArchitectures = {
         .experts = true,
         .whole_heads = true},
     GgufArchitecture{.name = "qwen3"},
+    GgufArchitecture{
+        .name = "qwen35",
+        .late_norm = true,
+        .rope_sections = true,
+        .conv_bias = false,
+        .equal_key_dims = true,
+        .heads_in_turns = true,
+        .recurrent_list = true,
+    },
+    GgufArchitecture{
+        .name = "qwen35moe",
+        .late_norm = true,
+        .experts = true,
+        .rope_sections = true,
+        .conv_bias = false,
+        .equal_key_dims = true,
+        .heads_in_turns = true,
+        .recurrent_list = true,
+        .needs_experts = true,
+        .always_renormalises = true,
+    },
     GgufArchitecture{.name = "qwen3moe", .experts = true},
+    GgufArchitecture{
+        .name = "qwen3next",
+        .late_norm = true,
+        .experts = true,
+        .conv_bias = false,
+        .equal_key_dims = true,
+        .recurrent_list = true,
+        .needs_experts = true,
+        .always_renormalises = true,
+    },
     GgufArchitecture{.name = "seed_oss", .late_norm = true},
     GgufArchitecture{.name = "smollm3"},
     GgufArchitecture{.name = "stablelm", .tied = false, .whole_heads = true},
@@ -175,120 +292,6 @@ constexpr std::array kArchitectures = {
         .window_ignored = true,
         .needs_biases = true},
 };
-
-bool has_windows(const ModelSpec& spec) {
-  return std::any_of(
-      spec.layers.begin(),
-      spec.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.attention->window_tokens.has_value();
-      });
-}
-
-std::string refused_in_attention(
-    const GgufArchitecture& architecture,
-    const AttentionSpec& attention,
-    const ModelSpec& spec) {
-  const auto layers = static_cast<int>(spec.layers.size());
-  if (architecture.whole_heads &&
-      attention.heads * attention.head_dim != spec.dim) {
-    return fmt::format("heads of {} dims", attention.head_dim);
-  }
-  if (attention.clip && !architecture.clip) {
-    return "a bound of queries, keys and values";
-  }
-  const bool normed = attention.qk_norm != QkNorm::none;
-  if (architecture.qk_norm_layers != 0 &&
-      normed != (layers >= architecture.qk_norm_layers)) {
-    return normed ? "norms of queries and keys"
-                  : "queries and keys without norms";
-  }
-  const auto& direct_queries = architecture.direct_queries;
-  const bool direct = std::any_of(
-      direct_queries.begin(),
-      direct_queries.end(),
-      [&](const DirectQueries& each) {
-        return each.layers == layers &&
-               (each.vocab == 0 || each.vocab == spec.vocab);
-      });
-  if (attention.latent && direct == attention.latent->q_rank.has_value()) {
-    return fmt::format(
-        "queries {} in a model of {} layers",
-        direct ? "of low rank" : "straight from x",
-        layers);
-  }
-  if (attention.window_tokens && architecture.window_layers != 0 &&
-      architecture.window_layers != layers) {
-    return fmt::format("windows in a model of {} layers", layers);
-  }
-  if (architecture.window_layers == layers && !has_windows(spec)) {
-    return fmt::format("full attention in all of {} layers", layers);
-  }
-  if (architecture.all_kv_heads && attention.kv_heads != attention.heads) {
-    return fmt::format(
-        "{} key-value heads for {} heads",
-        attention.kv_heads,
-        attention.heads);
-  }
-  return "";
-}
-
-/// The bases of the layers with a window and of those without one.
-bool bases_differ(const ModelSpec& spec) {
-  std::optional<double> base;
-  for (const LayerSpec& layer : spec.layers) {
-    if (!layer.attention->rope) {
-      continue;
-    }
-    if (base && *base != layer.attention->rope->theta) {
-      return true;
-    }
-    base = layer.attention->rope->theta;
-  }
-  return false;
-}
-
-std::string refused_in_layer(
-    const GgufArchitecture& architecture,
-    const LayerSpec& layer,
-    const ModelSpec& spec) {
-  const AttentionSpec& attention = *layer.attention;
-  const FeedForwardSpec& feed_forward = *layer.feed_forward;
-  std::string what = refused_in_attention(architecture, attention, spec);
-  if (!what.empty()) {
-    return what;
-  }
-  if (attention.qkv_bias && !architecture.qkv_bias) {
-    return "biases of queries, keys and values";
-  }
-  if (attention.output_bias && !architecture.output_bias) {
-    return "a bias of what attention gives";
-  }
-  if (feed_forward.bias && !architecture.dense_bias) {
-    return "biases of feed-forward parts";
-  }
-  if (!feed_forward.mixture) {
-    return "";
-  }
-  const MixtureSpec& mixture = *feed_forward.mixture;
-  if (!architecture.experts) {
-    return "a mixture of experts";
-  }
-  if ((mixture.expert_bias || mixture.router_bias) &&
-      !architecture.expert_bias) {
-    return "biases of experts";
-  }
-  if (mixture.groups > 1 && mixture.group_score == GroupScore::best) {
-    return "groups of experts that are judged by their best one";
-  }
-  if (mixture.scale != 1.0f && !architecture.expert_weights) {
-    return "a factor on experts";
-  }
-  if (architecture.needs_shared_experts && mixture.shared_hidden == 0) {
-    return "no shared experts";
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -306,46 +309,6 @@ std::vector<std::string> written_gguf_architectures() {
     out.emplace_back(each.name);
   }
   return out;
-}
-
-std::string refused_by_llama_cpp(
-    const GgufArchitecture& architecture,
-    const ModelSpec& spec) {
-  std::string what;
-  if (!spec.tied_embeddings && !architecture.head) {
-    what = "a head that isn't the embedding";
-  } else if (spec.head_bias && !architecture.head_bias) {
-    what = "a bias of the head";
-  } else if (!architecture.window_base && bases_differ(spec)) {
-    what = "another base of positions in windows";
-  }
-  for (const LayerSpec& layer : spec.layers) {
-    what = what.empty() ? refused_in_layer(architecture, layer, spec) : what;
-  }
-  return what;
-}
-
-std::string unlike_in_llama_cpp(
-    const GgufArchitecture& architecture,
-    const ModelSpec& spec) {
-  if (!architecture.window_ignored) {
-    return "";
-  }
-  std::int64_t window = spec.context_tokens;
-  for (const LayerSpec& layer : spec.layers) {
-    window = std::min<std::int64_t>(
-        window,
-        layer.attention->window_tokens.value_or(window));
-  }
-  if (window >= spec.context_tokens) {
-    return "";
-  }
-  return fmt::format(
-      "llama.cpp passes over the attention window in files of {}: what it "
-      "computes is this model up to {} tokens, not to {}",
-      architecture.name,
-      window,
-      spec.context_tokens);
 }
 
 }  // namespace roofline

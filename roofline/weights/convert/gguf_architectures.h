@@ -1,15 +1,13 @@
 // What llama.cpp takes of a model in each architecture that can be written:
-// which tensors its loader knows, and under which names and forms. A model with
-// more than that is refused, for llama.cpp wouldn't load the file.
+// which tensors its loader knows, and under which names and forms.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "roofline/spec/model_spec.h"
 
 namespace roofline {
 
@@ -17,6 +15,18 @@ namespace roofline {
 struct DirectQueries {
   int layers = 0;
   std::int64_t vocab = 0;
+};
+
+/// Sizes of models with several residual streams that a loader knows by heart.
+struct FixedStreams {
+  int twin_rank = 0;
+  int per_layer_embedding = 0;
+  int count = 0;
+  /// Of these layers at most are own keys and values, and the others read
+  /// those of the last.
+  int layers_with_keys = 0;
+  int sparse_layers = 0;  ///< so many first ones have sparse gates
+  float sparsity = 0.0f;
 };
 
 struct GgufArchitecture {
@@ -61,23 +71,36 @@ struct GgufArchitecture {
   bool window_list = false;
   /// Layers with a window may have a base of their own.
   bool window_base = true;
+  bool needs_window_list = false;
+  bool needs_rope_factors = false;  ///< even where they are all one
+  bool rope_sections = false;       ///< asks for those of images' positions
+  /// The keys and values that the last layers read are of the last two layers
+  /// with their own, the one with a window before the one without.
+  bool shared_kv_last_two = false;
+  std::optional<FixedStreams> streams = std::nullopt;
+  /// Asks for the epsilon of layer norms beside that of RMS norms.
+  bool both_epsilons = false;
+
+  /// What its loader asks of recurrent layers.
+  bool conv_bias = true;         ///< loads the convolution's
+  bool needs_conv_bias = false;  ///< zeros where the model has none
+  bool needs_recurrent_norm = false;
+  bool doubled_inner = false;   ///< twice the model's dims, and no other
+  bool equal_key_dims = false;  ///< as many as those of values
+  bool heads_in_turns = false;  ///< value heads of the key heads in turns
+  bool recurrent_list = false;  ///< which layers they are may be listed
+
+  bool needs_experts = false;         ///< in every feed-forward part
+  bool needs_selection_bias = false;  ///< zeros where the model has none
+  bool always_renormalises = false;   ///< experts' weights, whatever is said
+  bool bare_ffn_norm = false;         ///< "ffn_norm" without ".weight"
+  /// The model's factors are in its weights.
+  bool folds_factors = false;
 };
 
 /// nullptr for one that can't be written.
 const GgufArchitecture* find_gguf_architecture(std::string_view name);
 /// Sorted.
 std::vector<std::string> written_gguf_architectures();
-
-/// What of the model llama.cpp's loader has no place for, in words; empty where
-/// it takes all. The architecture is that of the model.
-std::string refused_by_llama_cpp(
-    const GgufArchitecture& architecture,
-    const ModelSpec& spec);
-
-/// What llama.cpp computes otherwise in a file that is written all the same, a
-/// sentence for people; empty where it is the model.
-std::string unlike_in_llama_cpp(
-    const GgufArchitecture& architecture,
-    const ModelSpec& spec);
 
 }  // namespace roofline

@@ -10,7 +10,9 @@
 #include <fmt/format.h>
 
 #include "roofline/spec/rope.h"
+#include "roofline/weights/convert/gguf_extras_metadata.h"
 #include "roofline/weights/convert/gguf_mixture.h"
+#include "roofline/weights/convert/gguf_recurrent.h"
 
 namespace roofline {
 
@@ -21,8 +23,28 @@ using nlohmann::json;
 /// Where a rope is said for each kind of layer: of those that see all.
 constexpr const char* kFull = "full_attention";
 
-const AttentionSpec& attention_of(const ModelSpec& spec, std::size_t layer) {
-  return *spec.layers[layer].attention;
+/// What files have for a pair that doesn't turn.
+constexpr float kNeverTurns = 1e30f;
+
+/// nullptr for a model without attention.
+const AttentionSpec* first_attention(const ModelSpec& spec) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention) {
+      return &*layer.attention;
+    }
+  }
+  return nullptr;
+}
+
+/// The first with a window, or the first without one.
+const AttentionSpec* attention_where(const ModelSpec& spec, bool window) {
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention &&
+        layer.attention->window_tokens.has_value() == window) {
+      return &*layer.attention;
+    }
+  }
+  return nullptr;
 }
 
 class MetadataMaker {
@@ -40,10 +62,16 @@ class MetadataMaker {
   GgufModel make() {
     add_general();
     add_sizes();
-    for (const auto& [name, value] :
-         gguf_mixture_metadata(spec_, architecture_)) {
-      add(name, value);
+    for (const auto& part :
+         {gguf_mixture_metadata(spec_, architecture_),
+          gguf_recurrent_metadata(spec_, architecture_),
+          gguf_extras_metadata(spec_, family_)}) {
+      for (const auto& [name, value] : part) {
+        add(name, value);
+      }
     }
+    add_xielu();
+    add_norm();
     add_attention();
     add_rope();
     add_scales();
@@ -53,7 +81,7 @@ class MetadataMaker {
  private:
   void add(const std::string& name, GgufValue value) {
     model_.metadata.emplace_back(
-        std::string(family_.gguf_name) + "." + name,
+        std::string(architecture_.name) + "." + name,
         std::move(value));
   }
   void add_size(const std::string& name, std::int64_t value) {
@@ -63,7 +91,7 @@ class MetadataMaker {
   void add_general() {
     model_.metadata.emplace_back(
         "general.architecture",
-        std::string(family_.gguf_name));
+        std::string(architecture_.name));
     model_.metadata.emplace_back("general.type", std::string("model"));
   }
 
@@ -90,6 +118,9 @@ class MetadataMaker {
     add_size("embedding_length", spec_.dim);
     add_size("block_count", static_cast<std::int64_t>(spec_.layers.size()));
     add_per_layer("feed_forward_length", [&](std::size_t i) {
+      if (!spec_.layers[i].feed_forward) {
+        return 0;
+      }
       const FeedForwardSpec& own = *spec_.layers[i].feed_forward;
       // Layers of experts have a number of their own beside this one.
       const FeedForwardSpec& dense =
@@ -99,39 +130,70 @@ class MetadataMaker {
     });
   }
 
-  void add_attention() {
-    const AttentionSpec& first = attention_of(spec_, 0);
-    add_per_layer("attention.head_count", [&](std::size_t i) {
-      return attention_of(spec_, i).heads;
-    });
-    add_per_layer("attention.head_count_kv", [&](std::size_t i) {
-      const AttentionSpec& own = attention_of(spec_, i);
-      return own.latent ? 1 : own.kv_heads;
-    });
-    add_lengths(first);
+  /// Of each layer's activation, under keys without the architecture.
+  void add_xielu() {
+    const auto add_numbers = [&](const char* name, float Xielu::*member) {
+      std::vector<float> numbers;
+      for (const LayerSpec& layer : spec_.layers) {
+        numbers.push_back((*layer.feed_forward->xielu).*member);
+      }
+      model_.metadata.emplace_back(fmt::format("xielu.{}", name), numbers);
+    };
+    if (family_.activation != Activation::xielu) {
+      return;
+    }
+    add_numbers("alpha_p", &Xielu::alpha_p);
+    add_numbers("alpha_n", &Xielu::alpha_n);
+    add_numbers("beta", &Xielu::beta);
+    add_numbers("eps", &Xielu::eps);
+  }
+
+  void add_norm() {
     const bool rms = spec_.layers[0].norm.kind == NormKind::rms;
     add(rms ? "attention.layer_norm_rms_epsilon"
             : "attention.layer_norm_epsilon",
         spec_.layers[0].norm.eps);
+    if (architecture_.both_epsilons) {
+      add("attention.layer_norm_epsilon", spec_.layers[0].norm.eps);
+    }
     if (family_.parallel_rule) {
       add("use_parallel_residual",
           spec_.layers[0].norm_placement == family_.parallel_rule->parallel);
     }
+  }
+
+  void add_attention() {
+    const AttentionSpec* one = first_attention(spec_);
+    if (one == nullptr) {
+      add_size("attention.head_count", 0);
+      return;
+    }
+    const AttentionSpec& first = *one;
+    add_per_layer("attention.head_count", [&](std::size_t i) {
+      const auto& own = spec_.layers[i].attention;
+      return own ? own->heads : first.heads;
+    });
+    add_per_layer("attention.head_count_kv", [&](std::size_t i) {
+      const auto& own = spec_.layers[i].attention;
+      // Where no list tells the recurrent layers, this does.
+      const bool zero = !own && !architecture_.recurrent_list;
+      return zero                          ? 0
+             : (own ? *own : first).latent ? 1
+                                           : (own ? *own : first).kv_heads;
+    });
+    add_lengths(first);
     if (first.clip) {
       add("attention.clamp_kqv", *first.clip);
     }
     if (first.query_temperature) {
       add("attention.temperature_scale", first.query_temperature->beta);
     }
-    std::optional<int> window;
-    for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
-      const auto own = attention_of(spec_, i).window_tokens;
-      window = window ? window : own;
-    }
+    const AttentionSpec* windowed = attention_where(spec_, true);
+    const auto window = windowed ? windowed->window_tokens : std::nullopt;
     if (window && family_.gguf_window == WindowRule::none) {
       refuse_gguf(fmt::format(
           "It has windows, and files of {} have none",
-          family_.gguf_name));
+          architecture_.name));
     }
     add_window_list();
     // gemma2's readers take a window where the key is missing.
@@ -151,21 +213,32 @@ class MetadataMaker {
     std::vector<bool> windowed;
     bool usual = true;
     for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
-      windowed.push_back(attention_of(spec_, i).window_tokens.has_value());
+      const auto& attention = spec_.layers[i].attention;
+      windowed.push_back(attention && attention->window_tokens);
       const auto every = static_cast<std::size_t>(family_.window_pattern);
       usual = usual && every != 0 && windowed.back() == ((i + 1) % every != 0);
     }
     const bool any =
         std::find(windowed.begin(), windowed.end(), true) != windowed.end();
-    if (architecture_.window_list && any && !usual) {
+    if (architecture_.needs_window_list ||
+        (architecture_.window_list && any && !usual)) {
       add("attention.sliding_window_pattern", windowed);
     }
   }
 
+  void add_lengths(const std::string& suffix, int head_dim) {
+    add_size("attention.key_length" + suffix, head_dim);
+    add_size("attention.value_length" + suffix, head_dim);
+  }
+
   void add_lengths(const AttentionSpec& first) {
     if (!first.latent) {
-      add_size("attention.key_length", first.head_dim);
-      add_size("attention.value_length", first.head_dim);
+      const AttentionSpec* windowed = attention_where(spec_, true);
+      const AttentionSpec* full = attention_where(spec_, false);
+      add_lengths("", (full ? full : windowed)->head_dim);
+      if (family_.full_head_dim) {
+        add_lengths("_swa", (windowed ? windowed : full)->head_dim);
+      }
       return;
     }
     // Every head reads the latent and what rotates, as one key-value head.
@@ -187,7 +260,7 @@ class MetadataMaker {
     const RopeSpec* sliding = rope_where(spec_, true);
     const RopeSpec* rope = full != nullptr ? full : sliding;
     if (rope == nullptr) {
-      if (spec_.learned_positions) {
+      if (spec_.learned_positions || family_.rope == RopeRule::none) {
         return;
       }
       if (!family_.multipliers) {
@@ -198,8 +271,22 @@ class MetadataMaker {
     }
     add_size("rope.dimension_count", rope->rotated_dims);
     add("rope.freq_base", static_cast<float>(rope->theta));
-    if (family_.local_rope_theta && sliding != nullptr && full != nullptr) {
+    const bool own_base = family_.local_rope_theta || family_.full_head_dim;
+    if (own_base && sliding != nullptr && full != nullptr) {
       add("rope.freq_base_swa", static_cast<float>(sliding->theta));
+    }
+    if (family_.full_head_dim) {
+      add_size(
+          "rope.dimension_count_swa",
+          (sliding != nullptr ? sliding : full)->rotated_dims);
+    }
+    if (architecture_.rope_sections) {
+      // Pairs for each axis of images' positions, which are equal in a text.
+      const int pairs = rope->rotated_dims / 2;
+      const int first = (pairs + 2) / 3;
+      const int second = (pairs - first + 1) / 2;
+      add("rope.dimension_sections",
+          std::vector<std::int32_t>{first, second, pairs - first - second, 0});
     }
     add_scaling(*rope);
   }
@@ -212,16 +299,19 @@ class MetadataMaker {
       add_longrope(rope);
       return;
     }
-    const std::vector<float> by = rope_divisors(rope, 0);
+    std::vector<float> by = rope_divisors(rope, 0);
     const auto [low, high] = std::minmax_element(by.begin(), by.end());
     const bool same = *high - *low <= 1e-5f * *high;
     if (is_yarn()) {
       add_yarn(rope);
-    } else if (!same) {
+    } else if (!same || architecture_.needs_rope_factors) {
       if (!architecture_.rope_factors) {
         refuse_gguf(fmt::format(
             "llama.cpp reads no rope_freqs for {}",
-            family_.gguf_name));
+            architecture_.name));
+      }
+      for (float& divisor : by) {
+        divisor = std::min(divisor, kNeverTurns);
       }
       model_.factors.emplace_back("rope_freqs.weight", by);
     } else if (std::abs(*low - 1) > 1e-5f) {
@@ -232,8 +322,9 @@ class MetadataMaker {
 
   void add_longrope(const RopeSpec& rope) {
     if (!architecture_.longrope) {
-      refuse_gguf(
-          fmt::format("llama.cpp reads no longrope for {}", family_.gguf_name));
+      refuse_gguf(fmt::format(
+          "llama.cpp reads no longrope for {}",
+          architecture_.name));
     }
     if (rope.regimes[0].magnitude != rope.regimes[1].magnitude) {
       refuse_gguf("Its two rope regimes differ in magnitude");

@@ -1,36 +1,14 @@
 #include "roofline/weights/convert/gguf_mixture.h"
 
 #include <algorithm>
-#include <array>
+#include <string_view>
+
+#include "roofline/spec/gguf_names.h"
+#include "roofline/spec/mixture_names.h"
 
 namespace roofline {
 
 namespace {
-
-struct Name {
-  std::string_view ours;
-  std::string_view gguf;
-  bool by_expert = false;
-  GgufChange change = GgufChange::none;
-};
-
-constexpr std::array<Name, 12> kNames = {{
-    {"attention.sinks", "attn_sinks"},
-    {"feed_forward.router", "ffn_gate_inp"},
-    {"feed_forward.router.selection", "exp_probs_b.bias"},
-    {"feed_forward.shared.gate", "ffn_gate_shexp"},
-    {"feed_forward.shared.up", "ffn_up_shexp"},
-    {"feed_forward.shared.down", "ffn_down_shexp"},
-    {"feed_forward.shared.weigh", "ffn_gate_inp_shexp"},
-    {"feed_forward.experts.gate", "ffn_gate_exps", true},
-    {"feed_forward.experts.up", "ffn_up_exps", true},
-    {"feed_forward.experts.down", "ffn_down_exps", true},
-    {"feed_forward.experts.gate_up",
-     "ffn_gate_exps",
-     true,
-     GgufChange::even_rows},
-    {"feed_forward.experts.gate_up", "ffn_up_exps", true, GgufChange::odd_rows},
-}};
 
 // llama.cpp's numbers for them.
 constexpr int kSoftmax = 1;
@@ -48,7 +26,9 @@ std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
   const auto first = std::find_if(
       spec.layers.begin(),
       spec.layers.end(),
-      [](const LayerSpec& layer) { return layer.feed_forward->mixture; });
+      [](const LayerSpec& layer) {
+        return layer.feed_forward && layer.feed_forward->mixture;
+      });
   if (first == spec.layers.end()) {
     if (architecture.needs_shared_experts) {
       // No layer reads them, but the loader asks for the keys.
@@ -72,6 +52,9 @@ std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
   if (mixture.shared_hidden % mixture.expert_hidden == 0) {
     size("expert_shared_count", mixture.shared_hidden / mixture.expert_hidden);
   }
+  if (mixture.latent_dim) {
+    size("moe_latent_size", *mixture.latent_dim);
+  }
   if (mixture.groups > 1) {
     size("expert_group_count", mixture.groups);
     size("expert_group_used_count", mixture.top_groups);
@@ -88,26 +71,25 @@ std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
   return out;
 }
 
-std::vector<GgufSource> gguf_mixture_sources(
+std::vector<GgufSource> gguf_packed_experts(
     const std::string& ours,
-    std::string_view rest,
     const LayerSpec& layer) {
-  std::vector<GgufSource> out;
-  for (const Name& name : kNames) {
-    if (name.ours != rest) {
-      continue;
-    }
-    GgufSource source;
+  const MixtureSpec& mixture = *layer.feed_forward->mixture;
+  const bool bias = ours.ends_with(".bias");
+  std::vector<GgufSource> out(2);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    GgufSource& source = out[i];
     source.ours = {ours};
-    source.name = std::string(name.gguf);
-    if (!source.name.ends_with(".bias")) {
-      source.name += ours.ends_with(".bias") ? ".bias" : ".weight";
+    source.name = with_gguf_ending(
+        gguf_mixture_name(i == 0 ? "experts.gate" : "experts.up"),
+        bias);
+    source.experts = mixture.experts;
+    const std::int64_t rows =
+        std::int64_t{mixture.expert_hidden} * (bias ? 1 : mixture.experts);
+    auto& taken = bias ? source.cols : source.rows;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      taken.push_back(2 * row + static_cast<std::int64_t>(i));
     }
-    source.change = name.change;
-    if (name.by_expert) {
-      source.experts = layer.feed_forward->mixture->experts;
-    }
-    out.push_back(std::move(source));
   }
   return out;
 }

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,18 +13,15 @@
 
 namespace roofline {
 
-/// Names (without the architecture) and values; empty for a dense model. Every
-/// layer has a feed-forward part.
+/// Names (without the architecture) and values; empty for a dense model.
 std::vector<std::pair<std::string, GgufValue>> gguf_mixture_metadata(
     const ModelSpec& spec,
     const GgufArchitecture& architecture);
 
-/// The file's tensors that one of ours becomes, names without "blk.N.": two
-/// where gate and up lie in turns. ours: the whole name; rest: without
-/// "layers.N." and ".bias". Empty when it is none of a mixture's.
-std::vector<GgufSource> gguf_mixture_sources(
+/// The file's tensors that experts with gate and up in turns become, or their
+/// biases, names without "blk.N.". ours: the whole name.
+std::vector<GgufSource> gguf_packed_experts(
     const std::string& ours,
-    std::string_view rest,
     const LayerSpec& layer);
 
 }  // namespace roofline

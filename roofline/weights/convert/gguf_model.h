@@ -18,26 +18,29 @@ namespace roofline {
 /// How the values of one tensor change on the way into the file.
 enum class GgufChange {
   none,
-  turn_heads,  ///< rows of a head go from half-split to interleaved
-  add_one,     ///< norm weights are stored as they are used
-  even_rows,   ///< every second row (of a bias: value), from the first on
-  odd_rows,    ///< from the second on
+  add_one,       ///< norm weights are stored as they are used
+  negative_exp,  ///< w becomes −exp(w)
   /// Of a matrix with rows of keys, then of values, head by head: the keys',
-  /// turned within their head; the values'.
+  /// turned within their head.
   latent_keys,
-  latent_values,
 };
 
 /// A tensor of the file, made of tensors of ours, one after another.
 struct GgufSource {
-  std::string name;               ///< with ".weight" or ".bias"
+  std::string name;               ///< as in the file
   std::vector<std::string> ours;  ///< e.g. q, k and v of a packed qkv
   GgufChange change = GgufChange::none;
-  int heads = 0;        ///< for turn_heads
-  int experts = 0;      ///< the rows are those of so many matrices
-  int planes = 0;       ///< the same of one matrix of ours
-  int key_dims = 0;     ///< rows of a head's keys, for latent_…
-  int vector_cols = 0;  ///< a vector becomes rows of so many
+  /// The file's row i (of a vector, its value i) is row rows[i] of ours; empty:
+  /// all of them, as they come. The same of columns.
+  std::vector<std::int64_t> rows = {};
+  std::vector<std::int64_t> cols = {};
+  /// On the values: one for all, or one for each row of the file.
+  std::vector<float> factors = {};
+  int experts = 0;   ///< the rows are those of so many matrices
+  int planes = 0;    ///< the same of one matrix of ours
+  int key_dims = 0;  ///< rows of a head's keys, for latent_keys
+  /// Of a vector that the file has as a matrix, cols first.
+  std::vector<std::int64_t> sizes = {};
 };
 
 struct GgufModel {
@@ -45,6 +48,8 @@ struct GgufModel {
   std::vector<GgufSource> tensors;
   /// Small tensors that the spec stands for: names and floats.
   std::vector<std::pair<std::string, std::vector<float>>> factors;
+  /// Tensors that readers ask for and don't use: names and sizes, cols first.
+  std::vector<std::pair<std::string, std::vector<std::int64_t>>> zeros;
   std::string warning;  ///< what readers compute otherwise; may be empty
 };
 

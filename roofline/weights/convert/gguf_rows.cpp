@@ -1,6 +1,7 @@
 #include "roofline/weights/convert/gguf_rows.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/tensor_names.h"
@@ -21,12 +22,6 @@ GgufRows::GgufRows(
     cols_ = part->cols;
     rows_ += part->rows;
   }
-  if (in_turns()) {
-    (is_bias() ? cols_ : rows_) /= 2;
-  }
-  if (source.planes > 0) {
-    take_planes();
-  }
   // Vectors are joined end to end.
   if (source.experts == 0 && source.planes == 0 &&
       rows_ == static_cast<std::int64_t>(parts_.size())) {
@@ -39,11 +34,24 @@ GgufRows::GgufRows(
     }
     rows_ = 1;
   }
+  if (!source.rows.empty()) {
+    (vector_ ? cols_ : rows_) = static_cast<std::int64_t>(source.rows.size());
+  }
+  if (!source.cols.empty()) {
+    cols_ = static_cast<std::int64_t>(source.cols.size());
+  }
+  if (source.change == GgufChange::latent_keys) {
+    // [heads · (keys + values), rank] becomes [heads · rank, keys].
+    rank_ = cols_;
+    per_head_ = rows_ / source.planes;
+    rows_ = source.planes * rank_;
+    cols_ = source.key_dims;
+  }
 }
 
 std::vector<std::int64_t> GgufRows::shape() const {
-  if (vector_ && source_.vector_cols > 0) {
-    return {source_.vector_cols, cols_ / source_.vector_cols};
+  if (!source_.sizes.empty()) {
+    return source_.sizes;
   }
   if (vector_) {
     return {cols_};
@@ -58,6 +66,9 @@ std::vector<std::int64_t> GgufRows::shape() const {
 }
 
 bool GgufRows::has_blocks() const {
+  if (!source_.cols.empty() || !source_.factors.empty()) {
+    return false;
+  }
   return std::all_of(parts_.begin(), parts_.end(), [&](const Tensor* part) {
     const bool changed = changes_ != nullptr && changes_->contains(part->name);
     return part->encoding == Encoding::mlx_mxfp4 && part->affine.factor == 1 &&
@@ -89,17 +100,10 @@ void GgufRows::read(std::int64_t row, std::span<float> out) const {
     read_vector(out);
   } else if (source_.change == GgufChange::latent_keys) {
     read_turned_keys(row, out);
-  } else if (in_turns() && is_bias()) {
-    read_every_second(row, out);
   } else {
-    const auto [part, inner] = find(source_row(row));
-    decode(*part, inner, out);
+    read_row(row, out);
   }
-  if (source_.change == GgufChange::add_one) {
-    for (float& value : out) {
-      value += 1;
-    }
-  }
+  change(row, out);
 }
 
 void GgufRows::release(const Checkpoint& checkpoint) const {
@@ -120,21 +124,6 @@ void GgufRows::add_parts(
   const ExpectedTensor stack{name, 0, 0, false, source_.experts};
   for (int i = 0; i < source_.experts; ++i) {
     parts_.push_back(&checkpoint.at(stack.piece(i)));
-  }
-}
-
-/// Of [heads · (keys + values), rank]: keys as [heads · rank, keys], values
-/// as [heads · values, rank].
-void GgufRows::take_planes() {
-  const std::int64_t keys = source_.key_dims;
-  if (source_.change == GgufChange::latent_keys) {
-    rank_ = cols_;
-    per_head_ = rows_ / source_.planes;
-    rows_ = source_.planes * rank_;
-    cols_ = keys;
-  } else if (source_.change == GgufChange::latent_values) {
-    per_head_ = rows_ / source_.planes;
-    rows_ -= source_.planes * keys;
   }
 }
 
@@ -160,40 +149,9 @@ void GgufRows::turn_keys() const {
   }
 }
 
-bool GgufRows::in_turns() const {
-  return source_.change == GgufChange::even_rows ||
-         source_.change == GgufChange::odd_rows;
-}
-std::int64_t GgufRows::first_in_turns() const {
-  return source_.change == GgufChange::odd_rows ? 1 : 0;
-}
-
-void GgufRows::read_every_second(std::int64_t row, std::span<float> out) const {
-  const auto [part, inner] = find(row);
-  std::vector<float> all(static_cast<std::size_t>(part->cols));
-  decode_row(*part, inner, all);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = all[2 * i + static_cast<std::size_t>(first_in_turns())];
-  }
-}
-
-/// The place of ours that goes to place `row` of the file's: pair i of a
-/// head is at i and i + half here, at 2i and 2i + 1 there.
 std::int64_t GgufRows::source_row(std::int64_t row) const {
-  if (in_turns()) {
-    return 2 * row + first_in_turns();
-  }
-  if (source_.change == GgufChange::latent_values) {
-    const std::int64_t values = per_head_ - source_.key_dims;
-    return row / values * per_head_ + source_.key_dims + row % values;
-  }
-  if (source_.change != GgufChange::turn_heads) {
-    return row;
-  }
-  const std::int64_t all = vector_ ? cols_ : rows_;
-  const std::int64_t head_dim = all / source_.heads;
-  const std::int64_t within = row % head_dim;
-  return row - within + within % 2 * (head_dim / 2) + within / 2;
+  return source_.rows.empty() ? row
+                              : source_.rows[static_cast<std::size_t>(row)];
 }
 
 std::pair<const Tensor*, std::int64_t> GgufRows::find(std::int64_t row) const {
@@ -207,16 +165,43 @@ std::pair<const Tensor*, std::int64_t> GgufRows::find(std::int64_t row) const {
 }
 
 void GgufRows::read_vector(std::span<float> out) const {
-  std::vector<float> values(out.size());
-  std::size_t at = 0;
+  std::vector<float> values;
   for (const Tensor* part : parts_) {
-    const auto count = static_cast<std::size_t>(part->cols);
-    decode(*part, 0, std::span(values).subspan(at, count));
-    at += count;
+    const std::size_t at = values.size();
+    values.resize(at + static_cast<std::size_t>(part->cols));
+    decode(*part, 0, std::span(values).subspan(at));
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i] = values[static_cast<std::size_t>(
         source_row(static_cast<std::int64_t>(i)))];
+  }
+}
+
+void GgufRows::read_row(std::int64_t row, std::span<float> out) const {
+  const auto [part, inner] = find(source_row(row));
+  if (source_.cols.empty()) {
+    decode(*part, inner, out);
+    return;
+  }
+  std::vector<float> values(static_cast<std::size_t>(part->cols));
+  decode(*part, inner, values);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = values[static_cast<std::size_t>(source_.cols[i])];
+  }
+}
+
+void GgufRows::change(std::int64_t row, std::span<float> out) const {
+  const auto& factors = source_.factors;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (source_.change == GgufChange::add_one) {
+      out[i] += 1;
+    } else if (source_.change == GgufChange::negative_exp) {
+      out[i] = -std::exp(out[i]);
+    }
+    if (!factors.empty()) {
+      const std::size_t own = vector_ ? i : static_cast<std::size_t>(row);
+      out[i] *= factors[factors.size() == 1 ? 0 : own];
+    }
   }
 }
 

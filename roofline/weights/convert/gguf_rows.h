@@ -28,10 +28,6 @@ class GgufRows {
       const WeightChanges* changes);
 
   bool is_vector() const { return vector_; }
-  bool is_positions() const { return source_.name == "position_embd.weight"; }
-  bool is_router() const {
-    return source_.name.find("ffn_gate_inp") != std::string::npos;
-  }
   bool is_bias() const { return source_.name.ends_with(".bias"); }
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
@@ -50,15 +46,13 @@ class GgufRows {
 
  private:
   void add_parts(const Checkpoint& checkpoint, const std::string& name);
-  void take_planes();
   void turn_keys() const;
-  bool in_turns() const;
-  std::int64_t first_in_turns() const;
   std::int64_t source_row(std::int64_t row) const;
   std::pair<const Tensor*, std::int64_t> find(std::int64_t row) const;
   void read_turned_keys(std::int64_t row, std::span<float> out) const;
-  void read_every_second(std::int64_t row, std::span<float> out) const;
   void read_vector(std::span<float> out) const;
+  void read_row(std::int64_t row, std::span<float> out) const;
+  void change(std::int64_t row, std::span<float> out) const;
   void decode(const Tensor& part, std::int64_t row, std::span<float> out) const;
 
   const GgufSource& source_;
@@ -67,7 +61,7 @@ class GgufRows {
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
   bool vector_ = false;
-  std::int64_t rank_ = 0;
+  std::int64_t rank_ = 0;      ///< for latent_keys
   std::int64_t per_head_ = 0;  ///< rows of a head's keys and values
   std::unique_ptr<std::once_flag> turned_once_ =
       std::make_unique<std::once_flag>();

@@ -1,5 +1,6 @@
 #include "roofline/weights/convert/gguf_tensors.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
@@ -8,61 +9,62 @@
 
 #include <fmt/format.h>
 
+#include "roofline/spec/gguf_names.h"
 #include "roofline/spec/tensor_names.h"
+#include "roofline/weights/convert/gguf_folding.h"
 #include "roofline/weights/convert/gguf_metadata.h"
 #include "roofline/weights/convert/gguf_mixture.h"
+#include "roofline/weights/convert/gguf_recurrent.h"
 
 namespace roofline {
 
 namespace {
 
-struct Name {
-  std::string_view ours;
-  std::string_view gguf;
+constexpr std::string_view kRecurrent = "recurrent.";
+
+struct Packed {
+  std::string_view name;
+  std::array<std::string_view, 3> parts;
+};
+constexpr Packed kQkv = {
+    "attn_qkv",
+    {"attention.q", "attention.k", "attention.v"}};
+constexpr Packed kGateUp = {
+    "ffn_up",
+    {"feed_forward.gate", "feed_forward.up", ""}};
+
+/// One of our tensors: "layers.3.attention.q.bias" in its parts.
+struct Ours {
+  explicit Ours(const std::string& name) : whole(name) {
+    std::string_view base = whole;
+    bias = base.ends_with(".bias");
+    base.remove_suffix(bias ? 5 : 0);
+    if (base.starts_with("layers.")) {
+      layer = std::stoi(whole.substr(7));
+      base.remove_prefix(base.find('.', 7) + 1);
+    }
+    rest = base;
+  }
+  /// Another tensor of the same layer.
+  std::string sibling(std::string_view name) const {
+    return fmt::format("layers.{}.{}{}", layer, name, bias ? ".bias" : "");
+  }
+
+  std::string whole;
+  std::string rest;  ///< without "layers.N." and ".bias"
+  int layer = -1;    ///< -1: of the model
+  bool bias = false;
 };
 
-constexpr std::array<Name, 4> kModelNames = {{
-    {"embed", "token_embd"},
-    {"positions", "position_embd"},
-    {"final_norm", "output_norm"},
-    {"head", "output"},
-}};
-
-constexpr std::array<Name, 21> kLayerNames = {{
-    {"attention_norm", "attn_norm"},
-    {"attention_post_norm", "post_attention_norm"},
-    {"feed_forward_norm", "ffn_norm"},
-    {"feed_forward_post_norm", "post_ffw_norm"},
-    {"attention.q", "attn_q"},
-    {"attention.k", "attn_k"},
-    {"attention.v", "attn_v"},
-    {"attention.o", "attn_output"},
-    {"attention.q_a", "attn_q_a"},
-    {"attention.q_a_norm", "attn_q_a_norm"},
-    {"attention.q_b", "attn_q_b"},
-    {"attention.kv_a", "attn_kv_a_mqa"},
-    {"attention.kv_a_norm", "attn_kv_a_norm"},
-    {"attention.k_b", "attn_k_b"},
-    {"attention.v_b", "attn_v_b"},
-    {"attention.q_norm", "attn_q_norm"},
-    {"attention.k_norm", "attn_k_norm"},
-    {"attention.output_norm", "attn_sub_norm"},
-    {"feed_forward.gate", "ffn_gate"},
-    {"feed_forward.up", "ffn_up"},
-    {"feed_forward.down", "ffn_down"},
-}};
-
-/// "attention.q" → "attn_q"; "" for a name without one.
-template <std::size_t N>
-std::string_view gguf_name(
-    const std::array<Name, N>& names,
-    std::string_view ours) {
-  for (const Name& name : names) {
-    if (name.ours == ours) {
-      return name.gguf;
+/// Pair i of a head is at i and i + half here, at 2i and 2i + 1 there.
+std::vector<std::int64_t> paired_rows(int heads, int head_dim) {
+  std::vector<std::int64_t> out;
+  for (std::int64_t head = 0; head < heads; ++head) {
+    for (int i = 0; i < head_dim; ++i) {
+      out.push_back(head * head_dim + i % 2 * (head_dim / 2) + i / 2);
     }
   }
-  return "";
+  return out;
 }
 
 class TensorLister {
@@ -75,158 +77,199 @@ class TensorLister {
 
   std::vector<GgufSource> list() {
     for (const ExpectedTensor& tensor : expected_tensors(spec_)) {
-      add(tensor.name);
+      add(Ours(tensor.name));
     }
-    if (spec_.tied_embeddings && !architecture_.tied) {
+    // What the file's embedding has in it, its head may not have.
+    const bool apart = architecture_.folds_factors &&
+                       spec_.embedding_scale != spec_.logit_scale;
+    if (spec_.tied_embeddings && (!architecture_.tied || apart)) {
       GgufSource head;
       head.name = "output.weight";
       head.ours = {"embed"};
+      fold(head, "head", false, nullptr);
       out_.push_back(std::move(head));
     }
     return std::move(out_);
   }
 
  private:
-  void add(const std::string& ours) {
-    constexpr std::string_view kBias = ".bias";
-    std::string_view base = ours;
-    const bool bias = base.ends_with(kBias);
-    base.remove_suffix(bias ? kBias.size() : 0);
-    GgufSource source;
-    source.ours = {ours};
-    std::string_view name;
-    std::string prefix;
-    if (base.starts_with("layers.")) {
-      const std::size_t dot = base.find('.', 7);
-      const std::size_t layer = std::stoul(std::string(base.substr(7)));
-      const std::string_view rest = base.substr(dot + 1);
-      if (pack(base.substr(0, dot + 1), rest, bias)) {
-        return;
-      }
-      prefix = fmt::format("blk.{}.", layer);
-      if (add_mixture(ours, rest, prefix, layer) ||
-          add_latent(ours, rest, prefix, layer)) {
-        return;
-      }
-      name = own_name(rest);
-      name = name.empty() ? gguf_name(kLayerNames, rest) : name;
-      settle_change(source, rest, layer, bias);
-    } else {
-      name = gguf_name(kModelNames, base);
-      if (base == "final_norm" && !bias && spec_.final_norm.plus_one) {
-        source.change = GgufChange::add_one;
-      }
+  void add(const Ours& ours) {
+    if (ours.layer < 0) {
+      add_to_model(ours);
+      return;
     }
-    if (name.empty()) {
-      refuse_gguf(fmt::format("GGUF has no name for {}", ours));
+    const LayerSpec& layer = spec_.layers[static_cast<std::size_t>(ours.layer)];
+    if (pack(ours, kQkv, architecture_.packed_qkv) ||
+        pack(ours, kGateUp, architecture_.packed_gate_up)) {
+      return;
     }
-    source.name =
-        fmt::format("{}{}{}", prefix, name, bias ? ".bias" : ".weight");
-    out_.push_back(std::move(source));
-  }
-
-  bool add_mixture(
-      const std::string& ours,
-      std::string_view rest,
-      const std::string& prefix,
-      std::size_t layer) {
-    auto sources = gguf_mixture_sources(ours, rest, spec_.layers[layer]);
-    for (GgufSource& source : sources) {
-      source.name = prefix + source.name;
+    for (GgufSource& source : sources_of(ours, layer)) {
+      if (architecture_.folds_factors) {
+        fold(source, ours.rest, ours.bias, &layer);
+      }
+      source.name = fmt::format("blk.{}.{}", ours.layer, source.name);
       out_.push_back(std::move(source));
     }
-    return !sources.empty();
   }
 
-  /// What this architecture alone calls a tensor; "" where it has no own name.
-  std::string_view own_name(std::string_view rest) const {
-    const bool own = architecture_.late_norm && rest == "feed_forward_norm";
-    return own ? "post_attention_norm" : "";
+  std::vector<GgufSource> sources_of(const Ours& ours, const LayerSpec& layer) {
+    std::vector<GgufSource> out;
+    if (layer.recurrent && ours.rest.starts_with(kRecurrent)) {
+      out = gguf_recurrent_sources(
+          ours.whole,
+          std::string_view(ours.rest).substr(kRecurrent.size()),
+          *layer.recurrent,
+          architecture_);
+    } else if (ours.rest == "feed_forward.experts.gate_up") {
+      out = gguf_packed_experts(ours.whole, layer);
+    } else if (ours.rest == "attention.kv_b") {
+      out = latent_sources(ours, layer);
+    } else {
+      out.push_back(usual_source(ours, layer));
+    }
+    if (out.empty()) {
+      refuse_gguf(fmt::format("GGUF has no name for {}", ours.whole));
+    }
+    return out;
+  }
+
+  std::string_view name_of(const Ours& ours, const LayerSpec& layer) const {
+    if (architecture_.late_norm && ours.rest == "feed_forward_norm") {
+      return "post_attention_norm";
+    }
+    const auto name = gguf_name(ours.rest, &layer, architecture_.name);
+    if (name.empty()) {
+      refuse_gguf(fmt::format("GGUF has no name for {}", ours.whole));
+    }
+    return name;
+  }
+
+  GgufSource usual_source(const Ours& ours, const LayerSpec& layer) const {
+    const std::string_view name = name_of(ours, layer);
+    GgufSource source;
+    source.ours = {ours.whole};
+    source.name = architecture_.bare_ffn_norm && name == "ffn_norm"
+                      ? std::string(name)
+                      : with_gguf_ending(name, ours.bias);
+    if (ours.rest.starts_with("feed_forward.experts.")) {
+      source.experts = layer.feed_forward->mixture->experts;
+    }
+    if (layer.attention) {
+      settle_attention(source, ours, *layer.attention);
+    }
+    if (ours.rest.ends_with("norm") && !ours.bias && layer.norm.plus_one) {
+      source.change = GgufChange::add_one;
+    }
+    return source;
+  }
+
+  void settle_attention(
+      GgufSource& source,
+      const Ours& ours,
+      const AttentionSpec& attention) const {
+    const bool queries = ours.rest.starts_with("attention.q");
+    const int heads = queries ? attention.heads : attention.kv_heads;
+    const std::string_view rest = ours.rest;
+    if (attention.qk_norm == QkNorm::per_head_own &&
+        (rest == "attention.q_norm" || rest == "attention.k_norm")) {
+      source.sizes = {attention.head_dim, heads};
+    } else if (rest == "attention.k_b" || rest == "attention.v_b") {
+      source.planes = attention.heads;
+    } else if (
+        !attention.latent && (rest == "attention.q" || rest == "attention.k") &&
+        family_.gguf_rope_layout == RopeLayout::interleaved) {
+      source.rows = paired_rows(heads, attention.head_dim);
+    }
   }
 
   /// What makes keys and values of a latent: one matrix here, and two with a
   /// plane for each head there.
-  bool add_latent(
-      const std::string& ours,
-      std::string_view rest,
-      const std::string& prefix,
-      std::size_t layer) {
-    const bool both = rest == "attention.kv_b";
-    if (!both && rest != "attention.k_b" && rest != "attention.v_b") {
-      return false;
+  static std::vector<GgufSource> latent_sources(
+      const Ours& ours,
+      const LayerSpec& layer) {
+    const AttentionSpec& attention = *layer.attention;
+    GgufSource keys;
+    keys.ours = {ours.whole};
+    keys.name = "attn_k_b.weight";
+    keys.planes = attention.heads;
+    GgufSource values = keys;
+    keys.change = GgufChange::latent_keys;
+    keys.key_dims = attention.latent->nope_dim;
+    values.name = "attn_v_b.weight";
+    const int dims = attention.value_dim.value_or(attention.head_dim);
+    for (std::int64_t head = 0; head < attention.heads; ++head) {
+      for (int i = 0; i < dims; ++i) {
+        values.rows.push_back(
+            head * (keys.key_dims + dims) + keys.key_dims + i);
+      }
     }
-    const AttentionSpec& attention = *spec_.layers[layer].attention;
-    GgufSource source;
-    source.ours = {ours};
-    source.planes = attention.heads;
-    source.key_dims = attention.latent->nope_dim;
-    if (both || rest == "attention.k_b") {
-      source.name = prefix + "attn_k_b.weight";
-      source.change = both ? GgufChange::latent_keys : GgufChange::none;
-      out_.push_back(source);
-    }
-    if (both || rest == "attention.v_b") {
-      source.name = prefix + "attn_v_b.weight";
-      source.change = both ? GgufChange::latent_values : GgufChange::none;
-      out_.push_back(source);
-    }
-    return true;
+    return {keys, values};
   }
 
-  void settle_change(
-      GgufSource& source,
-      std::string_view rest,
-      std::size_t layer,
-      bool bias) const {
-    const AttentionSpec& attention = *spec_.layers[layer].attention;
-    if (attention.qk_norm == QkNorm::per_head_own &&
-        (rest == "attention.q_norm" || rest == "attention.k_norm")) {
-      source.vector_cols = attention.head_dim;
+  void add_to_model(const Ours& ours) {
+    GgufSource source;
+    source.ours = {ours.whole};
+    std::string_view rest = ours.rest;
+    if (rest.starts_with("streams.")) {
+      if (!rest.ends_with(".0")) {
+        return;  // taken with the first one
+      }
+      rest.remove_suffix(2);
+      source.planes = spec_.streams->count - 1;
+      for (int i = 1; i < source.planes; ++i) {
+        source.ours.push_back(fmt::format("{}.{}", rest, i));
+      }
     }
-    const bool turned = !attention.latent &&
-                        family_.gguf_rope_layout == RopeLayout::interleaved &&
-                        (rest == "attention.q" || rest == "attention.k");
-    if (turned) {
-      source.change = GgufChange::turn_heads;
-      source.heads =
-          rest == "attention.q" ? attention.heads : attention.kv_heads;
-    } else if (
-        rest.ends_with("norm") && !bias && spec_.layers[layer].norm.plus_one) {
+    const auto name = gguf_name(rest, nullptr, architecture_.name);
+    if (name.empty()) {
+      refuse_gguf(fmt::format("GGUF has no name for {}", ours.whole));
+    }
+    source.name = with_gguf_ending(name, ours.bias);
+    if (rest == "final_norm" && !ours.bias && spec_.final_norm.plus_one) {
       source.change = GgufChange::add_one;
     }
+    if (rest == "per_layer.embed") {
+      // Tokens past that table's rows have the first one's.
+      for (int i = 0; i < spec_.vocab; ++i) {
+        const bool known = i < spec_.per_layer_vocab.value_or(spec_.vocab);
+        source.rows.push_back(known ? i : 0);
+      }
+    }
+    if (architecture_.folds_factors) {
+      fold(source, rest, ours.bias, nullptr);
+    }
+    out_.push_back(std::move(source));
+  }
+
+  void fold(
+      GgufSource& source,
+      std::string_view name,
+      bool bias,
+      const LayerSpec* layer) const {
+    source.factors = folded_factors(name, bias, spec_, layer);
   }
 
   /// Lists the tensor that this one is a part of; false where it stands alone.
-  bool pack(std::string_view layer, std::string_view rest, bool bias) {
-    const auto is = [&](std::string_view a) { return rest == a; };
-    const bool qkv =
-        is("attention.q") || is("attention.k") || is("attention.v");
-    const bool gate_up = is("feed_forward.gate") || is("feed_forward.up");
-    if (!(qkv && architecture_.packed_qkv) &&
-        !(gate_up && architecture_.packed_gate_up)) {
+  bool pack(const Ours& ours, const Packed& packed, bool packs) {
+    const auto place =
+        std::find(packed.parts.begin(), packed.parts.end(), ours.rest);
+    if (!packs || place == packed.parts.end()) {
       return false;
     }
-    if (is("attention.q") || is("feed_forward.gate")) {
-      GgufSource source;
-      const std::string number(layer.substr(7, layer.size() - 8));
-      source.name = fmt::format(
-          "blk.{}.{}.{}",
-          number,
-          qkv ? "attn_qkv" : "ffn_up",
-          bias ? "bias" : "weight");
-      const std::vector<std::string_view> parts =
-          qkv ? std::vector<
-                    std::
-                        string_view>{"attention.q", "attention.k", "attention.v"}
-              : std::vector<std::string_view>{
-                    "feed_forward.gate",
-                    "feed_forward.up"};
-      for (const std::string_view part : parts) {
-        source.ours.push_back(
-            fmt::format("{}{}{}", layer, part, bias ? ".bias" : ""));
-      }
-      out_.push_back(std::move(source));
+    if (place != packed.parts.begin()) {
+      return true;
     }
+    GgufSource source;
+    source.name = fmt::format(
+        "blk.{}.{}",
+        ours.layer,
+        with_gguf_ending(packed.name, ours.bias));
+    for (const std::string_view part : packed.parts) {
+      if (!part.empty()) {
+        source.ours.push_back(ours.sibling(part));
+      }
+    }
+    out_.push_back(std::move(source));
     return true;
   }
 

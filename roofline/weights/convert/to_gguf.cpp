@@ -56,12 +56,27 @@ bool fits(Encoding encoding, std::int64_t cols) {
   return row_bytes(encoding, cols).has_value();
 }
 
+/// Small matrices that llama.cpp's operations take as float32 only, or that its
+/// own files have so.
+bool is_always_float32(std::string_view name) {
+  constexpr std::array<std::string_view, 6> kParts = {
+      "ffn_gate_inp",
+      "position_embd",
+      "ssm_conv1d",
+      "shortconv.conv",
+      "altup_correct_coef",
+      "altup_predict_coef"};
+  return std::any_of(kParts.begin(), kParts.end(), [&](std::string_view part) {
+    return name.find(part) != std::string_view::npos;
+  });
+}
+
 Encoding encoding_for(
     const GgufRows& rows,
+    std::string_view name,
     Encoding wanted,
     bool gives_logits) {
-  if (rows.is_vector() || rows.is_bias() || rows.is_router() ||
-      rows.is_positions()) {
+  if (rows.is_vector() || rows.is_bias() || is_always_float32(name)) {
     return Encoding::f32;
   }
   if (rows.has_blocks() && !is_float(wanted)) {
@@ -112,11 +127,39 @@ std::vector<PlannedRows> plan_rows(
     const bool tied = checkpoint.spec().tied_embeddings;
     const bool gives_logits =
         source.name == (tied ? "token_embd.weight" : "output.weight");
-    const Encoding own = encoding_for(rows, options.encoding, gives_logits);
+    const Encoding own =
+        encoding_for(rows, source.name, options.encoding, gives_logits);
     auto shape = rows.shape();
     out.push_back({std::move(rows), {source.name, own, std::move(shape)}});
   }
   return out;
+}
+
+/// The spec with the scalars of activations that folders have as tensors and
+/// GGUF has as metadata.
+ModelSpec with_known_xielu(const Checkpoint& checkpoint) {
+  ModelSpec spec = checkpoint.spec();
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+    auto& feed_forward = spec.layers[i].feed_forward;
+    if (!feed_forward || feed_forward->activation != Activation::xielu ||
+        feed_forward->xielu) {
+      continue;
+    }
+    Xielu xielu;
+    const auto read = [&](const char* name, float& out) {
+      const Tensor* tensor = checkpoint.find(
+          fmt::format("layers.{}.feed_forward.xielu.{}", i, name));
+      if (tensor != nullptr) {
+        decode_row(*tensor, 0, {&out, 1});
+      }
+    };
+    read("alpha_p", xielu.alpha_p);
+    read("alpha_n", xielu.alpha_n);
+    read("beta", xielu.beta);
+    read("eps", xielu.eps);
+    feed_forward->xielu = xielu;
+  }
+  return spec;
 }
 
 /// What GGUF has of the model in other forms (factors of the metadata) or not
@@ -166,7 +209,7 @@ ConvertedModel convert_to_gguf(
   }
   const auto checkpoint = Checkpoint::open(source);
   GgufModel model = describe_gguf_model(
-      checkpoint->spec(),
+      with_known_xielu(*checkpoint),
       read_json_file(source / "config.json"));
   model.metadata.emplace_back(
       "general.name",
@@ -196,8 +239,20 @@ ConvertedModel convert_to_gguf(
     out.bytes += tensor.planned.bytes();
     out.parameters += tensor.rows.rows() * tensor.rows.cols();
   }
+  std::vector<PlannedGgufTensor> zeros;
+  for (const auto& [name, shape] : model.zeros) {
+    const Encoding encoding =
+        fits(options.encoding, shape[0]) ? options.encoding : Encoding::f16;
+    zeros.push_back({name, encoding, shape});
+    plan.push_back(zeros.back());
+    out.bytes += zeros.back().bytes();
+  }
   AtomicFile file = open_gguf_target(target);
   GgufWriter writer(file.fd(), target.string(), model.metadata, plan);
+  for (const PlannedGgufTensor& zero : zeros) {
+    // In every type, bytes of zero are values of zero.
+    writer.put(zero.name, std::vector<std::byte>(zero.bytes()));
+  }
   for (const auto& [name, values] : model.factors) {
     writer.put(name, std::as_bytes(std::span(values)));
   }

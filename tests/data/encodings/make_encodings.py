@@ -1,6 +1,6 @@
 """Writes blocks.gguf, random blocks of every GGML encoding that Roofline reads,
 and expected.safetensors, the floats that the reference decoders of the Python
-package `gguf` give for them. Needs gguf and numpy."""
+package `gguf` give for them. Needs gguf (as llama.cpp has it, for Q2_0) and numpy."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ TYPES = [
     "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
     "F64", "I8", "I16", "I32", "I64", "Q1_0", "Q8_K", "IQ1_S", "IQ1_M",
     "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS",
-    "TQ1_0", "TQ2_0", "MXFP4", "NVFP4",
+    "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q2_0",
 ]
 # Where a block holds f16 scales: random bytes would give infinities there.
 HALVES = {
@@ -23,7 +23,7 @@ HALVES = {
     "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2],
     "Q6_K": [208], "Q1_0": [0], "IQ1_S": [0], "IQ2_XXS": [0], "IQ2_XS": [0],
     "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ4_NL": [0], "IQ4_XS": [0],
-    "TQ1_0": [52], "TQ2_0": [64],
+    "TQ1_0": [52], "TQ2_0": [64], "Q2_0": [0],
 }
 PLAIN = {"F32": "f4", "F16": "f2", "F64": "f8", "I8": "i1", "I16": "i2",
          "I32": "i4", "I64": "i8"}
@@ -39,11 +39,15 @@ def spread_half(raw, halves):
 
 
 def decode(raw, kind, name):
-    """The package has no decoder for two types, which are plain enough."""
+    """The package has no decoder for three types, which are plain enough."""
     if name == "Q1_0":
         scale = raw[:, :2].copy().view(np.float16).astype(np.float32)
         bits = np.unpackbits(raw[:, 2:], axis=1, bitorder="little")
         return scale * (2.0 * bits - 1).astype(np.float32)
+    if name == "Q2_0":
+        scale = raw[:, :2].copy().view(np.float16).astype(np.float32)
+        codes = raw[:, 2:, None] >> np.arange(0, 8, 2, dtype=np.uint8) & 3
+        return scale * (codes.reshape(len(raw), -1).astype(np.float32) - 1)
     if name == "Q8_K":
         scale = raw[:, :4].copy().view(np.float32)
         return scale * raw[:, 4:260].view(np.int8).astype(np.float32)
