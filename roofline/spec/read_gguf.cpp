@@ -75,6 +75,9 @@ void read_vocabulary(GgufKeys& keys, ModelSpec& spec) {
 /// Keys of this architecture that don't change what is computed.
 constexpr std::string_view kNotes[] = {
     "tensor_data_layout",
+    // Files of families without positions have these too.
+    "rope.dimension_count",
+    "rope.freq_base",
     "rope.scaling.finetuned",
     "rope.scaling.original_context_length",
     "rope.scaling.yarn_log_multiplier",

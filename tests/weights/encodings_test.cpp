@@ -92,7 +92,7 @@ TEST(Encodings, TheFormOfCodesHoldsEveryBlockTypeWithoutLoss) {
       }
     }
   }
-  EXPECT_EQ(seen, 25);
+  EXPECT_EQ(seen, 26);
 }
 
 TEST(Encodings, TheAffineFormIsTheNarrowestThatFits) {
