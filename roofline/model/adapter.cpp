@@ -113,8 +113,9 @@ float mlx_scale(const fs::path& folder) {
   if (type != "lora" && type != "dora") {
     fail<UnsupportedError>(
         fmt::format("The adapter in {} is of type {}", folder.string(), type),
-        "Only LoRA and DoRA can be attached",
-        "Fuse it with the library that made it");
+        "Only LoRA and DoRA have matrices of their own",
+        type == "full" ? "Fuse it into the model: roofline fuse MODEL -o FOLDER"
+                       : "Fuse it with the library that made it");
   }
   const auto found = config.find("lora_parameters");
   if (found == config.end() || !found->is_object() ||

@@ -9,6 +9,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/model/device.h"
 #include "roofline/train/preference.h"
+#include "roofline/train/run_setup.h"
 
 namespace roofline {
 
@@ -32,10 +33,7 @@ Objective::Objective(
     TrainableDecoder& decoder,
     Parameters& parameters,
     const TrainOptions& options)
-    : decoder_(decoder),
-      parameters_(parameters),
-      options_(options),
-      one_op_at_a_time_(options) {}
+    : decoder_(decoder), parameters_(parameters), options_(options) {}
 
 /// Samples on their way through the model.
 struct Objective::Batch {

@@ -11,7 +11,6 @@
 #include "roofline/train/dataset.h"
 #include "roofline/train/options.h"
 #include "roofline/train/parameters.h"
-#include "roofline/train/run_setup.h"
 
 namespace roofline {
 
@@ -66,7 +65,6 @@ class Objective {
   /// dpo: Σ −log p of every answer before training, chosen and rejected.
   using Reference = std::vector<std::pair<double, double>>;
   std::map<const Dataset*, Reference> references_;
-  OneOpAtATime one_op_at_a_time_;
 };
 
 }  // namespace roofline

@@ -1,6 +1,5 @@
 #include "roofline/train/run_setup.h"
 
-#include <mlx/device.h>
 #include <mlx/memory.h>
 
 #include "roofline/base/memory.h"
@@ -48,18 +47,6 @@ double peak_training_memory(const TrainOptions& options) {
   return static_cast<double>(
       runs_on_gpu(options.device) ? mx::get_peak_memory()
                                   : peak_resident_bytes());
-}
-
-OneOpAtATime::OneOpAtATime(const TrainOptions& options) {
-  if (!runs_on_gpu(options.device) && !mx::is_available(mx::Device::gpu)) {
-    limit_before_ = mx::set_memory_limit(1);
-  }
-}
-
-OneOpAtATime::~OneOpAtATime() {
-  if (limit_before_) {
-    mx::set_memory_limit(*limit_before_);
-  }
 }
 
 }  // namespace roofline
