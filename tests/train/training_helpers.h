@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -85,6 +87,53 @@ inline std::string bytes_of_file(const std::filesystem::path& path) {
   std::ostringstream out;
   out << in.rdbuf();
   return out.str();
+}
+
+using Gradient = std::vector<std::vector<float>>;
+
+inline TrainOptions small_lora() {
+  TrainOptions options;
+  options.data = "given";
+  options.rank = 4;
+  options.alpha = 8;
+  options.seed = 7;
+  options.batch = 2;
+  options.targets = {"q_proj", "v_proj", "down_proj"};
+  options.save_every = 0;
+  options.evaluate_every = 0;
+  return options;
+}
+
+/// Moves b away from zero, where a has no gradient.
+inline void stir(Trainer& trainer) {
+  std::uint64_t state = 3;
+  for (auto values : trainer.parameters().values()) {
+    for (float& value : values) {
+      value +=
+          0.05f * static_cast<float>(
+                      static_cast<double>(next_random(state)) * 0x1p-63 - 1);
+    }
+  }
+}
+
+inline double largest(const Gradient& gradient) {
+  double most = 0;
+  for (const auto& each : gradient) {
+    for (const float value : each) {
+      most = std::max(most, static_cast<double>(std::fabs(value)));
+    }
+  }
+  return most;
+}
+
+inline double difference(const Gradient& a, const Gradient& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    for (std::size_t k = 0; k < a[i].size(); ++k) {
+      most = std::max(most, static_cast<double>(std::fabs(a[i][k] - b[i][k])));
+    }
+  }
+  return most;
 }
 
 }  // namespace roofline::testing
