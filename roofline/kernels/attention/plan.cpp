@@ -24,6 +24,8 @@ constexpr int kLeastTiledRows = 96;
 constexpr int kSplitKeys = 64;
 /// Pieces a thread should find, so that a slow thread holds up no one long.
 constexpr int kPiecesPerThread = 4;
+/// How far ahead the kernels ask.
+constexpr std::ptrdiff_t kAskedBytes = 8192;
 
 int ceil_div(int a, int b) {
   return (a + b - 1) / b;
@@ -236,7 +238,41 @@ void AttentionPlan::add_pieces(int tile_index) {
   }
 }
 
+/// Asks for a piece's first keys and values: the kernels ask only ahead of what
+/// they read.
+void AttentionPlan::ask_for(int index) const {
+  if (index >= pieces()) {
+    return;
+  }
+  const Piece& piece = pieces_[static_cast<std::size_t>(index)];
+  const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
+  const KvView& kv = args_[static_cast<std::size_t>(tile.args)].kv;
+  const std::size_t split =
+      static_cast<std::size_t>(tile.first_run + piece.split);
+  const int first = split == 0 ? 0 : ends_[split - 1];
+  if (kv.any_codes() || first == ends_[split]) {
+    return;
+  }
+  const KeyRun& run = runs_[static_cast<std::size_t>(first)];
+  const auto ask = [&](const void* rows, int dims) {
+    constexpr std::ptrdiff_t kLine = 64;
+    const std::ptrdiff_t row = dims * (kv.type == KvType::f16 ? 2 : 4);
+    const char* from =
+        static_cast<const char*>(rows) +
+        (static_cast<std::ptrdiff_t>(piece.kv_head) * kv.slots + run.slot) *
+            row;
+    const std::ptrdiff_t bytes = std::min(kAskedBytes, run.count * row);
+    for (std::ptrdiff_t at = 0; at < bytes; at += kLine) {
+      __builtin_prefetch(from + at, 0, 2);
+    }
+  };
+  ask(kv.keys, kv.head_dim);
+  ask(kv.values, kv.dims_of_value_row());
+}
+
 void AttentionPlan::run(int index, int worker) {
+  ask_for(index);
+  ask_for(index + 1);
   const Piece& piece = pieces_[static_cast<std::size_t>(index)];
   const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
   const std::size_t split =

@@ -52,6 +52,7 @@ class AttentionPlan {
   void add_tiles(int index);
   void cut_keys(Tile& tile);
   void add_pieces(int tile_index);
+  void ask_for(int index) const;
   void combine(const Piece& piece);
   int tile_rows(const Tile& tile) const;
   bool is_tiled(const AttentionArgs& args) const;
