@@ -189,7 +189,10 @@ def one(case, name, python, folder):
         own = folder / "peft"
         run(BINARY, "fuse", model, "--adapter", adapter, "--as", "peft", "-o", own)
     wanted = theirs(model, ids, own)
-    changed = apart(wanted, theirs(model, ids, None))
+    plain = theirs(model, ids, None)
+    if apart(our_logits(model, ids, folder), plain) > BOUND:
+        raise RuntimeError("the models differ without any adapter")
+    changed = apart(wanted, plain)
     if changed < 0.01:
         raise RuntimeError(f"the adapter changes the logits by {changed:.1e} only")
     out = [("attached", apart(our_logits(model, ids, folder, "--adapter", adapter), wanted))]
