@@ -110,6 +110,42 @@ constexpr std::array kGguf = {
     Row{"ffn_gate_inp_shexp", "shared.weigh"},
 };
 
+constexpr std::array<std::string_view, 3> kProjections = {
+    "gate_proj",
+    "up_proj",
+    "down_proj"};
+constexpr std::array<std::string_view, 3> kNumbered = {"w1", "w3", "w2"};
+constexpr std::string_view kGateCorrection = "gate.e_score_correction_bias";
+
+constexpr std::array kHfFamilies = {
+    HfMixtureNames{
+        "dots1",
+        "mlp.",
+        "gate",
+        kGateCorrection,
+        kProjections,
+        "shared_experts."},
+    HfMixtureNames{
+        "glm4_moe",
+        "mlp.",
+        "gate",
+        kGateCorrection,
+        kProjections,
+        "shared_experts."},
+    HfMixtureNames{"granitemoe", "block_sparse_moe.", "router.layer", ""},
+    HfMixtureNames{"mixtral", "block_sparse_moe.", "gate", "", kNumbered},
+    HfMixtureNames{"olmoe", "mlp.", "gate", "", kProjections},
+    HfMixtureNames{
+        "qwen2_moe",
+        "mlp.",
+        "gate",
+        "",
+        kProjections,
+        "shared_expert.",
+        "shared_expert_gate"},
+    HfMixtureNames{"qwen3_moe", "mlp.", "gate", "", kProjections},
+};
+
 constexpr std::array<std::string_view, 4> kParts = {
     "mixer.",
     "mlp.",
@@ -241,6 +277,14 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
     part.name = "feed_forward." + part.name;
   }
   return out;
+}
+
+const HfMixtureNames* hf_mixture_names(std::string_view family) {
+  const auto found = std::find_if(
+      kHfFamilies.begin(),
+      kHfFamilies.end(),
+      [&](const HfMixtureNames& names) { return names.family == family; });
+  return found == kHfFamilies.end() ? nullptr : &*found;
 }
 
 std::string_view gguf_mixture_name(std::string_view ours) {

@@ -3,6 +3,7 @@
 // apart or packed.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,21 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
     const LayerSpec& layer,
     std::string_view family,
     bool& bias);
+
+/// What Hugging Face's folders of a family call a mixture's tensors.
+struct HfMixtureNames {
+  std::string_view family;
+  std::string_view part;       ///< "mlp."
+  std::string_view router;     ///< behind the part
+  std::string_view selection;  ///< neither a weight nor a bias there
+  /// Of an expert's gate, up and down; "" where they are stacked and packed.
+  std::array<std::string_view, 3> expert = {};
+  std::string_view shared = {};
+  std::string_view weigh = {};
+};
+
+/// nullptr for a family whose files aren't written.
+const HfMixtureNames* hf_mixture_names(std::string_view family);
 
 /// GGUF's name for ours behind "layers.N.feed_forward."; "" where it has none.
 std::string_view gguf_mixture_name(std::string_view ours);

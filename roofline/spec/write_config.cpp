@@ -62,6 +62,7 @@ class ConfigWriter {
       }
     }
     write_sizes();
+    write_mixture();
     write_layers();
     write_ropes();
     write_scales();
@@ -90,9 +91,86 @@ class ConfigWriter {
     if (!family_.qkv_bias.field.empty()) {
       out_[std::string(family_.qkv_bias.field)] = attention.qkv_bias;
     }
+    if (!family_.qk_norm_rule.field.empty()) {
+      out_[std::string(family_.qk_norm_rule.field)] =
+          attention.qk_norm != QkNorm::none;
+    }
     if (!family_.feed_forward_bias.field.empty()) {
       out_[std::string(family_.feed_forward_bias.field)] =
           first().feed_forward->bias;
+    }
+  }
+
+  /// Under both names where there are two.
+  void write_named(
+      const std::array<std::string_view, 2>& names,
+      const Json& value) {
+    for (const std::string_view name : names) {
+      if (!name.empty()) {
+        out_[std::string(name)] = value;
+      }
+    }
+  }
+
+  void write_mixture() {
+    std::vector<bool> mixed;
+    const MixtureSpec* found = nullptr;
+    for (const LayerSpec& layer : spec_.layers) {
+      const auto& own = layer.feed_forward->mixture;
+      mixed.push_back(own.has_value());
+      found = own && found == nullptr ? &*own : found;
+      if (!own) {
+        out_["intermediate_size"] = layer.feed_forward->hidden;
+      }
+    }
+    if (found == nullptr) {
+      return;
+    }
+    if (!family_.mixture) {
+      refuse("It has experts, and its family has none");
+    }
+    const MixtureRule& rule = *family_.mixture;
+    write_named(rule.experts_fields, found->experts);
+    write_named(rule.top_k_fields, found->top_k);
+    if (out_["intermediate_size"] == 0) {
+      out_["intermediate_size"] = found->expert_hidden;
+    }
+    out_[std::string(rule.hidden_field)] = found->expert_hidden;
+    if (rule.renormalise_field) {
+      out_["norm_topk_prob"] = found->renormalise;
+    }
+    if (rule.scale) {
+      out_["routed_scaling_factor"] = shortest(found->scale);
+    }
+    if (rule.groups != 0) {
+      out_["n_group"] = found->groups;
+      out_["topk_group"] = found->top_groups;
+    }
+    if (!rule.shared_field.empty()) {
+      out_[std::string(rule.shared_field)] =
+          rule.shared == SharedExpert::counted
+              ? found->shared_hidden / found->expert_hidden
+              : found->shared_hidden;
+    }
+    write_mixed_layers(rule, mixed);
+  }
+
+  void write_mixed_layers(
+      const MixtureRule& rule,
+      const std::vector<bool>& mixed) {
+    const auto first = std::find(mixed.begin(), mixed.end(), true);
+    const auto before = first - mixed.begin();
+    if (rule.layers == ExpertLayers::past_first) {
+      out_[std::string(rule.first_layer_field)] = before;
+    } else if (rule.layers == ExpertLayers::stepped) {
+      Json dense = Json::array();
+      for (std::size_t i = 0; i < mixed.size(); ++i) {
+        if (!mixed[i]) {
+          dense.push_back(i);
+        }
+      }
+      out_["decoder_sparse_step"] = 1;
+      out_["mlp_only_layers"] = dense;
     }
   }
 
@@ -240,21 +318,11 @@ class ConfigWriter {
   Json out_ = Json::object();
 };
 
-constexpr std::array<std::string_view, 14> kConverted = {
-    "ernie4_5",
-    "exaone4",
-    "gemma",
-    "gemma2",
-    "gemma3",
-    "granite",
-    "hunyuan-dense",
-    "llama",
-    "olmo2",
-    "phi3",
-    "qwen2",
-    "qwen3",
-    "seed_oss",
-    "smollm3"};
+constexpr std::array<std::string_view, 20> kConverted = {
+    "dots1",    "ernie4_5", "exaone4",  "gemma",      "gemma2",
+    "gemma3",   "glm4moe",  "granite",  "granitemoe", "hunyuan-dense",
+    "llama",    "olmo2",    "olmoe",    "phi3",       "qwen2",
+    "qwen2moe", "qwen3",    "qwen3moe", "seed_oss",   "smollm3"};
 
 /// Architectures whose files two families share, told apart by a window.
 struct SharedFiles {
@@ -273,6 +341,15 @@ const Family* config_family(const ModelSpec& spec) {
       [](const LayerSpec& layer) {
         return layer.attention && layer.attention->window_tokens;
       });
+  const bool experts = std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.feed_forward && layer.feed_forward->mixture;
+      });
+  if (spec.family == "llama" && experts) {
+    return find_family("mixtral");
+  }
   for (const SharedFiles& shared : kShared) {
     if (shared.gguf == spec.family) {
       return find_family(windowed ? shared.with_window : shared.without);

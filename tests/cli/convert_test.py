@@ -70,16 +70,16 @@ class ConvertTest(Program):
             )
         return folder
 
-    def logits(self, model):
+    def logits(self, model, ids=IDS):
         out = self.folder / "logits.safetensors"
-        ids = self.write("ids.json", IDS)
+        ids = self.write("ids.json", ids)
         self.succeed("logits", model, "--ids", ids, "--out", out, "--exact")
         data = read_safetensors(out)["logits"][2]
         return struct.unpack(f"<{len(data) // 4}f", data)
 
-    def distance(self, a, b):
+    def distance(self, a, b, ids=IDS):
         """The largest difference in standard deviations of the logits."""
-        left, right = self.logits(a), self.logits(b)
+        left, right = self.logits(a, ids), self.logits(b, ids)
         self.assertEqual(len(left), len(right))
         return max(abs(x - y) for x, y in zip(left, right)) / statistics.pstdev(left)
 
@@ -625,6 +625,20 @@ class ConvertTest(Program):
             for model in [self.bundled(), out]
         ]  # fmt: skip
         self.assertEqual(answers[0], answers[1])
+
+    def test_mixtures_in_gguf_files_come_back_as_folders(self):
+        families = GOLDENS.parent / "data/gguf/families"
+        files = [families / f"{name}.gguf" for name in
+                 ["dots1", "olmoe", "qwen2moe", "qwen3moe"]]  # fmt: skip
+        for name in ["mixtral", "granitemoe", "glm4_moe"]:
+            files.append(self.folder / f"{name}.gguf")
+            self.convert(self.source(name), "--gguf-path", files[-1], "--type", "f32")
+        for file in files:
+            with self.subTest(file.name):
+                back = self.folder / f"{file.stem}-back"
+                self.convert(file, "--mlx-path", back, "--dtype", "float32")
+                ids = json.dumps([[5, 7, 33, 40, 12, 9]])  # the files have 48 tokens
+                self.assertLess(self.distance(file, back, ids), 1e-3)
 
     def test_a_gguf_file_quantizes_as_its_folder_does(self):
         # Rows of heads in pairs; norms stored as 1 + w; packed matrices.

@@ -16,6 +16,7 @@
 #include "roofline/spec/write_config.h"
 #include "roofline/text/write_tokenizer.h"
 #include "roofline/weights/checkpoint.h"
+#include "roofline/weights/convert/gguf_mixture_source.h"
 #include "roofline/weights/convert/hf_source.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/gguf.h"
@@ -91,6 +92,19 @@ mx::array decode_rows(
       values.begin(),
       {static_cast<int>(count), static_cast<int>(tensor.cols)},
       mx::float32);
+}
+
+/// What reads any rows of the file's tensors, for mixtures.
+ReadFileRows reader_of_file(std::shared_ptr<const Checkpoint> checkpoint) {
+  return [checkpoint](
+             const Tensor& tensor,
+             const RowChange& change,
+             std::int64_t first,
+             std::int64_t count) {
+    Undo undo;
+    undo.change = change;
+    return decode_rows(tensor, undo, first, count);
+  };
 }
 
 RowTensor rows_of_file(
@@ -200,12 +214,23 @@ class TensorMaker {
         file_family_(*find_gguf_family(checkpoint_->spec().family)),
         family_(family),
         names_(checkpoint_->spec(), family.name),
-        packs_(packs(checkpoint_->spec().family)) {}
+        packs_(packs(checkpoint_->spec().family)),
+        mixture_(
+            checkpoint_->spec(),
+            family.name,
+            reader_of_file(checkpoint_)) {}
 
   std::vector<RowTensor> make() {
     // In the order of expected_tensors(): q, k, v and gate, up follow.
     for (const ExpectedTensor& tensor : expected_tensors(checkpoint_->spec())) {
-      add(checkpoint_->at(tensor.name));
+      const Tensor* whole = checkpoint_->find(tensor.name);
+      if (whole == nullptr && tensor.pieces > 0) {
+        for (int i = 0; i < tensor.pieces; ++i) {
+          add(checkpoint_->at(tensor.piece(i)));
+        }
+      } else {
+        add(checkpoint_->at(tensor.name));
+      }
     }
     if (changes_) {
       for (const auto& [name, change] : *changes_) {
@@ -234,6 +259,9 @@ class TensorMaker {
       const std::size_t layer = std::stoul(std::string(base.substr(7)));
       const std::string_view rest = base.substr(base.find('.', 7) + 1);
       undo.turned_heads = turned_heads(layer, rest);
+      if (mixture_.add(tensor, undo.change, layer, rest, out_)) {
+        return;
+      }
       if (packs_ && add_packed(tensor, undo.change, layer, rest, end)) {
         return;
       }
@@ -296,6 +324,7 @@ class TensorMaker {
   const Family& family_;       ///< whose config.json it becomes
   HfNames names_;
   bool packs_ = false;
+  HfMixtureMaker mixture_;
   std::vector<RowTensor> out_;
 };
 
