@@ -4,6 +4,7 @@
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/decode/sampling.h"
+#include "roofline/report/table.h"
 
 namespace roofline::cli {
 
@@ -24,26 +25,25 @@ class Presets : public Command {
       print_json();
       return kSuccess;
     }
-    std::string text = fmt::format(
-        "{:<10} {:<18} {:>11} {:>6} {:>6} {:>18}\n",
-        "name",
-        "for",
-        "temperature",
-        "top-p",
-        "top-k",
-        "repetition-penalty");
+    Table table{
+        {{"name"},
+         {"for"},
+         {"temperature", Align::right},
+         {"top-p", Align::right},
+         {"top-k", Align::right},
+         {"repetition-penalty", Align::right}},
+        {}};
     for (const Preset& preset : presets()) {
       const SamplingOptions& options = preset.options;
-      text += fmt::format(
-          "{:<10} {:<18} {:>11.2f} {:>6.2f} {:>6} {:>18.2f}\n",
-          preset.name,
-          preset.title,
-          options.temperature,
-          options.top_p,
-          options.top_k,
-          options.repetition_penalty);
+      table.rows.push_back(
+          {preset.name,
+           preset.title,
+           fmt::format("{:.2f}", options.temperature),
+           fmt::format("{:.2f}", options.top_p),
+           fmt::format("{}", options.top_k),
+           fmt::format("{:.2f}", options.repetition_penalty)});
     }
-    write_output(text);
+    write_text(table_text(table, output_columns()));
     return kSuccess;
   }
 

@@ -250,7 +250,8 @@ mx::array attend(
     int layer,
     const AttentionSpec& spec,
     const SlotMask& mask,
-    const std::optional<mx::array>& sinks) {
+    const std::optional<mx::array>& sinks,
+    AttentionBy by) {
   const GraphQueries queries{
       q,
       mask.position,
@@ -258,7 +259,7 @@ mx::array attend(
       spec.window_tokens,
       spec.softcap,
       sinks};
-  if (auto y = attend_codes(queries, cache, layer, mask)) {
+  if (auto y = attend_in_place(queries, cache, layer, mask, by)) {
     return *y;
   }
   const auto seen_part = [&](KvStore& held) {

@@ -72,6 +72,12 @@ void store(
     const mx::array& v,
     std::int64_t position);
 
+/// Which attention reads a cache of floats.
+enum class AttentionBy {
+  ops,      ///< MLX's, with a gradient; scores of all slots in memory on a CPU
+  kernels,  ///< the CPU's, without
+};
+
 /// q [1, heads, tokens, head_dim] over the cached keys and values of a layer;
 /// the same shape comes out. sinks: [heads], one logit more for each softmax.
 mx::array attend(
@@ -80,6 +86,7 @@ mx::array attend(
     int layer,
     const AttentionSpec& spec,
     const SlotMask& mask,
-    const std::optional<mx::array>& sinks = std::nullopt);
+    const std::optional<mx::array>& sinks = std::nullopt,
+    AttentionBy by = AttentionBy::ops);
 
 }  // namespace roofline

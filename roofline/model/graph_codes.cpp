@@ -257,13 +257,17 @@ mx::array attend_quantized(
 
 }  // namespace
 
-std::optional<mx::array> attend_codes(
+std::optional<mx::array> attend_in_place(
     const GraphQueries& queries,
     KvCache& cache,
     int layer,
     const SlotMask& mask,
+    AttentionBy by,
     std::optional<int> value_dim) {
   auto& keys = cache.key_store(layer);
+  if (by == AttentionBy::kernels) {
+    return attend_kernels(queries, cache, layer, value_dim);
+  }
   if (!keys.in_codes() && !cache.value_store(layer).in_codes()) {
     return std::nullopt;
   }

@@ -1,5 +1,5 @@
-// Attention over a cache in codes, in a graph: with the CPU's kernels, which
-// read codes where they lie, or with MLX's quantized products on a GPU.
+// Attention that reads a cache where it lies, in a graph: with the CPU's
+// kernels, or, where it is in codes on a GPU, with MLX's quantized products.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,12 @@ struct GraphQueries {
 /// without codes the only way, to read the slots as an array (read_slots) and
 /// to use MLX's own attention. value_dim: of a latent, whose values are the
 /// first dims of its keys; absent: the layer has values.
-std::optional<mx::array> attend_codes(
+std::optional<mx::array> attend_in_place(
     const GraphQueries& queries,
     KvCache& cache,
     int layer,
     const SlotMask& mask,
+    AttentionBy by,
     std::optional<int> value_dim = std::nullopt);
 
 }  // namespace roofline

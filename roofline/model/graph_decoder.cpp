@@ -5,10 +5,12 @@
 #include <variant>
 
 #include <fmt/format.h>
+#include <mlx/memory.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/memory.h"
 #include "roofline/model/graph_decoder_class.h"
 
 namespace roofline {
@@ -33,6 +35,9 @@ GraphLoadOptions to_answer(const ModelOptions& options, mx::Device device) {
   if (device == mx::Device::cpu) {
     load.weights.cpu_kernels =
         options.exact ? LinearMode::exact : LinearMode::fast;
+    // What was asked for as MLX's ops is what the kernels are compared with.
+    load.attention =
+        options.graph_on_cpu ? AttentionBy::ops : AttentionBy::kernels;
   }
   return load;
 }
@@ -69,7 +74,7 @@ GraphDecoder::GraphDecoder(
       device_(device),
       exact_(options.exact),
       kv_(options.kv),
-      types_(pick_types(checkpoint, options.activations)),
+      types_(pick_types(checkpoint, options)),
       weights_(
           checkpoint,
           [&] {
@@ -97,16 +102,21 @@ GraphDecoder::GraphDecoder(
   }
   if (device_ == mx::Device::gpu) {
     warm_up();
+  } else {
+    // What matrices took before they were packed.
+    mx::clear_cache();
+    release_freed_memory();
   }
 }
 
 GraphTypes GraphDecoder::pick_types(
     const Checkpoint& checkpoint,
-    std::optional<mx::Dtype> activations) const {
+    const GraphLoadOptions& options) const {
   GraphTypes types;
+  types.attention = options.attention;
   types.fuse = device_ == mx::Device::gpu;
   if (!exact_ && device_ == mx::Device::gpu) {
-    types.activations = activations.value_or(stored_dtype(checkpoint));
+    types.activations = options.activations.value_or(stored_dtype(checkpoint));
     // f16 ends at 65504, which the residual stream of some models passes.
     types.residual =
         types.activations == mx::float16 ? mx::float32 : types.activations;
@@ -229,7 +239,8 @@ mx::array GraphDecoder::logits(const mx::array& x) const {
 /// The residual stream [tokens, dim] after all layers.
 mx::array GraphDecoder::run_layers(
     const mx::array& tokens,
-    std::vector<GraphSequence>& sequences) {
+    std::vector<GraphSequence>& sequences,
+    EvalLayers eval) {
   auto x = embed(tokens, sequences);
   std::optional<mx::array> own_inputs;
   if (per_layer_) {
@@ -245,8 +256,27 @@ mx::array GraphDecoder::run_layers(
       own_input = columns(*own_inputs, i * width, width);
     }
     x = layers_[i].forward(x, own_input, sequences);
+    if (eval == EvalLayers::one_by_one) {
+      eval_layer(i, x, sequences);
+    }
   }
   return streams_ ? streams_->join(x) : x;
+}
+
+/// Computes what layer `index` gave, and what it keeps.
+void GraphDecoder::eval_layer(
+    int index,
+    const mx::array& x,
+    const std::vector<GraphSequence>& sequences) const {
+  std::vector<mx::array> made = {x};
+  if (spec_.layers[index].recurrent) {
+    for (const auto& sequence : sequences) {
+      const auto& state = sequence.cache->recurrent(index);
+      made.push_back(state.conv_inputs);
+      made.push_back(state.memory);
+    }
+  }
+  mx::eval(made);
 }
 
 /// The same logits, with which the states of recurrent layers are evaluated:
@@ -286,7 +316,12 @@ mx::array GraphDecoder::forward(
          SlotMasks(position, tokens)});
     begin += tokens;
   }
-  const auto x = run_layers(token_ids(slices), sequences);
+  // MLX gives the results of a hundred ops memory before the CPU gets to them.
+  constexpr int kOneByOneFrom = 64;
+  const auto eval = device_ == mx::Device::cpu && begin >= kOneByOneFrom
+                        ? EvalLayers::one_by_one
+                        : EvalLayers::together;
+  const auto x = run_layers(token_ids(slices), sequences, eval);
   return with_states(logits(pick_rows(x, slices)), slices);
 }
 

@@ -25,10 +25,15 @@ struct GraphLoadOptions {
   GraphWeightOptions weights;
   KvFormat kv = {};
   std::optional<mx::Dtype> activations = {};  ///< of a GPU; absent: as stored
+  AttentionBy attention = AttentionBy::ops;
 };
 
 /// The ids of all slices, one after the other: [tokens], int32.
 mx::array token_ids(std::span<const Slice> slices);
+
+/// When the layers of a step are computed: with the logits, or each before the
+/// next is begun.
+enum class EvalLayers { together, one_by_one };
 
 class GraphDecoder final : public TrainableDecoder {
  public:
@@ -61,7 +66,7 @@ class GraphDecoder final : public TrainableDecoder {
       const TrainBatch& batch);
   GraphTypes pick_types(
       const Checkpoint& checkpoint,
-      std::optional<mx::Dtype> activations) const;
+      const GraphLoadOptions& options) const;
   void check(std::span<const Slice> slices) const;
   mx::array embed(
       const mx::array& tokens,
@@ -69,7 +74,12 @@ class GraphDecoder final : public TrainableDecoder {
   mx::array embed_positions(const std::vector<GraphSequence>& sequences) const;
   mx::array run_layers(
       const mx::array& tokens,
-      std::vector<GraphSequence>& sequences);
+      std::vector<GraphSequence>& sequences,
+      EvalLayers eval = EvalLayers::together);
+  void eval_layer(
+      int index,
+      const mx::array& x,
+      const std::vector<GraphSequence>& sequences) const;
   mx::array pick_rows(const mx::array& x, std::span<const Slice> slices) const;
   mx::array head_logits(const mx::array& rows) const;
   mx::array logits(const mx::array& x) const;

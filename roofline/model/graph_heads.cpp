@@ -171,7 +171,14 @@ mx::array GraphHeads::attend_one(
   const int held = spec_.shares_kv_of_layer.value_or(index_);
   const auto& mask =
       sequence.masks.get(sequence.cache->segments(held), spec_.window_tokens);
-  const auto y = attend(queries, *sequence.cache, held, spec_, mask, sinks_);
+  const auto y = attend(
+      queries,
+      *sequence.cache,
+      held,
+      spec_,
+      mask,
+      sinks_,
+      types_.attention);
   return mx::reshape(
       mx::transpose(y, {0, 2, 1, 3}),
       {sequence.tokens, spec_.heads * spec_.head_dim});

@@ -149,7 +149,13 @@ mx::array GraphLatent::attend(
       spec_.window_tokens,
       std::nullopt,
       std::nullopt};
-  if (auto y = attend_codes(queries, cache, index_, mask, rank)) {
+  if (auto y = attend_in_place(
+          queries,
+          cache,
+          index_,
+          mask,
+          types_.attention,
+          rank)) {
     return *y;
   }
   const auto keys = read_slots(

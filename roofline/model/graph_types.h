@@ -18,6 +18,7 @@ struct GraphTypes {
   mx::Dtype residual = mx::float32;
   /// Fuse chains of small ops with mx::compile (it needs no compiler on a GPU).
   bool fuse = false;
+  AttentionBy attention = AttentionBy::ops;
 };
 
 /// One sequence's part of a step: rows [begin, begin + tokens) of the batch.

@@ -11,6 +11,7 @@
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/model/kv_cache.h"
+#include "roofline/plan/graph_memory.h"
 
 namespace roofline {
 
@@ -98,9 +99,15 @@ void add_weights(
     MemoryPrediction& out,
     const PlannedModel& model,
     const InferenceQuestion& q) {
+  const bool graph = !q.gpu && runs_as_graph_on_cpu(model.spec);
   add_by_class(out.parts, model, [&](const ModelTensor& tensor) {
     if (q.gpu) {
       return Held{tensor.format, tensor.bytes};
+    }
+    if (graph) {
+      return held_as_float32(tensor)
+                 ? Held{"f32", static_cast<Bytes>(tensor.count()) * 4}
+                 : held_on_cpu(tensor);
     }
     const bool looked_up = class_of(tensor.name) == "embedding" &&
                            tensor.rows > 1 && !model.spec.tied_embeddings &&
@@ -328,15 +335,22 @@ MemoryPrediction predict_inference(
       static_cast<double>(
           std::min<std::int64_t>(q.prefill_step, q.context_tokens)) *
       q.batch;
+  const bool graph = !q.gpu && runs_as_graph_on_cpu(model.spec);
+  const double step = q.gpu   ? graph_bytes(model, rows)
+                      : graph ? cpu_graph_step_bytes(model.spec, rows)
+                              : scratch_bytes(model, rows);
   out.add(
       fmt::format("prefill, {:.0f} tokens a step", rows),
       "transients",
-      q.gpu ? graph_bytes(model, rows) : scratch_bytes(model, rows));
+      step);
   out.add("a layer's cache while it grows", "transients", cache.largest_layer);
+  if (graph) {
+    out.add("states after a step", "transients", q.batch * cache.state);
+  }
   out.add("logits", "logits", 2.0 * q.batch * model.spec.vocab * sizeof(float));
   if (q.gpu) {
     // What MLX keeps of freed buffers: a step's transients once more.
-    out.add("allocator's cache", "cache", graph_bytes(model, rows));
+    out.add("allocator's cache", "cache", step);
   }
   out.add(
       "program and tokenizer",

@@ -175,7 +175,8 @@ TEST(GraphCodes, ALatentWorksInBothLayouts) {
           const auto mask =
               make_slot_mask(cache.segments(0), begin, chunk, std::nullopt);
           const GraphQueries queries{part(q), begin, 0.15f, {}, {}, {}};
-          const auto y = attend_codes(queries, cache, 0, mask, 40);
+          const auto y =
+              attend_in_place(queries, cache, 0, mask, AttentionBy::ops, 40);
           if (y) {
             const auto host = to_host(*y);
             all.insert(all.end(), host.begin(), host.end());

@@ -103,6 +103,71 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::ValuesIn(testing::golden_names()),
     [](const auto& info) { return info.param; });
 
+/// Those that a CPU runs as a graph, attention by its own kernels.
+std::vector<std::string> names_without_fused_step() {
+  std::vector<std::string> names;
+  for (const auto& name : testing::golden_names()) {
+    if (missing_in_cpu_step(open_golden(name).checkpoint->spec())) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+class GraphWithOwnAttention : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GraphWithOwnAttention, GivesTheReferenceLogitsInPiecesAndInABatch) {
+  const auto golden = open_golden(GetParam());
+  ModelOptions options;
+  options.device = DeviceChoice::cpu;
+  options.exact = true;
+  const auto decoder = Decoder::load(*golden.checkpoint, options);
+  const auto pieces = chunked_logits(*decoder, golden.ids[0], 7);
+  EXPECT_LT(max_error(pieces, golden.logits[0]), kTolerance);
+  // So many tokens that a layer is computed before the next is begun.
+  ASSERT_GE(golden.ids[0].size() + golden.ids[1].size(), 64U);
+  const auto first = decoder->make_cache({});
+  const auto second = decoder->make_cache({});
+  const std::vector<Slice> both = {
+      {first.get(), golden.ids[0], LogitRows::all},
+      {second.get(), golden.ids[1], LogitRows::all}};
+  auto expected = golden.logits[0];
+  expected.insert(
+      expected.end(),
+      golden.logits[1].begin(),
+      golden.logits[1].end());
+  const auto logits = to_host(decoder->forward(both, 40));
+  EXPECT_LT(max_error(logits, expected), kTolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Families,
+    GraphWithOwnAttention,
+    ::testing::ValuesIn(names_without_fused_step()),
+    [](const auto& info) { return info.param; });
+
+TEST(GraphDecoder, ARecurrentStateHoldsNoneOfALongStepsInputs) {
+  const auto golden = open_golden("lfm2");
+  const auto decoder = load_exact(golden);
+  constexpr std::size_t kTokens = 500;
+  std::vector<std::int32_t> ids(kTokens, 5);
+  const auto cache = decoder->make_cache({});
+  const Slice slice{cache.get(), ids, LogitRows::last};
+  mx::eval(decoder->forward({&slice, 1}, kTokens));
+  int checked = 0;
+  for (int i = 0; i < static_cast<int>(decoder->spec().layers.size()); ++i) {
+    const auto& recurrent = decoder->spec().layers[i].recurrent;
+    if (recurrent) {
+      const auto width = static_cast<std::size_t>(recurrent->conv_channels);
+      EXPECT_LT(
+          cache->recurrent(i).conv_inputs.buffer_size(),
+          kTokens * width * sizeof(float) / 2);
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 0);
+}
+
 TEST(GraphDecoder, FastModeStaysNearTheReference) {
   const auto golden = open_golden("llama");
   ModelOptions options;

@@ -1,0 +1,138 @@
+#include "roofline/plan/graph_memory.h"
+
+#include <algorithm>
+
+#include "roofline/kernels/block/step.h"
+
+namespace roofline {
+
+namespace {
+
+/// A product's output and its bias, a norm's output and so on, as floats a
+/// token. An elementwise op writes over its input where nobody else wants it.
+double of_heads(const AttentionSpec& a, double dim) {
+  const double q = 1.0 * a.heads * a.head_dim;
+  const double kv = 1.0 * a.kv_heads * a.head_dim;
+  double sum = 2 * dim + q + 2 * kv;
+  sum += 2 * q + a.heads * a.value_dim.value_or(a.head_dim);  // turned, y
+  if (a.rope) {
+    sum += q + kv;
+  }
+  if (a.qk_norm != QkNorm::none) {
+    sum += 2 * (q + kv);
+  }
+  if (a.output_gate) {
+    sum += 4 * q;
+  }
+  return sum;
+}
+
+double of_latent(const AttentionSpec& a, double dim) {
+  const LatentSpec& latent = *a.latent;
+  const double own = latent.nope_dim + latent.rope_dim;
+  const double seen = latent.kv_rank + latent.rope_dim;
+  const double q = latent.q_rank.value_or(0);
+  const double value = a.value_dim.value_or(a.head_dim);
+  // q, what the latents see of it, joined and turned; y, and out of the latent.
+  const double by_head =
+      2 * own + latent.kv_rank + 2 * seen + 2 * latent.kv_rank + 2 * value;
+  return 2 * dim + 2 * q + 4 * seen + a.heads * by_head;
+}
+
+double of_dense(const FeedForwardSpec& f, double hidden, double dim) {
+  double sum = 2 * dim + hidden * (f.gated ? 3 : 2);
+  if (f.gate_sparsity || f.activation == Activation::xielu) {
+    sum += 4 * hidden;
+  }
+  return sum;
+}
+
+double of_mixture(const FeedForwardSpec& f, double dim) {
+  const MixtureSpec& m = *f.mixture;
+  const double inner = m.latent_dim ? *m.latent_dim : dim;
+  const double hidden = m.expert_hidden;
+  // Each chosen expert's input, its product's output twice, once in order.
+  const double chosen = 4 * inner + hidden * (f.gated ? 4 : 2);
+  double sum = 3 * dim + 4.0 * m.experts + m.top_k * chosen;
+  if (m.shared_hidden > 0) {
+    sum += of_dense(f, m.shared_hidden, dim) + dim;
+  }
+  return sum;
+}
+
+double of_recurrent(const RecurrentSpec& r, double dim) {
+  const double conv = r.conv_channels;
+  if (r.kind == RecurrentKind::short_conv) {
+    // In, gated, joined to those before, a term for each of the width, out.
+    return 2 * dim + conv * (3 + 3 + r.conv_width);
+  }
+  const double inner = 1.0 * r.heads * r.head_dim;
+  const double shared = 1.0 * r.key_heads * r.state_dim;
+  const double in = inner + conv + 2.0 * r.heads;
+  const double keys = r.kind == RecurrentKind::gated_delta ? 4 : 1;
+  return 2 * dim + in + conv * (3 + r.conv_width) + 2 * shared * keys +
+         6 * inner;
+}
+
+double of_layer(const LayerSpec& layer, double dim) {
+  double sum = 0;
+  if (const auto& a = layer.attention) {
+    sum += a->latent ? of_latent(*a, dim) : of_heads(*a, dim);
+  }
+  if (layer.recurrent) {
+    sum += of_recurrent(*layer.recurrent, dim);
+  }
+  if (const auto& f = layer.feed_forward) {
+    if (f->mixture) {
+      sum += of_mixture(*f, dim);
+    }
+    if (!f->mixture || f->mixture_beside_dense) {
+      sum += of_dense(*f, f->hidden, dim);
+    }
+  }
+  return sum;
+}
+
+/// The widest input of a product in codes, about.
+double widest(const ModelSpec& spec) {
+  double most = spec.dim;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.feed_forward) {
+      most = std::max<double>(most, layer.feed_forward->hidden);
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
+bool runs_as_graph_on_cpu(const ModelSpec& spec) {
+  return !missing_mechanism(spec) && missing_in_cpu_step(spec);
+}
+
+double cpu_graph_step_bytes(const ModelSpec& spec, double rows) {
+  double most = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    most = std::max(most, of_layer(layer, spec.dim));
+  }
+  double floats = most + 2.0 * spec.dim;
+  if (spec.streams) {
+    // They are predicted, corrected and scaled.
+    floats += 6.0 * spec.streams->count * spec.dim;
+  }
+  if (spec.per_layer_embedding) {
+    floats += 2.0 * *spec.per_layer_embedding *
+              static_cast<double>(spec.layers.size());
+  }
+  return rows * (floats * sizeof(float) + coded_bytes(widest(spec)));
+}
+
+bool held_as_float32(const ModelTensor& tensor) {
+  const auto ends = [&](std::string_view end) {
+    return tensor.name.ends_with(end);
+  };
+  return ends(".attention.kv_b") || ends(".attention.k_b") ||
+         ends(".attention.v_b");
+}
+
+}  // namespace roofline
