@@ -2,13 +2,14 @@
 """Predicted beside measured memory over a grid: writes the table of docs/memory.md.
 
     python3 bench/memory_grid.py build/release/roofline [--quick] [--minutes 20] [--resume]
-        [--jobs N]
+        [--jobs N] [--graph]
 
 Each point is `roofline memory --measure --json` in a fresh process: the bundled
 model as it is stored, models of the catalogue with random weights. The last
 prefill step and a decode step are computed; the cache before them is allocated
 and filled with zeros (--measure-steps 1), which takes the same memory. --resume keeps the rows that the
-table has and measures the others.
+table has and measures the others. --graph takes models that a CPU runs as a graph of
+MLX's ops, and writes a table of its own.
 """
 
 import argparse
@@ -33,16 +34,25 @@ MODELS = {
     "olmo-2-1b": "",
     "llama-3.2-3b": "",
 }
+GRAPH_MODELS = {
+    "gpt2": "",
+    "lfm2-350m": "",
+    "lfm2-700m": "",
+    "gemma-3n-e2b": "",
+    "mamba2-2.7b": "",
+}
 FORMATS = ["int4", "int8", "bf16"]
 CONTEXTS = [512, 2048, 4096, 8192]
 BATCHES = [1, 4]
 BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
+GRAPH_MARKS = "<!-- grid graph: begin -->", "<!-- grid graph: end -->"
 
 
-def points(quick):
+def points(quick, graph):
     """Contexts outermost, so that a cut run has covered all models."""
-    for context in CONTEXTS[:2] if quick else [2048, 512, 8192, 4096]:
-        for batch in BATCHES[:1] if quick else BATCHES:
+    contexts = [512, 4096] if graph else CONTEXTS[:2] if quick else [2048, 512, 8192, 4096]
+    for context in contexts:
+        for batch in BATCHES[:1] if quick or graph and context > 512 else BATCHES:
             for model in MODELS:
                 for form in FORMATS if model else [""]:
                     yield model, form, context, batch
@@ -110,7 +120,7 @@ def kept_rows(path):
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 8 and cells[2].isdigit():
-            model = "" if cells[0] == MODELS[""] else cells[0]
+            model = "" if cells[0] == MODELS.get("") else cells[0]
             form = "" if cells[1] == "as stored" else cells[1]
             point = (model, form, int(cells[2]), int(cells[3]))
             kept[point] = float(cells[4]) * 1e6, float(cells[5]) * 1e6
@@ -150,6 +160,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
     parser.add_argument("--quick", action="store_true", help="two contexts, batch 1")
+    parser.add_argument("--graph", action="store_true", help="models that run as MLX's ops")
     parser.add_argument("--resume", action="store_true", help="keep the table's rows")
     parser.add_argument("--minutes", type=float, default=60, help="of the whole run")
     parser.add_argument("--limit", type=int, default=300, help="seconds of a point")
@@ -162,6 +173,9 @@ def main():
         default=Path(__file__).resolve().parents[1] / "docs" / "memory.md",
     )
     options = parser.parse_args()
+    if options.graph:
+        global MODELS, BEGIN, END
+        MODELS, (BEGIN, END) = GRAPH_MODELS, GRAPH_MARKS
     end = time.monotonic() + 60 * options.minutes
     pins = hasattr(os, "sched_setaffinity")
     cores = sorted(os.sched_getaffinity(0)) if pins else list(range(os.cpu_count()))
@@ -172,9 +186,9 @@ def main():
         options.slots.put(cores[job * each:(job + 1) * each])
     rows, skipped, within, device = [], [], 0, "CPU"
     kept = kept_rows(options.out) if options.resume else {}
-    # The first start packs the weights, which takes more.
-    run(options, ("", "", 16, 1), 120, "--measure")
-    todo = list(points(options.quick))
+    if "" in MODELS:  # the first start packs the weights, which takes more
+        run(options, ("", "", 16, 1), 120, "--measure")
+    todo = list(points(options.quick, options.graph))
 
     def one(point):
         if point in kept:

@@ -1,4 +1,5 @@
 #include "roofline/plan/memory.h"
+#include "roofline/base/thread_pool.h"
 
 #include <algorithm>
 #include <array>
@@ -213,6 +214,7 @@ TrainingQuestion Memory::training() const {
   TrainingQuestion question = flags_.training;
   question.method = pick(kMethods, flags_.train, "--train");
   question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
+  question.threads = ThreadPool::default_threads();
   question.gpu = gpu();
   question.card = gpu() && !flags_.ram && card_memory_bytes();
   if (flags_.given("--batch")) {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <mlx/memory.h>
 
+#include "roofline/base/thread_pool.h"
 #include "roofline/cli/output.h"
 #include "roofline/model/device.h"
 #include "roofline/plan/machine.h"
@@ -127,6 +128,7 @@ TrainingQuestion question_of(const TrainData& data, const TrainOptions& o) {
   question.optimizer = kind_of(o.optimizer.name);
   question.momentum = o.optimizer.momentum != 0;
   question.trained_layers = o.layers;
+  question.threads = ThreadPool::global().threads();
   question.gpu = runs_on_gpu(o.device);
   question.card = question.gpu && card_memory_bytes();
   question.precision_bits =

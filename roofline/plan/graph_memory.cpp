@@ -33,27 +33,39 @@ double of_latent(const AttentionSpec& a, double dim) {
   const double seen = latent.kv_rank + latent.rope_dim;
   const double q = latent.q_rank.value_or(0);
   const double value = a.value_dim.value_or(a.head_dim);
-  // q, what the latents see of it, joined and turned; y, and out of the latent.
+  // q, what the latents see of it, joined; y, and out of the latent.
   const double by_head =
-      2 * own + latent.kv_rank + 2 * seen + 2 * latent.kv_rank + 2 * value;
+      2 * own + latent.kv_rank + seen + latent.kv_rank + value;
   return 2 * dim + 2 * q + 4 * seen + a.heads * by_head;
 }
 
 double of_dense(const FeedForwardSpec& f, double hidden, double dim) {
   double sum = 2 * dim + hidden * (f.gated ? 3 : 2);
   if (f.gate_sparsity || f.activation == Activation::xielu) {
-    sum += 4 * hidden;
+    sum += 2 * hidden;
   }
   return sum;
 }
 
-double of_mixture(const FeedForwardSpec& f, double dim) {
+double of_mixture(const FeedForwardSpec& f, double dim, double rows) {
+  // What is larger is given back at once (glibc maps it), so that about half
+  // of it is there at a time.
+  constexpr double kMapped = 32 << 20;
   const MixtureSpec& m = *f.mixture;
+  const auto held = [&](double width) {
+    const double floats = width * m.top_k;
+    return rows * floats * sizeof(float) > kMapped ? floats / 2 : floats;
+  };
   const double inner = m.latent_dim ? *m.latent_dim : dim;
   const double hidden = m.expert_hidden;
-  // Each chosen expert's input, its product's output twice, once in order.
-  const double chosen = 4 * inner + hidden * (f.gated ? 4 : 2);
-  double sum = 3 * dim + 4.0 * m.experts + m.top_k * chosen;
+  // Each chosen expert's input, its product's output, that in order and times
+  // its weight; hidden values before and after their activation.
+  double sum = 3 * dim + 4.0 * m.experts + 4 * held(inner) +
+               held(f.gated ? 2 * hidden : hidden) +
+               (f.clamped_glu ? 4 : 2) * held(hidden);
+  if (m.expert_bias) {
+    sum += held(f.gated ? 2 * hidden : hidden) + held(inner);
+  }
   if (m.shared_hidden > 0) {
     sum += of_dense(f, m.shared_hidden, dim) + dim;
   }
@@ -69,12 +81,12 @@ double of_recurrent(const RecurrentSpec& r, double dim) {
   const double inner = 1.0 * r.heads * r.head_dim;
   const double shared = 1.0 * r.key_heads * r.state_dim;
   const double in = inner + conv + 2.0 * r.heads;
-  const double keys = r.kind == RecurrentKind::gated_delta ? 4 : 1;
-  return 2 * dim + in + conv * (3 + r.conv_width) + 2 * shared * keys +
-         6 * inner;
+  const double keys = r.kind == RecurrentKind::gated_delta ? 2 : 1;
+  return 2 * dim + in + conv * (1 + r.conv_width) + 2 * shared * keys +
+         5 * inner;
 }
 
-double of_layer(const LayerSpec& layer, double dim) {
+double of_layer(const LayerSpec& layer, double dim, double rows) {
   double sum = 0;
   if (const auto& a = layer.attention) {
     sum += a->latent ? of_latent(*a, dim) : of_heads(*a, dim);
@@ -84,7 +96,7 @@ double of_layer(const LayerSpec& layer, double dim) {
   }
   if (const auto& f = layer.feed_forward) {
     if (f->mixture) {
-      sum += of_mixture(*f, dim);
+      sum += of_mixture(*f, dim, rows);
     }
     if (!f->mixture || f->mixture_beside_dense) {
       sum += of_dense(*f, f->hidden, dim);
@@ -113,12 +125,12 @@ bool runs_as_graph_on_cpu(const ModelSpec& spec) {
 double cpu_graph_step_bytes(const ModelSpec& spec, double rows) {
   double most = 0;
   for (const LayerSpec& layer : spec.layers) {
-    most = std::max(most, of_layer(layer, spec.dim));
+    most = std::max(most, of_layer(layer, spec.dim, rows));
   }
   double floats = most + 2.0 * spec.dim;
   if (spec.streams) {
     // They are predicted, corrected and scaled.
-    floats += 6.0 * spec.streams->count * spec.dim;
+    floats += 3.0 * spec.streams->count * spec.dim;
   }
   if (spec.per_layer_embedding) {
     floats += 2.0 * *spec.per_layer_embedding *

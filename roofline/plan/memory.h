@@ -101,6 +101,7 @@ struct TrainingQuestion {
   /// The last so many layers are trained; 0: all.
   int trained_layers = 0;
   bool momentum = false;  ///< sgd keeps one
+  int threads = 2;        ///< the CPU's alone
   /// A teacher's weights and what it answers with; 0: none.
   double teacher_bytes = 0;
   MemoryConstants constants = default_memory_constants();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "roofline/base/thread_pool.h"
 #include "roofline/plan/memory.h"
 
 namespace roofline {
@@ -289,6 +290,21 @@ double loading_bytes(const PlannedModel& model, const TrainingQuestion& q) {
   return most;
 }
 
+/// What every thread has of its own: two rows of logits (kernels/token_loss),
+/// and one head's keys, values and their gradients, both packed too
+/// (kernels/packed_attention).
+double thread_bytes(const ModelSpec& spec, const TrainingQuestion& q) {
+  double dims = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention) {
+      dims = std::max<double>(dims, layer.attention->head_dim);
+    }
+  }
+  const auto tokens = static_cast<double>(
+      std::min(q.sequence_tokens, q.batch_tokens.value_or(q.sequence_tokens)));
+  return sizeof(float) * (2.0 * spec.vocab + 6 * tokens * dims);
+}
+
 }  // namespace
 
 bool learns(
@@ -338,8 +354,14 @@ MemoryPrediction predict_cpu_training(
   out.add("the embedding's second gradient", "activations", end);
   add_beyond_step(out, model, q, held, end + on_the_way);
   // A product's packed side, and what the graph and the allocator hold.
+  // That was measured with two threads.
   constexpr double kPanels = (16 << 20) + 10e6;
+  constexpr int kMeasuredThreads = 2;
   out.add("products and the graph", "transients", kPanels);
+  out.add(
+      "rows of more threads",
+      "transients",
+      std::max(0, q.threads - kMeasuredThreads) * thread_bytes(model.spec, q));
   out.add(
       "program and tokenizer",
       "runtime",

@@ -222,6 +222,21 @@ TEST(PredictTraining, ACpuHoldsWhatItTrainsInFloat32) {
       lora.of("activations") / 2);
 }
 
+TEST(PredictTraining, OnACpuMoreThreadsHaveRowsOfTheirOwn) {
+  TrainingQuestion question = asked(TrainMethod::qlora);
+  question.gpu = false;
+  question.batch = 1;
+  question.sequence_tokens = 512;
+  const auto with = [&](int threads) {
+    question.threads = threads;
+    return predicted(question).total();
+  };
+  EXPECT_EQ(with(1), with(2));
+  // Two rows of logits; keys, values and gradients of a head of 128.
+  const std::uint64_t one = 4ULL * (2 * 32000 + 6 * 512 * 128);
+  EXPECT_EQ(with(16) - with(2), 14 * one);
+}
+
 TEST(PredictTraining, OnACpuFewerTrainedLayersKeepLess) {
   TrainingQuestion question = asked(TrainMethod::lora);
   question.gpu = false;
