@@ -135,10 +135,15 @@ double optimizer_state_bytes(
     const PlannedModel& model,
     const TrainingQuestion& question,
     double values);
-/// What automatic differentiation keeps on a GPU, and a few rows' logits.
-double gpu_activation_bytes(
+/// Bytes that automatic differentiation takes on a GPU.
+struct GpuActivations {
+  double kept = 0;       ///< given back as gradients are made
+  double in_flight = 0;  ///< of the layers at work
+};
+GpuActivations gpu_activations(
     const PlannedModel& model,
     const TrainingQuestion& question);
+/// Of a few rows' logits.
 double gpu_logits_bytes(
     const ModelSpec& spec,
     const TrainingQuestion& question);

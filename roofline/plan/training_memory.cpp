@@ -33,21 +33,24 @@ void check(const TrainingQuestion& q) {
       "The precision is 16 or 32 bits");
 }
 
-/// `activations`: bytes that are given back as gradients are made.
+/// `kept`: bytes that are given back as gradients are made.
 void add_trained(
     MemoryPrediction& out,
     const PlannedModel& model,
     const TrainingQuestion& q,
     double values,
-    double activations) {
+    double kept) {
   const bool full = q.method == TrainMethod::full;
   // Adapters are float32 throughout; a full model's gradients have the
   // precision of its weights.
   const double width = full && !q.card ? q.precision_bits / 8.0 : 4.0;
   if (q.card) {
     // The optimizer works in the system's memory.
-    const double beyond = full ? activations : 0;
-    out.add("gradients", "gradients", std::max(0.0, width * values - beyond));
+    const double given_back = full ? kept : 0;
+    out.add(
+        "gradients",
+        "gradients",
+        std::max(0.0, width * values - given_back));
     return;
   }
   out.add("gradients", "gradients", values * width);
@@ -133,11 +136,11 @@ MemoryPrediction predict_training(
       model.tensors.begin(),
       model.tensors.end(),
       [](const ModelTensor& tensor) { return tensor.quantized; });
-  const double activations = gpu_activation_bytes(model, q);
+  const GpuActivations activations = gpu_activations(model, q);
   if (q.method == TrainMethod::full) {
     const double width = q.card ? 4.0 : q.precision_bits / 8.0;
     out.add("weights", "weights", parameters * width);
-    add_trained(out, model, q, parameters, activations);
+    add_trained(out, model, q, parameters, activations.kept);
   } else {
     double base = parameters * q.precision_bits / 8;
     if (stored_codes) {
@@ -152,9 +155,12 @@ MemoryPrediction predict_training(
         (q.method == TrainMethod::dora ? adapters.magnitudes : 0);
     out.add("frozen weights", "weights", base);
     out.add("adapters (float32)", "adapters", 4 * trained);
-    add_trained(out, model, q, trained, activations);
+    add_trained(out, model, q, trained, activations.kept);
   }
-  out.add("activations", "activations", activations);
+  out.add(
+      "activations",
+      "activations",
+      activations.kept + activations.in_flight);
   out.add(
       "logits and their gradient",
       "logits",

@@ -14,22 +14,18 @@ namespace {
 struct LayerValues {
   double activations = 0;
   double scores = 0;  ///< of attention, for each key
-  /// What the gradients of the layer's own matrices are products of.
-  double of_matrices = 0;
 };
 
 LayerValues layer_values(const ModelSpec& spec, const LayerSpec& layer) {
   LayerValues out;
   // The stream, its norm's result and the sums, of both halves.
   out.activations = 6.0 * spec.dim;
-  out.of_matrices = 5.0 * spec.dim;
   if (const auto& a = layer.attention) {
     const double q = 1.0 * a->heads * a->head_dim;
     const double kv = 2.0 * a->kv_heads * a->head_dim;
     // Queries before and after their rotation, the result; keys and values
     // rotated, cached, and as wide as the queries.
     out.activations += 5 * q + 2.5 * kv;
-    out.of_matrices += kv;
     out.scores = a->heads;
   }
   if (const auto& r = layer.recurrent) {
@@ -44,7 +40,6 @@ LayerValues layer_values(const ModelSpec& spec, const LayerSpec& layer) {
     }
     // Gate, up, the sigmoid, both products, and a gradient's copy.
     out.activations += (f->gated ? 6 : 3) * hidden;
-    out.of_matrices += (f->gated ? 3 : 2) * hidden;
   }
   return out;
 }
@@ -56,7 +51,7 @@ constexpr int kLayersInFlightAgain = 5;
 
 }  // namespace
 
-double gpu_activation_bytes(
+GpuActivations gpu_activations(
     const PlannedModel& model,
     const TrainingQuestion& q) {
   const ModelSpec& spec = model.spec;
@@ -82,13 +77,9 @@ double gpu_activation_bytes(
       continue;
     }
     kept += tokens * spec.dim * width;
-    // MLX computes the matrices' gradients after those of all layers' inputs.
-    if (q.method == TrainMethod::full) {
-      kept += tokens * values.of_matrices * width;
-    }
   }
-  return kept +
-         (q.checkpointing ? kLayersInFlightAgain : kLayersInFlight) * largest;
+  const int layers = q.checkpointing ? kLayersInFlightAgain : kLayersInFlight;
+  return {kept, layers * largest};
 }
 
 double gpu_logits_bytes(const ModelSpec& spec, const TrainingQuestion& q) {
