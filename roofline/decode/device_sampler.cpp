@@ -54,9 +54,9 @@ DeviceSampler::DeviceSampler(const SamplingOptions& options, std::uint64_t seed)
     : options_(options), seed_(seed) {}
 
 bool DeviceSampler::counts_tokens() const {
-  return options_.repetition_penalty != 1.0f ||
-         options_.presence_penalty != 0.0f ||
-         options_.frequency_penalty != 0.0f;
+  return options_.penalty_window != 0 && (options_.repetition_penalty != 1.0f ||
+                                          options_.presence_penalty != 0.0f ||
+                                          options_.frequency_penalty != 0.0f);
 }
 
 // A token that occurs twice is set twice to the same, but counted twice.
@@ -163,7 +163,11 @@ mx::array DeviceSampler::pick(const mx::array& row, std::uint64_t step) const {
   if (top_k || options_.top_p < 1.0f || options_.min_p > 0.0f) {
     weight = mx::where(kept(row), weight, mx::array(0.0f));
   }
-  const auto sums = mx::cumsum(weight, 0);
+  // Sums in parallel are rounded in several ways: one over a weight of 0 may
+  // grow, and must not be where the draw falls.
+  const mx::array none(0.0f);
+  const auto sums =
+      mx::where(mx::greater(weight, none), mx::cumsum(weight, 0), none);
   // Below the whole, though rounded: some sum is above it.
   constexpr double kBelowOne = 1 - 0x1p-22;
   const auto uniform = static_cast<float>(

@@ -45,7 +45,8 @@ struct GenerateOptions {
   /// where that is faster. For tests and comparisons.
   bool draft_always = false;
   /// Draw where the logits are, and begin the next step before the host knows
-  /// the token. Absent: on a GPU.
+  /// the token, where decoder and options let it (nothing guesses, and
+  /// DeviceSampler::can). Absent: on a GPU.
   std::optional<bool> draw_on_device = {};
 };
 

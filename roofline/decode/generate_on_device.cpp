@@ -19,8 +19,8 @@ bool GenerateRun::draws_on_device(const GenerateOptions& options) const {
          DeviceSampler::can(options.sampling);
 }
 
-/// Draws from logits_. unknown: the session's last token, where the host hasn't
-/// read it.
+/// Begins a draw from logits_. unknown: the session's last token, where the
+/// host hasn't read it.
 mx::array GenerateRun::draw_on_device(
     const DeviceSampler& sampler,
     const std::optional<mx::array>& unknown) {
@@ -36,30 +36,22 @@ mx::array GenerateRun::draw_on_device(
     }
   }
   const int before = generated() + (unknown ? 1 : 0);
-  return sampler.draw(*logits_, recent, stops_.banned(before), step);
+  auto token = sampler.draw(*logits_, recent, stops_.banned(before), step);
+  // On its own: read before what follows it has run.
+  mx::async_eval(token);
+  return token;
 }
 
-void GenerateRun::forget_last() {
-  (void)session_.go_back(
-      static_cast<std::int64_t>(session_.tokens().size()) - 1);
-}
-
-/// row: the logits that `token` was drawn from; ahead: it is in the session.
-std::int32_t GenerateRun::read_token(
-    mx::array token,
-    const mx::array& row,
-    bool ahead) {
+/// row: the logits that `token` was drawn from.
+std::int32_t GenerateRun::read_token(mx::array token, const mx::array& row) {
   const auto id = token.item<std::int32_t>();
-  if (id >= 0) {
-    return id;
+  if (id < 0) {
+    // The host's sampler tells what is wrong with them.
+    logits_ = row;
+    (void)draw();
+    fail<BugError>("sampling: the device drew no token", "", "Report this");
   }
-  if (ahead) {
-    forget_last();
-  }
-  // The host's sampler tells what is wrong with them.
-  logits_ = row;
-  (void)draw();
-  fail<BugError>("sampling: the device drew no token", "", "Report this");
+  return id;
 }
 
 FinishReason GenerateRun::loop_on_device(
@@ -78,16 +70,16 @@ FinishReason GenerateRun::loop_on_device(
     if (ahead) {
       logits_ = session_.extend_drawn(token);
       next = draw_on_device(sampler, token);
-      mx::async_eval(*next);
     }
-    const auto id = read_token(token, row, ahead);
+    const auto id = read_token(token, row);
     note_first_token();
     if (ahead) {
       session_.confirm(id);
     }
     if (stops_.stops(id)) {
       if (ahead) {
-        forget_last();
+        (void)session_.go_back(
+            static_cast<std::int64_t>(session_.tokens().size()) - 1);
       }
       return FinishReason::stop_token;
     }

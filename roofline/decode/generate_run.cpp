@@ -237,9 +237,16 @@ GenerateResult GenerateRun::decode(
   if (options.prompt_lookup > 0) {
     lookup_.emplace(session_.tokens());
   }
-  result_.finish = draws_on_device(options)
-                       ? loop_on_device(options, max_tokens)
-                       : loop(options, max_tokens);
+  if (draws_on_device(options)) {
+    try {
+      result_.finish = loop_on_device(options, max_tokens);
+    } catch (...) {
+      session_.clear();  // it may end with a token that nobody has read
+      throw;
+    }
+  } else {
+    result_.finish = loop(options, max_tokens);
+  }
   drop_proposals();
   const bool stopped = result_.finish == FinishReason::stop_string;
   if (!stopped && !answer_.finish(generated() >= options.min_tokens)) {

@@ -78,8 +78,7 @@ class GenerateRun {
   mx::array draw_on_device(
       const DeviceSampler& sampler,
       const std::optional<mx::array>& unknown);
-  void forget_last();
-  std::int32_t read_token(mx::array token, const mx::array& row, bool ahead);
+  std::int32_t read_token(mx::array token, const mx::array& row);
   FinishReason loop_on_device(const GenerateOptions& options, int max_tokens);
 
   Session& session_;

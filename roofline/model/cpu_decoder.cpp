@@ -65,10 +65,11 @@ class CpuDecoder : public Decoder {
 /// Refuses what can't be run before any cache has moved.
 void CpuDecoder::check(std::span<const Slice> slices) const {
   for (const Slice& slice : slices) {
-    if (slice.tokens.empty() || !slice.cache) {
+    if (slice.tokens.empty() || !slice.cache || slice.drawn) {
       fail<BugError>(
           "forward: a slice without tokens or cache",
-          "each slice appends at least one token to its cache",
+          "each slice appends at least one token to its cache, which the host "
+          "knows",
           "Leave empty slices out");
     }
     const auto same_cache = [&](const Slice& other) {

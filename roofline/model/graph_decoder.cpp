@@ -153,10 +153,12 @@ void GraphDecoder::check_ids(std::span<const std::int32_t> ids) const {
 
 void GraphDecoder::check(std::span<const Slice> slices) const {
   for (const auto& slice : slices) {
-    if (slice.cache == nullptr || slice.tokens.empty()) {
+    if (slice.cache == nullptr || slice.tokens.empty() ||
+        (slice.drawn && slice.tokens.size() != 1)) {
       fail<BugError>(
           "decoder: a slice without a cache or without tokens",
-          "Each slice appends at least one token to its cache",
+          "Each slice appends at least one token to its cache, and just one "
+          "where the device drew it",
           "Leave empty slices out.");
     }
     check_ids(slice.tokens);

@@ -320,6 +320,10 @@ void KvCache::keep_state() {
   state_->recurrent.keep(state_->position);
 }
 
+void KvCache::keep_state_for_a_step() {
+  state_->recurrent.keep_for_a_step(state_->position);
+}
+
 void KvCache::truncate(std::int64_t position) {
   if (position < 0 || position > state_->position) {
     fail<BugError>(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -100,6 +101,12 @@ void RecurrentStates::keep(std::int64_t position) {
   }
 }
 
+void RecurrentStates::keep_for_a_step(std::int64_t position) {
+  if (!empty_) {
+    before_step_ = {position, layers_};
+  }
+}
+
 /// The last two stay: before and after a prompt's tail, which is where a later
 /// prompt most likely goes back to.
 void RecurrentStates::drop_one() {
@@ -129,6 +136,9 @@ std::int64_t RecurrentStates::reachable(
       best = kept.position;
     }
   }
+  if (before_step_ && before_step_->position <= position) {
+    best = std::max(best, before_step_->position);
+  }
   return best;
 }
 
@@ -138,6 +148,11 @@ void RecurrentStates::return_to(std::int64_t position, std::int64_t current) {
   }
   while (!kept_.empty() && kept_.back().position > position) {
     kept_.pop_back();
+  }
+  const auto before_step = std::exchange(before_step_, std::nullopt);
+  if (before_step && before_step->position == position) {
+    layers_ = before_step->layers;
+    return;
   }
   if (position == 0) {
     layers_ = fresh_;
@@ -153,7 +168,8 @@ void RecurrentStates::return_to(std::int64_t position, std::int64_t current) {
 }
 
 std::size_t RecurrentStates::bytes() const {
-  return bytes_each_ * (kept_.size() + (reserved_ ? 1 : 0));
+  return bytes_each_ *
+         (kept_.size() + (before_step_ ? 1 : 0) + (reserved_ ? 1 : 0));
 }
 
 }  // namespace roofline

@@ -49,6 +49,9 @@ class RecurrentStates {
   /// return_to(position) works later. When there are too many, the one whose
   /// neighbours are closest goes, but not one of the last two.
   void keep(std::int64_t position);
+  /// Keeps the same until the next call of this or of return_to(), beside what
+  /// keep() holds: for a step that may be taken back.
+  void keep_for_a_step(std::int64_t position);
   /// The latest position ≤ `position` that return_to() can reach when the
   /// sequence has `current` tokens; 0, the start, always.
   std::int64_t reachable(std::int64_t position, std::int64_t current) const;
@@ -68,6 +71,7 @@ class RecurrentStates {
   Layers fresh_;  ///< at the start of a sequence: zeros
   Layers layers_;
   std::vector<Kept> kept_;  ///< by position
+  std::optional<Kept> before_step_;
   int most_kept_;
   bool empty_ = true;
   bool reserved_ = false;

@@ -128,7 +128,7 @@ bool Session::can_extend_drawn() const {
 mx::array Session::extend_drawn(const mx::array& token) {
   constexpr std::int32_t kUnknown = 0;
   Slice slice{cache_.get(), {&kUnknown, 1}, LogitRows::last, token};
-  keep_state();
+  cache_->keep_state_for_a_step();
   try {
     auto logits = decoder_.forward(
         {&slice, 1},

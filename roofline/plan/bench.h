@@ -53,7 +53,8 @@ struct BenchRates {
 /// One run of a case.
 struct BenchSample {
   double seconds = 0;
-  double host_seconds = 0;  ///< of them: between the steps
+  /// Of them: between the steps; 0 where steps don't wait for the host.
+  double host_seconds = 0;
   std::optional<double> joules;
   /// What memory gave just before and after the run, the mean; on a CPU.
   std::optional<double> bytes_per_second = {};

@@ -100,6 +100,42 @@ TEST(GenerateOnDevice, LeavesItToTheHostWhereADrawNeedsMore) {
   EXPECT_EQ(result.logprobs.size(), 4U);
 }
 
+TEST(GenerateOnDevice, PenalisesInWindowsOfAnyLength) {
+  for (const int window : {0, 1, 3, -1}) {
+    auto decoder = lazy_decoder("aaabbbabab");
+    auto options = ahead();
+    options.sampling.repetition_penalty = 50.0f;
+    options.sampling.penalty_window = window;
+    const auto expected = [&] {
+      auto by_host = options;
+      by_host.draw_on_device = false;
+      return answer_of(decoder, by_host).tokens;
+    }();
+    EXPECT_EQ(answer_of(decoder, options).tokens, expected) << window;
+  }
+}
+
+TEST(GenerateOnDevice, DrawsNoEndBeforeItMay) {
+  auto decoder = lazy_decoder("Hi");
+  auto options = ahead(6);
+  options.min_tokens = 4;
+  auto by_host = options;
+  by_host.draw_on_device = false;
+  const auto expected = answer_of(decoder, by_host).tokens;
+  EXPECT_GE(expected.size(), 4U);
+  EXPECT_EQ(answer_of(decoder, options).tokens, expected);
+}
+
+TEST(GenerateOnDevice, RollsAsTheHostDoes) {
+  auto decoder = lazy_decoder(std::string(200, 'a') + "b");
+  auto options = ahead(250);
+  options.max_kv_tokens = 40;
+  options.prefill_chunk = 16;
+  const auto result = answer_of(decoder, options);
+  EXPECT_EQ(result.tokens.size(), 201U);
+  EXPECT_EQ(result.finish, FinishReason::stop_token);
+}
+
 /// Two turns of one conversation, the second on top of the first.
 std::vector<Ids> two_turns(
     const testing::Golden& golden,

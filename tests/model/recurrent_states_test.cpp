@@ -96,6 +96,23 @@ TEST(RecurrentStates, KeepTheLatestAndSpreadTheRest) {
   EXPECT_EQ(states.reachable(99, 400), 0);
 }
 
+TEST(RecurrentStates, AStepIsTakenBackWithoutLosingWhatIsKept) {
+  RecurrentStates states(hybrid(), 3);
+  for (const int position : {1000, 2000, 2016}) {
+    states.keep(position);
+  }
+  for (int position = 2016; position < 2020; ++position) {
+    mark(states, static_cast<float>(position));
+    states.keep_for_a_step(position);
+  }
+  mark(states, 0);
+  EXPECT_EQ(states.reachable(2019, 2020), 2019);
+  states.return_to(2019, 2020);
+  EXPECT_EQ(mark_of(states), 2019.0f);
+  EXPECT_EQ(states.reachable(2018, 2019), 2016);
+  EXPECT_EQ(states.reachable(2015, 2019), 2000);
+}
+
 TEST(RecurrentStates, CountTheirBytes) {
   const ModelSpec spec = hybrid();
   const std::size_t one = (3 * 16 + 2 * 3 * 5) * sizeof(float);
