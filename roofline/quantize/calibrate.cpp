@@ -204,11 +204,12 @@ StatisticsByName TextStream::observe_head(
     const Checkpoint& checkpoint,
     ThreadPool& pool) const {
   InputCollector collector;
-  const LayeredModel::Head head(spec, checkpoint, collector.observer());
+  const LayeredModel::Head head(spec, checkpoint);
+  const std::string name = head.name();
   for (const auto& x : x_) {
-    // Only its input is looked at; the logits are never evaluated.
-    const auto logits = head.logits(x);
-    collector.evaluate(mx::slice(x, {0, 0}, {1, 1}), pool);
+    const auto normed = head.normed(x);
+    collector.observer()(std::span(&name, 1), normed);
+    collector.evaluate(normed, pool);
   }
   return collector.take();
 }
@@ -232,9 +233,7 @@ TextStream run_all_layers(
     const std::function<bool(double share)>& go_on) {
   LayeredModel model(checkpoint.spec());
   OverlayCheckpoint overlay(checkpoint);
-  decode_matrices(checkpoint, "embed", overlay);
-  TextStream stream(model, overlay, windows);
-  overlay.restore();
+  TextStream stream(model, checkpoint, windows);
   const auto layers = static_cast<int>(checkpoint.spec().layers.size());
   for (int layer = 0; layer < layers; ++layer) {
     if (!go_on(static_cast<double>(layer) / layers)) {

@@ -96,9 +96,7 @@ class Distiller {
       return false;
     }
     const char* name = source_.spec().tied_embeddings ? "embed" : "head";
-    OverlayCheckpoint overlay(source_);
-    decode_matrices(source_, name, overlay);
-    const LayeredModel::Head head(source_.spec(), overlay);
+    const LayeredModel::Head head(source_.spec(), source_);
     for (std::size_t i = 0; i < options_.windows.size(); ++i) {
       auto rows = mx::contiguous(head.normed(stream.at(i)));
       mx::eval(rows);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -11,6 +12,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/model/graph_head.h"
 #include "roofline/model/packed_samples.h"
+#include "roofline/weights/encodings.h"
 
 namespace roofline {
 
@@ -24,6 +26,18 @@ GraphWeightOptions exact_options(const LinearObserver& observe) {
   }
   options.observe = observe;
   return options;
+}
+
+/// Rows that are looked up, and no others: a large vocabulary isn't decoded.
+mx::array rows_of(const Tensor& tensor, std::span<const std::int32_t> ids) {
+  const auto cols = static_cast<std::size_t>(tensor.cols);
+  std::vector<float> values(ids.size() * cols);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    decode_row(tensor, ids[i], std::span(values).subspan(i * cols, cols));
+  }
+  return mx::array(
+      values.data(),
+      {static_cast<int>(ids.size()), static_cast<int>(cols)});
 }
 
 }  // namespace
@@ -65,17 +79,14 @@ GraphLayer LayeredModel::layer(
 mx::array LayeredModel::embed(
     const Checkpoint& checkpoint,
     std::span<const std::int32_t> ids) const {
-  const GraphWeights weights(checkpoint, exact_options({}));
-  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
-  auto x = take_rows(weights.matrix("embed"), tokens, mx::float32);
+  auto x = rows_of(checkpoint.at("embed"), ids);
   if (spec_.embedding_scale != 1.0f) {
     x = mx::multiply(x, mx::array(spec_.embedding_scale));
   }
   if (spec_.learned_positions) {
-    const auto positions = mx::arange(static_cast<int>(ids.size()));
-    x = mx::add(
-        x,
-        take_rows(weights.matrix("positions"), positions, mx::float32));
+    std::vector<std::int32_t> positions(ids.size());
+    std::iota(positions.begin(), positions.end(), 0);
+    x = mx::add(x, rows_of(checkpoint.at("positions"), positions));
   }
   mx::eval(x);
   return x;
@@ -108,18 +119,14 @@ mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
   return layer.forward(x, std::nullopt, sequences);
 }
 
-LayeredModel::Head::Head(
-    const ModelSpec& spec,
-    const Checkpoint& checkpoint,
-    const LinearObserver& observe)
+LayeredModel::Head::Head(const ModelSpec& spec, const Checkpoint& checkpoint)
     : spec_(spec),
+      checkpoint_(checkpoint),
       norm_(
           spec.final_norm,
           GraphWeights(checkpoint, exact_options({})),
           "final_norm",
-          mx::float32),
-      matrix_(GraphWeights(checkpoint, exact_options(observe))
-                  .matrix(spec.tied_embeddings ? "embed" : "head")) {
+          mx::float32) {
   if (spec.tied_embeddings && spec.head_bias) {
     bias_ = GraphWeights(checkpoint, {}).vector("head.bias");
   }
@@ -130,7 +137,10 @@ mx::array LayeredModel::Head::normed(const mx::array& x) const {
 }
 
 mx::array LayeredModel::Head::logits(const mx::array& x) const {
-  auto y = linear(normed(x), matrix_);
+  if (!matrix_) {
+    matrix_ = GraphWeights(checkpoint_, exact_options({})).matrix(name());
+  }
+  auto y = linear(normed(x), *matrix_);
   if (bias_) {
     y = mx::add(y, *bias_);
   }

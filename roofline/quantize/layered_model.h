@@ -39,13 +39,16 @@ class LayeredModel {
   /// One window from its start through a layer; not evaluated.
   mx::array run(GraphLayer& layer, const mx::array& x);
 
-  /// What turns the last layer's output into logits.
+  /// What turns the last layer's output into logits. Its matrix is loaded by
+  /// the first that asks for logits.
   class Head {
    public:
-    Head(
-        const ModelSpec& spec,
-        const Checkpoint& checkpoint,
-        const LinearObserver& observe = {});
+    /// Both must outlive it.
+    Head(const ModelSpec& spec, const Checkpoint& checkpoint);
+    /// The name of its matrix.
+    const char* name() const {
+      return spec_.tied_embeddings ? "embed" : "head";
+    }
     /// x: [tokens, dim]; float32 [tokens, vocab], not evaluated.
     mx::array logits(const mx::array& x) const;
     /// What the head's matrix is multiplied with: [tokens, dim].
@@ -53,8 +56,9 @@ class LayeredModel {
 
    private:
     const ModelSpec& spec_;
+    const Checkpoint& checkpoint_;
     GraphNorm norm_;
-    GraphMatrix matrix_;
+    mutable std::optional<GraphMatrix> matrix_;
     std::optional<mx::array> bias_;  ///< of a tied head; else in matrix_
   };
 

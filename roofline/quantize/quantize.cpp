@@ -164,11 +164,17 @@ class Run {
   }
 
   /// To the sink, or to what is kept; and to what the layers behind will see.
-  void deliver(const std::string& name, std::int64_t row, CodeMatrix codes) {
+  /// all_values: how many all pieces together have.
+  void deliver(
+      const std::string& name,
+      std::int64_t row,
+      std::size_t all_values,
+      CodeMatrix codes) {
     if (method_ != QuantizeMethod::plain) {
       FloatMatrix values = decode(codes, pool_);
       if (row == 0) {
         decoded_ = std::move(values);
+        decoded_.values.reserve(all_values);
       } else {
         decoded_.rows += values.rows;
         decoded_.values.insert(
@@ -208,6 +214,7 @@ class Run {
       deliver(
           name,
           0,
+          0,
           quantize(name, std::move(folded->second), format, statistics));
     } else {
       const std::int64_t piece = piece_rows(name, tensor, statistics);
@@ -216,6 +223,7 @@ class Run {
         deliver(
             name,
             row,
+            static_cast<std::size_t>(tensor.rows * tensor.cols),
             quantize(
                 name,
                 read_rows(tensor, row, rows, pool_),
