@@ -140,9 +140,12 @@ mx::array GraphRecurrent::convolve(
   const int channels = inputs.shape(1);
   const int width = spec_.conv_width;
   const auto all = mx::concatenate({state.conv_inputs, inputs}, 0);
-  // A copy of its own, where a view would hold all of a long step's inputs.
-  state.conv_inputs = mx::contiguous(
-      mx::slice(all, {tokens, 0}, {tokens + width - 1, channels}));
+  state.conv_inputs =
+      mx::slice(all, {tokens, 0}, {tokens + width - 1, channels});
+  if (tokens > 1) {
+    // A copy of its own: a view would hold all of a long step's inputs.
+    state.conv_inputs = mx::contiguous(state.conv_inputs);
+  }
   std::optional<mx::array> y;
   if (tokens == 1) {
     y = mx::sum(mx::multiply(all, conv_), 0, /* keepdims = */ true);

@@ -70,7 +70,8 @@ class KvCache {
   /// Keeps the states of recurrent layers at position(), to go back to; of
   /// those kept, the latest and some that are spread before it stay.
   void keep_state();
-  /// Keeps them until the next call of this or truncate(), beside the others.
+  /// Keeps them until the next call of this, keep_state() or truncate(), beside
+  /// the others.
   void keep_state_for_a_step();
   /// Forgets everything; the memory stays for the next sequence.
   void clear();

@@ -82,6 +82,7 @@ void RecurrentStates::reserve() {
 }
 
 void RecurrentStates::keep(std::int64_t position) {
+  before_step_.reset();
   if (empty_ || most_kept_ < 1 || position == 0) {
     return;
   }

@@ -49,8 +49,8 @@ class RecurrentStates {
   /// return_to(position) works later. When there are too many, the one whose
   /// neighbours are closest goes, but not one of the last two.
   void keep(std::int64_t position);
-  /// Keeps the same until the next call of this or of return_to(), beside what
-  /// keep() holds: for a step that may be taken back.
+  /// Keeps the same until the next call of this, of keep() or of return_to(),
+  /// beside what keep() holds: for a step that may be taken back.
   void keep_for_a_step(std::int64_t position);
   /// The latest position ≤ `position` that return_to() can reach when the
   /// sequence has `current` tokens; 0, the start, always.

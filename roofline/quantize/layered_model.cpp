@@ -84,6 +84,14 @@ mx::array LayeredModel::embed(
     x = mx::multiply(x, mx::array(spec_.embedding_scale));
   }
   if (spec_.learned_positions) {
+    if (std::ssize(ids) > *spec_.learned_positions) {
+      fail<UserError>(
+          fmt::format("A window of {} tokens is too long", ids.size()),
+          fmt::format(
+              "The model has learnt {} positions",
+              *spec_.learned_positions),
+          "Give a smaller --window");
+    }
     std::vector<std::int32_t> positions(ids.size());
     std::iota(positions.begin(), positions.end(), 0);
     x = mx::add(x, rows_of(checkpoint.at("positions"), positions));

@@ -203,6 +203,20 @@ TEST_P(AdapterTest, AFusedModelAnswersAsTheAdapterDoes) {
   }
 }
 
+TEST_P(AdapterTest, AnotherModelsAdapterIsNotFused) {
+  const float weights[] = {1.0f};
+  const auto narrower = [&](mx::array AdapterMatrix::*side, int axis) {
+    Adapter adapters[] = {some_adapter(*golden_.checkpoint, 0.1f)};
+    mx::array& values = adapters[0].matrices[0].*side;
+    mx::Shape end = values.shape();
+    end.at(static_cast<std::size_t>(axis)) -= 1;
+    values = mx::slice(values, mx::Shape(end.size(), 0), end);
+    (void)adapter_changes(*golden_.checkpoint, adapters, weights);
+  };
+  EXPECT_THROW(narrower(&AdapterMatrix::a, 1), CheckpointError);
+  EXPECT_THROW(narrower(&AdapterMatrix::b, 0), CheckpointError);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     AdapterTest,

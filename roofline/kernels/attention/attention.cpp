@@ -24,7 +24,9 @@ const AttentionKernels& attention_kernels() {
 }
 
 void attend(const AttentionArgs& args, ThreadPool& pool) {
-  AttentionPlan plan;
+  // Kept, since its scratch for all threads would be cleared in every call.
+  thread_local AttentionPlan own;
+  AttentionPlan& plan = own;
   plan.prepare({&args, 1}, pool.threads());
   auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
   pool.run(plan.pieces(), piece);

@@ -79,6 +79,9 @@ bool HfMixtureMaker::add(
         "Hugging Face's layout of this family isn't written",
         "Take the model's own folder");
   }
+  if (tensor.name.ends_with(".bias")) {
+    fail_unnamed(tensor.name);
+  }
   rest.remove_prefix(kPart.size());
   const std::string at = fmt::format("model.layers.{}.{}", layer, names_->part);
   if (rest.starts_with(kExperts)) {
