@@ -11,6 +11,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/tensor_names.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/convert/gguf_model.h"
 #include "roofline/weights/convert/gguf_output.h"
@@ -168,9 +169,15 @@ void require_places(const WeightChanges* changes, const GgufModel& model) {
   if (changes == nullptr) {
     return;
   }
-  std::set<std::string_view> held;
+  std::set<std::string> held;
   for (const GgufSource& source : model.tensors) {
     held.insert(source.ours.begin(), source.ours.end());
+    for (const std::string& name : source.ours) {
+      const ExpectedTensor experts{name, 0, 0, false, source.experts};
+      for (int i = 0; i < source.experts; ++i) {
+        held.insert(experts.piece(i));
+      }
+    }
   }
   for (const auto& [name, change] : *changes) {
     if (!held.contains(name)) {
