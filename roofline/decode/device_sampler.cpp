@@ -23,14 +23,14 @@ mx::array set_at(
     const mx::array& row,
     const mx::array& ids,
     const mx::array& values) {
-  return mx::scatter(row, {ids}, mx::reshape(values, {-1, 1}), {0});
+  return mx::scatter(row, ids, mx::reshape(values, {-1, 1}), 0);
 }
 
 mx::array add_at(
     const mx::array& row,
     const mx::array& ids,
     const mx::array& values) {
-  return mx::scatter_add(row, {ids}, mx::reshape(values, {-1, 1}), {0});
+  return mx::scatter_add(row, ids, mx::reshape(values, {-1, 1}), 0);
 }
 
 mx::array largest(const mx::array& row) {
