@@ -7,6 +7,8 @@
 #include <mlx/ops.h>
 
 #include "roofline/decode/random.h"
+#include "roofline/decode/truncation.h"
+#include "roofline/decode/vector_math.h"
 
 namespace roofline {
 
@@ -154,13 +156,9 @@ mx::array DeviceSampler::pick(const mx::array& row, std::uint64_t step) const {
   if (options_.temperature == 0.0f) {
     return index(row);
   }
-  constexpr float kMost = 1e30f;
-  auto weight = weights(
-      row,
-      options_.temperature > 1.0f / kMost ? 1.0f / options_.temperature
-                                          : kMost);
-  const bool top_k = options_.top_k > 0 && options_.top_k < row.shape(0);
-  if (top_k || options_.top_p < 1.0f || options_.min_p > 0.0f) {
+  auto weight = weights(row, sharpness(options_.temperature));
+  constexpr double kNoXtc = 1;
+  if (truncates(row.size(), options_, kNoXtc)) {
     weight = mx::where(kept(row), weight, mx::array(0.0f));
   }
   // Sums in parallel are rounded in several ways: one over a weight of 0 may

@@ -32,12 +32,6 @@ void check_logits(std::span<const float> logits) {
   }
 }
 
-// 1 / temperature, finite however low the temperature is.
-float sharpness(float temperature) {
-  constexpr float kMost = 1e30f;
-  return temperature > 1.0f / kMost ? 1.0f / temperature : kMost;
-}
-
 // Both draw from softmax(logit / temperature): the inverse of the cumulative
 // distribution in order of token id.
 std::int32_t draw_from_row(

@@ -38,6 +38,12 @@ inline float exp_nonpositive(float x) {
   return std::bit_cast<float>(std::bit_cast<std::int32_t>(p * power) & keep);
 }
 
+/// 1 / temperature, finite however low the temperature is.
+inline float sharpness(float temperature) {
+  constexpr float kMost = 1e30f;
+  return temperature > 1.0f / kMost ? 1.0f / temperature : kMost;
+}
+
 /// The largest value; −inf for an empty row. NaN must have been ruled out.
 float max_of(std::span<const float> values);
 

@@ -6,6 +6,7 @@
 
 #include <mlx/ops.h>
 
+#include "roofline/base/each_row.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/cpu_op.h"
@@ -48,18 +49,6 @@ std::vector<std::vector<int>> rows_by_expert(
   return out;
 }
 
-template <class Fn>
-void each_row(int rows, Fn fn) {
-  constexpr int kPiece = 32;
-  auto piece = [&](int index, int) {
-    const int end = std::min(rows, (index + 1) * kPiece);
-    for (int row = index * kPiece; row < end; ++row) {
-      fn(row);
-    }
-  };
-  ThreadPool::global().run((rows + kPiece - 1) / kPiece, piece);
-}
-
 /// Rows of a matrix, to the front.
 void gather(
     const float* from,
@@ -98,7 +87,7 @@ void decode_expert(
   const auto cols = static_cast<std::size_t>(operand.cols);
   const Place place = operand.place(expert);
   w.resize(static_cast<std::size_t>(operand.rows) * cols);
-  each_row(operand.rows, [&](int row) {
+  for_each_row(operand.rows, ThreadPool::global(), [&](int row) {
     decode_coded_row(
         *operand.codes[place.stack],
         place.first_row + row,
@@ -180,7 +169,7 @@ void multiply_back(
         operand.rows,
         {float_matrix(x.data(), n, operand.cols)},
         dw);
-    each_row(operand.rows, [&](int row) {
+    for_each_row(operand.rows, ThreadPool::global(), [&](int row) {
       fold_coded_row(
           *operand.codes[place.stack],
           place.first_row + row,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "roofline/base/each_row.h"
 #include "roofline/base/half.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/cpu_op.h"
@@ -18,18 +19,6 @@ float stored(float value, Encoding type) {
   return type == Encoding::f16    ? f16_to_f32(f32_to_f16(value))
          : type == Encoding::bf16 ? bf16_to_f32(f32_to_bf16(value))
                                   : value;
-}
-
-template <class Fn>
-void each_row(int rows, Fn fn) {
-  constexpr int kPiece = 32;
-  auto piece = [&](int index, int) {
-    const int end = std::min(rows, (index + 1) * kPiece);
-    for (int row = index * kPiece; row < end; ++row) {
-      fn(row);
-    }
-  };
-  ThreadPool::global().run((rows + kPiece - 1) / kPiece, piece);
 }
 
 Arrays pick(const Arrays& all, const std::vector<int>& wanted) {
@@ -105,7 +94,7 @@ mx::array coded_weight(
   op.name = "CodedWeight";
   op.out_shapes = {{codes->rows, codes->cols}};
   op.eval = [codes](const CpuOpMemory& m) {
-    each_row(codes->rows, [&](int row) {
+    for_each_row(codes->rows, ThreadPool::global(), [&](int row) {
       decode_coded_row(
           *codes,
           row,
@@ -126,7 +115,7 @@ mx::array coded_weight(
     back.eval = [codes](const CpuOpMemory& m) {
       std::fill_n(m.out[0], fold_size(*codes), 0.0f);
       std::fill_n(m.out[1], fold_size(*codes), 0.0f);
-      each_row(codes->rows, [&](int row) {
+      for_each_row(codes->rows, ThreadPool::global(), [&](int row) {
         const auto at = static_cast<std::size_t>(row) *
                         static_cast<std::size_t>(codes->cols);
         fold_coded_row(*codes, row, m.in[0] + at, m.out[0], m.out[1]);

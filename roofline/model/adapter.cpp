@@ -293,6 +293,20 @@ void give_lengths(
 
 }  // namespace
 
+void refuse_shape(
+    const AdapterMatrix& matrix,
+    std::int64_t rows,
+    std::int64_t cols) {
+  fail<CheckpointError>(
+      fmt::format(
+          "The adapter for {} is for a matrix of {} by {}",
+          matrix.name,
+          matrix.rows(),
+          matrix.a.shape(-1)),
+      fmt::format("The model's has {} by {}", rows, cols),
+      "Check that it belongs to this model");
+}
+
 void attach(
     const Adapter& adapter,
     float weight,
@@ -304,17 +318,9 @@ void attach(
     }
     auto& hook = *found->second;
     const int experts = matrix.of_experts() ? matrix.a.shape(0) : 0;
-    const int rows = matrix.b.shape(-2) * std::max(1, experts);
     if (experts != hook.experts || matrix.a.shape(-1) != hook.cols ||
-        rows != hook.rows) {
-      fail<CheckpointError>(
-          fmt::format(
-              "The adapter for {} is for a matrix of {} by {}",
-              matrix.name,
-              rows,
-              matrix.a.shape(-1)),
-          fmt::format("The model's has {} by {}", hook.rows, hook.cols),
-          "Check that it belongs to this model");
+        matrix.rows() != hook.rows) {
+      refuse_shape(matrix, hook.rows, hook.cols);
     }
     LowRankAddition addition{matrix.a, matrix.b, adapter.scale * weight};
     if (matrix.magnitude) {

@@ -2,6 +2,7 @@
 // folder of mlx-lm's or of PEFT's form. Reads both, writes either.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -26,6 +27,10 @@ struct AdapterMatrix {
   std::optional<mx::array> magnitude = {};
 
   bool of_experts() const { return a.ndim() == 3; }
+  /// Of what it changes, all experts' together.
+  std::int64_t rows() const {
+    return std::int64_t{of_experts() ? a.shape(0) : 1} * b.shape(-2);
+  }
 };
 
 struct Adapter {
@@ -74,6 +79,13 @@ bool replace_adapters(
     Decoder& decoder,
     const Checkpoint& checkpoint,
     std::span<const AdapterChoice> adapters);
+
+/// Throws CheckpointError: the matrix is for one of another shape than rows (of
+/// all experts) by cols.
+[[noreturn]] void refuse_shape(
+    const AdapterMatrix& matrix,
+    std::int64_t rows,
+    std::int64_t cols);
 
 /// Adds weight times the adapter to the decoder's hooks: of DoRA, weight times
 /// what it changes. Throws CheckpointError

@@ -11,13 +11,13 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/model/adapter_files.h"
+#include "roofline/spec/mixture_names.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr std::string_view kExperts = ".experts.";
-constexpr std::string_view kTurned = ".experts.transposed.";
+constexpr std::string_view kLayers = "layers.";
 
 /// Experts' matrices of one stack, null where there is none.
 using Stack = std::vector<const AdapterMatrix*>;
@@ -67,7 +67,6 @@ AdapterMatrix joined(
 
 /// The mixture of the layer that a name has; null where there is none.
 const MixtureSpec* mixture_of(const std::string& name, const ModelSpec& spec) {
-  constexpr std::string_view kLayers = "layers.";
   const auto at = name.find(kLayers);
   std::size_t layer = spec.layers.size();
   if (at != std::string::npos) {
@@ -83,8 +82,8 @@ const MixtureSpec* mixture_of(const std::string& name, const ModelSpec& spec) {
 
 /// "…layers.3.…" → "layers.3.feed_forward.experts."
 std::string stacks_of(const std::string& module) {
-  const auto begin = module.find("layers.");
-  const auto end = module.find('.', begin + 7);
+  const auto begin = module.find(kLayers);
+  const auto end = module.find('.', begin + kLayers.size());
   return module.substr(begin, end - begin) + ".feed_forward.experts.";
 }
 
@@ -146,12 +145,12 @@ void add_expert_parameter(
 }
 
 std::optional<int> expert_of(const std::string& name) {
-  const auto at = name.find(kExperts);
+  const auto at = name.find(kExpertsPart);
   if (at == std::string::npos) {
     return std::nullopt;
   }
   int expert = 0;
-  const char* begin = name.data() + at + kExperts.size();
+  const char* begin = name.data() + at + kExpertsPart.size();
   const auto [end, error] =
       std::from_chars(begin, name.data() + name.size(), expert);
   return error == std::errc() && end != begin ? std::optional(expert)
@@ -160,11 +159,11 @@ std::optional<int> expert_of(const std::string& name) {
 
 std::string stack_of(const std::string& name) {
   std::string out = name;
-  if (const auto at = out.find(kTurned); at != std::string::npos) {
-    return out.replace(at, kTurned.size(), kExperts);
+  if (const auto at = out.find(kTurnedExpertsPart); at != std::string::npos) {
+    return out.replace(at, kTurnedExpertsPart.size(), kExpertsPart);
   }
   if (const auto expert = expert_of(name)) {
-    const auto begin = out.find(kExperts) + kExperts.size();
+    const auto begin = out.find(kExpertsPart) + kExpertsPart.size();
     out.erase(begin, std::to_string(*expert).size() + 1);
   }
   return out;

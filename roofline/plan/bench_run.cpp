@@ -141,6 +141,23 @@ void BenchRun::prepare(const BenchCase& what) {
   prefill(static_cast<int>(what.depth));
 }
 
+// Returns the seconds between the steps.
+double BenchRun::decode(int tokens) {
+  double host_seconds = 0;
+  for (int i = 0; i < tokens; ++i) {
+    std::vector<Slice> slices;
+    for (std::size_t row = 0; row < caches_.size(); ++row) {
+      slices.push_back({caches_[row].get(), {&next_[row], 1}, LogitRows::last});
+    }
+    mx::array logits = decoder_.forward(slices);
+    logits.eval();
+    const auto done = Clock::now();
+    next_ = next_of(logits);
+    host_seconds += seconds_since(done);
+  }
+  return host_seconds;
+}
+
 // As an answer on a GPU: a step begins before the host has seen the token that
 // it starts from.
 void BenchRun::decode_on_device(int tokens) {
@@ -171,23 +188,12 @@ BenchSample BenchRun::measure(const BenchCase& what) {
   const auto start = Clock::now();
   if (what.phase == BenchPhase::prefill) {
     prefill(what.tokens);
-  }
-  const bool on_device = !sampling_ && decoder_.takes_drawn() &&
-                         mx::default_device() == mx::Device::gpu;
-  const bool decodes = what.phase == BenchPhase::decode;
-  if (decodes && on_device) {
+  } else if (
+      !sampling_ && decoder_.takes_drawn() &&
+      mx::default_device() == mx::Device::gpu) {
     decode_on_device(what.tokens);
-  }
-  for (int i = 0; decodes && !on_device && i < what.tokens; ++i) {
-    std::vector<Slice> slices;
-    for (std::size_t row = 0; row < caches_.size(); ++row) {
-      slices.push_back({caches_[row].get(), {&next_[row], 1}, LogitRows::last});
-    }
-    mx::array logits = decoder_.forward(slices);
-    logits.eval();
-    const auto done = Clock::now();
-    next_ = next_of(logits);
-    sample.host_seconds += seconds_since(done);
+  } else {
+    sample.host_seconds = decode(what.tokens);
   }
   sample.seconds = seconds_since(start);
   sample.joules = joules_between(energy, package_joules());

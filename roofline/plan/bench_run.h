@@ -32,6 +32,7 @@ class BenchRun {
   /// Brings caches_ to `depth` tokens.
   void prepare(const BenchCase& what);
   void prefill(int tokens);
+  double decode(int tokens);
   void decode_on_device(int tokens);
   /// One id for each sequence.
   std::vector<std::int32_t> next_of(const mx::array& logits);

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "roofline/base/each_row.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/quantize/format.h"
 #include "roofline/weights/tensor.h"
@@ -135,18 +136,5 @@ struct PackedCodes {
 };
 
 PackedCodes pack_codes(const CodeMatrix& matrix, ThreadPool& pool);
-
-/// Runs fn(row) for all rows in pieces on the pool.
-template <class Fn>
-void for_each_row(int rows, ThreadPool& pool, Fn fn, int piece_rows = 16) {
-  auto piece = [&](int index, int) {
-    const int end =
-        rows < (index + 1) * piece_rows ? rows : (index + 1) * piece_rows;
-    for (int row = index * piece_rows; row < end; ++row) {
-      fn(row);
-    }
-  };
-  pool.run((rows + piece_rows - 1) / piece_rows, piece);
-}
 
 }  // namespace roofline

@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/quantize/calibrate.h"
+#include "roofline/spec/mixture_names.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/mlx_layout.h"
 #include "roofline/weights/convert/mlx_source.h"
@@ -79,12 +80,12 @@ std::vector<NamedRows> by_expert(
 /// what the checkpoint has decides. Where it has rows of gate and up in turns,
 /// neither's rows are a run of its own.
 void as_in_checkpoint(NamedRows& part, const Checkpoint& checkpoint) {
-  constexpr std::string_view kTurned = ".experts.transposed.";
   if (checkpoint.find(part.name) != nullptr) {
     return;
   }
-  if (const auto at = part.name.find(kTurned); at != std::string::npos) {
-    part.name.replace(at, kTurned.size(), ".experts.");
+  if (const auto at = part.name.find(kTurnedExpertsPart);
+      at != std::string::npos) {
+    part.name.replace(at, kTurnedExpertsPart.size(), kExpertsPart);
     part.transposed = false;
     return;
   }

@@ -8,14 +8,13 @@
 
 #include <fmt/format.h>
 
+#include "roofline/spec/mixture_names.h"
 #include "roofline/weights/encodings.h"
 #include "roofline/weights/expert_tensors.h"
 
 namespace roofline {
 
 namespace {
-
-constexpr std::string_view kTurned = "experts.transposed.";
 
 Tensor::Foreign::Scale type_of(Encoding encoding) {
   return encoding == Encoding::f32    ? Tensor::Foreign::Scale::f32
@@ -43,7 +42,7 @@ bool lies_turned(const Checkpoint& checkpoint) {
       checkpoint.tensors().begin(),
       checkpoint.tensors().end(),
       [](const Tensor& tensor) {
-        return tensor.name.find(kTurned) != std::string::npos &&
+        return tensor.name.find(kTurnedExpertsPart) != std::string::npos &&
                is_float(tensor.encoding);
       });
 }
@@ -95,9 +94,9 @@ class ExpertsByRows : public Checkpoint {
   }
 
   void add(const Tensor& tensor) {
-    const std::size_t at = tensor.name.find(kTurned);
+    const std::size_t at = tensor.name.find(kTurnedExpertsPart);
     if (at != std::string::npos) {
-      add_experts(tensor, tensor.name.substr(0, at));
+      add_experts(tensor, tensor.name.substr(0, at + 1));
     } else if (tensor.name.ends_with("experts.gate_up.bias")) {
       add_biases(tensor);
     } else {

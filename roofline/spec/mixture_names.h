@@ -13,6 +13,11 @@
 
 namespace roofline {
 
+/// In names of ours: all or one of a layer's experts, and stacks of experts
+/// that lie [in, out].
+inline constexpr std::string_view kExpertsPart = ".experts.";
+inline constexpr std::string_view kTurnedExpertsPart = ".experts.transposed.";
+
 /// rest: what stands behind "layers.N." or "blk.N.", without ".weight" and
 /// without ".bias", whose presence `bias` tells (the caller adds it again;
 /// set to false where it was part of the name). nullopt when it is no name of a

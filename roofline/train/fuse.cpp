@@ -131,40 +131,21 @@ struct ExpertDeltas {
   std::vector<Deltas> experts;
 };
 
-/// Throws CheckpointError unless the matrix is for one of `rows` by `cols`.
-void require_shape(
-    const AdapterMatrix& matrix,
-    std::int64_t rows,
-    std::int64_t cols) {
-  const int experts = matrix.of_experts() ? matrix.a.shape(0) : 1;
-  const std::int64_t own = std::int64_t{experts} * matrix.b.shape(-2);
-  if (own != rows || matrix.a.shape(-1) != cols) {
-    fail<CheckpointError>(
-        fmt::format(
-            "The adapter for {} is for a matrix of {} by {}",
-            matrix.name,
-            own,
-            matrix.a.shape(-1)),
-        fmt::format("The model's has {} by {}", rows, cols),
-        "Check that it belongs to this model");
-  }
-}
-
 /// A name that the checkpoint lacks is refused where it is written.
 void require_shape(const AdapterMatrix& matrix, const Checkpoint& checkpoint) {
-  if (const Tensor* whole = checkpoint.find(matrix.name)) {
-    require_shape(matrix, whole->rows, whole->cols);
-    return;
-  }
-  const ExpectedTensor pieces{matrix.name, 0, 0, false, 1};
   std::int64_t rows = 0;
   std::int64_t cols = 0;
+  if (const Tensor* whole = checkpoint.find(matrix.name)) {
+    rows = whole->rows;
+    cols = whole->cols;
+  }
+  const ExpectedTensor pieces{matrix.name, 0, 0, false, 1};
   for (int e = 0; const Tensor* each = checkpoint.find(pieces.piece(e)); ++e) {
     rows += each->rows;
     cols = each->cols;
   }
-  if (rows > 0) {
-    require_shape(matrix, rows, cols);
+  if (rows > 0 && (matrix.rows() != rows || matrix.a.shape(-1) != cols)) {
+    refuse_shape(matrix, rows, cols);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/mixture_names.h"
 #include "roofline/spec/mlx_folding.h"
 #include "roofline/weights/printable.h"
 
@@ -51,15 +52,15 @@ class Namer {
   /// MLX turns experts that others store [in, out], and one name of the two
   /// layouts is the same: gates of their own tell that it is MLX's.
   void turn_experts() {
-    constexpr std::string_view kTurned = ".experts.transposed.";
-    constexpr std::string_view kPlain = ".experts.";
     std::vector<std::pair<std::string, std::string>> names;
     for (const auto& [name, tensor] : tensors_) {
-      const std::size_t at = name.find(kTurned);
+      const std::size_t at = name.find(kTurnedExpertsPart);
       if (at != std::string::npos &&
           has(name.substr(0, at) + ".experts.gate")) {
         std::string plain = name;
-        names.emplace_back(name, plain.replace(at, kTurned.size(), kPlain));
+        names.emplace_back(
+            name,
+            plain.replace(at, kTurnedExpertsPart.size(), kExpertsPart));
       }
     }
     for (const auto& [name, plain] : names) {

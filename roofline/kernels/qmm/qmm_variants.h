@@ -47,17 +47,15 @@ constexpr float kZeroGroup = 1e-30f;
   }
 }
 
-/// QmmKernels::quantize from what quantizes one group: (x, codes, scale, sums
-/// of the codes of each half). Static as above.
+/// Groups [begin, end) of x by what quantizes one: (x, codes, scale, sums of
+/// the codes of each half). Static as above.
 template <auto kQuantizeGroup>
-static void quantize_groups(
+static void quantize_group_range(
     const float* x,
-    int token_begin,
-    int token_end,
+    std::size_t begin,
+    std::size_t end,
     const QuantizedRows& q) {
-  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
-  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
-  for (auto g = static_cast<std::size_t>(token_begin) * groups; g < end; ++g) {
+  for (std::size_t g = begin; g < end; ++g) {
     std::array<std::int32_t, 2> sums;
     kQuantizeGroup(
         x + g * kGroup,
@@ -66,6 +64,21 @@ static void quantize_groups(
         sums);
     store_sums(q, g, sums[0], sums[1]);
   }
+}
+
+/// QmmKernels::quantize from what quantizes one group. Static as above.
+template <auto kQuantizeGroup>
+static void quantize_groups(
+    const float* x,
+    int token_begin,
+    int token_end,
+    const QuantizedRows& q) {
+  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
+  quantize_group_range<kQuantizeGroup>(
+      x,
+      static_cast<std::size_t>(token_begin) * groups,
+      static_cast<std::size_t>(token_end) * groups,
+      q);
 }
 
 }  // namespace roofline

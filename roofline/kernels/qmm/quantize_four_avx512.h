@@ -2,7 +2,6 @@
 // across lanes is done for all four together. Included by qmm_avx512.cpp.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -163,15 +162,7 @@ void quantize_rows(
   for (; g + kFourGroups <= end; g += kFourGroups) {
     quantize_four(x + g * kGroup, q, g);
   }
-  for (; g < end; ++g) {
-    std::array<std::int32_t, 2> sums;
-    quantize_group(
-        x + g * kGroup,
-        q.codes + g * kPlanes * kGroup,
-        q.scales[g],
-        sums);
-    store_sums(q, g, sums[0], sums[1]);
-  }
+  quantize_group_range<quantize_group>(x, g, end, q);
 }
 
 }  // namespace
