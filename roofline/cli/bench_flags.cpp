@@ -1,5 +1,8 @@
 #include "roofline/cli/bench_flags.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include <fmt/format.h>
 #include <mlx/device.h>
 
@@ -371,12 +374,20 @@ std::vector<KvFlags> BenchFlags::kv_formats() const {
   return formats;
 }
 
-// "mlx-lm=FILE" is for that peer, "FILE" for every one. Empty: in PATH.
+// "mlx-lm=FILE" is for that peer, "FILE" for the only one, and a folder for
+// every one. Empty: in PATH.
 std::string BenchFlags::program_of(const std::string& peer) const {
   std::string found;
   for (const std::string& text : peer_programs) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos) {
+      std::error_code error;
+      if (peers.size() > 1 && !std::filesystem::is_directory(text, error)) {
+        fail<UserError>(
+            fmt::format("--peer-program {} doesn't say whose it is", text),
+            "There are several peers",
+            fmt::format("Write --peer-program {}={}", peer, text));
+      }
       found = text;
     } else if (text.substr(0, equals) == peer) {
       return text.substr(equals + 1);

@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <sstream>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -13,6 +15,8 @@
 namespace roofline::cli {
 
 namespace {
+
+constexpr const char* kBatchedBench = "llama-batched-bench";
 
 [[noreturn]] void fail_to_read(std::string_view program) {
   fail<UserError>(
@@ -28,6 +32,12 @@ BenchSample sample_of(const BenchCase& what, double tokens_per_second) {
       std::nullopt};
 }
 
+/// `name` in the folder of `program`; empty when there is none to run.
+std::string program_beside(const std::string& program, const char* name) {
+  const auto path = std::filesystem::path(program).parent_path() / name;
+  return ::access(path.c_str(), X_OK) == 0 ? path.string() : "";
+}
+
 class LlamaBench : public BenchEngine {
  public:
   LlamaBench(std::string program, std::string model, int threads)
@@ -41,9 +51,11 @@ class LlamaBench : public BenchEngine {
   }
 
   std::optional<BenchSample> measure(const BenchCase& what) override {
-    if (what.batch > 1) {
-      return std::nullopt;
-    }
+    return what.batch > 1 ? measure_batch(what) : measure_one(what);
+  }
+
+ private:
+  BenchSample measure_one(const BenchCase& what) {
     const bool prefill = what.phase == BenchPhase::prefill;
     const std::string tokens = std::to_string(what.tokens);
     std::vector<std::string> command =
@@ -60,7 +72,40 @@ class LlamaBench : public BenchEngine {
     return sample_of(what, parse_llama_bench(run_command(command, true).text));
   }
 
- private:
+  // llama-bench knows one sequence; llama-batched-bench, beside it, many. Its
+  // prompts begin empty and its answers after a prompt of at least one token.
+  std::optional<BenchSample> measure_batch(const BenchCase& what) {
+    const std::string program = program_beside(program_, kBatchedBench);
+    const bool prefill = what.phase == BenchPhase::prefill;
+    if (program.empty() || (prefill && what.depth > 0)) {
+      return std::nullopt;
+    }
+    const auto prompt =
+        prefill ? what.tokens : std::max<std::int64_t>(what.depth, 1);
+    const std::int64_t answer = prefill ? 1 : what.tokens;
+    std::vector<std::string> command = {
+        program,
+        "-m",
+        model_,
+        "-npp",
+        std::to_string(prompt),
+        "-ntg",
+        std::to_string(answer),
+        "-npl",
+        std::to_string(what.batch),
+        "-c",
+        std::to_string((prompt + answer) * what.batch),
+        "--output-format",
+        "jsonl"};
+    if (threads_ > 0) {
+      command.insert(command.end(), {"-t", std::to_string(threads_)});
+    }
+    return sample_of(
+        what,
+        parse_batched_bench(run_command(command, true).text, what.phase) /
+            what.batch);
+  }
+
   std::string program_, model_;
   int threads_;
 };
@@ -143,6 +188,19 @@ double parse_llama_bench(const std::string& text) {
     fail_to_read("llama-bench");
   }
   return json[0]["avg_ts"].get<double>();
+}
+
+double parse_batched_bench(const std::string& text, BenchPhase phase) {
+  const char* key = phase == BenchPhase::prefill ? "speed_pp" : "speed_tg";
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::ordered_json::parse(line, nullptr, false);
+    if (json.is_object() && json.contains(key) && json[key].is_number() &&
+        json[key].get<double>() > 0) {
+      return json[key].get<double>();
+    }
+  }
+  fail_to_read(kBatchedBench);
 }
 
 double parse_mlx_benchmark(const std::string& text, BenchPhase phase) {

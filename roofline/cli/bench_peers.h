@@ -27,6 +27,9 @@ std::unique_ptr<BenchEngine> make_peer(
 
 /// Tokens a second out of llama-bench's JSON. Throws UserError.
 double parse_llama_bench(const std::string& text);
+/// Tokens a second of all sequences together, out of the JSON line that
+/// llama-batched-bench prints among others. Throws UserError.
+double parse_batched_bench(const std::string& text, BenchPhase phase);
 /// Out of what mlx_lm.benchmark prints ("Averages: prompt_tps=…,
 /// generation_tps=…"). Throws UserError.
 double parse_mlx_benchmark(const std::string& text, BenchPhase phase);

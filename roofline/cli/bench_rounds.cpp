@@ -4,8 +4,10 @@
 #include <chrono>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/options.h"
@@ -103,6 +105,25 @@ void run_round(
   }
 }
 
+/// Drops what a peer can't do, and says so; what was stopped stays.
+void leave_out_unmeasured(BenchReport& report) {
+  std::map<std::string, std::vector<std::string>> missing;
+  std::erase_if(report.figures, [&](const BenchFigure& figure) {
+    const bool absent = figure.samples.empty() && figure.engine != "roofline";
+    if (absent) {
+      missing[figure.engine].push_back(figure.what.name());
+    }
+    return absent;
+  });
+  for (const auto& [engine, cases] : missing) {
+    report.remarks.push_back(fmt::format(
+        "{} isn't in {}: its benchmark programs here don't measure {}.",
+        engine,
+        fmt::join(cases, ", "),
+        cases.size() == 1 ? "it" : "them"));
+  }
+}
+
 bool is_pair(const BenchFigure& gpu, const BenchFigure& cpu) {
   return gpu.what.name() == cpu.what.name() &&
          gpu.setup.find("gpu") != std::string::npos &&
@@ -135,6 +156,9 @@ void run_rounds(
       report.remarks.push_back(
           fmt::format("{} rounds: one takes {:.0f} s.", rounds, seconds));
     }
+  }
+  if (!stop) {
+    leave_out_unmeasured(report);
   }
 }
 

@@ -26,6 +26,15 @@ TEST(ParseLlamaBench, RefusesWhatIsNoFigure) {
   }
 }
 
+TEST(ParseBatchedBench, TakesThePhaseOutOfTheLinesThatAreNotItsOwn) {
+  const char* text =
+      "llama_kv_cache: size = 1.00 MiB\n"
+      "{\"pp\": 16, \"speed_pp\": 80.5, \"speed_tg\": 40.25}\n";
+  EXPECT_EQ(parse_batched_bench(text, BenchPhase::prefill), 80.5);
+  EXPECT_EQ(parse_batched_bench(text, BenchPhase::decode), 40.25);
+  EXPECT_THROW(parse_batched_bench("error\n", BenchPhase::decode), UserError);
+}
+
 TEST(ParseMlxBenchmark, TakesTheAveragesNotATrial) {
   const char* text =
       "Timing with prompt_tokens=512, generation_tokens=128\n"

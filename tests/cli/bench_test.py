@@ -84,6 +84,29 @@ class Bench(TinyModel):
             self.assertGreater(ours[0]["bandwidth_beside_bytes_per_second"], 0)
             self.assertGreater(ours[0]["share_of_roof_beside"], 0)
 
+    def test_another_engine_runs_batches_by_the_program_that_can(self):
+        one = self.write(
+            "llama-bench", "#!/bin/sh\necho '[{\"avg_ts\": 123.5}]'\n")
+        one.chmod(0o755)
+        batches = ["bench", "-p", "4", "-n", "2", "-d", "3", "-b", "2",
+                   "--rounds", "1", "--json", "--vs", "llama.cpp",
+                   "--peer-program", one, "--model", self.bundled()]
+        out = json.loads(self.succeed(*batches))
+        self.assertEqual(
+            {f["engine"] for f in out["figures"]}, {"roofline"})
+        self.assertIn("llama.cpp isn't in", " ".join(out["remarks"]))
+        asked = self.folder / "asked"
+        self.write("llama-batched-bench", f"""#!/bin/sh
+echo "$*" >>{asked}
+echo '{{"speed_pp": 80.0, "speed_tg": 40.0}}'
+""").chmod(0o755)
+        out = json.loads(self.succeed(*batches))
+        peer = [f for f in out["figures"] if f["engine"] == "llama.cpp"]
+        # Prompts behind a cache are what it can't do.
+        self.assertEqual([f["phase"] for f in peer], ["decode"])
+        self.assertAlmostEqual(peer[0]["tokens_per_second"], 40, places=3)
+        self.assertIn("-npp 3 -ntg 2 -npl 2 -c 10", asked.read_text())
+
     def test_a_peer_gets_the_model_in_its_own_layout(self):
         seen = self.folder / "seen.json"
         script = self.write("python3", f"""#!/bin/sh
@@ -166,6 +189,8 @@ echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
             (["--threads", "0"], "--threads"),
             (["--threads", "100000"], "cores"),
             (["--vs", "llama.cpp", "--peer-program", "/nowhere"], "isn't installed"),
+            (["--vs", "llama.cpp,mlx-lm", "--peer-program", "/bin/true"],
+             "--peer-program llama.cpp=/bin/true"),
         ]:
             self.refuse("bench", "--model", self.model, *arguments, saying=saying)
 
