@@ -74,10 +74,14 @@ class Distiller {
         student_(student),
         options_(options),
         matrices_(codes) {
-    for (auto& [name, matrix] : codes) {
-      if (matrix.format.mode == QuantMode::affine) {
-        take_codes(name, matrix);
+    std::vector<std::string> trained;
+    for (const auto& [name, matrix] : codes) {
+      if (is_distilled(source, codes, name)) {
+        trained.push_back(name);
       }
+    }
+    for (const auto& name : trained) {
+      take_codes(name, codes.find(name)->second);
     }
   }
 
@@ -415,6 +419,31 @@ class Distiller {
 };
 
 }  // namespace
+
+bool is_distilled(
+    const Checkpoint& checkpoint,
+    const CodesByName& codes,
+    const std::string& name) {
+  const auto affine = [&](const std::string& one) {
+    const auto found = codes.find(one);
+    return found != codes.end() &&
+           found->second.format.mode == QuantMode::affine;
+  };
+  if (!affine(name)) {
+    return false;
+  }
+  const std::string stack = expert_stack(name);
+  if (stack.empty()) {
+    return true;
+  }
+  std::string each;
+  for (int e = 0; checkpoint.find(each = expert_name(stack, e)); ++e) {
+    if (!affine(each)) {
+      return false;
+    }
+  }
+  return true;
+}
 
 DistillResult distill(
     const Checkpoint& source,

@@ -40,9 +40,17 @@ struct DistillResult {
 using CodesByName = std::map<std::string, CodeMatrix, std::less<>>;
 using FloatsByName = std::map<std::string, FloatMatrix, std::less<>>;
 
+/// Whether distill() trains this matrix: it is in affine codes, and so are all
+/// experts of its stack where it is one of several.
+bool is_distilled(
+    const Checkpoint& checkpoint,
+    const CodesByName& codes,
+    const std::string& name);
+
 /// source: the model to follow. student: what the quantized model has besides
-/// codes; its matrices that aren't in codes stay as they are. Changes scales
-/// and biases of affine codes; never for the worse on the windows held out.
+/// codes that are trained (is_distilled), the values of the other codes among
+/// it; that stays as it is. Changes scales and biases of trained codes; never
+/// for the worse on the windows held out.
 /// norms: receives norms that were trained. Throws UserError without windows,
 /// UnsupportedError for models that can't be trained. stop: true ends training
 /// with the best so far.

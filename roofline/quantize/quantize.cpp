@@ -414,8 +414,8 @@ DistillResult distilled(
   round_model(checkpoint, plan, options, options.start, floats, &codes);
   auto& pool = ThreadPool::global();
   for (const auto& [name, matrix] : codes) {
-    if (matrix.format.mode != QuantMode::affine) {
-      student.replace(name, decode(matrix, pool));  // they aren't trained
+    if (!is_distilled(checkpoint, codes, name)) {
+      student.replace(name, decode(matrix, pool));
     }
   }
   FloatsByName norms;

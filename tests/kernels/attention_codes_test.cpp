@@ -9,6 +9,8 @@
 #include "kernels/isas.h"
 #include "kernels/packed_helpers.h"
 #include "roofline/kernels/attention/attention.h"
+#include "roofline/kernels/attention/bf16_rows.h"
+#include "roofline/kernels/attention/plan.h"
 
 namespace roofline {
 namespace {
@@ -112,6 +114,68 @@ std::vector<KvSegment> segments_of(const Case& c, int slots) {
   return segments;
 }
 
+int slots_of(const Case& c) {
+  return c.ring ? c.full_slots + c.ring : c.position + c.tokens;
+}
+
+KvView coded_view(const Case& c, Part& keys, Part& values, bool f16) {
+  KvView view;
+  view.type = f16 ? KvType::f16 : KvType::f32;
+  view.keys = keys.held;
+  view.values = values.held;
+  view.full_slots = c.full_slots;
+  view.key_codes = keys.codes;
+  view.value_codes = values.codes;
+  return view;
+}
+
+/// What attention gives over the keys and values of a view.
+std::vector<float> run(
+    const Case& c,
+    KvView view,
+    int threads,
+    AttentionProducts products = AttentionProducts::float32) {
+  const auto segments = segments_of(c, slots_of(c));
+  const int value_dim = c.latent_value_dim ? c.latent_value_dim : c.head_dim;
+  const auto q = random_floats(
+      static_cast<std::size_t>(c.tokens * c.heads * c.head_dim),
+      43,
+      2.0f);
+  const auto sinks = random_floats(static_cast<std::size_t>(c.heads), 44, 3);
+  AttentionArgs args;
+  args.q = q.data();
+  args.q_stride = c.heads * c.head_dim;
+  args.out_stride = c.heads * value_dim;
+  args.tokens = c.tokens;
+  args.heads = c.heads;
+  args.first_position = c.position;
+  args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
+  args.window_tokens = c.window;
+  args.softcap = c.softcap;
+  args.sinks = c.sinks ? sinks.data() : nullptr;
+  view.kv_heads = c.kv_heads;
+  view.head_dim = c.head_dim;
+  view.slots = slots_of(c);
+  view.segments = segments;
+  if (c.latent_value_dim) {
+    view.values = view.keys;
+    view.value_codes = view.key_codes;
+    view.value_dim = value_dim;
+    view.value_row = c.head_dim;
+  }
+  std::vector<float> out(
+      static_cast<std::size_t>(c.tokens * args.out_stride),
+      NAN);
+  args.out = out.data();
+  args.kv = view;
+  ThreadPool pool(threads);
+  AttentionPlan plan;
+  plan.prepare({&args, 1}, threads, products);
+  auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
+  pool.run(plan.pieces(), piece);
+  return out;
+}
+
 class AttentionCodesTest : public testing::EveryIsa {
  protected:
   void expect_as_floats(const Case& c, int threads = 2) {
@@ -121,61 +185,15 @@ class AttentionCodesTest : public testing::EveryIsa {
   }
 
   void expect_as_floats(const Case& c, int threads, bool f16) {
-    const int length = c.position + c.tokens;
-    const int slots = c.ring ? c.full_slots + c.ring : length;
+    const int slots = slots_of(c);
     Part keys(c, c.key_bits, slots, 41, f16);
     Part values(c, c.value_bits, slots, 42, f16);
-    const auto segments = segments_of(c, slots);
-    const int value_dim = c.latent_value_dim ? c.latent_value_dim : c.head_dim;
-    const auto q = random_floats(
-        static_cast<std::size_t>(c.tokens * c.heads * c.head_dim),
-        43,
-        2.0f);
-    const auto sinks = random_floats(static_cast<std::size_t>(c.heads), 44, 3);
-    AttentionArgs args;
-    args.q = q.data();
-    args.q_stride = c.heads * c.head_dim;
-    args.out_stride = c.heads * value_dim;
-    args.tokens = c.tokens;
-    args.heads = c.heads;
-    args.first_position = c.position;
-    args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
-    args.window_tokens = c.window;
-    args.softcap = c.softcap;
-    args.sinks = c.sinks ? sinks.data() : nullptr;
-    const auto run = [&](KvView view) {
-      view.kv_heads = c.kv_heads;
-      view.head_dim = c.head_dim;
-      view.slots = slots;
-      view.segments = segments;
-      if (c.latent_value_dim) {
-        view.values = view.keys;
-        view.value_codes = view.key_codes;
-        view.value_dim = value_dim;
-        view.value_row = c.head_dim;
-      }
-      std::vector<float> out(
-          static_cast<std::size_t>(c.tokens * args.out_stride),
-          NAN);
-      args.out = out.data();
-      args.kv = view;
-      ThreadPool pool(threads);
-      attend(args, pool);
-      return out;
-    };
     KvView plain;
     plain.type = KvType::f32;
     plain.keys = keys.floats.data();
     plain.values = values.floats.data();
-    const auto expected = run(plain);
-    KvView coded;
-    coded.type = f16 ? KvType::f16 : KvType::f32;
-    coded.keys = keys.held;
-    coded.values = values.held;
-    coded.full_slots = c.full_slots;
-    coded.key_codes = keys.codes;
-    coded.value_codes = values.codes;
-    const auto actual = run(coded);
+    const auto expected = run(c, plain, threads);
+    const auto actual = run(c, coded_view(c, keys, values, f16), threads);
     // Scores: dim products of about 3, each rounded, on both sides. Values:
     // Σ (w·s)·c + Σ w·b has terms up to 15 steps or a range of 10 on either
     // side of a sum below 7, so 2⁻²⁴ of about 20 in each of two roundings a
@@ -195,6 +213,60 @@ INSTANTIATE_TEST_SUITE_P(
     AttentionCodesTest,
     ::testing::ValuesIn(testing::runnable_isas()),
     testing::isa_test_name);
+
+TEST_P(AttentionCodesTest, ManyRowsInBfloat16DifferInNothingFromHalves) {
+  if (bf16_rows() == nullptr) {
+    GTEST_SKIP() << "there are no products of bfloat16";
+  }
+  const auto expect_as_halves = [](const Case& c) {
+    const int slots = slots_of(c);
+    Part keys(c, c.key_bits, slots, 41, true);
+    Part values(c, c.value_bits, slots, 42, true);
+    std::vector<std::uint16_t> halves[2];
+    for (const float x : keys.floats) {
+      halves[0].push_back(f32_to_f16(x));
+    }
+    for (const float x : values.floats) {
+      halves[1].push_back(f32_to_f16(x));
+    }
+    KvView plain;
+    plain.type = KvType::f16;
+    plain.keys = halves[0].data();
+    plain.values = halves[1].data();
+    constexpr auto kProducts = AttentionProducts::bfloat16;
+    const auto expected = run(c, plain, 2, kProducts);
+    const auto actual = run(c, coded_view(c, keys, values, true), 2, kProducts);
+    // A value may be rounded to the other side: by 2⁻⁸ of itself, below 5.
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_NEAR(actual[i], expected[i], 5.0 / 256) << in_words(c);
+    }
+  };
+  for (const int key_bits : {16, 8, 4}) {
+    for (const int value_bits : {16, 8, 4}) {
+      for (const int group : {32, 64}) {
+        for (const int dim : {32, 64, 96, 128}) {
+          Case c;
+          c.key_bits = key_bits;
+          c.value_bits = value_bits;
+          c.group = group;
+          c.head_dim = dim;
+          c.tokens = 33;
+          c.position = 70;
+          expect_as_halves(c);
+          c.full_slots = 5;
+          c.window = 40;
+          c.ring = 80;
+          expect_as_halves(c);
+        }
+      }
+    }
+  }
+  Case deep;
+  deep.tokens = 70;
+  deep.position = 1100;
+  deep.full_slots = 3;
+  expect_as_halves(deep);
+}
 
 TEST_P(AttentionCodesTest, EveryFormatAndHeadSizeWorks) {
   for (const int key_bits : {16, 8, 4}) {

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 #include <mlx/device.h>
+#include <mlx/ops.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/model/decoder.h"
+#include "roofline/model/logits.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
 
@@ -199,10 +201,57 @@ TEST_P(DistillMixture, TrainsTheExpertsToo) {
   EXPECT_GE(changed, 3);
 }
 
+/// Mean divergence at every token of one text, computed by whole models.
+double divergence(
+    const Checkpoint& source,
+    const Checkpoint& changed,
+    std::span<const std::int32_t> text) {
+  ModelOptions exact;
+  exact.exact = true;
+  exact.device = DeviceChoice::cpu;
+  exact.cache_packed = false;
+  const auto log_probabilities = [&](const Checkpoint& checkpoint) {
+    const auto logits = run_logits(*Decoder::load(checkpoint, exact), text);
+    return mx::subtract(logits, mx::logsumexp(logits, -1, true));
+  };
+  const auto p = log_probabilities(source);
+  const auto q = log_probabilities(changed);
+  return mx::mean(mx::sum(mx::multiply(mx::exp(p), mx::subtract(p, q)), -1))
+      .item<float>();
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     DistillMixture,
     ::testing::Values("mixtral", "qwen3_moe", "deepseek_v3", "gpt_oss_mxfp4"));
+
+TEST(Distill, SeesTheCodesOfAStackThatIsCodesInPart) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto checkpoint = Checkpoint::open(golden("mixtral"));
+  const std::vector<FormatRule> rules{
+      parse_rule("layers.*.attention.*=8", 32),
+      parse_rule("layers.*.experts.0.*=keep", 32)};
+  const auto plan =
+      plan_formats(*checkpoint, {QuantMode::affine, 2, 32}, rules);
+  Kept plain(*checkpoint), learned(*checkpoint);
+  QuantizeOptions options;
+  quantize_model(*checkpoint, plan, options, plain);
+  options.method = QuantizeMethod::dwq;
+  options.start = QuantizeMethod::plain;
+  options.distill.steps = 0;
+  const auto tokens = some_tokens(64, checkpoint->spec().vocab);
+  const auto held_out = std::span(tokens).subspan(32);
+  options.distill.windows = {
+      {tokens.begin(), tokens.begin() + 32},
+      {held_out.begin(), held_out.end()}};
+  const auto result = quantize_model(*checkpoint, plan, options, learned);
+  ASSERT_TRUE(result);
+  const double expected = divergence(*checkpoint, plain.overlay, held_out);
+  EXPECT_GT(expected, 1e-4);
+  EXPECT_NEAR(result->kl_before, expected, 0.01 * expected);
+  std::sort(learned.names.begin(), learned.names.end());
+  EXPECT_EQ(learned.names, plain.names);
+}
 
 TEST(PlanFormats, LeavesNormsAndWhatDoesNotFit) {
   const auto checkpoint = Checkpoint::open(golden("llama"));

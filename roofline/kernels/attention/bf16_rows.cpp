@@ -21,8 +21,8 @@ ManyRows bf16_rows() {
 bool fits_bf16_rows(const AttentionArgs& args) {
   constexpr int kPairDims = 32;
   const KvView& kv = args.kv;
-  return kv.type == KvType::f16 && !kv.any_codes() &&
-         kv.head_dim % kPairDims == 0 && kv.dims_of_value() == kv.head_dim &&
+  return kv.type == KvType::f16 && kv.head_dim % kPairDims == 0 &&
+         kv.dims_of_value() == kv.head_dim &&
          kv.dims_of_value_row() == kv.head_dim && !args.softcap &&
          args.sinks == nullptr;
 }

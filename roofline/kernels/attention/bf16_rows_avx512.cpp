@@ -27,6 +27,7 @@ struct State {
   float* scores = nullptr;          ///< [rows, kKeyTile]
   std::uint32_t* keys = nullptr;    ///< [dims / 2, kKeyTile]
   std::uint32_t* values = nullptr;  ///< [kKeyTile / 2, dims]
+  Half* copy = nullptr;             ///< [kKeyTile, dims]: of codes
   float* largest = nullptr;         ///< [rows], of scores times log2(e)
   float* totals = nullptr;          ///< [rows, 16], a lane's keys each
 };
@@ -45,6 +46,7 @@ inline State open(const AttentionTask& task) {
   s.q = reinterpret_cast<std::uint32_t*>(s.totals + rows * kWidth);
   s.keys = s.q + rows * dims / 2;
   s.values = s.keys + keys * dims / 2;
+  s.copy = reinterpret_cast<Half*>(s.values + keys * dims / 2);
   return s;
 }
 
@@ -223,7 +225,15 @@ static_assert(std::size(kSoftmaxRows) == kKeyTile / kWidth);
 void meet_tile(const AttentionTask& task, const State& s, const KeyTile& tile) {
   const KvView& kv = task.args->kv;
   const int vecs = (tile.count + kWidth - 1) / kWidth;
-  convert_keys(tile, static_cast<const Half*>(kv.keys), s);
+  with_floats(
+      task,
+      tile,
+      kv.key_codes,
+      kv.keys,
+      s.copy,
+      [&](const KeyTile& from, const Half* keys) {
+        convert_keys(from, keys, s);
+      });
   multiply(
       {s.q,
        s.dims / 2,
@@ -236,7 +246,15 @@ void meet_tile(const AttentionTask& task, const State& s, const KeyTile& tile) {
        s.dims / 2,
        false});
   kSoftmaxRows[vecs - 1](task, s, tile);
-  convert_values(tile, static_cast<const Half*>(kv.values), s);
+  with_floats(
+      task,
+      tile,
+      kv.value_codes,
+      kv.values,
+      s.copy,
+      [&](const KeyTile& from, const Half* values) {
+        convert_values(from, values, s);
+      });
   multiply(
       {reinterpret_cast<const std::uint32_t*>(s.scores),
        kKeyTile,

@@ -71,7 +71,8 @@ std::size_t tiled_scratch_floats(int rows, const KvView& kv) {
   const auto dims = static_cast<std::size_t>(kv.head_dim);
   const std::size_t all = (static_cast<std::size_t>(rows) + kPair - 1) / kPair;
   const std::size_t row = dims + dims / 2 + 2;
-  return kPair * (all * row + kTiledKeys) + kTiledKeys * dims + kLine;
+  const std::size_t copy = kv.any_codes() ? kTiledKeys * dims / 2 : 0;
+  return kPair * (all * row + kTiledKeys) + kTiledKeys * dims + copy + kLine;
 }
 
 int AttentionPlan::tile_rows(const Tile& tile) const {

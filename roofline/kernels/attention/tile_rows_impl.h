@@ -255,8 +255,24 @@ void meet_block(
     const TileRowsState& s,
     const TiledBlock& block) {
   const KvView& kv = task.args->kv;
-  convert_keys(block, static_cast<const Half*>(kv.keys), s);
-  convert_values(block, static_cast<const Half*>(kv.values), s);
+  with_floats(
+      task,
+      block,
+      kv.key_codes,
+      kv.keys,
+      s.copy,
+      [&](const TiledBlock& from, const Half* keys) {
+        convert_keys(from, keys, s);
+      });
+  with_floats(
+      task,
+      block,
+      kv.value_codes,
+      kv.values,
+      s.copy,
+      [&](const TiledBlock& from, const Half* values) {
+        convert_values(from, values, s);
+      });
   for (int tile = 0; tile < s.tiles; tile += 2) {
     meet_pair(tiles, task, s, tile, block);
   }

@@ -31,6 +31,7 @@ struct TileRowsState {
   std::uint32_t* values = nullptr;  ///< [kBlockTiles / 2, dims / 16, 16, 16]
   float* largest = nullptr;         ///< [tiles, 16], of scores times log2(e)
   float* total = nullptr;           ///< [tiles, 16]
+  Half* copy = nullptr;             ///< [kTiledKeys, dims]: of codes, if any
 
   std::ptrdiff_t sums_tile() const { return std::ptrdiff_t{16} * dims; }
   std::ptrdiff_t q_tile() const { return std::ptrdiff_t{8} * dims; }
@@ -58,6 +59,9 @@ inline TileRowsState open_tile_rows(const AttentionTask& task) {
   s.values = reinterpret_cast<std::uint32_t*>(take(kTiledKeys * dims / 2));
   s.largest = take(rows);
   s.total = take(rows);
+  if (task.args->kv.any_codes()) {
+    s.copy = reinterpret_cast<Half*>(take(kTiledKeys * dims / 2));
+  }
   return s;
 }
 
