@@ -121,6 +121,7 @@ class Bench : public Command {
     for (const BenchSetup& setup : flags_.setups()) {
       engines_.push_back(std::make_unique<SetupProcess>(setup, flags_.cases));
     }
+    const auto choice = flags_.setups().front().quantize();
     for (const std::string& peer : flags_.peers) {
       if (!model.path || !model.exact) {
         fail<UserError>(
@@ -129,11 +130,8 @@ class Bench : public Command {
             "Leave --vs out, or name a model with weights");
       }
       (void)peer_program(peer, flags_.program_of(peer));
-      peer_models_.push_back(std::make_unique<PeerModel>(
-          peer,
-          model,
-          flags_.quants.front(),
-          stop));
+      peer_models_.push_back(
+          std::make_unique<PeerModel>(peer, model, choice, stop));
       if (!peer_models_.back()->remark().empty()) {
         remarks_.push_back(peer_models_.back()->remark());
       }

@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kPeerGroup = 32;
-
 fs::path make_folder() {
   std::string name =
       (fs::temp_directory_path() / "roofline-peer-XXXXXX").string();
@@ -84,31 +82,36 @@ PeerForm peer_form(const PlannedModel& model) {
 PeerModel::PeerModel(
     std::string_view peer,
     const PlannedModel& model,
-    const std::string& quant,
+    const std::optional<QuantizeChoice>& choice,
     const std::atomic<bool>& stop)
     : stop_(stop), source_(*model.path), path_(source_) {
-  const bool folder = fs::is_directory(source_);
-  if (folder == (peer == "mlx-lm")) {
-    return;
-  }
+  const bool folders = peer == "mlx-lm";
   PeerForm form = peer_form(model);
-  if (form.bits == 16 && quant == "int4") {
-    form = {4, "q4_0"};
-  } else if (form.bits == 16 && quant == "int8") {
-    form = {8, "q8_0"};
+  const bool quantizes = form.bits == 16 && choice;
+  if (quantizes) {
+    form = {
+        choice->bits,
+        choice->bits == 4 ? "q4_0" : "q8_0",
+        choice->group_size};
+  }
+  const bool reads = fs::is_directory(source_) == folders;
+  if (reads && !quantizes) {
+    return;
   }
   folder_ = make_folder();
   try {
-    folder ? write_gguf(form) : write_folder(form);
+    folders ? write_folder(form) : write_gguf(form);
   } catch (...) {
     std::error_code error;
     fs::remove_all(folder_, error);
     throw;
   }
   remark_ = fmt::format(
-      "{} reads {}: it ran the same weights written as {}.",
+      "{} {}: it ran the same weights written as {}.",
       peer,
-      folder ? "GGUF files" : "folders",
+      reads     ? "doesn't quantize while it loads"
+      : folders ? "reads folders"
+                : "reads GGUF files",
       remark_);
 }
 
@@ -123,15 +126,16 @@ void PeerModel::write_folder(const PeerForm& form) {
   Progress progress("Writing a folder for the peer", notice_on_terminal());
   ToMlxOptions options;
   if (form.bits < 16) {
-    options.quantize = parse_mlx_form("affine", form.bits, kPeerGroup);
+    options.quantize = parse_mlx_form("affine", form.bits, form.group_size);
   }
   options.progress = shown(progress, stop_);
   path_ = folder_ / "model";
   convert_to_mlx(source_, path_, options);
-  remark_ =
-      form.bits < 16
-          ? fmt::format("{}-bit codes in groups of {}", form.bits, kPeerGroup)
-          : "16-bit floats";
+  remark_ = form.bits < 16 ? fmt::format(
+                                 "{}-bit codes in groups of {}",
+                                 form.bits,
+                                 form.group_size)
+                           : "16-bit floats";
 }
 
 void PeerModel::write_gguf(const PeerForm& form) {

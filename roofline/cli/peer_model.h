@@ -4,30 +4,33 @@
 
 #include <atomic>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "roofline/model/decoder.h"
 #include "roofline/plan/planned_model.h"
 
 namespace roofline::cli {
 
 /// The form nearest to how most of the weights are stored: MLX's affine codes
-/// in so many bits with groups of 32, or GGUF's type; 16: floats.
+/// in so many bits, or GGUF's type; 16: floats.
 struct PeerForm {
   int bits = 16;
   std::string gguf_type = "bf16";
+  int group_size = 32;
 };
 PeerForm peer_form(const PlannedModel& model);
 
 class PeerModel {
  public:
-  /// peer: llama.cpp reads GGUF files, mlx-lm folders. quant ("int4", "int8",
-  /// else as stored) is how a folder of floats is to run. Throws UserError when
+  /// peer: llama.cpp reads GGUF files, mlx-lm folders. choice is how floats are
+  /// to run, in its groups where the peer has such. Throws UserError when
   /// the model can't be written so, or once `stop` is set.
   PeerModel(
       std::string_view peer,
       const PlannedModel& model,
-      const std::string& quant,
+      const std::optional<QuantizeChoice>& choice,
       const std::atomic<bool>& stop);
   ~PeerModel();
   PeerModel(const PeerModel&) = delete;

@@ -126,6 +126,24 @@ echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
         peer = [f for f in out["figures"] if f["engine"] == "mlx-lm"]
         self.assertAlmostEqual(peer[0]["tokens_per_second"], 8, places=3)
 
+    def test_a_peer_of_floats_gets_the_codes_that_ours_quantizes_to(self):
+        seen = self.folder / "seen.json"
+        self.write("python3", f"""#!/bin/sh
+while [ "$1" != --model ]; do shift; done
+cp "$2/config.json" {seen}
+echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
+""").chmod(0o755)
+        peer = ["bench", *QUICK, "--json", "--vs", "mlx-lm", "--peer-program",
+                self.folder, "--model", self.model]
+        out = json.loads(self.succeed(*peer))
+        self.assertNotIn("quantization", json.loads(seen.read_text()))
+        self.assertNotIn("same weights", " ".join(out["remarks"]))
+        out = json.loads(self.succeed(*peer, "--quant", "int8", "--group-size", "32"))
+        self.assertEqual(
+            json.loads(seen.read_text())["quantization"],
+            {"group_size": 32, "bits": 8, "mode": "affine"})
+        self.assertIn("8-bit codes in groups of 32", " ".join(out["remarks"]))
+
     def test_ctrl_c_leaves_no_peers_model(self):
         script = self.write("python3", "#!/bin/sh\ntouch started\nsleep 60\n")
         script.chmod(0o755)
