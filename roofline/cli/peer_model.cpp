@@ -143,8 +143,16 @@ void PeerModel::write_gguf(const PeerForm& form) {
   ToGgufOptions options;
   options.encoding = parse_gguf_type(form.gguf_type, "--vs");
   options.progress = shown(progress, stop_);
+  fs::path source = source_;
+  if (!fs::is_directory(source)) {
+    // GGUF is written from folders.
+    source = folder_ / "floats";
+    ToMlxOptions floats;
+    floats.progress = options.progress;
+    convert_to_mlx(source_, source, floats);
+  }
   path_ = folder_ / "model.gguf";
-  convert_to_gguf(source_, path_, options);
+  convert_to_gguf(source, path_, options);
   remark_ = form.gguf_type;
 }
 
