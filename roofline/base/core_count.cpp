@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #if defined(__linux__)
@@ -123,6 +125,26 @@ int usable_cores() {
     cores = std::min(cores, static_cast<int>(std::ceil(*quota)));
   }
   return std::max(1, cores);
+}
+
+double waited_share() {
+  namespace fs = std::filesystem;
+  double ran = 0;
+  double waited = 0;
+  std::error_code error;
+  for (fs::directory_iterator task("/proc/self/task", error), end;
+       !error && task != end;
+       task.increment(error)) {
+    // Nanoseconds on a core, nanoseconds that it waited for one.
+    std::istringstream text(read_file(task->path() / "schedstat"));
+    double on = 0;
+    double off = 0;
+    if (text >> on >> off) {
+      ran += on;
+      waited += off;
+    }
+  }
+  return waited > 0 ? waited / (ran + waited) : 0;
 }
 
 }  // namespace roofline

@@ -14,4 +14,9 @@ int usable_cores();
 /// what doesn't parse.
 std::optional<double> parse_cpu_max(std::string_view text);
 
+/// Of the time that this process's threads could have run so far, the share
+/// that they waited for a core because others had them; 0 where the system
+/// doesn't tell (Linux does: /proc/self/task/*/schedstat).
+double waited_share();
+
 }  // namespace roofline

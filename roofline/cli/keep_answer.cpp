@@ -8,6 +8,7 @@
 
 #include <mlx/device.h>
 
+#include "roofline/base/core_count.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/thread_pool.h"
@@ -110,6 +111,7 @@ void keep(
   run.device = loaded.decoder().device_name();
   run.isa = isa_name(active_isa());
   run.threads = ThreadPool::global().threads();
+  run.waited_share = waited_share();
   run.model = loaded.checkpoint().path().filename().string();
   run.model_key = loaded.checkpoint().fingerprint();
   run.prompt_tokens = stats.prompt_tokens;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/cpu_features.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/statistics.h"
 #include "roofline/cli/output.h"
@@ -51,7 +52,8 @@ nlohmann::ordered_json run_json(const RunRecord& run) {
       {"predicted_decode_tokens_per_second", run.predicted_decode},
       {"measured_decode_tokens_per_second", run.measured_decode},
       {"predicted_prefill_tokens_per_second", run.predicted_prefill},
-      {"measured_prefill_tokens_per_second", run.measured_prefill}};
+      {"measured_prefill_tokens_per_second", run.measured_prefill},
+      {"waited_share", run.waited_share}};
 }
 
 nlohmann::ordered_json calibration_json(
@@ -129,7 +131,12 @@ std::optional<Calibration> calibration_here(const std::string& model) {
   if (environment("ROOFLINE_HISTORY") == "off") {
     return std::nullopt;
   }
-  return calibrate(kept_runs(kLatest), host_name(), ROOFLINE_VERSION, model);
+  auto runs = kept_runs(kLatest);
+  // Another instruction set reaches another share.
+  std::erase_if(runs, [](const RunRecord& run) {
+    return run.isa != isa_name(active_isa());
+  });
+  return calibrate(runs, host_name(), ROOFLINE_VERSION, model);
 }
 
 std::string history_name(const PlannedModel& model) {

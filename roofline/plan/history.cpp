@@ -1,6 +1,7 @@
 #include "roofline/plan/history.h"
 
 #include <algorithm>
+#include <array>
 
 #include <memory>
 #include <system_error>
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSchema = 2;
+constexpr int kSchema = 3;
 // A neighbour holds the lock for a millisecond; a run doesn't wait for more.
 constexpr int kBusyMilliseconds = 250;
 
@@ -28,18 +29,22 @@ constexpr const char* kCreate =
     "generated_tokens INTEGER, predicted_peak_bytes INTEGER, "
     "assumed_runtime_bytes INTEGER, measured_peak_bytes INTEGER, "
     "decode_roof REAL, predicted_decode REAL, measured_decode REAL, "
-    "measured_prefill REAL, prefill_roof REAL, predicted_prefill REAL);"
-    "PRAGMA user_version=2;";
+    "measured_prefill REAL, prefill_roof REAL, predicted_prefill REAL, "
+    "waited_share REAL);"
+    "PRAGMA user_version=3;";
 /// The first one knew no prediction of prefill, and always assumed the same for
 /// the program.
 constexpr const char* kFromFirst =
     "ALTER TABLE runs ADD COLUMN prefill_roof REAL DEFAULT 0;"
     "ALTER TABLE runs ADD COLUMN predicted_prefill REAL DEFAULT 0;"
-    "UPDATE runs SET assumed_runtime_bytes=36000000;"
-    "PRAGMA user_version=2;";
+    "UPDATE runs SET assumed_runtime_bytes=36000000;";
+/// The second one didn't know who else used the cores.
+constexpr const char* kFromSecond =
+    "ALTER TABLE runs ADD COLUMN waited_share REAL DEFAULT 0;"
+    "PRAGMA user_version=3;";
 constexpr const char* kInsert =
     "INSERT INTO runs VALUES("
-    "NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    "NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 constexpr const char* kBound =
     "DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 10000";
 constexpr const char* kSelect = "SELECT * FROM runs ORDER BY id DESC LIMIT ?";
@@ -113,6 +118,7 @@ void for_each_column(Record& r, const Visit& visit) {
   visit(i++, r.measured_prefill);
   visit(i++, r.prefill_roof);
   visit(i++, r.predicted_prefill);
+  visit(i++, r.waited_share);
 }
 
 struct Binder {
@@ -157,6 +163,15 @@ int insert(sqlite3* db, const RunRecord& record) {
   return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
+/// Makes the table, or adds what it lacks.
+int bring_up(sqlite3* db, int schema) {
+  if (schema == 0) {
+    return execute(db, kCreate);
+  }
+  const int code = schema == 1 ? execute(db, kFromFirst) : SQLITE_OK;
+  return code == SQLITE_OK ? execute(db, kFromSecond) : code;
+}
+
 int add(sqlite3* db, const RunRecord& record) {
   // A run's end doesn't wait for the disk; what a power cut breaks is begun
   // anew.
@@ -170,7 +185,7 @@ int add(sqlite3* db, const RunRecord& record) {
     return SQLITE_MISUSE;
   }
   if (schema < kSchema) {
-    code = execute(db, schema == 0 ? kCreate : kFromFirst);
+    code = bring_up(db, schema);
   }
   if (code == SQLITE_OK) {
     code = insert(db, record);
@@ -191,27 +206,41 @@ constexpr double kMostRuntime = 512e6;
 /// Shorter ones are mostly overhead.
 constexpr std::int64_t kFewestDecoded = 16;
 constexpr std::int64_t kFewestPrompted = 64;
+/// A run that waited longer for a core tells of its neighbours.
+constexpr double kMostWaited = 0.1;
 
-/// Shares of the roof: of one model, and of all.
+/// Shares of the roof: of one model, and of all; undisturbed, and all.
 class Shares {
  public:
-  void add(double measured, double roof, bool own) {
-    if (measured > 0 && roof > 0) {
-      all_.push_back(measured / roof);
-      if (own) {
-        own_.push_back(measured / roof);
+  void add(double measured, double roof, bool own, bool disturbed) {
+    if (measured <= 0 || roof <= 0) {
+      return;
+    }
+    for (const bool with_others : {false, true}) {
+      for (const bool disturbed_too : {false, true}) {
+        if ((own || with_others) && (!disturbed || disturbed_too)) {
+          of(with_others, disturbed_too).push_back(measured / roof);
+        }
       }
     }
   }
+  /// Of the narrowest that are enough: undisturbed before this model's own,
+  /// since neighbours change a speed by more than models do.
   std::optional<double> median() const {
-    const auto& shares = own_.size() >= kFewestRuns ? own_ : all_;
-    return shares.size() < kFewestRuns
-               ? std::nullopt
-               : std::optional(std::clamp(median_of(shares), 0.01, 1.0));
+    for (const auto& shares : shares_) {
+      if (shares.size() >= kFewestRuns) {
+        return std::clamp(median_of(shares), 0.01, 1.0);
+      }
+    }
+    return std::nullopt;
   }
 
  private:
-  std::vector<double> own_, all_;
+  std::vector<double>& of(bool with_others, bool disturbed_too) {
+    return shares_[(disturbed_too ? 2 : 0) + (with_others ? 1 : 0)];
+  }
+
+  std::array<std::vector<double>, 4> shares_;
 };
 
 }  // namespace
@@ -283,11 +312,12 @@ std::optional<Calibration> calibrate(
         static_cast<double>(run.measured_peak_bytes) -
         static_cast<double>(run.predicted_peak_bytes));
     const bool own = run.model == model;
+    const bool disturbed = run.waited_share > kMostWaited;
     if (run.generated_tokens >= kFewestDecoded) {
-      decode.add(run.measured_decode, run.decode_roof, own);
+      decode.add(run.measured_decode, run.decode_roof, own, disturbed);
     }
     if (run.prompt_tokens - run.cached_tokens >= kFewestPrompted) {
-      prefill.add(run.measured_prefill, run.prefill_roof, own);
+      prefill.add(run.measured_prefill, run.prefill_roof, own, disturbed);
     }
   }
   if (programs.size() < kFewestRuns) {

@@ -41,6 +41,8 @@ struct RunRecord {
   double measured_prefill = 0;
   double prefill_roof = 0;
   double predicted_prefill = 0;
+  /// waited_share() at its end: how busy neighbours kept the cores.
+  double waited_share = 0;
 };
 
 /// cache_dir()/history.db
@@ -72,7 +74,8 @@ struct Calibration {
 /// tokens and of prompts of at least 64, those of `model` (RunRecord::model)
 /// alone where enough of them are kept. Counts runs of this host and version on
 /// the CPU; absent with fewer than five of them. The program never takes less
-/// than nothing nor more than 512 MB.
+/// than nothing nor more than 512 MB. Speeds of runs that waited for a core for
+/// more than a tenth of their time count only where too few others are kept.
 std::optional<Calibration> calibrate(
     std::span<const RunRecord> runs,
     const std::string& host,

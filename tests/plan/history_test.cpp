@@ -79,6 +79,7 @@ TEST_F(History, GoesOnWithADatabaseOfTheFirstVersion) {
   sqlite3_close(db);
   RunRecord run = record(1);
   run.predicted_prefill = 9;
+  run.waited_share = 0.25;
   EXPECT_TRUE(keep_run(run));
   const auto runs = kept_runs(10);
   ASSERT_EQ(runs.size(), 2U);
@@ -86,6 +87,8 @@ TEST_F(History, GoesOnWithADatabaseOfTheFirstVersion) {
   EXPECT_EQ(runs[1].model, "old");
   EXPECT_EQ(runs[1].measured_prefill, 7);
   EXPECT_EQ(runs[1].predicted_prefill, 0);
+  EXPECT_EQ(runs[0].waited_share, 0.25);
+  EXPECT_EQ(runs[1].waited_share, 0);
 }
 
 TEST_F(History, KeepsNothingWhenOffOrWhenItCannot) {
@@ -191,6 +194,25 @@ TEST(Calibrate, TakesTheMedianShareOfTheRoofOfLongAnswers) {
   EXPECT_DOUBLE_EQ(*calibrate(runs, "here", "1.0")->decode_efficiency, 0.5);
   runs[0].generated_tokens = 15;
   EXPECT_FALSE(calibrate(runs, "here", "1.0")->decode_efficiency);
+}
+
+TEST(Calibrate, LeavesOutRunsThatNeighboursDisturbedWhereOthersAreEnough) {
+  std::vector<RunRecord> runs(10, pair(100'000'000, 100'000'000));
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    runs[i].decode_roof = 100;
+    runs[i].generated_tokens = 16;
+    runs[i].measured_decode = i < 5 ? 80 : 10;
+    runs[i].waited_share = i < 5 ? 0.02 : 0.6;
+    // This model's own runs are the disturbed ones.
+    runs[i].model = i < 5 ? "other" : "own";
+  }
+  EXPECT_DOUBLE_EQ(
+      *calibrate(runs, "here", "1.0", "own")->decode_efficiency,
+      0.8);
+  runs[0].waited_share = 0.6;
+  EXPECT_DOUBLE_EQ(
+      *calibrate(runs, "here", "1.0", "own")->decode_efficiency,
+      0.1);
 }
 
 TEST(Calibrate, StaysWithinBounds) {
