@@ -25,9 +25,14 @@ std::optional<std::vector<std::int32_t>> hugging_face_order(
       (!of_q && !name.ends_with(".attention.k"))) {
     return std::nullopt;
   }
-  const auto& attention = checkpoint.spec().layers[0].attention;
-  if (!attention || !attention->rope ||
-      attention->rope->layout != RopeLayout::interleaved) {
+  // Families whose folders have pairs side by side as well keep their order.
+  const ModelSpec& spec = checkpoint.spec();
+  const Family* family = find_gguf_family(spec.family);
+  const auto layer = static_cast<std::size_t>(std::stoul(name.substr(7)));
+  const auto& attention = spec.layers[layer].attention;
+  if (!attention || attention->latent || family == nullptr ||
+      family->gguf_rope_layout != RopeLayout::interleaved ||
+      family->rope_layout != RopeLayout::half_split) {
     return std::nullopt;
   }
   std::vector<std::int32_t> order;  // theirs → ours

@@ -4,6 +4,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/model/adapter_files.h"
+#include "roofline/spec/mlx_folding.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/overlaid_checkpoint.h"
 
@@ -50,6 +51,13 @@ std::unique_ptr<Checkpoint> with_full_weights(
         "An adapter of type full can't be put into a GGUF file's model",
         "Its weights are in the order of the model's folder",
         "Give the folder that it was trained on");
+  }
+  if (is_unfolded(checkpoint.spec())) {
+    fail<UnsupportedError>(
+        "An adapter of type full can't be put into this folder's model",
+        "Its weights have the one of the norms or config.json's factors in "
+        "them, and the folder's don't",
+        "Convert the folder (roofline convert) and give what that writes");
   }
   return overlay_checkpoint(checkpoint, full->path / kMlxWeights);
 }

@@ -151,7 +151,19 @@ void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
       [&](const NamedRows& part) {
         return checkpoint_.find(part.name) != nullptr;
       });
-  if (!needed) {
+  const bool folder = std::filesystem::is_directory(checkpoint_.path());
+  const bool elsewhere = !needed || tensor.rearranged;
+  if (!folder && tensor.rows() > 1 && elsewhere && !is_paired(stored, spec)) {
+    fail<UnsupportedError>(
+        fmt::format("Can't quantize {}", checkpoint_.path().string()),
+        fmt::format(
+            "The file has the values of {} in another order than a folder",
+            tensor.name),
+        "Make it a folder first: roofline convert --hf-path FILE --mlx-path "
+        "FOLDER");
+  }
+  // Scalars of activations stand in a file's metadata.
+  if (!needed && folder) {
     return;
   }
   stored_.push_back(std::move(stored));
@@ -160,6 +172,15 @@ void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
         part.name,
         StoredPlace{&stored_.back(), part, paired_heads(part.name, spec)});
   }
+}
+
+/// Rows of heads in pairs are put in halves on the way.
+bool MlxPlaces::is_paired(const StoredTensor& stored, const ModelSpec& spec)
+    const {
+  return std::any_of(
+      stored.parts.begin(),
+      stored.parts.end(),
+      [&](const NamedRows& part) { return paired_heads(part.name, spec) > 0; });
 }
 
 /// GGUF files hold some families' queries and keys with the dims that rotate

@@ -57,6 +57,7 @@ class MlxPlaces {
 
  private:
   void add(const RowTensor& tensor, const ModelSpec& spec);
+  bool is_paired(const StoredTensor& stored, const ModelSpec& spec) const;
   int paired_heads(const std::string& name, const ModelSpec& spec) const;
 
   const Checkpoint& checkpoint_;

@@ -31,14 +31,24 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
 
 /// What Hugging Face's folders of a family call a mixture's tensors.
 struct HfMixtureNames {
+  /// Of stacks that hold gate and up of each expert, under names of their own.
+  static constexpr std::string_view kPacked = "input_linear";
+
   std::string_view family;
   std::string_view part;       ///< "mlp."
   std::string_view router;     ///< behind the part
   std::string_view selection;  ///< neither a weight nor a bias there
-  /// Of an expert's gate, up and down; "" where they are stacked and packed.
+  /// Of an expert's gate, up and down.
   std::array<std::string_view, 3> expert = {};
   std::string_view shared = {};
   std::string_view weigh = {};
+  /// "": experts stand apart; kPacked; else what stands before the names of
+  /// MLX's three stacks.
+  std::string_view stack = {};
+  /// Into the experts' own dims and out of them.
+  std::array<std::string_view, 2> latent = {};
+  bool selection_row = false;   ///< it is [1, experts]
+  bool shared_outside = false;  ///< shared experts don't stand in the part
 };
 
 /// nullptr for a family whose files aren't written.

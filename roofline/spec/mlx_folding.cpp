@@ -1,5 +1,9 @@
 #include "roofline/spec/mlx_folding.h"
 
+#include <algorithm>
+
+#include "roofline/spec/spec_agreement.h"
+
 namespace roofline {
 
 namespace {
@@ -45,6 +49,17 @@ void unfold_mlx_factors(ModelSpec& spec) {
   spec.logit_scale =
       spec.tied_embeddings ? spec.logit_scale / spec.embedding_scale : 1.0f;
   spec.embedding_scale = 1.0f;
+}
+
+bool is_unfolded(const ModelSpec& spec) {
+  const bool recurrent = std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) { return layer.recurrent.has_value(); });
+  ModelSpec folded = spec;
+  unfold_mlx_factors(folded);
+  return recurrent && (spec.layers[0].norm.plus_one ||
+                       spec_difference(spec, folded).has_value());
 }
 
 }  // namespace roofline

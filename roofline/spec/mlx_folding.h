@@ -10,4 +10,8 @@ namespace roofline {
 /// Takes out of `spec` what MLX's converter has folded into the weights.
 void unfold_mlx_factors(ModelSpec& spec);
 
+/// Whether that changes anything: a layer with a recurrence whose norms or
+/// factors MLX's converter would fold.
+bool is_unfolded(const ModelSpec& spec);
+
 }  // namespace roofline

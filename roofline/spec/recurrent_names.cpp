@@ -184,6 +184,26 @@ std::optional<std::vector<NamedRows>> map_recurrent_name(
              : std::nullopt;
 }
 
+std::string_view hf_recurrent_name(
+    std::string_view ours,
+    RecurrentKind kind,
+    bool by_key_head) {
+  const bool delta = kind == RecurrentKind::gated_delta;
+  if (ours == "step") {
+    return "dt_bias";
+  }
+  if (ours == "in") {
+    return !delta ? "in_proj" : by_key_head ? "in_proj_qkvz" : "in_proj_qkv";
+  }
+  if (ours == "conv") {
+    return kind == RecurrentKind::short_conv ? "conv" : "conv1d";
+  }
+  const auto found = std::find_if(kHf.begin(), kHf.end(), [&](const Row& row) {
+    return row.target == ours;
+  });
+  return found == kHf.end() ? "" : found->name;
+}
+
 std::string_view gguf_recurrent_name(
     std::string_view ours,
     RecurrentKind kind) {

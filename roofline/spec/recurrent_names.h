@@ -22,6 +22,14 @@ std::optional<std::vector<NamedRows>> map_recurrent_name(
     NameStyle style,
     const LayerSpec& layer);
 
+/// Hugging Face's name for ours behind "layers.N.recurrent.", within the part
+/// of the layer; "" where it has none. by_key_head: the rows of the input lie
+/// so in the family's folders.
+std::string_view hf_recurrent_name(
+    std::string_view ours,
+    RecurrentKind kind,
+    bool by_key_head);
+
 /// GGUF's name for ours behind "layers.N.recurrent."; "" where it has none.
 std::string_view gguf_recurrent_name(std::string_view ours, RecurrentKind kind);
 

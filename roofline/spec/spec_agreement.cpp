@@ -330,7 +330,66 @@ void compare_streams(
   }
 }
 
+void compare_recurrent_biases(
+    const RecurrentSpec& wanted,
+    const RecurrentSpec& read,
+    Comparison& out) {
+  out.same("bias of the convolution", wanted.conv_bias, read.conv_bias);
+  out.same("bias of the input", wanted.input_bias, read.input_bias);
+  out.same("bias of the output", wanted.output_bias, read.output_bias);
+}
+
+void compare_mixture_biases(
+    const MixtureSpec& wanted,
+    const MixtureSpec& read,
+    Comparison& out) {
+  out.same("bias of the router", wanted.router_bias, read.router_bias);
+  out.same("biases of experts", wanted.expert_bias, read.expert_bias);
+  out.same(
+      "term in the choice of experts",
+      wanted.selection_bias,
+      read.selection_bias);
+}
+
+void compare_biases(
+    const LayerSpec& wanted,
+    const LayerSpec& read,
+    Comparison& out) {
+  if (wanted.attention && read.attention) {
+    const AttentionSpec& a = *wanted.attention;
+    const AttentionSpec& b = *read.attention;
+    out.same("biases of queries, keys and values", a.qkv_bias, b.qkv_bias);
+    out.same("bias of attention's output", a.output_bias, b.output_bias);
+  }
+  if (wanted.recurrent && read.recurrent) {
+    compare_recurrent_biases(*wanted.recurrent, *read.recurrent, out);
+  }
+  if (!wanted.feed_forward || !read.feed_forward) {
+    return;
+  }
+  const FeedForwardSpec& a = *wanted.feed_forward;
+  const FeedForwardSpec& b = *read.feed_forward;
+  if (!a.mixture || a.mixture->shared_hidden > 0) {
+    out.same("biases of the feed-forward part", a.bias, b.bias);
+  }
+  if (a.mixture && b.mixture) {
+    compare_mixture_biases(*a.mixture, *b.mixture, out);
+  }
+}
+
 }  // namespace
+
+std::optional<std::string> bias_difference(
+    const ModelSpec& wanted,
+    const ModelSpec& read) {
+  Comparison out;
+  out.same("bias of the head", wanted.head_bias, read.head_bias);
+  for (std::size_t i = 0; i < wanted.layers.size(); ++i) {
+    out.at(fmt::format("layer {}: ", i));
+    compare_biases(wanted.layers[i], read.layers[i], out);
+  }
+  return out.found();
+}
 
 std::optional<std::string> spec_difference(
     const ModelSpec& wanted,

@@ -16,4 +16,9 @@ std::optional<std::string> spec_difference(
     const ModelSpec& wanted,
     const ModelSpec& read);
 
+/// The same of what files say by their tensors: where there are biases.
+std::optional<std::string> bias_difference(
+    const ModelSpec& wanted,
+    const ModelSpec& read);
+
 }  // namespace roofline

@@ -15,6 +15,7 @@
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/rope.h"
 #include "roofline/spec/spec_agreement.h"
+#include "roofline/spec/write_config_parts.h"
 
 namespace roofline {
 
@@ -27,6 +28,11 @@ using Json = nlohmann::json;
       "Can't write a config.json for this GGUF file",
       why,
       "Take the model's own folder");
+}
+
+/// A float32 as the decimal it was written as, not as its double.
+double shortest(float value) {
+  return std::stod(fmt::format("{}", value));
 }
 
 std::string_view activation_name(Activation activation) {
@@ -50,19 +56,25 @@ std::string_view activation_name(Activation activation) {
 class ConfigWriter {
  public:
   ConfigWriter(const ModelSpec& spec, const Json& gguf, const Family& family)
-      : spec_(spec), gguf_(gguf), family_(family) {}
+      : spec_(spec), gguf_(gguf), family_(family) {
+    for (const LayerSpec& layer : spec.layers) {
+      attention_ = attention_ == nullptr && layer.attention ? &*layer.attention
+                                                            : attention_;
+      feed_forward_ = feed_forward_ == nullptr && layer.feed_forward
+                          ? &*layer.feed_forward
+                          : feed_forward_;
+    }
+  }
 
   Json write() {
     if (spec_.layers.empty()) {
       refuse("It has no layers");
     }
-    for (const LayerSpec& layer : spec_.layers) {
-      if (!layer.attention || !layer.feed_forward) {
-        refuse("Its layers aren't all of attention and a feed-forward part");
-      }
-    }
     write_sizes();
-    write_mixture();
+    write_biases();
+    write_config_mixture(spec_, family_, out_);
+    write_config_recurrent(spec_, family_, out_);
+    write_config_latent(spec_, family_, out_);
     write_layers();
     write_ropes();
     write_scales();
@@ -73,119 +85,71 @@ class ConfigWriter {
  private:
   const LayerSpec& first() const { return spec_.layers.front(); }
 
+  void write(std::string_view field, const Json& value) {
+    if (!field.empty()) {
+      out_[std::string(field)] = value;
+    }
+  }
+
   void write_sizes() {
-    const AttentionSpec& attention = *first().attention;
-    out_["model_type"] = family_.name;
-    out_["hidden_size"] = spec_.dim;
-    out_["intermediate_size"] = first().feed_forward->hidden;
-    out_["num_hidden_layers"] = spec_.layers.size();
-    out_["num_attention_heads"] = attention.heads;
-    out_["num_key_value_heads"] = attention.kv_heads;
-    out_["head_dim"] = attention.head_dim;
-    out_["vocab_size"] = spec_.vocab;
-    out_["max_position_embeddings"] = spec_.context_tokens;
-    out_["rms_norm_eps"] = shortest(first().norm.eps);
-    out_[std::string(family_.activation_field)] =
-        activation_name(first().feed_forward->activation);
-    out_["tie_word_embeddings"] = spec_.tied_embeddings;
-    if (!family_.qkv_bias.field.empty()) {
-      out_[std::string(family_.qkv_bias.field)] = attention.qkv_bias;
+    const SizeNames& names = family_.names;
+    write("model_type", family_.name);
+    write(names.dim, spec_.dim);
+    write(names.layers, spec_.layers.size());
+    write("vocab_size", spec_.vocab);
+    write(names.context, spec_.context_tokens);
+    write(family_.norm_eps_field, shortest(first().norm.eps));
+    if (feed_forward_ != nullptr) {
+      write(names.hidden, feed_forward_->hidden);
+      write(
+          family_.activation_field,
+          activation_name(feed_forward_->activation));
     }
-    if (!family_.qk_norm_rule.field.empty()) {
-      out_[std::string(family_.qk_norm_rule.field)] =
-          attention.qk_norm != QkNorm::none;
+    if (attention_ != nullptr) {
+      write(names.heads, attention_->heads);
+      if (family_.shared_kv_heads) {
+        write("num_key_value_heads", attention_->kv_heads);
+      }
+      if (!attention_->latent) {
+        write("head_dim", attention_->head_dim);
+      }
     }
-    if (!family_.feed_forward_bias.field.empty()) {
-      out_[std::string(family_.feed_forward_bias.field)] =
-          first().feed_forward->bias;
+    write("tie_word_embeddings", spec_.tied_embeddings);
+    write(family_.tied_field, spec_.tied_embeddings);
+    if (family_.parallel_rule) {
+      write(
+          family_.parallel_rule->flag.field,
+          first().norm_placement == family_.parallel_rule->parallel);
     }
   }
 
-  /// Under both names where there are two.
-  void write_named(
-      const std::array<std::string_view, 2>& names,
-      const Json& value) {
-    for (const std::string_view name : names) {
-      if (!name.empty()) {
-        out_[std::string(name)] = value;
-      }
+  /// One field may stand for several of them; reading back tells whether it
+  /// can.
+  void write_biases() {
+    write(family_.head_bias.field, spec_.head_bias);
+    if (feed_forward_ != nullptr) {
+      write(family_.feed_forward_bias.field, feed_forward_->bias);
     }
-  }
-
-  void write_mixture() {
-    std::vector<bool> mixed;
-    const MixtureSpec* found = nullptr;
-    for (const LayerSpec& layer : spec_.layers) {
-      const auto& own = layer.feed_forward->mixture;
-      mixed.push_back(own.has_value());
-      found = own && found == nullptr ? &*own : found;
-      if (!own) {
-        out_["intermediate_size"] = layer.feed_forward->hidden;
-      }
-    }
-    if (found == nullptr) {
+    if (attention_ == nullptr) {
       return;
     }
-    if (!family_.mixture) {
-      refuse("It has experts, and its family has none");
-    }
-    const MixtureRule& rule = *family_.mixture;
-    write_named(rule.experts_fields, found->experts);
-    write_named(rule.top_k_fields, found->top_k);
-    if (out_["intermediate_size"] == 0) {
-      out_["intermediate_size"] = found->expert_hidden;
-    }
-    out_[std::string(rule.hidden_field)] = found->expert_hidden;
-    if (rule.renormalise_field) {
-      out_["norm_topk_prob"] = found->renormalise;
-    }
-    if (rule.scale) {
-      out_["routed_scaling_factor"] = shortest(found->scale);
-    }
-    if (rule.groups != 0) {
-      out_["n_group"] = found->groups;
-      out_["topk_group"] = found->top_groups;
-    }
-    if (!rule.shared_field.empty()) {
-      out_[std::string(rule.shared_field)] =
-          rule.shared == SharedExpert::counted
-              ? found->shared_hidden / found->expert_hidden
-              : found->shared_hidden;
-    }
-    write_mixed_layers(rule, mixed);
-  }
-
-  void write_mixed_layers(
-      const MixtureRule& rule,
-      const std::vector<bool>& mixed) {
-    const auto first = std::find(mixed.begin(), mixed.end(), true);
-    const auto before = first - mixed.begin();
-    if (rule.layers == ExpertLayers::past_first) {
-      out_[std::string(rule.first_layer_field)] = before;
-    } else if (rule.layers == ExpertLayers::stepped) {
-      Json dense = Json::array();
-      for (std::size_t i = 0; i < mixed.size(); ++i) {
-        if (!mixed[i]) {
-          dense.push_back(i);
-        }
-      }
-      out_["decoder_sparse_step"] = 1;
-      out_["mlp_only_layers"] = dense;
-    }
+    write(family_.output_bias.field, attention_->output_bias);
+    write(family_.qkv_bias.field, attention_->qkv_bias);
+    write(family_.qk_norm_rule.field, attention_->qk_norm != QkNorm::none);
   }
 
   void write_layers() {
+    if (family_.window == WindowRule::none) {
+      return;
+    }
     std::optional<int> window;
     Json kinds = Json::array();
     bool mixed = false;
     for (const LayerSpec& layer : spec_.layers) {
       const auto own = layer.attention->window_tokens;
-      mixed = mixed || own.has_value() != first().attention->window_tokens;
+      mixed = mixed || own.has_value() != attention_->window_tokens.has_value();
       window = window ? window : own;
       kinds.push_back(own ? "sliding_attention" : "full_attention");
-    }
-    if (family_.window == WindowRule::none) {
-      return;
     }
     out_["sliding_window"] = window ? Json(*window) : Json(nullptr);
     if (family_.window_switch) {
@@ -200,16 +164,27 @@ class ConfigWriter {
     const RopeSpec* full = rope_where(spec_, false);
     const RopeSpec* sliding = rope_where(spec_, true);
     const RopeSpec* rope = full != nullptr ? full : sliding;
-    if (rope == nullptr) {
-      refuse("It has no positions");
+    const bool optional = family_.recurrent && family_.recurrent->rope_by_type;
+    if (optional) {
+      out_["position_embedding_type"] = rope != nullptr ? "rope" : "nope";
     }
-    out_["rope_theta"] = rope->theta;
+    if (rope == nullptr) {
+      if (family_.rope != RopeRule::none && !optional &&
+          attention_ != nullptr) {
+        refuse("It has no positions");
+      }
+      return;
+    }
+    write(family_.rope_theta_field, rope->theta);
     if (family_.local_rope_theta && sliding != nullptr) {
       out_["rope_local_base_freq"] = sliding->theta;
     }
-    if (family_.partial_rotary) {
-      out_["partial_rotary_factor"] =
-          static_cast<double>(rope->rotated_dims) / first().attention->head_dim;
+    if (family_.rotary_dim_field) {
+      out_["rotary_dim"] = rope->rotated_dims;
+    } else if (family_.partial_rotary) {
+      write(
+          family_.partial_rotary_field,
+          static_cast<double>(rope->rotated_dims) / attention_->head_dim);
     }
     if (family_.no_rope_interval != 0) {
       Json roped = Json::array();
@@ -218,81 +193,58 @@ class ConfigWriter {
       }
       out_["no_rope_layers"] = roped;
     }
-    write_scaling(*rope);
-  }
-
-  Json metadata(const char* name) const {
-    return gguf_.value(
-        fmt::format("{}.rope.scaling.{}", family_.gguf_name, name),
-        Json());
-  }
-
-  void write_scaling(const RopeSpec& rope) {
-    if (rope.regimes.size() == 2) {
-      out_["rope_scaling"] = {
-          {"type", "longrope"},
-          {"short_factor", rope_divisors(rope, 0)},
-          {"long_factor", rope_divisors(rope, 1)},
-          {"attention_factor", shortest(rope.regimes[0].magnitude)},
-          {"original_max_position_embeddings", rope.regimes[0].max_tokens}};
-      out_["original_max_position_embeddings"] = rope.regimes[0].max_tokens;
-      return;
-    }
-    const std::vector<float> by = rope_divisors(rope, 0);
-    const auto [low, high] = std::minmax_element(by.begin(), by.end());
-    if (metadata("type") == "yarn") {
-      write_yarn();
-    } else if (*high - *low > 1e-4f * *high) {
-      // Llama 3's, the one that files hold as a list: these four numbers are
-      // the same in all its models, and checked by reading back.
-      out_["rope_scaling"] = {
-          {"rope_type", "llama3"},
-          {"factor", std::round(*high)},
-          {"low_freq_factor", 1.0},
-          {"high_freq_factor", 4.0},
-          {"original_max_position_embeddings", 8192}};
-    } else if (*high > 1.0001f) {
-      out_["rope_scaling"] = {
-          {"rope_type", "linear"},
-          {"factor", shortest(*high)}};
+    write_config_scaling(*rope, gguf_, family_, out_);
+    if (family_.query_temperature) {
+      join_rope();
     }
   }
 
-  void write_yarn() {
-    Json yarn = {{"rope_type", "yarn"}, {"factor", metadata("factor")}};
-    const Json original = metadata("original_context_length");
-    if (!original.is_null()) {
-      yarn["original_max_position_embeddings"] = original;
+  /// Where what belongs to positions stands in one object, with a factor on
+  /// queries that grows.
+  void join_rope() {
+    Json rope = out_.value("rope_scaling", Json{{"rope_type", "default"}});
+    rope["rope_theta"] = out_["rope_theta"];
+    if (const auto& temperature = attention_->query_temperature) {
+      rope["llama_4_scaling_beta"] = shortest(temperature->beta);
+      rope["original_max_position_embeddings"] = temperature->original_tokens;
     }
-    for (const auto& [theirs, ours] :
-         {std::pair{"yarn_beta_fast", "beta_fast"},
-          std::pair{"yarn_beta_slow", "beta_slow"}}) {
-      if (!metadata(theirs).is_null()) {
-        yarn[ours] = metadata(theirs);
-      }
-    }
-    out_["rope_scaling"] = yarn;
+    out_.erase("rope_scaling");
+    out_.erase("rope_theta");
+    out_["rope_parameters"] = rope;
   }
 
   void write_scales() {
-    const AttentionSpec& attention = *first().attention;
-    if (family_.scale == ScaleRule::query_scalar) {
-      out_["query_pre_attn_scalar"] =
-          std::round(1.0 / (double{attention.scale} * attention.scale));
-    }
-    if (family_.multipliers) {
-      out_["attention_multiplier"] = shortest(attention.scale);
-      out_["embedding_multiplier"] = shortest(spec_.embedding_scale);
-      out_["residual_multiplier"] = shortest(first().residual_scale);
-      out_["logits_scaling"] = shortest(1 / spec_.logit_scale);
-    }
-    if (family_.attention_softcap_field) {
-      out_["attn_logit_softcapping"] =
-          attention.softcap ? Json(*attention.softcap) : Json(nullptr);
+    if (family_.logit_scale) {
+      out_["logit_scale"] = shortest(spec_.logit_scale);
     }
     if (family_.logit_softcap_field) {
       out_["final_logit_softcapping"] =
           spec_.logit_softcap ? Json(*spec_.logit_softcap) : Json(nullptr);
+    }
+    if (feed_forward_ != nullptr && feed_forward_->clamped_glu) {
+      out_["swiglu_limit"] = shortest(feed_forward_->clamped_glu->limit);
+    }
+    if (family_.multipliers) {
+      out_["embedding_multiplier"] = shortest(spec_.embedding_scale);
+      out_["residual_multiplier"] = shortest(first().residual_scale);
+      out_["logits_scaling"] = shortest(1 / spec_.logit_scale);
+    }
+    if (attention_ == nullptr) {
+      return;
+    }
+    if (family_.scale == ScaleRule::query_scalar) {
+      out_["query_pre_attn_scalar"] =
+          std::round(1.0 / (double{attention_->scale} * attention_->scale));
+    }
+    if (family_.multipliers) {
+      out_["attention_multiplier"] = shortest(attention_->scale);
+    }
+    if (family_.attention_softcap_field) {
+      out_["attn_logit_softcapping"] =
+          attention_->softcap ? Json(*attention_->softcap) : Json(nullptr);
+    }
+    if (attention_->clip) {
+      write(family_.clip_field, shortest(*attention_->clip));
     }
   }
 
@@ -307,22 +259,16 @@ class ConfigWriter {
     }
   }
 
-  /// A float32 as the decimal it was written as, not as its double.
-  static double shortest(float value) {
-    return std::stod(fmt::format("{}", value));
-  }
-
   const ModelSpec& spec_;
   const Json& gguf_;
   const Family& family_;
+  const AttentionSpec* attention_ = nullptr;  ///< of the first layer with one
+  const FeedForwardSpec* feed_forward_ = nullptr;
   Json out_ = Json::object();
 };
 
-constexpr std::array<std::string_view, 20> kConverted = {
-    "dots1",    "ernie4_5", "exaone4",  "gemma",      "gemma2",
-    "gemma3",   "glm4moe",  "granite",  "granitemoe", "hunyuan-dense",
-    "llama",    "olmo2",    "olmoe",    "phi3",       "qwen2",
-    "qwen2moe", "qwen3",    "qwen3moe", "seed_oss",   "smollm3"};
+// Whose files hold what config.json has no words for, or in another form.
+constexpr std::array<std::string_view, 2> kNotConverted = {"gemma3n", "gemma4"};
 
 /// Architectures whose files two families share, told apart by a window.
 struct SharedFiles {
@@ -333,6 +279,16 @@ constexpr std::array<SharedFiles, 2> kShared = {{
     {"llama", "mistral", "llama"},
     {"olmo2", "olmo3", "olmo2"},
 }};
+
+bool has_sigmoid_scores(const ModelSpec& spec) {
+  return std::any_of(
+      spec.layers.begin(),
+      spec.layers.end(),
+      [](const LayerSpec& layer) {
+        return layer.feed_forward && layer.feed_forward->mixture &&
+               layer.feed_forward->mixture->score == ExpertScore::sigmoid;
+      });
+}
 
 const Family* config_family(const ModelSpec& spec) {
   const bool windowed = std::any_of(
@@ -350,6 +306,10 @@ const Family* config_family(const ModelSpec& spec) {
   if (spec.family == "llama" && experts) {
     return find_family("mixtral");
   }
+  if (spec.family == "deepseek2") {
+    return find_family(
+        has_sigmoid_scores(spec) ? "deepseek_v3" : "deepseek_v2");
+  }
   for (const SharedFiles& shared : kShared) {
     if (shared.gguf == spec.family) {
       return find_family(windowed ? shared.with_window : shared.without);
@@ -361,22 +321,34 @@ const Family* config_family(const ModelSpec& spec) {
 }  // namespace
 
 std::vector<std::string> converted_gguf_architectures() {
-  return {kConverted.begin(), kConverted.end()};
+  std::vector<std::string> out;
+  for (const std::string& known : gguf_architectures()) {
+    if (std::find(kNotConverted.begin(), kNotConverted.end(), known) ==
+        kNotConverted.end()) {
+      out.push_back(known);
+    }
+  }
+  return out;
 }
 
 Json write_config(const ModelSpec& spec, const Json& gguf) {
   const Family* family = config_family(spec);
+  const auto converted = converted_gguf_architectures();
   if (family == nullptr ||
-      std::find(kConverted.begin(), kConverted.end(), spec.family) ==
-          kConverted.end()) {
+      std::find(converted.begin(), converted.end(), spec.family) ==
+          converted.end()) {
     refuse(fmt::format(
         "Its architecture is {}; those that can be converted are {}",
         spec.family,
-        fmt::join(kConverted, ", ")));
+        fmt::join(converted, ", ")));
   }
   Json config = ConfigWriter(spec, gguf, *family).write();
   const ModelSpec read = read_config(config);
-  if (const auto difference = spec_difference(spec, read)) {
+  auto difference = spec_difference(spec, read);
+  if (!difference) {
+    difference = bias_difference(spec, read);
+  }
+  if (difference) {
     refuse(fmt::format("It couldn't say what the model has: {}", *difference));
   }
   return config;

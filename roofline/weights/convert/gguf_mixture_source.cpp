@@ -8,13 +8,13 @@
 
 namespace roofline {
 
-namespace mx = mlx::core;
-
 namespace {
 
-[[noreturn]] void fail_unnamed(const std::string& name) {
+constexpr std::string_view kShared = "shared.";
+
+[[noreturn]] void fail_unnamed(std::string_view name) {
   fail<UnsupportedError>(
-      fmt::format("Can't convert the tensor {}", name),
+      fmt::format("Can't convert a mixture's tensor {}", name),
       "Hugging Face's layout has no name for it",
       "Take the model's own folder");
 }
@@ -24,37 +24,42 @@ std::size_t expert_part(std::string_view name) {
   return name == "gate" ? 0 : name == "up" ? 1 : name == "down" ? 2 : 3;
 }
 
+std::string with_ending(std::string_view name, bool bias) {
+  return fmt::format("{}{}", name, bias ? ".bias" : ".weight");
+}
+
 /// rest: behind "feed_forward."; "" where there is no name.
-std::string mixture_name(std::string_view rest, const HfMixtureNames& names) {
+std::string mixture_name(
+    std::string_view rest,
+    bool bias,
+    const HfMixtureNames& names) {
   if (rest == "router") {
-    return fmt::format("{}.weight", names.router);
+    return with_ending(names.router, bias);
   }
   if (rest == "router.selection") {
     return std::string(names.selection);
   }
   if (rest == "shared.weigh") {
-    return names.weigh.empty() ? "" : fmt::format("{}.weight", names.weigh);
+    return names.weigh.empty() ? "" : with_ending(names.weigh, bias);
   }
-  constexpr std::string_view kShared = "shared.";
+  if (rest == "latent_in" || rest == "latent_out") {
+    const auto& name = names.latent[rest == "latent_in" ? 0 : 1];
+    return name.empty() ? "" : with_ending(name, bias);
+  }
   if (!rest.starts_with(kShared) || names.shared.empty()) {
     return "";
   }
   const std::size_t part = expert_part(rest.substr(kShared.size()));
-  return part > 2
-             ? ""
-             : fmt::format("{}{}.weight", names.shared, names.expert[part]);
+  return part > 2 ? ""
+                  : with_ending(
+                        fmt::format("{}{}", names.shared, names.expert[part]),
+                        bias);
 }
 
 }  // namespace
 
-HfMixtureMaker::HfMixtureMaker(
-    const ModelSpec& spec,
-    std::string_view family,
-    ReadFileRows read)
-    : spec_(spec),
-      family_(family),
-      names_(hf_mixture_names(family)),
-      read_(std::move(read)) {
+HfMixtureMaker::HfMixtureMaker(const ModelSpec& spec, std::string_view family)
+    : spec_(spec), family_(family), names_(hf_mixture_names(family)) {
   for (const LayerSpec& layer : spec.layers) {
     if (layer.feed_forward && layer.feed_forward->mixture) {
       experts_ = layer.feed_forward->mixture->experts;
@@ -63,14 +68,16 @@ HfMixtureMaker::HfMixtureMaker(
 }
 
 bool HfMixtureMaker::add(
-    const Tensor& tensor,
-    const RowChange& change,
+    const FileRows& rows,
+    const std::string& prefix,
     std::size_t layer,
     std::string_view rest,
+    bool bias,
     std::vector<RowTensor>& out) const {
   constexpr std::string_view kPart = "feed_forward.";
   constexpr std::string_view kExperts = "experts.";
-  if (!spec_.layers[layer].feed_forward->mixture || !rest.starts_with(kPart)) {
+  const auto& feed_forward = spec_.layers[layer].feed_forward;
+  if (!feed_forward || !feed_forward->mixture || !rest.starts_with(kPart)) {
     return false;
   }
   if (names_ == nullptr) {
@@ -79,73 +86,66 @@ bool HfMixtureMaker::add(
         "Hugging Face's layout of this family isn't written",
         "Take the model's own folder");
   }
-  if (tensor.name.ends_with(".bias")) {
-    fail_unnamed(tensor.name);
-  }
   rest.remove_prefix(kPart.size());
-  const std::string at = fmt::format("model.layers.{}.{}", layer, names_->part);
+  if (rest.starts_with(kShared) && names_->shared_outside) {
+    return false;
+  }
+  const std::string at = prefix + std::string(names_->part);
   if (rest.starts_with(kExperts)) {
-    add_experts(tensor, change, at, rest.substr(kExperts.size()), out);
+    add_experts(rows, at, rest.substr(kExperts.size()), bias, out);
     return true;
   }
-  const std::string name = mixture_name(rest, *names_);
+  const std::string name = mixture_name(rest, bias, *names_);
   if (name.empty()) {
-    fail_unnamed(tensor.name);
+    fail_unnamed(rest);
   }
-  out.push_back(rows(tensor, change, at + name));
-  if (rest == "shared.weigh") {
-    out.back().shape = {1, tensor.cols};
+  out.push_back(rows.tensor());
+  out.back().name = at + name;
+  if (rest == "shared.weigh" ||
+      (rest == "router.selection" && names_->selection_row)) {
+    out.back().shape = {1, rows.cols()};
+  } else if (rest == "router") {
+    out.back().shape =
+        bias ? std::vector<std::int64_t>{rows.cols()}
+             : std::vector<std::int64_t>{rows.rows(), rows.cols()};
   }
   return true;
 }
 
-RowTensor HfMixtureMaker::rows(
-    const Tensor& tensor,
-    const RowChange& change,
-    std::string name) const {
-  RowTensor out;
-  out.name = std::move(name);
-  out.shape = tensor.rows == 1
-                  ? std::vector<std::int64_t>{tensor.cols}
-                  : std::vector<std::int64_t>{tensor.rows, tensor.cols};
-  out.pieces.push_back(piece(tensor, change, 0, tensor.rows));
-  return out;
-}
-
-RowPiece HfMixtureMaker::piece(
-    const Tensor& tensor,
-    const RowChange& change,
-    std::int64_t begin,
-    std::int64_t count) const {
-  return {
-      count,
-      [&tensor, change, begin, read = read_](
-          std::int64_t first,
-          std::int64_t wanted,
-          mx::Stream) { return read(tensor, change, begin + first, wanted); }};
-}
-
 /// rest: "gate" of all experts, or "3.gate".
 void HfMixtureMaker::add_experts(
-    const Tensor& tensor,
-    const RowChange& change,
+    const FileRows& rows,
     const std::string& at,
     std::string_view rest,
+    bool bias,
     std::vector<RowTensor>& out) const {
   const std::size_t dot = rest.find('.');
   const bool one = dot != std::string_view::npos;
   const std::size_t part = expert_part(rest.substr(one ? dot + 1 : 0));
-  const bool stacked = names_->expert[0].empty();
-  if (part > 2 || (one && stacked)) {
-    fail_unnamed(tensor.name);
+  const bool apart = names_->stack.empty();
+  if (part > 2 || (!apart && one) || (bias && apart)) {
+    fail_unnamed(rest);
   }
-  if (stacked) {
-    add_stack(tensor, change, at, part, out);
+  if (names_->stack == HfMixtureNames::kPacked) {
+    add_packed_stack(rows, at, part, out);
+    return;
+  }
+  if (!apart) {
+    RowTensor stack = rows.tensor();
+    stack.name = with_ending(
+        fmt::format("{}{}{}", at, names_->stack, names_->expert[part]),
+        bias);
+    stack.shape = bias ? std::vector<std::int64_t>{experts_, rows.cols()}
+                       : std::vector<std::int64_t>{
+                             experts_,
+                             rows.rows() / experts_,
+                             rows.cols()};
+    out.push_back(std::move(stack));
     return;
   }
   const int first = one ? std::stoi(std::string(rest.substr(0, dot))) : 0;
   const int experts = one ? 1 : experts_;
-  const std::int64_t each = tensor.rows / experts;
+  const std::int64_t each = rows.rows() / experts;
   for (int i = 0; i < experts; ++i) {
     RowTensor expert;
     expert.name = fmt::format(
@@ -153,30 +153,31 @@ void HfMixtureMaker::add_experts(
         at,
         first + i,
         names_->expert[part]);
-    expert.shape = {each, tensor.cols};
-    expert.pieces.push_back(piece(tensor, change, i * each, each));
+    expert.shape = {each, rows.cols()};
+    expert.pieces.push_back(rows.piece(i * each, each));
+    expert.release = rows.release();
     out.push_back(std::move(expert));
   }
 }
 
 /// Gate and up of each expert in one stack, down in another.
-void HfMixtureMaker::add_stack(
-    const Tensor& tensor,
-    const RowChange& change,
+void HfMixtureMaker::add_packed_stack(
+    const FileRows& rows,
     const std::string& at,
     std::size_t part,
     std::vector<RowTensor>& out) const {
-  const std::int64_t each = tensor.rows / experts_;
+  const std::int64_t each = rows.rows() / experts_;
   if (part != 1) {
     RowTensor stack;
     stack.name = fmt::format(
         "{}{}.weight",
         at,
         part == 0 ? "input_linear" : "output_linear");
-    stack.shape = {experts_, each, tensor.cols};
+    stack.shape = {experts_, each, rows.cols()};
     for (int i = 0; i < experts_; ++i) {
-      stack.pieces.push_back(piece(tensor, change, i * each, each));
+      stack.pieces.push_back(rows.piece(i * each, each));
     }
+    stack.release = rows.release();
     out.push_back(std::move(stack));
     return;
   }
@@ -185,8 +186,12 @@ void HfMixtureMaker::add_stack(
   for (int i = 0; i < experts_; ++i) {
     stack.pieces.insert(
         stack.pieces.begin() + 2 * i + 1,
-        piece(tensor, change, i * each, each));
+        rows.piece(i * each, each));
   }
+  stack.release = [gate = stack.release, up = rows.release()] {
+    gate();
+    up();
+  };
 }
 
 }  // namespace roofline

@@ -18,20 +18,6 @@ void append(Rows& out, std::int64_t begin, std::int64_t count) {
   }
 }
 
-/// Value heads of `dims` rows lie key head by key head here, behind `before`
-/// other rows; there they take turns.
-Rows in_turns(const RecurrentSpec& r, std::int64_t before, std::int64_t dims) {
-  Rows out;
-  append(out, 0, before);
-  const int each = r.heads / r.key_heads;
-  for (int i = 0; i < each; ++i) {
-    for (int group = 0; group < r.key_heads; ++group) {
-      append(out, before + (group * each + i) * dims, dims);
-    }
-  }
-  return out;
-}
-
 /// Of a matrix with the rows of a query, a key, values and gates for each key
 /// head: those of all queries, then all keys, then all values, or the gates'.
 struct ByPart {
@@ -62,13 +48,13 @@ void turn_heads(
     const RecurrentSpec& r) {
   const std::int64_t keys = 2 * std::int64_t{r.key_heads} * r.state_dim;
   if (rest == "in" || rest == "conv") {
-    source.rows = in_turns(r, keys, r.head_dim);
+    source.rows = heads_in_turns(r, keys, r.head_dim);
   } else if (rest == "in_gate") {
-    source.rows = in_turns(r, 0, r.head_dim);
+    source.rows = heads_in_turns(r, 0, r.head_dim);
   } else if (rest == "out") {
-    source.cols = in_turns(r, 0, r.head_dim);
+    source.cols = heads_in_turns(r, 0, r.head_dim);
   } else if (rest != "norm") {
-    source.rows = in_turns(r, 0, 1);
+    source.rows = heads_in_turns(r, 0, 1);
   }
 }
 
@@ -94,6 +80,21 @@ std::size_t attention_interval(const std::vector<bool>& recurrent) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> heads_in_turns(
+    const RecurrentSpec& recurrent,
+    std::int64_t before,
+    std::int64_t dims) {
+  Rows out;
+  append(out, 0, before);
+  const int each = recurrent.heads / recurrent.key_heads;
+  for (int i = 0; i < each; ++i) {
+    for (int group = 0; group < recurrent.key_heads; ++group) {
+      append(out, before + (group * each + i) * dims, dims);
+    }
+  }
+  return out;
+}
 
 std::vector<std::pair<std::string, GgufValue>> gguf_recurrent_metadata(
     const ModelSpec& spec,

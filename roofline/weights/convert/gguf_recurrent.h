@@ -2,6 +2,7 @@
 // tensors are made of ours.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,5 +29,12 @@ std::vector<GgufSource> gguf_recurrent_sources(
     std::string_view rest,
     const RecurrentSpec& recurrent,
     const GgufArchitecture& architecture);
+
+/// Rows of value heads of `dims` each, behind `before` other rows: which lie
+/// key head by key head here, for each of the file's, where they take turns.
+std::vector<std::int64_t> heads_in_turns(
+    const RecurrentSpec& recurrent,
+    std::int64_t before,
+    std::int64_t dims);
 
 }  // namespace roofline

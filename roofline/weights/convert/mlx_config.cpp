@@ -227,6 +227,11 @@ void fill_required(json& config) {
       Row{"glm4_moe", "rope_scaling"},
       Row{"gpt2", "n_ctx", "n_positions", "1024"},
       Row{"lfm2", "block_dim", "hidden_size", "2560"},
+      Row{"lfm2", "block_ffn_dim_multiplier", "", "1.0"},
+      Row{"lfm2", "block_multiple_of", "", "256"},
+      // No bound: it would have to be infinite.
+      Row{"mamba2", "time_step_limit", "", "[0.0, 1e30]"},
+      Row{"mamba2", "time_step_rank", "", "\"auto\""},
       Row{"qwen3_moe", "num_experts", "num_local_experts", "128"},
   };
   for (const Row& row : kRows) {
@@ -256,6 +261,16 @@ void fill_sizes(json& config) {
       period >= 1 && period <= 64) {
     config["sliding_window_pattern"] =
         std::string(period.get<std::size_t>() - 1, 'L') + "G";
+  }
+  const json types = config.value("layer_types", json::array());
+  const bool windows =
+      std::find(types.begin(), types.end(), "sliding_attention") != types.end();
+  if (type_of(config) == "exaone4" && period.is_null() && windows) {
+    std::string letters;
+    for (const json& type : types) {
+      letters += type == "sliding_attention" ? 'L' : 'G';
+    }
+    config["sliding_window_pattern"] = letters;
   }
   if (type_of(config) == "mamba2") {
     add_absent(

@@ -58,6 +58,8 @@ struct RowTensor {
   std::vector<std::int64_t> shape;
   mlx::core::Dtype dtype = mlx::core::float32;  ///< of what is read
   std::vector<RowPiece> pieces;
+  /// Its rows or columns lie in another order than the source's.
+  bool rearranged = false;
   /// Gives back the source's memory.
   std::function<void()> release = {};
 
