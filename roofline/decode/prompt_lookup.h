@@ -32,29 +32,37 @@ class PromptLookup {
   std::span<const std::int32_t> follow(int most);
 
  private:
-  /// What agreed so often with the tokens before a guess.
+  /// How often guesses of a kind came true.
   struct Trust {
     double tries, hits;
+  };
+  /// Where a gram occurred last.
+  struct Place {
+    std::size_t behind = 0;  ///< of the token after it
+    /// Something else followed the time before.
+    bool disputed = false;
   };
   static constexpr int kShortestGram = 1;
   static constexpr int kLongestGram = 4;
   static constexpr int kLongestMatch = 8;  ///< longer ones count as this
 
-  void index();
+  void add(std::int32_t token);
   void find();
   std::uint64_t gram(std::size_t end, int length) const;
   bool ends_alike(std::size_t end, int length) const;
-  Trust& trust(int matched);
+  bool is_disputed() const;
+  Trust& trust(int further);
   int worthwhile(int most);
 
   std::vector<std::int32_t> tokens_;
-  /// Grams of each length: where the token behind the latest one lies.
-  std::unordered_map<std::uint64_t, std::size_t> behind_;
+  std::unordered_map<std::uint64_t, Place> places_;  ///< of grams, all lengths
   /// The token at from_ is the guess; the matched_ tokens before it are the
   /// latest ones. 0: no guess.
   std::size_t from_ = 0;
   int matched_ = 0;
-  std::array<Trust, kLongestMatch + 1> trust_;
+  bool disputed_ = false;  ///< of the place that was followed
+  /// By the number of tokens that match, and whether the place is disputed.
+  std::array<std::array<Trust, 2>, kLongestMatch + 1> trust_;
   std::vector<std::int32_t> guess_;
 };
 

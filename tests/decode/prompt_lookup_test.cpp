@@ -35,18 +35,19 @@ TEST(PromptLookup, GuessesNothingWhereNothingRepeats) {
   EXPECT_TRUE(following("abcdefg", 5).empty());
 }
 
-TEST(PromptLookup, ProposesWhereOneTokenIsAlikeOnlyOnceSuchGuessesComeTrue) {
-  PromptLookup lookup(ids_of("a-b:a"));
+TEST(PromptLookup, ProposesNoGuessThatSomethingSpeaksAgainstUntilSuchComeTrue) {
+  EXPECT_FALSE(PromptLookup(ids_of("a-b:a")).propose(5).empty());
+  PromptLookup lookup(ids_of("a.b,a-b:a"));
   EXPECT_EQ(copy(lookup.follow(1)), ids_of("-"));
   EXPECT_TRUE(lookup.propose(5).empty());
   std::string text;
   for (char c = 'A'; c <= 'Z'; ++c) {
-    text += {c, '1', c, '1'};
-    // What followed it once follows it again, and then something else does.
+    // The second time something else follows it, and the third time again.
+    text += {c, '1', c, '2', c, '2'};
     text += static_cast<char>(c - 'A' + 'a');
   }
   push(lookup, text);
-  push(lookup, "!?");
+  push(lookup, "!?!=");
   push(lookup, "!");
   EXPECT_FALSE(lookup.propose(5).empty());
 }

@@ -207,6 +207,25 @@ TEST(CpuDecoder, GreedyContinuationsEqualTheReferences) {
   }
 }
 
+TEST(CpuDecoder, ChecksGuessesWithTheLogitsOfAStepForEachOfThem) {
+  // To the bit, where all weights are quantized and no window has moved on.
+  ModelOptions options = options_for(false);
+  options.quantize = QuantizeChoice{4, 32};
+  for (const char* name : {"llama", "qwen3", "phi3"}) {
+    const Golden golden = open_golden(name);
+    const auto decoder = load_cpu_decoder(*golden.checkpoint, options);
+    for (const Isa isa : all_isas()) {
+      force_isa(isa);
+      const auto alone = chunked_logits(*decoder, golden.ids[0], 1);
+      for (const std::size_t chunk : {2, 5, 9, 33}) {
+        EXPECT_EQ(chunked_logits(*decoder, golden.ids[0], chunk), alone)
+            << name << ", " << isa_name(isa) << ", " << chunk << " at a time";
+      }
+    }
+    force_isa(best_isa());
+  }
+}
+
 TEST(CpuDecoder, RowsOfTheLastTokenAreTheLastOfAll) {
   const Golden golden = open_golden("llama");
   const auto decoder = load(golden, true);

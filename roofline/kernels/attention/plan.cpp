@@ -45,6 +45,58 @@ KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {
       static_cast<int>(end - begin)};
 }
 
+/// How a row's keys are cut.
+struct Cut {
+  int splits = 1;
+  int each = 0;  ///< keys of a split but the last: whole tiles of keys
+
+  bool operator==(const Cut&) const = default;
+};
+
+Cut cut_of(int keys, int most_splits) {
+  const int wanted = std::max(1, std::min(most_splits, keys / kSplitKeys));
+  const int each = ceil_div(ceil_div(keys, wanted), kKeyTile) * kKeyTile;
+  return {std::max(1, ceil_div(keys, each)), each};
+}
+
+/// Splits that give so many threads their pieces.
+int most_splits(int threads, int pieces) {
+  const int wanted = threads > 1 ? threads * kPiecesPerThread : 1;
+  return pieces > 0 ? ceil_div(wanted, pieces) : 1;
+}
+
+/// Keys that the queries in [begin, end) see, together.
+int seen_keys(const AttentionArgs& args, int begin, int end) {
+  const std::int64_t high = args.first_position + end;
+  std::int64_t low = 0;
+  if (args.window_tokens) {
+    low = args.first_position + begin - *args.window_tokens + 1;
+  }
+  int keys = 0;
+  for (const KvSegment& segment : args.kv.segments) {
+    keys += overlap(segment, low, high).count;
+  }
+  return keys;
+}
+
+/// The end of the tokens from `begin` on whose keys are cut as the first one's
+/// alone are, so that each of them sums up in the same order as alone.
+int end_of_alike(
+    const AttentionArgs& args,
+    int begin,
+    int end,
+    int most_splits) {
+  const auto alone = [&](int token) {
+    return cut_of(seen_keys(args, token, token + 1), most_splits);
+  };
+  const Cut first = alone(begin);
+  int token = begin + 1;
+  while (token < end && alone(token) == first) {
+    ++token;
+  }
+  return token;
+}
+
 }  // namespace
 
 std::size_t attention_scratch_floats(int rows, const KvView& kv) {
@@ -86,6 +138,7 @@ void AttentionPlan::prepare(
     AttentionProducts products) {
   kernels_ = &attention_kernels();
   bf16_rows_ = products == AttentionProducts::bfloat16 ? bf16_rows() : nullptr;
+  row_by_row_ = products == AttentionProducts::row_by_row;
   args_ = args;
   threads_ = threads;
   tiles_.clear();
@@ -95,6 +148,11 @@ void AttentionPlan::prepare(
   partial_floats_ = 0;
   groups_ = 0;
   scratch_each_ = 0;
+  int alone_pieces = 0;  // as if each call had one tile
+  for (const AttentionArgs& each : args) {
+    alone_pieces += each.kv.kv_heads;
+  }
+  most_splits_ = most_splits(threads, alone_pieces);
   int base_pieces = 0;
   for (std::size_t i = 0; i < args.size(); ++i) {
     const std::size_t before = tiles_.size();
@@ -102,12 +160,11 @@ void AttentionPlan::prepare(
     base_pieces +=
         static_cast<int>(tiles_.size() - before) * args[i].kv.kv_heads;
   }
-  const int wanted = threads > 1 ? threads * kPiecesPerThread : 1;
-  const int more = base_pieces ? ceil_div(wanted, base_pieces) : 1;
+  if (!row_by_row_) {
+    most_splits_ = most_splits(threads, base_pieces);
+  }
   for (std::size_t i = 0; i < tiles_.size(); ++i) {
-    Tile& tile = tiles_[i];
-    tile.splits = std::max(1, std::min(more, tile.keys / kSplitKeys));
-    cut_keys(tile);
+    cut_keys(tiles_[i]);
     add_pieces(static_cast<int>(i));
   }
   // Late queries see most keys: the long pieces go first.
@@ -161,19 +218,15 @@ void AttentionPlan::add_tiles(int index) {
                    : many ? kBfloat16Rows
                           : kTargetRows;
   const int step = std::max(1, rows / group);
-  for (int begin = 0; begin < args.tokens; begin += step) {
+  for (int begin = 0; begin < args.tokens; begin = tiles_.back().token_end) {
     Tile tile;
     tile.args = index;
     tile.token_begin = begin;
     tile.token_end = std::min(args.tokens, begin + step);
-    const std::int64_t high = args.first_position + tile.token_end;
-    std::int64_t low = 0;
-    if (args.window_tokens) {
-      low = args.first_position + begin - *args.window_tokens + 1;
+    if (row_by_row_) {
+      tile.token_end = end_of_alike(args, begin, tile.token_end, most_splits_);
     }
-    for (const KvSegment& segment : args.kv.segments) {
-      tile.keys += overlap(segment, low, high).count;
-    }
+    tile.keys = seen_keys(args, begin, tile.token_end);
     tiles_.push_back(tile);
     const int own = tile_rows(tile);
     scratch_each_ = std::max(
@@ -192,10 +245,8 @@ void AttentionPlan::cut_keys(Tile& tile) {
   if (args.window_tokens) {
     low = args.first_position + tile.token_begin - *args.window_tokens + 1;
   }
-  // Whole tiles of keys a split, except for the last.
-  const int each =
-      ceil_div(ceil_div(tile.keys, tile.splits), kKeyTile) * kKeyTile;
-  tile.splits = std::max(1, ceil_div(tile.keys, each));
+  const auto [splits, each] = cut_of(tile.keys, most_splits_);
+  tile.splits = splits;
   tile.first_run = static_cast<int>(ends_.size());
   int room = each;
   for (const KvSegment& segment : args.kv.segments) {
@@ -289,7 +340,8 @@ void AttentionPlan::run(int index, int worker) {
   task.scratch =
       scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
   task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
-  if (task.rows() <= kernels_->most_few_rows) {
+  const int rows = row_by_row_ ? task.group() : task.rows();
+  if (rows <= kernels_->most_few_rows) {
     kernels_->few_rows(task);
   } else if (bf16_rows_ != nullptr && fits_bf16_rows(*task.args)) {
     bf16_rows_(task);

@@ -16,8 +16,10 @@
 namespace roofline {
 
 /// What the products of many rows are computed in. bfloat16 where the processor
-/// and the call allow it: see bf16_rows.h.
-enum class AttentionProducts { float32, bfloat16 };
+/// and the call allow it: see bf16_rows.h. row_by_row: float32 in the order in
+/// which a row alone sums up, so that guesses are checked with what a step for
+/// each would give.
+enum class AttentionProducts { float32, bfloat16, row_by_row };
 
 class AttentionPlan {
  public:
@@ -60,6 +62,8 @@ class AttentionPlan {
 
   const AttentionKernels* kernels_ = nullptr;
   ManyRows bf16_rows_ = nullptr;  ///< nullptr: not wanted, or not there
+  bool row_by_row_ = false;
+  int most_splits_ = 1;
   std::span<const AttentionArgs> args_;
   int threads_ = 1;
   std::vector<Tile> tiles_;

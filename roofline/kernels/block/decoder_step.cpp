@@ -8,6 +8,7 @@
 #include <mlx/utils.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/kernels/block/scratch.h"
 
 namespace roofline {
 
@@ -19,7 +20,7 @@ class DecoderStep : public mx::UnaryPrimitive {
       : UnaryPrimitive(stream), args_(std::move(args)) {}
 
   void eval_cpu(const std::vector<mx::array>& inputs, mx::array& out) override {
-    out.set_data(mx::allocator::malloc(out.nbytes()));
+    out.set_data(args_->scratch->state().logits->take(out.nbytes()));
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.set_input_array(inputs[0]);
     encoder.set_output_array(out);

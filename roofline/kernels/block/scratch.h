@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/attention/plan.h"
 #include "roofline/kernels/block/linear.h"
+#include "roofline/kernels/block/logit_memory.h"
 #include "roofline/kernels/block/step.h"
 
 namespace roofline {
@@ -35,6 +37,7 @@ struct QuantizedBuffer {
 };
 
 struct StepScratch::State {
+  std::shared_ptr<LogitMemory> logits = std::make_shared<LogitMemory>();
   AlignedBuffer<float> x;         ///< residual stream [tokens, dim]
   AlignedBuffer<float> normed;    ///< [tokens, dim]
   AlignedBuffer<float> qkv;       ///< [tokens, qkv width]

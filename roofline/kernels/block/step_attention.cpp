@@ -180,7 +180,9 @@ void StepRun::attend(const StepAttention& attention, std::size_t index) {
   s_.plan.prepare(
       s_.attention,
       pool_.threads(),
-      rounds_more() ? AttentionProducts::bfloat16 : AttentionProducts::float32);
+      checks()        ? AttentionProducts::row_by_row
+      : rounds_more() ? AttentionProducts::bfloat16
+                      : AttentionProducts::float32);
   auto piece = [&](int i, int worker) { s_.plan.run(i, worker); };
   pool_.run(s_.plan.pieces(), piece);
 }

@@ -18,9 +18,9 @@
 namespace roofline {
 
 /// Row work (norms, rope, sums) on fewer floats than this is done by the
-/// caller: it takes about as long as waking the other threads would.
-constexpr std::int64_t kSerialFloats = 8192;
-/// Tokens that a piece of row work takes.
+/// caller: it takes about as long as handing it to the others, who spin.
+constexpr std::int64_t kSerialFloats = 2048;
+/// Most tokens that a piece of row work takes.
 constexpr int kRowTokens = 8;
 
 /// Up to so many tokens a product is bound by reading its weights: both planes
@@ -103,13 +103,15 @@ class StepRun {
       }
       return;
     }
+    const int even = (tokens + pool_.threads() - 1) / pool_.threads();
+    const int each = std::min(even, kRowTokens);
     auto piece = [&](int index, int) {
-      const int end = std::min(tokens, (index + 1) * kRowTokens);
-      for (int t = index * kRowTokens; t < end; ++t) {
+      const int end = std::min(tokens, (index + 1) * each);
+      for (int t = index * each; t < end; ++t) {
         fn(t);
       }
     };
-    pool_.run((tokens + kRowTokens - 1) / kRowTokens, piece);
+    pool_.run((tokens + each - 1) / each, piece);
   }
 
   /// Calls fn(slice, token in the batch, token in the slice).
@@ -169,13 +171,19 @@ class StepRun {
     }
   }
 
+  /// Whether guesses are checked in this step.
+  bool checks() const {
+    return std::any_of(
+        slices_.begin(),
+        slices_.end(),
+        [](const StepSlice& slice) {
+          return slice.logit_rows > 1 && slice.tokens <= kMostCheckedTokens;
+        });
+  }
+
   /// Whether this step rounds more than one of a single token does.
   bool rounds_more() const {
-    const auto checks = [](const StepSlice& slice) {
-      return slice.logit_rows > 1 && slice.tokens <= kMostCheckedTokens;
-    };
-    return !model_.exact && tokens_ > kUntrimmedTokens &&
-           std::none_of(slices_.begin(), slices_.end(), checks);
+    return !model_.exact && tokens_ > kUntrimmedTokens && !checks();
   }
 
   /// Whether a layer's products leave high codes out. The first layer's and the

@@ -299,6 +299,38 @@ void product(
   }
 }
 
+/// Wide tiles ask for the pair of blocks after their own: this asks for the
+/// first one, whose lines would come one by one. Of more than kAskedTokens
+/// tokens it is a small part of the work.
+constexpr int kAskedTokens = 16;
+
+/// Another core may have just written x: its lines come one by one otherwise.
+void ask_for_rows(const QuantizedRows& x, int token_begin, int token_end) {
+  const auto ask = [](const void* from, std::ptrdiff_t bytes) {
+    const auto* at = static_cast<const std::byte*>(from);
+    for (std::ptrdiff_t i = 0; i < bytes; i += 64) {
+      prefetch_soon(at + i);
+    }
+    prefetch_soon(at + bytes - 1);
+  };
+  const std::ptrdiff_t tokens = token_end - token_begin;
+  const std::ptrdiff_t groups = x.cols / kGroup;
+  const std::ptrdiff_t first = token_begin * groups;
+  ask(x.codes + first * kPlanes * kGroup, tokens * groups * kPlanes * kGroup);
+  ask(x.scales + first, tokens * groups * 4);
+  ask(x.sums + first, tokens * groups * 4);
+  ask(x.code_sums + first, tokens * groups * 4);
+}
+
+void ask_for_pair(const PackedMatrix& w, int block_begin, int block_end) {
+  const std::byte* begin = w.block(block_begin);
+  const std::ptrdiff_t bytes =
+      w.block_bytes() * std::min(kWideBlocks, block_end - block_begin);
+  for (std::ptrdiff_t at = 0; at < bytes; at += 64) {
+    prefetch_soon(begin + at);
+  }
+}
+
 void fast(
     const PackedMatrix& w,
     int block_begin,
@@ -308,7 +340,14 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
-  if (fits_wide(token_end - token_begin)) {
+  const int tokens = token_end - token_begin;
+  if (tokens <= kAskedTokens) {
+    ask_for_rows(x, token_begin, token_end);
+  }
+  if (fits_wide(tokens)) {
+    if (tokens <= kAskedTokens) {
+      ask_for_pair(w, block_begin, block_end);
+    }
     block_begin =
         wide(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
   }
