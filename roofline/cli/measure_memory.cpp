@@ -9,6 +9,7 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
+#include "roofline/plan/roof.h"
 #include "roofline/report/progress.h"
 #include "roofline/report/table.h"
 #include "roofline/weights/checkpoint.h"
@@ -100,6 +101,24 @@ std::vector<Pair> pairs_of(
       {"peak", predicted.total(), measured.peak}};
 }
 
+/// Of a card, whose peak knows neither the program nor freed buffers.
+std::vector<Pair> pairs_on_card(
+    const MemoryPrediction& predicted,
+    const MeasuredMemory& measured) {
+  const std::uint64_t weights = predicted.of("weights");
+  const std::uint64_t kv = predicted.of("kv") + predicted.of("state");
+  const std::uint64_t total =
+      predicted.total() - predicted.of("runtime") - predicted.of("cache");
+  const std::uint64_t held = measured.loaded + measured.kv;
+  return {
+      {"weights", weights, measured.loaded},
+      {"KV cache", kv, measured.kv},
+      {"prefill and logits",
+       total - weights - kv,
+       measured.peak > held ? measured.peak - held : 0},
+      {"peak of the card", total, measured.peak}};
+}
+
 std::string text_of(const std::vector<Pair>& pairs) {
   Table table{
       {{"Part"},
@@ -161,11 +180,14 @@ int run_measured(
   // A run that answers has its tokenizer in memory too.
   const auto tokenizer =
       subject.random ? nullptr : subject.checkpoint->load_tokenizer();
-  const auto pairs = pairs_of(
-      predicted,
-      measure_shown(*decoder, asked, options),
-      libraries,
-      after > before ? after - before : 0);
+  const MeasuredMemory measured = measure_shown(*decoder, asked, options);
+  const auto pairs = computes_on_a_card()
+                         ? pairs_on_card(predicted, measured)
+                         : pairs_of(
+                               predicted,
+                               measured,
+                               libraries,
+                               after > before ? after - before : 0);
   if (json) {
     write_json(
         {{"model", model.name},

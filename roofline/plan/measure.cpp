@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include <mlx/memory.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/memory.h"
@@ -31,6 +32,8 @@ MeasuredMemory measure_memory(
     const InferenceQuestion& question,
     const MeasureOptions& options) {
   const auto ids = synthetic(question.context_tokens, decoder.spec().vocab);
+  MeasuredMemory measured;
+  measured.loaded = mx::get_active_memory();
   KvOptions kv;
   kv.max_chunk = question.prefill_step;
   std::vector<std::unique_ptr<KvCache>> caches;
@@ -67,7 +70,6 @@ MeasuredMemory measure_memory(
     }
   }
   step(left);
-  MeasuredMemory measured;
   measured.peak = peak_memory_bytes();
   measured.resident_files = resident_file_bytes();
   const std::uint64_t resident = resident_bytes();

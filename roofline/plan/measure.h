@@ -19,6 +19,8 @@ struct MeasuredMemory {
   std::uint64_t resident_anonymous = 0;
   std::uint64_t kv = 0;       ///< all caches, as allocated
   std::uint64_t weights = 0;  ///< that a decode step reads
+  /// What MLX held before the caches were made.
+  std::uint64_t loaded = 0;
 };
 
 struct MeasureOptions {

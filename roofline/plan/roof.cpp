@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <mlx/backend/cuda/cuda.h>
 #include <mlx/device.h>
 #include <mlx/memory.h>
 
@@ -161,7 +162,14 @@ nlohmann::ordered_json TruthLine::json() const {
   return json;
 }
 
+bool computes_on_a_card() {
+  return mx::default_device() == mx::Device::gpu && mx::cu::is_available();
+}
+
 std::size_t peak_memory_bytes() {
+  if (computes_on_a_card()) {
+    return mx::get_peak_memory();
+  }
   const std::size_t resident = peak_resident_bytes();
   const bool gpu = mx::default_device() == mx::Device::gpu;
   return gpu ? std::max(resident, mx::get_peak_memory()) : resident;

@@ -75,8 +75,12 @@ TruthLine make_truth_line(
     double load_seconds,
     std::optional<int> max_kv_tokens = std::nullopt);
 
-/// The most memory this process held: resident on a CPU; on a GPU the larger
-/// of that and MLX's own peak.
+/// Whether MLX computes on a card with memory of its own (CUDA), not in the
+/// system's.
+bool computes_on_a_card();
+
+/// The most memory this process held: resident on a CPU; on a card MLX's own
+/// peak there; on a GPU that shares the system's memory the larger of the two.
 std::size_t peak_memory_bytes();
 
 }  // namespace roofline
