@@ -502,6 +502,12 @@ constexpr std::array kFamilies = {
         .rope_parameters = kMinistral3Rope,
         .query_temperature = true,
         .context_tokens = 262144,
+        .sizes =
+            {.dim = 4096,
+             .hidden = 14336,
+             .layers = 34,
+             .heads = 32,
+             .vocab = 131072},
         .gguf_rope_layout = RopeLayout::interleaved,
     },
     Family{
@@ -510,6 +516,12 @@ constexpr std::array kFamilies = {
         .window = WindowRule::all,
         .window_tokens = 4096,
         .context_tokens = 131072,
+        .sizes =
+            {.dim = 4096,
+             .hidden = 14336,
+             .layers = 32,
+             .heads = 32,
+             .vocab = 32000},
     },
     Family{
         .name = "nemotron",

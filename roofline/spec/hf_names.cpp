@@ -15,6 +15,7 @@ namespace roofline {
 namespace {
 
 constexpr std::string_view kRecurrent = "recurrent.";
+constexpr std::string_view kStreams = "streams.";
 constexpr std::array<std::string_view, 3> kQkv = {
     "attention.q",
     "attention.k",
@@ -55,6 +56,14 @@ constexpr std::array kFalcon = {
 };
 constexpr std::array kFalconModel = {
     Name{"final_norm", "final_layernorm"},
+};
+constexpr std::array kGemma4 = {
+    Name{"feed_forward.router", "router.proj"},
+    Name{"feed_forward.router.input_scale", "router.scale"},
+    Name{"feed_forward.router.expert_scale", "router.per_expert_scale"},
+    Name{"feed_forward.dense_post_norm", "post_feedforward_layernorm_1"},
+    Name{"feed_forward.mixture_norm", "pre_feedforward_layernorm_2"},
+    Name{"feed_forward.mixture_post_norm", "post_feedforward_layernorm_2"},
 };
 constexpr std::array kGraniteHybrid = {
     Name{"feed_forward.down", "shared_mlp.output_linear"},
@@ -99,6 +108,7 @@ struct Spelling {
 
 constexpr std::array kSpellings = {
     Spelling{"falcon_h1", "mamba.", kFalcon, kFalconModel},
+    Spelling{"gemma4_text", "", kGemma4},
     Spelling{"gpt2", "", {}, {}, "model.", "h."},
     Spelling{"gpt_neox", "", {}, {}, "model.", "h."},
     Spelling{"granitemoehybrid", "mamba.", kGraniteHybrid},
@@ -121,6 +131,7 @@ void take(
       case NameAction::turned:
       case NameAction::query_head:
       case NameAction::key_head:
+      case NameAction::numbered:
         names.emplace(row.target, row.pattern);
         break;
       default:
@@ -188,6 +199,15 @@ HfNames::HfNames(const ModelSpec& spec, std::string_view family) : spec_(spec) {
 }
 
 std::string HfNames::model_name(std::string_view ours, bool bias) const {
+  if (ours.starts_with(kStreams)) {
+    const std::size_t dot = ours.rfind('.');
+    std::string name = model_name_of(ours.substr(0, dot), bias);
+    return name.replace(name.find('*'), 1, ours.substr(dot + 1));
+  }
+  return model_name_of(ours, bias);
+}
+
+std::string HfNames::model_name_of(std::string_view ours, bool bias) const {
   const std::string_view own = at(own_model_, ours);
   const std::string_view name = own.empty() ? at(model_, ours) : own;
   if (name.empty()) {

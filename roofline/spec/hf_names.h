@@ -43,6 +43,7 @@ class HfNames {
  private:
   using Names = std::map<std::string_view, std::string_view>;
 
+  std::string model_name_of(std::string_view ours, bool bias) const;
   std::string_view own_name(std::size_t layer, std::string_view ours) const;
 
   const ModelSpec& spec_;

@@ -115,6 +115,10 @@ constexpr std::array<std::string_view, 3> kProjections = {
     "up_proj",
     "down_proj"};
 constexpr std::array<std::string_view, 3> kNumbered = {"w1", "w3", "w2"};
+constexpr std::array<std::string_view, 3> kLinears = {
+    "input_linear.weight",
+    "",
+    "output_linear.weight"};
 constexpr std::string_view kGateCorrection = "gate.e_score_correction_bias";
 
 constexpr std::array kHfFamilies = {
@@ -152,6 +156,13 @@ constexpr std::array kHfFamilies = {
         .selection_row = true,
     },
     HfMixtureNames{
+        .family = "gemma4_text",
+        .part = "",
+        .router = "",
+        .selection = "",
+        .expert = {"experts.gate_up_proj", "", "experts.down_proj"},
+        .stack = HfMixtureNames::kPacked},
+    HfMixtureNames{
         .family = "glm4_moe",
         .part = "mlp.",
         .router = "gate",
@@ -172,6 +183,7 @@ constexpr std::array kHfFamilies = {
         .part = "block_sparse_moe.",
         .router = "router.layer",
         .selection = "",
+        .expert = kLinears,
         .stack = HfMixtureNames::kPacked,
     },
     HfMixtureNames{
@@ -179,6 +191,7 @@ constexpr std::array kHfFamilies = {
         .part = "block_sparse_moe.",
         .router = "router.layer",
         .selection = "",
+        .expert = kLinears,
         .stack = HfMixtureNames::kPacked,
         .shared_outside = true,
     },

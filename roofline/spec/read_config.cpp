@@ -210,6 +210,11 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
         outer.flag("tie_word_embeddings").value_or(family.tied);
   }
   outer.find("tie_word_embeddings");
+  // A copy that MLX's folders have.
+  if (outer.integer("vocab_size", {1, kMaxVocab}).value_or(spec.vocab) !=
+      spec.vocab) {
+    outer.refuse("vocab_size", "It must be that of the text_config");
+  }
   read_tokens(outer, spec);
   read_quantization(config);
   refuse_unknown_fields(config, fmt::format("family {}", wrapper.name));

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/families.h"
@@ -78,6 +77,7 @@ class ConfigWriter {
     write_layers();
     write_ropes();
     write_scales();
+    write_config_extras(spec_, family_, out_);
     write_tokens();
     return std::move(out_);
   }
@@ -113,6 +113,11 @@ class ConfigWriter {
       if (!attention_->latent) {
         write("head_dim", attention_->head_dim);
       }
+    }
+    if (attention_ == nullptr && feed_forward_ != nullptr) {
+      // Of no layer, but the config can't do without them.
+      write(names.heads, 1);
+      write("num_key_value_heads", 1);
     }
     write("tie_word_embeddings", spec_.tied_embeddings);
     write(family_.tied_field, spec_.tied_embeddings);
@@ -267,9 +272,6 @@ class ConfigWriter {
   Json out_ = Json::object();
 };
 
-// Whose files hold what config.json has no words for, or in another form.
-constexpr std::array<std::string_view, 2> kNotConverted = {"gemma3n", "gemma4"};
-
 /// Architectures whose files two families share, told apart by a window.
 struct SharedFiles {
   std::string_view gguf;
@@ -320,27 +322,10 @@ const Family* config_family(const ModelSpec& spec) {
 
 }  // namespace
 
-std::vector<std::string> converted_gguf_architectures() {
-  std::vector<std::string> out;
-  for (const std::string& known : gguf_architectures()) {
-    if (std::find(kNotConverted.begin(), kNotConverted.end(), known) ==
-        kNotConverted.end()) {
-      out.push_back(known);
-    }
-  }
-  return out;
-}
-
 Json write_config(const ModelSpec& spec, const Json& gguf) {
   const Family* family = config_family(spec);
-  const auto converted = converted_gguf_architectures();
-  if (family == nullptr ||
-      std::find(converted.begin(), converted.end(), spec.family) ==
-          converted.end()) {
-    refuse(fmt::format(
-        "Its architecture is {}; those that can be converted are {}",
-        spec.family,
-        fmt::join(converted, ", ")));
+  if (family == nullptr) {
+    refuse(fmt::format("Its architecture is {}", spec.family));
   }
   Json config = ConfigWriter(spec, gguf, *family).write();
   const ModelSpec read = read_config(config);

@@ -90,6 +90,7 @@ void write_one_mixture(
     const MixtureSpec& m,
     Json& out) {
   write_fixed(rule, out);
+  write(out, rule.enabled_by, true);
   write_named(out, rule.experts_fields, m.experts);
   write_named(out, rule.top_k_fields, m.top_k);
   write(out, rule.hidden_field, m.expert_hidden);

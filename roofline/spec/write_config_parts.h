@@ -26,6 +26,13 @@ void write_config_latent(
     const Family& family,
     nlohmann::json& out);
 
+/// What some families add to every layer, and heads of two sizes. To be called
+/// after what else writes sizes.
+void write_config_extras(
+    const ModelSpec& spec,
+    const Family& family,
+    nlohmann::json& out);
+
 /// gguf: the metadata of the file that the rope was read from.
 void write_config_scaling(
     const RopeSpec& rope,

@@ -87,8 +87,10 @@ bool HfMixtureMaker::add(
         "Take the model's own folder");
   }
   rest.remove_prefix(kPart.size());
-  if (rest.starts_with(kShared) && names_->shared_outside) {
-    return false;
+  const bool beside =
+      feed_forward->mixture_beside_dense && !rest.starts_with(kExperts);
+  if (beside || (rest.starts_with(kShared) && names_->shared_outside)) {
+    return false;  // it has a name of its own
   }
   const std::string at = prefix + std::string(names_->part);
   if (rest.starts_with(kExperts)) {
@@ -123,11 +125,14 @@ void HfMixtureMaker::add_experts(
   const bool one = dot != std::string_view::npos;
   const std::size_t part = expert_part(rest.substr(one ? dot + 1 : 0));
   const bool apart = names_->stack.empty();
-  if (part > 2 || (!apart && one) || (bias && apart)) {
+  const bool packed = names_->stack == HfMixtureNames::kPacked;
+  if (part > 2 || (!apart && !packed && one) || (bias && (apart || packed))) {
     fail_unnamed(rest);
   }
-  if (names_->stack == HfMixtureNames::kPacked) {
-    add_packed_stack(rows, at, part, out);
+  const int first = one ? std::stoi(std::string(rest.substr(0, dot))) : 0;
+  const int experts = one ? 1 : experts_;
+  if (packed) {
+    add_packed_stack(rows, at, part, first, experts, out);
     return;
   }
   if (!apart) {
@@ -143,8 +148,6 @@ void HfMixtureMaker::add_experts(
     out.push_back(std::move(stack));
     return;
   }
-  const int first = one ? std::stoi(std::string(rest.substr(0, dot))) : 0;
-  const int experts = one ? 1 : experts_;
   const std::int64_t each = rows.rows() / experts;
   for (int i = 0; i < experts; ++i) {
     RowTensor expert;
@@ -160,37 +163,36 @@ void HfMixtureMaker::add_experts(
   }
 }
 
-/// Gate and up of each expert in one stack, down in another.
+/// Gate and up of each expert in one stack, down in another. first, count: the
+/// experts that these rows are of.
 void HfMixtureMaker::add_packed_stack(
     const FileRows& rows,
     const std::string& at,
     std::size_t part,
+    int first,
+    int count,
     std::vector<RowTensor>& out) const {
-  const std::int64_t each = rows.rows() / experts_;
-  if (part != 1) {
+  const std::int64_t each = rows.rows() / count;
+  if (part != 1 && first == 0) {
     RowTensor stack;
-    stack.name = fmt::format(
-        "{}{}.weight",
-        at,
-        part == 0 ? "input_linear" : "output_linear");
+    stack.name = at + std::string(names_->expert[part]);
     stack.shape = {experts_, each, rows.cols()};
-    for (int i = 0; i < experts_; ++i) {
-      stack.pieces.push_back(rows.piece(i * each, each));
-    }
-    stack.release = rows.release();
     out.push_back(std::move(stack));
-    return;
   }
   RowTensor& stack = out.back();
-  stack.shape[1] += each;
-  for (int i = 0; i < experts_; ++i) {
-    stack.pieces.insert(
-        stack.pieces.begin() + 2 * i + 1,
-        rows.piece(i * each, each));
+  if (part == 1 && first == 0) {
+    stack.shape[1] += each;
   }
-  stack.release = [gate = stack.release, up = rows.release()] {
-    gate();
-    up();
+  for (int i = 0; i < count; ++i) {
+    const auto place = part == 1 ? stack.pieces.begin() + 2 * (first + i) + 1
+                                 : stack.pieces.end();
+    stack.pieces.insert(place, rows.piece(i * each, each));
+  }
+  stack.release = [before = stack.release, own = rows.release()] {
+    if (before) {
+      before();
+    }
+    own();
   };
 }
 

@@ -44,6 +44,8 @@ class HfMixtureMaker {
       const FileRows& rows,
       const std::string& at,
       std::size_t part,
+      int first,
+      int count,
       std::vector<RowTensor>& out) const;
 
   const ModelSpec& spec_;

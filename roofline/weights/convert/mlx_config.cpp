@@ -232,6 +232,7 @@ void fill_required(json& config) {
       // No bound: it would have to be infinite.
       Row{"mamba2", "time_step_limit", "", "[0.0, 1e30]"},
       Row{"mamba2", "time_step_rank", "", "\"auto\""},
+      Row{"minimax_m2", "shared_intermediate_size", "", "0"},
       Row{"qwen3_moe", "num_experts", "num_local_experts", "128"},
   };
   for (const Row& row : kRows) {
@@ -271,6 +272,11 @@ void fill_sizes(json& config) {
       letters += type == "sliding_attention" ? 'L' : 'G';
     }
     config["sliding_window_pattern"] = letters;
+  }
+  if (type_of(config) == "minimax_m2") {
+    const auto& attention = read_config(config).layers[0].attention;
+    add_absent(config, "rotary_dim", attention->rope->rotated_dims);
+    add_absent(config, "rope_theta", attention->rope->theta);
   }
   if (type_of(config) == "mamba2") {
     add_absent(

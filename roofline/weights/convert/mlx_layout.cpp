@@ -100,6 +100,7 @@ constexpr std::array kLayouts = {
     Layout{"ministral"},
     Layout{"ministral3"},
     Layout{"mistral"},
+    Layout{"mistral3", kLanguageModel},
     Layout{"mixtral", kStackExperts},
     Layout{"nemotron"},
     Layout{
@@ -273,6 +274,9 @@ std::string inner_model_name(const std::string& name) {
 }
 
 std::string neox_name(const std::string& name) {
+  if (name == "lm_head.weight") {
+    return "model.embed_out.weight";
+  }
   if (name.starts_with("gpt_neox.layers.")) {
     return replaced(name, "gpt_neox.layers.", "model.h.");
   }
