@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -137,6 +138,27 @@ TEST_P(Dense, MisalignedWeightsGiveTheProduct) {
 TEST_P(Dense, MoreTokensThanTheCacheHoldsGiveTheProduct) {
   // 4096 columns: 32 tokens a run.
   check(GetParam(), 3, 4096, 35, 0);
+}
+
+TEST_P(Dense, ATokensResultIsToTheBitWhateverTheOthersAre) {
+  constexpr int kRows = 7;
+  constexpr int kCols = 301;
+  constexpr int kMost = 9;
+  const DenseMatrix w(GetParam(), kRows, kCols, 0, 5);
+  const auto x = random_floats(kMost * kCols, 6);
+  for (const DenseKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    std::vector<float> alone(kMost * kRows);
+    for (int t = 0; t < kMost; ++t) {
+      k->product(w.matrix, 0, kRows, x.data(), t, t + 1, alone.data(), kRows);
+    }
+    for (int tokens = 2; tokens <= kMost; ++tokens) {
+      std::vector<float> y(alone);
+      std::fill_n(y.begin(), tokens * kRows, kUntouched);
+      k->product(w.matrix, 0, kRows, x.data(), 0, tokens, y.data(), kRows);
+      EXPECT_EQ(y, alone) << tokens << " tokens";
+    }
+  }
 }
 
 TEST_P(Dense, ARangeOfRowsAndTokensWritesOnlyItsPart) {

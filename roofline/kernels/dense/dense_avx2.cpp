@@ -12,6 +12,9 @@ struct Avx2 {
   using Register = __m256;
   static constexpr int kWidth = 8;
   static constexpr int kRows = 2;  ///< 2 × 4 sums leave room for w and x
+  static constexpr int kSingleTokens = 2;  ///< 2 × 4 sums too
+  static constexpr int kFewRows = 1;
+  static constexpr int kFewTokens = 2;
 
   static Register zero() { return _mm256_setzero_ps(); }
   static Register fma(Register a, Register b, Register c) {

@@ -9,6 +9,9 @@ struct Avx512 {
   using Register = __m512;
   static constexpr int kWidth = 16;
   static constexpr int kRows = 4;  ///< 4 × 4 sums leave room for w and x
+  static constexpr int kSingleTokens = 4;
+  static constexpr int kFewRows = 2;  ///< 2 × 2 × 4 sums too
+  static constexpr int kFewTokens = 2;
 
   static Register zero() { return _mm512_setzero_ps(); }
   static Register fma(Register a, Register b, Register c) {

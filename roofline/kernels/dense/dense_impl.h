@@ -3,8 +3,13 @@
 // each format load<kFormat>(from) and load_part<kFormat>(from, count), which
 // reads count < kWidth values and zeroes the rest. Pointers needn't be aligned.
 //
-// A tile is a few rows times a few tokens; each pair has a register of partial
-// sums along the columns, added up at the end.
+// A tile is a few rows times a few tokens; each pair has registers of partial
+// sums along the columns, added up at the end. Up to kMostAlike tokens these
+// are four that take turns: a token's result doesn't depend on how many others
+// there are, and none waits for its own sum. The fewest tokens take a row at a
+// time, one stream; some more take V::kFewRows × V::kFewTokens. Many tokens are
+// bound by multiplying: V::kRows rows times kMostTokens, one register a pair,
+// so that a decoded value meets more of them.
 #pragma once
 
 #include <algorithm>
@@ -26,10 +31,9 @@ struct DenseTile {
   std::ptrdiff_t cols;
   float* y;  ///< at the first row and token
   std::ptrdiff_t ldy;
+  bool first_pass;  ///< w comes from memory
 };
 
-/// kChains registers a pair take turns, where a pair alone would wait for its
-/// own sum.
 template <class V, PackedFormat kFormat, int kRows, int kTokens, int kChains>
 struct DenseSums {
   typename V::Register sums[kChains][kRows][kTokens];
@@ -52,10 +56,13 @@ struct DenseSums {
   }
 };
 
-template <class V, PackedFormat kFormat, int kRows, int kTokens>
+/// Guesses that a step checks with the token before them: 33.
+constexpr int kMostAlike = 33;
+constexpr int kMostTokens = 4;
+
+template <class V, PackedFormat kFormat, int kRows, int kChains, int kTokens>
 void dense_tile(const DenseTile& tile) {
-  constexpr int kChains = kRows * kTokens == 1 ? 4 : 1;
-  // A single pass over w is asked for this far ahead, in bytes: rows follow
+  // The first pass over w is asked for this far ahead, in bytes: rows follow
   // each other, but the hardware's prefetch stops at each page and keeps too
   // few lines under way.
   constexpr int kAhead = 8192;
@@ -79,21 +86,23 @@ void dense_tile(const DenseTile& tile) {
     return V::template load<PackedFormat::f32>(
         reinterpret_cast<const std::byte*>(tile.x + t * cols + c));
   };
-  if constexpr (kChains == 4) {
-    for (; c + 4 * V::kWidth <= cols;) {
+  const auto add_chains = [&]<int... kChain>(
+      std::integer_sequence<int, kChain...>) {
+    ((s.template add<kChain>(load_w, load_x), c += V::kWidth), ...);
+  };
+  constexpr std::ptrdiff_t kStep = kChains * V::kWidth;
+  while (c + kStep <= cols) {
+    if (tile.first_pass) {
 #pragma GCC unroll 4
-      for (int line = 0; line < 4 * V::kWidth * kBytes<kFormat>; line += 64) {
-        __builtin_prefetch(tile.w + c * kBytes<kFormat> + kAhead + line);
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+        for (int line = 0; line < kStep * kBytes<kFormat>; line += 64) {
+          __builtin_prefetch(
+              tile.w + (r * cols + c) * kBytes<kFormat> + kAhead + line);
+        }
       }
-      s.template add<0>(load_w, load_x);
-      c += V::kWidth;
-      s.template add<1>(load_w, load_x);
-      c += V::kWidth;
-      s.template add<2>(load_w, load_x);
-      c += V::kWidth;
-      s.template add<3>(load_w, load_x);
-      c += V::kWidth;
     }
+    add_chains(std::make_integer_sequence<int, kChains>{});
   }
   for (; c + V::kWidth <= cols; c += V::kWidth) {
     s.template add<0>(load_w, load_x);
@@ -125,12 +134,38 @@ void dense_tile(const DenseTile& tile) {
   }
 }
 
-using DenseTileFn = void (*)(const DenseTile&);
+/// The tiles of so many rows and 1, 2, … tokens.
+struct DenseTiles {
+  using Function = void (*)(const DenseTile&);
 
-template <class V, PackedFormat kFormat, int kRows, int... kCounts>
-constexpr std::array<DenseTileFn, sizeof...(kCounts)> dense_tiles(
-    std::integer_sequence<int, kCounts...>) {
-  return {dense_tile<V, kFormat, kRows, kCounts + 1>...};
+  int rows;
+  int most_tokens;
+  std::array<Function, kMostTokens> by_tokens;
+};
+
+template <class V, PackedFormat kFormat, int kRows, int kChains, int... kCounts>
+constexpr DenseTiles dense_tiles(std::integer_sequence<int, kCounts...>) {
+  return {
+      kRows,
+      sizeof...(kCounts),
+      {dense_tile<V, kFormat, kRows, kChains, kCounts + 1>...}};
+}
+
+/// What multiplies so many tokens, and what the last rows are left to.
+template <class V, PackedFormat kFormat>
+const DenseTiles& tiles_for(int tokens, bool last_rows) {
+  constexpr int kAlikeChains = 4;
+  static constexpr auto kSingle = dense_tiles<V, kFormat, 1, kAlikeChains>(
+      std::make_integer_sequence<int, V::kSingleTokens>{});
+  static constexpr auto kFew =
+      dense_tiles<V, kFormat, V::kFewRows, kAlikeChains>(
+          std::make_integer_sequence<int, V::kFewTokens>{});
+  static constexpr auto kMany = dense_tiles<V, kFormat, V::kRows, 1>(
+      std::make_integer_sequence<int, kMostTokens>{});
+  if (last_rows || tokens <= V::kSingleTokens) {
+    return kSingle;
+  }
+  return tokens <= kMostAlike ? kFew : kMany;
 }
 
 /// Tokens in runs whose x fits half of a second-level cache; within a run, rows
@@ -145,10 +180,6 @@ void dense_format(
     int token_end,
     float* y,
     int ldy) {
-  constexpr int kMostTokens = 4;
-  using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kWide = dense_tiles<V, kFormat, V::kRows>(Counts{});
-  static constexpr auto kSingle = dense_tiles<V, kFormat, 1>(Counts{});
   constexpr std::ptrdiff_t kCacheBytes = 512 << 10;
   const std::ptrdiff_t cols = w.cols;
   const int fit =
@@ -157,20 +188,22 @@ void dense_format(
   for (int first = token_begin; first < token_end; first += run) {
     const int last = std::min(token_end, first + run);
     for (int row = row_begin; row < row_end;) {
-      // One token: row after row is one stream.
-      const bool wide =
-          token_end - token_begin > 1 && row + V::kRows <= row_end;
-      const auto& tiles = wide ? kWide : kSingle;
-      for (int token = first; token < last; token += kMostTokens) {
-        const int tokens = std::min(kMostTokens, last - token);
-        tiles[static_cast<std::size_t>(tokens - 1)](
+      const int all = token_end - token_begin;
+      const DenseTiles* tiles = &tiles_for<V, kFormat>(all, false);
+      if (row + tiles->rows > row_end) {
+        tiles = &tiles_for<V, kFormat>(all, true);
+      }
+      for (int token = first; token < last; token += tiles->most_tokens) {
+        const int tokens = std::min(tiles->most_tokens, last - token);
+        tiles->by_tokens[static_cast<std::size_t>(tokens - 1)](
             {w.data + row * cols * kBytes<kFormat>,
              x + token * cols,
              cols,
              y + static_cast<std::ptrdiff_t>(token) * ldy + row,
-             ldy});
+             ldy,
+             all <= kMostAlike && token == token_begin});
       }
-      row += wide ? V::kRows : 1;
+      row += tiles->rows;
     }
   }
 }

@@ -16,6 +16,9 @@ struct Neon {
   };
   static constexpr int kWidth = 8;
   static constexpr int kRows = 2;  ///< 2 × 4 pairs of sums, of 32 registers
+  static constexpr int kSingleTokens = 2;  ///< 2 × 4 pairs too
+  static constexpr int kFewRows = 1;
+  static constexpr int kFewTokens = 2;
 
   static Register zero() { return {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)}; }
   static Register fma(Register a, Register b, Register c) {
