@@ -9,7 +9,8 @@ model as it is stored, models of the catalogue with random weights. The last
 prefill step and a decode step are computed; the cache before them is allocated
 and filled with zeros (--measure-steps 1), which takes the same memory. --resume keeps the rows that the
 table has and measures the others. --graph takes models that a CPU runs as a graph of
-MLX's ops, and writes a table of its own.
+MLX's ops, among them small shapes of ten families (small_shapes.py), and writes a
+table of its own.
 """
 
 import argparse
@@ -21,8 +22,11 @@ import queue
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+
+from small_shapes import SMALL_SHAPES
 
 MODELS = {
     "": "SmolLM2-135M, Q4_1 (bundled)",
@@ -40,7 +44,7 @@ GRAPH_MODELS = {
     "lfm2-700m": "",
     "gemma-3n-e2b": "",
     "mamba2-2.7b": "",
-}
+} | dict.fromkeys(SMALL_SHAPES, "")
 FORMATS = ["int4", "int8", "bf16"]
 CONTEXTS = [512, 2048, 4096, 8192]
 BATCHES = [1, 4]
@@ -48,11 +52,25 @@ BEGIN, END = "<!-- grid: begin -->", "<!-- grid: end -->"
 GRAPH_MARKS = "<!-- grid graph: begin -->", "<!-- grid graph: end -->"
 
 
+def graph_points():
+    for context, batch in [(2048, 4), (512, 4), (512, 1), (2048, 1), (8192, 1), (8192, 4)]:
+        for model in SMALL_SHAPES:
+            yield model, "int4", context, batch
+    for batch in BATCHES:
+        for model in GRAPH_MODELS:
+            if model not in SMALL_SHAPES:
+                for form in FORMATS:
+                    yield model, form, 512, batch
+
+
 def points(quick, graph):
     """Contexts outermost, so that a cut run has covered all models."""
-    contexts = [512, 4096] if graph else CONTEXTS[:2] if quick else [2048, 512, 8192, 4096]
+    if graph:
+        yield from graph_points()
+        return
+    contexts = CONTEXTS[:2] if quick else [2048, 512, 8192, 4096]
     for context in contexts:
-        for batch in BATCHES[:1] if quick or graph and context > 512 else BATCHES:
+        for batch in BATCHES[:1] if quick else BATCHES:
             for model in MODELS:
                 for form in FORMATS if model else [""]:
                     yield model, form, context, batch
@@ -61,7 +79,9 @@ def points(quick, graph):
 def run(options, point, limit, *more):
     program = options.program
     model, form, context, batch = point
-    command = [program, "memory", *([model] if model else []), "--json"]
+    shape = options.shapes / model
+    named = str(shape) if model in SMALL_SHAPES else model
+    command = [program, "memory", *([named] if model else []), "--json"]
     command += ["--context", str(context), "--batch", str(batch), "--device", "cpu"]
     if form and form != "bf16":
         command += ["--quant", form]
@@ -184,6 +204,11 @@ def main():
     options.slots = queue.Queue()
     for job in range(options.jobs):
         options.slots.put(cores[job * each:(job + 1) * each])
+    shapes = tempfile.TemporaryDirectory()
+    options.shapes = Path(shapes.name)
+    for name, config in SMALL_SHAPES.items():
+        (options.shapes / name).mkdir()
+        (options.shapes / name / "config.json").write_text(json.dumps(config))
     rows, skipped, within, device = [], [], 0, "CPU"
     kept = kept_rows(options.out) if options.resume else {}
     if "" in MODELS:  # the first start packs the weights, which takes more

@@ -128,6 +128,8 @@ class Memory : public Command {
   MemoryBudget budget() const;
   /// What earlier runs say; a named machine isn't this one.
   std::optional<Calibration> calibration() const;
+  /// Of the CPU's kernels, with which what is measured runs too.
+  int threads() const;
   InferenceQuestion question() const;
   TrainingQuestion training() const;
   int tell_inference(
@@ -174,6 +176,22 @@ std::optional<Calibration> Memory::calibration() const {
   return flags_.ram || gpu() ? std::nullopt : calibration_here();
 }
 
+int Memory::threads() const {
+  if (!flags_.threads) {
+    return ThreadPool::default_threads();
+  }
+  if (gpu()) {
+    fail<UserError>(
+        "--threads is the CPU's",
+        "This would run on a GPU",
+        "Leave it out, or add --device cpu");
+  }
+  if (flags_.measure) {
+    ThreadPool::set_global_threads(*flags_.threads);
+  }
+  return *flags_.threads;
+}
+
 /// For a sentence about settings.
 std::string calibrated_text(const std::optional<Calibration>& calibration) {
   return calibration
@@ -184,6 +202,7 @@ std::string calibrated_text(const std::optional<Calibration>& calibration) {
 InferenceQuestion Memory::question() const {
   InferenceQuestion question = flags_.run;
   question.gpu = gpu();
+  question.threads = threads();
   KvChoice kv = flags_.kv.choice;
   if (kv.bits == 32) {  // as with --exact
     question.kv_float_bits = 32;
@@ -214,7 +233,7 @@ TrainingQuestion Memory::training() const {
   TrainingQuestion question = flags_.training;
   question.method = pick(kMethods, flags_.train, "--train");
   question.optimizer = pick(kOptimizers, flags_.optimizer, "--optimizer");
-  question.threads = ThreadPool::default_threads();
+  question.threads = threads();
   question.gpu = gpu();
   question.card = gpu() && !flags_.ram && card_memory_bytes();
   if (flags_.given("--batch")) {

@@ -34,8 +34,14 @@ constexpr std::array kOfTraining = {
     "--checkpointing",
     "--optimizer",
     "--precision"};
-constexpr std::array kElse =
-    {"--model", "--batch", "--device", "--ram", "--measure", "--fit"};
+constexpr std::array kElse = {
+    "--model",
+    "--batch",
+    "--device",
+    "--threads",
+    "--ram",
+    "--measure",
+    "--fit"};
 constexpr std::array kTexts =
     {"--context", "--device", "--train", "--targets", "--optimizer", "--plot"};
 
@@ -198,6 +204,14 @@ void MemoryFlags::declare_run(CLI::App& app) {
          "cpu or gpu: on which it would run. Default: gpu where there is one, "
          "and with --ram; else cpu.")
       ->type_name("NAME")
+      ->group(group);
+  app.add_option(
+         "--threads",
+         threads,
+         "Threads of the CPU's kernels, each of which has memory of its own. "
+         "Default: all cores.")
+      ->type_name("N")
+      ->check(in_range(1, 1024))
       ->group(group);
 }
 

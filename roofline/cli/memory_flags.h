@@ -19,6 +19,7 @@ struct MemoryFlags {
   InferenceQuestion run;
   std::string train;
   TrainingQuestion training;
+  std::optional<int> threads;    ///< absent: all cores
   std::optional<int> precision;  ///< absent: 16 on a GPU, 32 on a CPU
   std::string targets;
   std::string optimizer = "adamw";

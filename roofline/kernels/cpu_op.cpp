@@ -12,6 +12,7 @@
 #include <mlx/stream.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/kernels/op_memory.h"
 
 namespace roofline {
 
@@ -28,7 +29,7 @@ class CpuPrimitive : public mx::Primitive {
       const std::vector<mx::array>& inputs,
       std::vector<mx::array>& outputs) override {
     auto& encoder = mx::cpu::get_command_encoder(stream());
-    wait_if_large(outputs);
+    wait_if_large(outputs, stream());
     CpuOpMemory memory;
     for (const auto& input : inputs) {
       encoder.set_input_array(input);
@@ -67,19 +68,6 @@ class CpuPrimitive : public mx::Primitive {
 
   std::vector<mx::Shape> output_shapes(const std::vector<mx::array>&) override {
     return op_.out_shapes;
-  }
-
-  /// MLX hands out memory for up to a hundred ops ahead of the one that runs:
-  /// of a training step's sizes that is a tenth of the peak.
-  void wait_if_large(const std::vector<mx::array>& outputs) {
-    constexpr std::size_t kLarge = 1 << 20;
-    std::size_t bytes = 0;
-    for (const auto& output : outputs) {
-      bytes += output.nbytes();
-    }
-    if (bytes >= kLarge) {
-      mx::synchronize(stream());
-    }
   }
 
   bool cheap() const { return op_.cheap && op_.out_shapes.size() == 1; }

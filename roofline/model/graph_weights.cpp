@@ -104,9 +104,11 @@ std::vector<GraphMatrixPart> GraphWeights::parts(
       ++end;
     }
     const auto sources = tensors.subspan(begin, end - begin);
-    const bool no_form = form.kind == GraphForm::Kind::decoded ||
-                         form.kind == GraphForm::Kind::requantized;
-    if (no_form && bits == 0 && options_.cpu_kernels && !options_.keep_scales) {
+    // Codes are packed from where they lie: a copy of a large table would stand
+    // beside its source and what is packed.
+    const bool in_codes = form.kind != GraphForm::Kind::dense;
+    if (in_codes && bits == 0 && options_.cpu_kernels &&
+        !options_.keep_scales) {
       // Those with one factor have one unit, which leaves their scales alone.
       std::size_t same = 1;
       while (same < sources.size() &&

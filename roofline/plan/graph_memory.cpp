@@ -47,25 +47,24 @@ double of_dense(const FeedForwardSpec& f, double hidden, double dim) {
   return sum;
 }
 
-double of_mixture(const FeedForwardSpec& f, double dim, double rows) {
-  // What is larger is given back at once (glibc maps it), so that about half
-  // of it is there at a time.
-  constexpr double kMapped = 32 << 20;
+/// Chosen experts, whose rows are copied: two products one after the other, of
+/// which each waits until the one before it is done (kernels/op_memory.h).
+double of_mixture(const FeedForwardSpec& f, double dim) {
   const MixtureSpec& m = *f.mixture;
-  const auto held = [&](double width) {
-    const double floats = width * m.top_k;
-    return rows * floats * sizeof(float) > kMapped ? floats / 2 : floats;
+  const double inner = m.top_k * (m.latent_dim ? *m.latent_dim : dim);
+  const double hidden = 1.0 * m.top_k * m.expert_hidden;
+  const double up = f.gated ? 2 * hidden : hidden;
+  const auto codes = [](double cols) {
+    return static_cast<double>(coded_bytes(cols)) / sizeof(float);
   };
-  const double inner = m.latent_dim ? *m.latent_dim : dim;
-  const double hidden = m.expert_hidden;
-  // Each chosen expert's input, its product's output, that in order and times
-  // its weight; hidden values before and after their activation.
-  double sum = 3 * dim + 4.0 * m.experts + 4 * held(inner) +
-               held(f.gated ? 2 * hidden : hidden) +
-               (f.clamped_glu ? 4 : 2) * held(hidden);
-  if (m.expert_bias) {
-    sum += held(f.gated ? 2 * hidden : hidden) + held(inner);
-  }
+  const double bias = m.expert_bias ? 1 : 0;
+  const double first = std::max(
+      inner + (1 + bias) * up + codes(inner),
+      up + (f.clamped_glu ? 4 : 1) * hidden);
+  // The second's output is put in order of the tokens.
+  const double second =
+      std::max(hidden + (1 + bias) * inner + codes(hidden), 2 * inner);
+  double sum = 2 * dim + 4.0 * m.experts + std::max(first, second);
   if (m.shared_hidden > 0) {
     sum += of_dense(f, m.shared_hidden, dim) + dim;
   }
@@ -81,35 +80,48 @@ double of_recurrent(const RecurrentSpec& r, double dim) {
   const double inner = 1.0 * r.heads * r.head_dim;
   const double shared = 1.0 * r.key_heads * r.state_dim;
   const double in = inner + conv + 2.0 * r.heads;
-  const double keys = r.kind == RecurrentKind::gated_delta ? 2 : 1;
-  return 2 * dim + in + conv * (1 + r.conv_width) + 2 * shared * keys +
-         5 * inner;
+  if (r.kind == RecurrentKind::gated_delta) {
+    // Keys and queries are copied, and made unit long, when the convolution's
+    // terms are gone.
+    const double convolved = conv * (1 + r.conv_width);
+    return 2 * dim + in + std::max(convolved, conv + 4 * shared + 5 * inner);
+  }
+  return 2 * dim + in + conv * r.conv_width + 2 * shared + 5 * inner;
 }
 
-double of_layer(const LayerSpec& layer, double dim, double rows) {
+/// Parts of a layer run one after the other. What a part frees stays in the
+/// heap, cut into its sizes: about half of it serves the others.
+constexpr double kLeftByOthers = 0.45;
+
+double of_layer(const LayerSpec& layer, double dim) {
   double sum = 0;
+  double most = 0;
+  const auto add = [&](double part) {
+    sum += part;
+    most = std::max(most, part);
+  };
   if (const auto& a = layer.attention) {
-    sum += a->latent ? of_latent(*a, dim) : of_heads(*a, dim);
+    add(a->latent ? of_latent(*a, dim) : of_heads(*a, dim));
   }
   if (layer.recurrent) {
-    sum += of_recurrent(*layer.recurrent, dim);
+    add(of_recurrent(*layer.recurrent, dim));
   }
   if (const auto& f = layer.feed_forward) {
     if (f->mixture) {
-      sum += of_mixture(*f, dim, rows);
+      add(of_mixture(*f, dim));
     }
     if (!f->mixture || f->mixture_beside_dense) {
-      sum += of_dense(*f, f->hidden, dim);
+      add(of_dense(*f, f->hidden, dim));
     }
   }
-  return sum;
+  return most + kLeftByOthers * (sum - most);
 }
 
 /// The widest input of a product in codes, about.
 double widest(const ModelSpec& spec) {
   double most = spec.dim;
   for (const LayerSpec& layer : spec.layers) {
-    if (layer.feed_forward) {
+    if (layer.feed_forward && !layer.feed_forward->mixture) {
       most = std::max<double>(most, layer.feed_forward->hidden);
     }
   }
@@ -123,11 +135,10 @@ bool runs_as_graph_on_cpu(const ModelSpec& spec) {
 }
 
 double cpu_graph_step_bytes(const ModelSpec& spec, double rows) {
-  double most = 0;
+  double floats = 0;
   for (const LayerSpec& layer : spec.layers) {
-    most = std::max(most, of_layer(layer, spec.dim, rows));
+    floats = std::max(floats, of_layer(layer, spec.dim));
   }
-  double floats = most + 2.0 * spec.dim;
   if (spec.streams) {
     // They are predicted, corrected and scaled.
     floats += 3.0 * spec.streams->count * spec.dim;

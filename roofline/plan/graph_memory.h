@@ -12,10 +12,11 @@ namespace roofline {
 /// Whether the model runs so on a CPU.
 bool runs_as_graph_on_cpu(const ModelSpec& spec);
 
-/// The results of the ops of the layer that has most, in float32, for `rows`
-/// tokens: the graph is evaluated a layer at a time, and MLX gives all of a
-/// layer's results memory before the CPU gets to them. What MLX's allocator
-/// keeps of freed ones (32 MiB at most) is used again by the next layer.
+/// What a step of `rows` tokens holds beside weights and caches: the graph is
+/// evaluated a layer at a time, and of a layer's parts the one whose results
+/// are most at once, with what the others leave in the heap. Ops with a large
+/// output wait for the ones before, so that MLX doesn't hand out memory for all
+/// of the layer ahead.
 double cpu_graph_step_bytes(const ModelSpec& spec, double rows);
 
 /// Matrices that the graph holds as float32, however they are stored: those

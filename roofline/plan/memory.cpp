@@ -194,7 +194,7 @@ Widths widths_of(const PlannedModel& model) {
 }
 
 /// StepScratch::State::fit for `rows` tokens.
-double scratch_bytes(const PlannedModel& model, double rows) {
+double scratch_bytes(const PlannedModel& model, double rows, int threads) {
   const Widths w = widths_of(model);
   const double dim = model.spec.dim;
   const double floats = 3 * dim + w.qkv + w.q + w.rope;
@@ -204,7 +204,8 @@ double scratch_bytes(const PlannedModel& model, double rows) {
     constexpr double kHalf = 2;
     return rows * floats * sizeof(float) +
            rows * ((dim + w.q + w.hidden) * kHalf + coded_bytes(dim)) +
-           static_cast<double>(each) * ThreadPool::default_threads();
+           static_cast<double>(each) *
+               (threads > 0 ? threads : ThreadPool::default_threads());
   }
   if (!w.quantized) {
     return rows * (floats + w.hidden) * sizeof(float) +
@@ -338,7 +339,7 @@ MemoryPrediction predict_inference(
   const bool graph = !q.gpu && runs_as_graph_on_cpu(model.spec);
   const double step = q.gpu   ? graph_bytes(model, rows)
                       : graph ? cpu_graph_step_bytes(model.spec, rows)
-                              : scratch_bytes(model, rows);
+                              : scratch_bytes(model, rows, q.threads);
   out.add(
       fmt::format("prefill, {:.0f} tokens a step", rows),
       "transients",

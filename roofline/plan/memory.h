@@ -47,7 +47,7 @@ struct InferenceQuestion {
   std::optional<WeightFormat> quantize;
   /// The program's own: the CPU step with its packed weights, or a GPU graph.
   bool gpu = false;
-  int threads = 2;
+  int threads = 0;  ///< the CPU's alone; 0: as many as this machine runs
   MemoryConstants constants = default_memory_constants();
 
   /// Keys and values in 32, 16, 8 or 4 bits.

@@ -425,6 +425,19 @@ class Measured(TinyModel):
             "--measure-steps", "1", saying="--measure-steps",
         )
 
+    def test_threads_are_counted_and_are_a_cpus(self):
+        train = ("memory", "llama-2-7b", "--train", "qlora", "--device", "cpu", "--json")
+        few, many = (
+            json.loads(self.succeed(*train, "--threads", count))["total_bytes"]
+            for count in ("2", "16")
+        )
+        self.assertGreater(many, few)
+        out = self.measure(self.model, "--train", "lora", "--seq", "64", "--threads", "1")
+        self.assertGreater(out["measured_bytes"], 0)
+        gpu = ("memory", "llama-2-7b", "--device", "gpu", "--threads", "2")
+        self.refuse(*gpu, saying="--threads")
+        self.refuse("memory", "llama-2-7b", "--threads", "0", saying="--threads")
+
     def test_the_peak_is_within_64_mb_of_the_predicted(self):
         peak = self.parts(self.model, "--context", "128")["peak"]
         off = abs(peak["predicted_bytes"] - peak["measured_bytes"])

@@ -1,5 +1,7 @@
 #include "roofline/plan/graph_memory.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "roofline/plan/memory.h"
@@ -43,7 +45,23 @@ TEST(GraphMemory, ChosenExpertsEachTakeTheirPart) {
   const auto& mixture = *spec.layers[0].feed_forward->mixture;
   EXPECT_GT(
       cpu_graph_step_bytes(spec, 1) - four,
-      4.0 * 4 * (2 * spec.dim + 2 * mixture.expert_hidden));
+      4.0 * 4 * (spec.dim + 2 * mixture.expert_hidden));
+}
+
+TEST(GraphMemory, PartsOfALayerRunOneAfterTheOther) {
+  auto spec = plan_model("gpt2").spec;
+  const double both = cpu_graph_step_bytes(spec, 512);
+  for (auto& layer : spec.layers) {
+    layer.attention.reset();
+  }
+  const double fed = cpu_graph_step_bytes(spec, 512);
+  spec = plan_model("gpt2").spec;
+  for (auto& layer : spec.layers) {
+    layer.feed_forward.reset();
+  }
+  const double attended = cpu_graph_step_bytes(spec, 512);
+  EXPECT_GT(both, std::max(fed, attended));
+  EXPECT_LT(both, fed + attended);
 }
 
 TEST(GraphMemory, AStepsStatesStandBesideThoseBeforeIt) {

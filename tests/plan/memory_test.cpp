@@ -259,6 +259,22 @@ TEST(PredictInference, OnTilesThreadsKeepMoreAndActivationsTakeHalves) {
   EXPECT_GT(grown - (few - (many - few) / 4), threads * 512 * 8 * 32 * 4);
 }
 
+TEST(PredictInference, WithTilesEachThreadHasMemoryOfItsOwn) {
+  const auto with = [&](int threads) {
+    InferenceQuestion question;
+    question.threads = threads;
+    return predict_inference(plan_model("llama-2-7b"), question).total();
+  };
+  const Isa before = active_isa();
+  force_isa(Isa::amx);
+  const auto one = with(1);
+  const auto two = with(2);
+  const auto nine = with(9);
+  force_isa(before);
+  EXPECT_GT(two, one);
+  EXPECT_EQ(nine - one, 8 * (two - one));
+}
+
 TEST(PredictInference, AShorterPrefillStepTakesLessInPassing) {
   InferenceQuestion question = asked(4096);
   const auto long_step = predict_inference(llama(), question);

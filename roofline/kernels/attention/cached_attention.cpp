@@ -12,6 +12,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/kernels/op_memory.h"
 
 namespace roofline {
 
@@ -39,6 +40,7 @@ class CpuOnly : public mx::Primitive {
       const std::vector<mx::array>& inputs,
       std::vector<mx::array>& outputs) {
     auto& encoder = mx::cpu::get_command_encoder(stream());
+    wait_if_large(outputs, stream());
     for (const auto& input : inputs) {
       encoder.set_input_array(input);
     }

@@ -10,6 +10,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/kernels/op_memory.h"
 #include "roofline/kernels/recurrent/scan.h"
 
 namespace roofline {
@@ -38,6 +39,7 @@ class Scan : public mx::Primitive {
       const std::vector<mx::array>& inputs,
       std::vector<mx::array>& outputs) override {
     auto& encoder = mx::cpu::get_command_encoder(stream());
+    wait_if_large(outputs, stream());
     for (auto& output : outputs) {
       output.set_data(mx::allocator::malloc(output.nbytes()));
       encoder.set_output_array(output);
