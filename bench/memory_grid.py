@@ -53,14 +53,14 @@ GRAPH_MARKS = "<!-- grid graph: begin -->", "<!-- grid graph: end -->"
 
 
 def graph_points():
-    for context, batch in [(2048, 4), (512, 4), (512, 1), (2048, 1), (8192, 1), (8192, 4)]:
-        for model in SMALL_SHAPES:
-            yield model, "int4", context, batch
     for batch in BATCHES:
         for model in GRAPH_MODELS:
             if model not in SMALL_SHAPES:
                 for form in FORMATS:
                     yield model, form, 512, batch
+    for context, batch in [(2048, 4), (512, 4), (512, 1), (2048, 1), (8192, 1), (8192, 4)]:
+        for model in SMALL_SHAPES:
+            yield model, "int4", context, batch
 
 
 def points(quick, graph):
