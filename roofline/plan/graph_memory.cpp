@@ -74,8 +74,9 @@ double of_mixture(const FeedForwardSpec& f, double dim) {
 double of_recurrent(const RecurrentSpec& r, double dim) {
   const double conv = r.conv_channels;
   if (r.kind == RecurrentKind::short_conv) {
-    // In, gated, joined to those before, a term for each of the width, out.
-    return 2 * dim + conv * (3 + 3 + r.conv_width);
+    // In, gated, joined to those before, a term for each of the width, out, and
+    // all sequences' joined; there is no large op between them to wait at.
+    return 2 * dim + conv * (3 + 5 + r.conv_width);
   }
   const double inner = 1.0 * r.heads * r.head_dim;
   const double shared = 1.0 * r.key_heads * r.state_dim;
