@@ -305,6 +305,7 @@ void write_config_mixture(
   if (found == nullptr) {
     if (family.mixture) {
       write(out, family.mixture->experts_fields[0], 0);
+      write(out, family.mixture->top_k_fields[0], 1);
     }
     return;
   }

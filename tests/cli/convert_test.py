@@ -343,6 +343,29 @@ class ConvertTest(Program):
         self.convert(source, "--mlx-path", out)
         self.assertLess(self.distance(source, out), 1e-3)
 
+    def test_rows_that_small_floats_are_not_packed_from_stay_floats(self):
+        out = self.folder / "narrow-nvfp4"
+        # Rows of 48 values in an odd number, as MLX packs none.
+        source = self.folder / "odd"
+        shutil.copytree(GOLDENS / "arcee", source)
+        config = json.loads((source / "config.json").read_text())
+        self.assertEqual(config["hidden_size"] % 32, 16)
+        weights = source / "model.safetensors"
+        tensors = read_safetensors(weights)
+        for name in ["model.embed_tokens.weight", "lm_head.weight"]:
+            dtype, (rows, cols), data = tensors[name]
+            tensors[name] = (dtype, [rows - 1, cols], data[: 2 * (rows - 1) * cols])
+        write_safetensors(weights, tensors)
+        config["vocab_size"] = rows - 1
+        (source / "config.json").write_text(json.dumps(config))
+        self.refuse("convert", "--hf-path", source, "--mlx-path", out, "-q",
+                    "--q-mode", "nvfp4", saying="Nothing can be quantized")  # fmt: skip
+
+    def test_ones_of_norms_are_added_in_the_type_that_is_written(self):
+        out = self.folder / "qwen-floats"
+        self.convert(GOLDENS / "qwen3_5_text", "--mlx-path", out, "--dtype", "float32")
+        self.assertLess(self.distance(GOLDENS / "qwen3_5_text", out), 1e-3)
+
     def test_quantized_folders_run_and_come_near(self):
         out = self.folder / "q8"
         text = self.convert(
@@ -534,6 +557,24 @@ class ConvertTest(Program):
         for key in [b"expert_shared_count", b"expert_feed_forward_length"]:
             self.assertTrue(key in out.read_bytes())
         self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_an_activation_that_llama_cpp_has_not_is_named(self):
+        source = self.changed("bitnet", tie_word_embeddings=True)
+        self.keep(source, lambda n: "lm_head" not in n)
+        self.refuse("convert", "--hf-path", source, "--gguf-path",
+                    self.folder / "relu2.gguf",
+                    saying="another activation than its files have, which llama.cpp")  # fmt: skip
+
+    def test_a_yarn_of_experts_comes_back(self):
+        yarn = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1,
+                "original_max_position_embeddings": 64}  # fmt: skip
+        source = self.changed("mixtral", rope_scaling=yarn)
+        file = self.folder / "yarn.gguf"
+        self.convert(source, "--gguf-path", file, "--type", "f32")
+        self.come_back([file])
+        config = json.loads((self.folder / "yarn-back/config.json").read_text())
+        self.assertEqual(config["model_type"], "mixtral")
+        self.assertEqual(config["rope_scaling"]["factor"], 4.0)
 
     def test_layers_by_whose_number_llama_cpp_takes_windows_have_them(self):
         source = self.changed("exaone4_full", num_hidden_layers=64,

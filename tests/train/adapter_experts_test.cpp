@@ -328,6 +328,26 @@ TEST_P(FullAdapterTest, IsNotWeighedNorForAnotherModel) {
       CheckpointError);
 }
 
+TEST(FullAdapterOfHybrids, IsForTheFolderWhoseNormsHaveTheirOne) {
+  const ScratchFolder folder("full_hybrid");
+  const auto own = folder.path() / "own";
+  write_folder(
+      own,
+      "adapters.safetensors",
+      {{"model.norm.weight", waves({32}, 1.0f)}},
+      {{"fine_tune_type", "full"}});
+  const AdapterChoice choices[] = {{own, 1.0f}};
+  for (const char* name : {"qwen3_next", "falcon_h1_factors"}) {
+    EXPECT_THROW(
+        with_full_weights(*open_golden(name).checkpoint, choices),
+        UnsupportedError)
+        << name;
+  }
+  EXPECT_NE(
+      with_full_weights(*open_golden("qwen3_next_mlx").checkpoint, choices),
+      nullptr);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     FullAdapterTest,

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "roofline/spec/families.h"
+
 namespace roofline {
 
 namespace {
@@ -151,6 +153,11 @@ std::string refused_in_feed_forward(
     const FeedForwardSpec& feed_forward) {
   if (feed_forward.bias && !architecture.dense_bias) {
     return "biases of feed-forward parts";
+  }
+  const Family* family = find_gguf_family(architecture.name);
+  if (family != nullptr && family->gguf_activation &&
+      feed_forward.activation != *family->gguf_activation) {
+    return "another activation than its files have";
   }
   if (!feed_forward.mixture && architecture.needs_experts) {
     return "a feed-forward part without experts";

@@ -227,8 +227,11 @@ std::optional<MlxChoice> MlxQuantizer::choose_by_recipe(
 }
 
 std::optional<MlxChoice> MlxQuantizer::choose(const RowTensor& tensor) const {
+  // Small floats are packed by 32, whatever their group is.
+  const bool small = form_.mode != "affine";
+  const int unit = small ? std::max(32, form_.group_size) : form_.group_size;
   if (tensor.shape.size() < 2 || !tensor.name.ends_with(kWeight) ||
-      tensor.cols() % form_.group_size != 0) {
+      tensor.cols() % unit != 0) {
     return std::nullopt;
   }
   const std::string module(without_weight(tensor.name));

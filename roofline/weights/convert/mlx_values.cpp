@@ -203,14 +203,17 @@ bool is_shifted_norm(const RowTensor& tensor) {
 }
 
 RowTensor plus_one(const RowTensor& tensor) {
-  return computed_rows(
+  RowTensor out = computed_rows(
       tensor.name,
       tensor.shape,
-      tensor.dtype,
+      mx::float32,  // rounded once, to what is written
       [tensor](mx::Stream stream) {
-        const mx::array w = tensor.read(0, 1, stream);
-        return mx::add(w, mx::array(1.0f, tensor.dtype), stream);
+        const mx::array w =
+            mx::astype(tensor.read(0, 1, stream), mx::float32, stream);
+        return mx::add(w, mx::array(1.0f), stream);
       });
+  out.source_dtype = tensor.dtype;
+  return out;
 }
 
 RowTensor with_factors(RowTensor tensor, const nlohmann::json& config) {

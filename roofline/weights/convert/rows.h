@@ -57,6 +57,8 @@ struct RowTensor {
   std::string name;  ///< ".weight" included
   std::vector<std::int64_t> shape;
   mlx::core::Dtype dtype = mlx::core::float32;  ///< of what is read
+  /// That of the source, where what is read is finer.
+  std::optional<mlx::core::Dtype> source_dtype = {};
   std::vector<RowPiece> pieces;
   /// Its rows or columns lie in another order than the source's.
   bool rearranged = false;

@@ -172,7 +172,10 @@ std::vector<RowJob> make_jobs(
     const ToMlxOptions& options) {
   std::vector<RowJob> jobs;
   for (const RowTensor& tensor : tensors) {
-    RowJob job{&tensor, tensor.dtype, std::nullopt};
+    RowJob job{
+        &tensor,
+        tensor.source_dtype.value_or(tensor.dtype),
+        std::nullopt};
     if (dtype && !keeps_own_dtype(tensor.name)) {
       job.dtype = *dtype;
     }
