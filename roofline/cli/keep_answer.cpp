@@ -38,6 +38,7 @@ InferenceQuestion question_of(
   question.prefill_step =
       std::clamp(stats.prompt_tokens, 1, options.prefill_chunk);
   question.gpu = gpu;
+  question.card = computes_on_a_card();
   question.kv = loaded.options().kv;
   question.kv_float_bits = loaded.options().exact ? 32 : 16;
   question.threads = ThreadPool::global().threads();

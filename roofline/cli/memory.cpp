@@ -203,6 +203,7 @@ InferenceQuestion Memory::question() const {
   InferenceQuestion question = flags_.run;
   question.gpu = gpu();
   question.threads = threads();
+  question.card = gpu() && !flags_.ram && card_memory_bytes();
   KvChoice kv = flags_.kv.choice;
   if (kv.bits == 32) {  // as with --exact
     question.kv_float_bits = 32;

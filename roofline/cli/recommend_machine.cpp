@@ -37,6 +37,7 @@ Hardware detected_hardware(std::optional<std::uint64_t> ram) {
     hardware = hardware_of(*chip, hardware.ram_bytes);
   }
   hardware.gpu = gpu;
+  hardware.card = card.has_value();
   hardware.name =
       profile.cpu + (gpu ? "" : fmt::format(", {} threads", profile.threads));
   hardware.rates.name = hardware.name;

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include <fmt/format.h>
+#include <mlx/backend/cuda/cuda.h>
 #include <mlx/memory.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
@@ -12,6 +13,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/memory.h"
 #include "roofline/model/graph_decoder_class.h"
+#include "roofline/model/step_memory.h"
 
 namespace roofline {
 
@@ -27,6 +29,25 @@ std::string name_of(mx::Device device) {
       found == info.end() ? nullptr : std::get_if<std::string>(&found->second);
   return fmt::format("GPU, {}", name == nullptr ? "unnamed" : *name);
 }
+
+/// Hands layers over in lots, at most two of which aren't computed yet.
+class Lots {
+ public:
+  /// Counts a layer's results; whether they make this lot full.
+  bool full_with(double bytes) {
+    bytes_ += bytes;
+    return bytes_ >= kLotBytes;
+  }
+  void hand_over(std::vector<mx::array> made) {
+    bytes_ = 0;
+    mx::async_eval(made);
+    mx::eval(std::exchange(under_way_, std::move(made)));
+  }
+
+ private:
+  double bytes_ = 0;
+  std::vector<mx::array> under_way_;
+};
 
 GraphLoadOptions to_answer(const ModelOptions& options, mx::Device device) {
   GraphLoadOptions load{options.exact, {}, options.kv, {}};
@@ -251,6 +272,9 @@ mx::array GraphDecoder::run_layers(
   if (streams_) {
     x = streams_->split(x);
   }
+  Lots lots;
+  const int rows = tokens.shape(0);
+  const bool decodes = rows >= kDenseFromTokens && mx::cu::is_available();
   const int width = spec_.per_layer_embedding.value_or(0);
   for (int i = 0; i < static_cast<int>(layers_.size()); ++i) {
     std::optional<mx::array> own_input;
@@ -259,14 +283,19 @@ mx::array GraphDecoder::run_layers(
     }
     x = layers_[i].forward(x, own_input, sequences);
     if (eval == EvalLayers::one_by_one) {
-      eval_layer(i, x, sequences);
+      mx::eval(made_by_layer(i, x, sequences));
+    } else if (
+        eval == EvalLayers::in_lots &&
+        lots.full_with(
+            graph_layer_bytes(spec_, spec_.layers[i], rows, decodes))) {
+      lots.hand_over(made_by_layer(i, x, sequences));
     }
   }
   return streams_ ? streams_->join(x) : x;
 }
 
-/// Computes what layer `index` gave, and what it keeps.
-void GraphDecoder::eval_layer(
+/// What layer `index` gave, and what it keeps.
+std::vector<mx::array> GraphDecoder::made_by_layer(
     int index,
     const mx::array& x,
     const std::vector<GraphSequence>& sequences) const {
@@ -278,7 +307,7 @@ void GraphDecoder::eval_layer(
       made.push_back(state.memory);
     }
   }
-  mx::eval(made);
+  return made;
 }
 
 /// The same logits, with which the states of recurrent layers are evaluated:
@@ -319,10 +348,9 @@ mx::array GraphDecoder::forward(
     begin += tokens;
   }
   // MLX gives the results of a hundred ops memory before the CPU gets to them.
-  constexpr int kOneByOneFrom = 64;
-  const auto eval = device_ == mx::Device::cpu && begin >= kOneByOneFrom
-                        ? EvalLayers::one_by_one
-                        : EvalLayers::together;
+  const auto eval = begin < kFewestBounded       ? EvalLayers::together
+                    : device_ == mx::Device::cpu ? EvalLayers::one_by_one
+                                                 : EvalLayers::in_lots;
   const auto x = run_layers(token_ids(slices), sequences, eval);
   return with_states(logits(pick_rows(x, slices)), slices);
 }

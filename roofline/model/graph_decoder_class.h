@@ -31,9 +31,9 @@ struct GraphLoadOptions {
 /// The ids of all slices, one after the other: [tokens], int32.
 mx::array token_ids(std::span<const Slice> slices);
 
-/// When the layers of a step are computed: with the logits, or each before the
-/// next is begun.
-enum class EvalLayers { together, one_by_one };
+/// When the layers of a step are computed: with the logits, each before the
+/// next is begun, or in lots of which two are under way (step_memory.h).
+enum class EvalLayers { together, one_by_one, in_lots };
 
 class GraphDecoder final : public TrainableDecoder {
  public:
@@ -76,7 +76,7 @@ class GraphDecoder final : public TrainableDecoder {
       const mx::array& tokens,
       std::vector<GraphSequence>& sequences,
       EvalLayers eval = EvalLayers::together);
-  void eval_layer(
+  std::vector<mx::array> made_by_layer(
       int index,
       const mx::array& x,
       const std::vector<GraphSequence>& sequences) const;

@@ -8,16 +8,12 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/packed_rows.h"
 #include "roofline/model/graph_forms.h"
+#include "roofline/model/step_memory.h"
 #include "roofline/weights/encodings.h"
 
 namespace roofline {
 
 namespace {
-
-/// From this many tokens on CUDA decodes a quantized matrix and multiplies
-/// densely: its quantized product doesn't use the tensor cores well, and
-/// decoding costs about as much as 50 rows of the product.
-constexpr int kDenseFromTokens = 128;
 
 mx::array decoded(const GraphMatrixPart& part) {
   return mx::dequantize(

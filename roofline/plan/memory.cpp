@@ -11,6 +11,7 @@
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/model/kv_cache.h"
+#include "roofline/model/step_memory.h"
 #include "roofline/plan/graph_memory.h"
 
 namespace roofline {
@@ -215,14 +216,6 @@ double scratch_bytes(const PlannedModel& model, double rows, int threads) {
          rows * coded_bytes(dim + w.q + w.hidden);
 }
 
-/// A GPU graph holds the residual stream, a sub-layer's inputs and outputs and
-/// the feed-forward's hidden values in 16 bits; scores of one layer where
-/// attention isn't fused are not counted: MLX's is.
-double graph_bytes(const PlannedModel& model, double rows) {
-  const Widths w = widths_of(model);
-  return rows * 2 * (4.0 * model.spec.dim + 2 * w.qkv + 3 * w.hidden);
-}
-
 void check(const InferenceQuestion& q) {
   const auto require = [](bool sound, std::string_view what) {
     if (!sound) {
@@ -337,7 +330,9 @@ MemoryPrediction predict_inference(
           std::min<std::int64_t>(q.prefill_step, q.context_tokens)) *
       q.batch;
   const bool graph = !q.gpu && runs_as_graph_on_cpu(model.spec);
-  const double step = q.gpu   ? graph_bytes(model, rows)
+  const bool decodes =
+      q.card && rows >= kDenseFromTokens && widths_of(model).quantized;
+  const double step = q.gpu   ? graph_step_bytes(model.spec, rows, decodes)
                       : graph ? cpu_graph_step_bytes(model.spec, rows)
                               : scratch_bytes(model, rows, q.threads);
   out.add(

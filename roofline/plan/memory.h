@@ -47,6 +47,8 @@ struct InferenceQuestion {
   std::optional<WeightFormat> quantize;
   /// The program's own: the CPU step with its packed weights, or a GPU graph.
   bool gpu = false;
+  /// A GPU with memory of its own, of which alone is asked.
+  bool card = false;
   int threads = 0;  ///< the CPU's alone; 0: as many as this machine runs
   MemoryConstants constants = default_memory_constants();
 

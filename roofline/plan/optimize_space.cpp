@@ -6,6 +6,7 @@
 
 #include "roofline/base/statistics.h"
 #include "roofline/plan/optimize.h"
+#include "roofline/plan/roof.h"
 #include "roofline/spec/tensor_parts.h"
 
 namespace roofline {
@@ -314,6 +315,7 @@ double predict_candidate(
   InferenceQuestion question;
   question.context_tokens = work.prompt_tokens + work.decode_tokens;
   question.gpu = gpu;
+  question.card = computes_on_a_card();
   question.constants = options.constants;
   question.kv = candidate.settings.kv().resolve();
   const auto format = format_of(candidate.settings);

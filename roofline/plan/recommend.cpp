@@ -104,6 +104,7 @@ std::optional<RunPlan> try_run(
   plan.question.context_tokens = context;
   plan.question.quantize = format;
   plan.question.gpu = hardware.gpu;
+  plan.question.card = hardware.card;
   plan.question.constants = hardware.constants;
   plan.memory = predict_inference(model, plan.question);
   if (plan.memory.total() > hardware.budget_bytes) {
@@ -169,6 +170,7 @@ Hardware hardware_of(const Chip& chip, std::uint64_t ram_bytes) {
   hardware.ram_bytes = ram_bytes;
   hardware.budget_bytes = memory_budget(chip, ram_bytes);
   hardware.gpu = true;
+  hardware.card = chip.vendor != ChipVendor::apple;
   hardware.rates = gpu_rates(chip);
   if (chip.cpu_cores > 0) {
     hardware.cpu = cpu_rates(chip);
@@ -276,6 +278,7 @@ FitVerdict check_fit(
     std::int64_t context_tokens) {
   InferenceQuestion question;
   question.gpu = hardware.gpu;
+  question.card = hardware.card;
   question.constants = hardware.constants;
   question.quantize = format;
   question.context_tokens = context_tokens;

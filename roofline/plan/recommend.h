@@ -21,6 +21,7 @@ struct Hardware {
   /// What a model may take of it.
   std::uint64_t budget_bytes = 0;
   bool gpu = false;
+  bool card = false;  ///< with memory of its own
   MachineRates rates;
   /// Operations a second where weights stay floats; 0: as in rates.
   double float_operations_per_second = 0;
