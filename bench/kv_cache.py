@@ -1,19 +1,27 @@
 #!/usr/bin/env python3
 """What a cache in codes loses, takes and how fast it is: divergence from the same
-model with a 16-bit cache, bytes at 4096 tokens, and decode speed beside 16 bits in
-interleaved rounds.
+model with a 16-bit cache, bytes at 4096 tokens, and speed of decode and prompts
+beside 16 bits in interleaved rounds.
 
     python3 bench/kv_cache.py [--model MODEL] [--tokens 4096] [--rounds 15]
-        [--depths 512,4096] [--json FILE]
+        [--depths 512,4096] [--groups 64,32] [--only quality,speed,kinds]
+        [--json FILE]
+
+kinds: divergence on tiny random models of every kind of attention, in the tests'
+goldens; their keys and values are harder to round than those of trained models.
 
 Only Python's standard library is used here.
 """
 
 import argparse
 import json
+import math
 import pathlib
+import random
+import struct
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -52,33 +60,94 @@ def cache_bytes(options, flags):
     return sum(p["bytes"] for p in found["parts"] if p["kind"] == "kv")
 
 
-def speeds(options):
-    """{(format, depth): tokens a second}; groups of 64."""
+def speeds(options, group):
+    """Figures of interleaved rounds."""
     model = ["--model", *options.model] if options.model else []
-    found = ask(
-        options, "bench", *model, "-p", 0, "-n", options.decode,
-        "-d", options.depths, "--kv-bits", "16,8,4", "--rounds", options.rounds)
-    return [
-        (f["setup"], f["depth"], f["tokens_per_second"], f.get("spread"))
-        for f in found["figures"]
-    ]
+    quant = ["--quant", options.quant] if options.quant else []
+    return ask(
+        options, "bench", *model, *quant, "-p", options.prompt, "-n", options.decode,
+        "-d", options.depths, "--kv-bits", "16,8,4", "--kv-group-size", group,
+        "--threads", options.threads, "--rounds", options.rounds)["figures"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--roofline", default=str(ROOT / "build/release/roofline"))
-    parser.add_argument("--model", default="", help="default: the bundled one")
-    parser.add_argument("--tokens", type=int, default=4096)
-    parser.add_argument("--context", type=int, default=512)
-    parser.add_argument("--decode", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--depths", default="512,4096")
-    parser.add_argument("--json", help="write what was found")
-    options = parser.parse_args()
-    options.model = [options.model] if options.model else []
-    options.reference = (
-        options.model[0] if options.model
-        else ask(options, "inspect")["path"])
+def print_speeds(options):
+    print("\n| cache | depth | decode, tokens/s | of 16 bits | prompt, tokens/s "
+          "| of 16 bits |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    all_figures = []
+    for group in options.groups.split(","):
+        found = speeds(options, group)
+        all_figures += found
+        by_case = {(f["depth"], f["setup"], f["phase"]): f["tokens_per_second"]
+                   for f in found}
+        depths = dict.fromkeys(f["depth"] for f in found)
+        setups = list(dict.fromkeys(f["setup"] for f in found))
+        floats = next(s for s in setups if "KV 16" in s)
+        for depth in depths:
+            for setup in setups:
+                cells = []
+                for phase in ("decode", "prefill"):
+                    speed = by_case.get((depth, setup, phase))
+                    cells += ["–", "–"] if speed is None else [
+                        f"{speed:.1f}", f"{speed / by_case[depth, floats, phase]:.0%}"]
+                name = setup[setup.index("KV ") + 3:].split(",")[0]
+                print(f"| {name} | {depth} | {' | '.join(cells)} |", flush=True)
+    return all_figures
+
+
+KINDS = {
+    "full": "llama",
+    "window": "mistral_window",
+    "rotating, full between": "gemma3_text",
+    "latent": "deepseek_v3",
+    "sinks and windows": "gpt_oss",
+    "keys shared by layers": "gemma3n_text",
+}
+
+
+def log_softmax(row):
+    top = max(row)
+    total = top + math.log(sum(math.exp(x - top) for x in row))
+    return [x - total for x in row]
+
+
+def golden_logits(options, folder, ids, flags):
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        (work / "ids.json").write_text(json.dumps(ids))
+        out = work / "logits.safetensors"
+        command = [options.roofline, "logits", folder, "--ids", work / "ids.json",
+                   "--out", out, "--exact", *flags]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode != 0:
+            return None
+        data = out.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    vocab = json.loads(data[8:8 + length])["logits"]["shape"][2]
+    values = struct.unpack(f"<{(len(data) - 8 - length) // 4}f", data[8 + length:])
+    return [log_softmax(values[i:i + vocab]) for i in range(0, len(values), vocab)]
+
+
+def print_kinds(options):
+    ways = {name: flags for name, flags in FORMATS.items() if "group 32" in name}
+    print("\n| attention | golden | " + " | ".join(ways) + " |\n| --- | --- |"
+          + " ---: |" * len(ways))
+    for kind, name in KINDS.items():
+        folder = ROOT / "tests/goldens" / name
+        config = json.loads((folder / "config.json").read_text())
+        vocab = config.get("text_config", config)["vocab_size"]
+        draw = random.Random(1)
+        ids = [[draw.randrange(vocab) for _ in range(128)] for _ in range(2)]
+        floats = golden_logits(options, folder, ids, [])
+        cells = []
+        for flags in ways.values():
+            coded = golden_logits(options, folder, ids, flags)
+            cells.append("refused" if coded is None else format(
+                sum(math.exp(p) * (p - q) for a, b in zip(floats, coded)
+                    for p, q in zip(a, b)) / len(floats), ".1e"))
+        print(f"| {kind} | {name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_quality(options):
     floats = cache_bytes(options, [])
     rows = []
     print("| cache | bytes at 4096 | KL, nats a token | 99th percentile | "
@@ -92,13 +161,34 @@ def main():
             f"| {name} | {taken / 1e6:.1f} MB ({taken / floats:.0%}) | "
             f"{kl['mean']:.2g} ± {kl['standard_error']:.1g} | {kl['p99']:.2g} | "
             f"{q['top1_agreement']:.2%} | {q['perplexity']:.3f} |", flush=True)
-    found = speeds(options)
-    base = {depth: speed for setup, depth, speed, _ in found if "KV" not in setup
-            or "KV 16" in setup}
-    print("\n| cache (group 64) | depth | decode, tokens/s | of 16 bits |\n"
-          "| --- | ---: | ---: | ---: |")
-    for setup, depth, speed, _ in found:
-        print(f"| {setup} | {depth} | {speed:.1f} | {speed / base[depth]:.0%} |")
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--roofline", default=str(ROOT / "build/release/roofline"))
+    parser.add_argument("--model", default="", help="default: the bundled one")
+    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--decode", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--depths", default="512,4096")
+    parser.add_argument("--groups", default="64")
+    parser.add_argument("--prompt", type=int, default=256)
+    parser.add_argument("--quant", default="", help="of a model without weights")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="quality,speed")
+    parser.add_argument("--json", help="write what was found")
+    options = parser.parse_args()
+    options.model = [options.model] if options.model else []
+    options.reference = (
+        options.model[0] if options.model
+        else ask(options, "inspect")["path"])
+    parts = options.only.split(",")
+    rows = print_quality(options) if "quality" in parts else []
+    found = print_speeds(options) if "speed" in parts else []
+    if "kinds" in parts:
+        print_kinds(options)
     if options.json:
         pathlib.Path(options.json).write_text(
             json.dumps({"quality": rows, "speed": found}, indent=1))

@@ -109,22 +109,23 @@ class Quantize : public Command {
     InterruptGuard interrupt;
     options.stop = [&] { return interrupt.flag().load(); };
     QuantizeResult result;
+    SensitivityOptions sensitivity;
+    if (flags_.target_bpw) {
+      sensitivity = sensitivity_options(*checkpoint, options);
+      require_room(*checkpoint, places, sensitivity, plan);
+    }
+    result.predicted_bytes = predict(*checkpoint, plan, options, sensitivity);
+    write_notice(fmt::format(
+        "This takes about {} of memory at its peak.\n",
+        format_bytes(static_cast<double>(result.predicted_bytes))));
     try {
       if (flags_.target_bpw) {
-        choose(*checkpoint, places, plan, options);
+        choose(*checkpoint, places, sensitivity, plan);
       }
     } catch (const QuantizeCancelled&) {
       return exit_code_of(interrupt.signal());
     }
     places.settle(plan);
-    result.predicted_bytes = predict_quantize_memory(
-        *checkpoint,
-        plan,
-        options,
-        flags_.quality_tokens > 0 ? static_cast<int>(test_.size()) : 0);
-    write_notice(fmt::format(
-        "This takes about {} of memory at its peak.\n",
-        format_bytes(static_cast<double>(result.predicted_bytes))));
     Progress progress("Quantizing", notice_on_terminal());
     options.progress = [&](double share, const std::string& what) {
       progress.update(share, what);
@@ -183,12 +184,26 @@ class Quantize : public Command {
     windows_.first_token = begin_token(*tokenizer, test_);
   }
 
-  /// Formats by measured sensitivity. Matrices that a rule names keep theirs.
-  void choose(
+  std::uint64_t predict(
       const Checkpoint& checkpoint,
-      const MlxPlaces& places,
-      FormatPlan& plan,
-      const QuantizeOptions& options) {
+      const FormatPlan& plan,
+      const QuantizeOptions& options,
+      const SensitivityOptions& sensitivity) const {
+    const std::uint64_t own = predict_quantize_memory(
+        checkpoint,
+        plan,
+        options,
+        flags_.quality_tokens > 0 ? static_cast<int>(test_.size()) : 0);
+    return flags_.target_bpw
+               ? std::max(
+                     own,
+                     predict_sensitivity_memory(checkpoint, plan, sensitivity))
+               : own;
+  }
+
+  SensitivityOptions sensitivity_options(
+      const Checkpoint& checkpoint,
+      const QuantizeOptions& options) const {
     const MatrixFormat usual = flags_.fallback();
     if (usual.mode != QuantMode::affine || !flags_.recipe_name.empty()) {
       fail<UserError>(
@@ -196,10 +211,6 @@ class Quantize : public Command {
           "It chooses among numbers of bits of affine codes",
           "Leave --mode and --recipe out");
     }
-    FormatPlan free = plan;
-    std::erase_if(free.formats, [&](const auto& each) {
-      return each.second != usual;
-    });
     SensitivityOptions sensitivity;
     sensitivity.probe = usual;
     for (const int bits : {2, 3, 4, 5, 6, 8}) {
@@ -208,10 +219,6 @@ class Quantize : public Command {
     }
     sensitivity.scale_type = options.scale_type;
     sensitivity.stop = options.stop;
-    Progress progress("Measuring", notice_on_terminal());
-    sensitivity.progress = [&](double share, const std::string& what) {
-      progress.update(share, what);
-    };
     const auto tokenizer = checkpoint.load_tokenizer();
     const auto tokens = encode_prompt(*tokenizer, calibration_source());
     sensitivity.windows = spread_windows(
@@ -219,6 +226,44 @@ class Quantize : public Command {
         std::min(flags_.window, flags_.sensitivity_tokens / 2),
         flags_.sensitivity_tokens,
         begin_token(*tokenizer, tokens));
+    return sensitivity;
+  }
+
+  /// Before minutes of measuring: whether the smallest formats fit at all.
+  void require_room(
+      const Checkpoint& checkpoint,
+      const MlxPlaces& places,
+      const SensitivityOptions& sensitivity,
+      FormatPlan plan) const {
+    SensitivityByName alike;
+    for (const auto& [name, format] : plan.formats) {
+      if (format == sensitivity.probe) {
+        alike[name].losses.resize(sensitivity.candidates.size());
+      }
+    }
+    choose_formats(
+        checkpoint,
+        alike,
+        sensitivity.candidates,
+        *flags_.target_bpw,
+        places.together(),
+        plan);
+  }
+
+  /// Formats by measured sensitivity. Matrices that a rule names keep theirs.
+  void choose(
+      const Checkpoint& checkpoint,
+      const MlxPlaces& places,
+      SensitivityOptions& sensitivity,
+      FormatPlan& plan) const {
+    FormatPlan free = plan;
+    std::erase_if(free.formats, [&](const auto& each) {
+      return each.second != sensitivity.probe;
+    });
+    Progress progress("Measuring", notice_on_terminal());
+    sensitivity.progress = [&](double share, const std::string& what) {
+      progress.update(share, what);
+    };
     choose_formats(
         checkpoint,
         measure_sensitivity(checkpoint, free, sensitivity),

@@ -108,6 +108,19 @@ std::uint64_t distillation_bytes(
          2 * 4 * shape.layer + 4 * codes;
 }
 
+std::uint64_t program_bytes(const Checkpoint& checkpoint) {
+  return kProgramBytes + static_cast<std::uint64_t>(checkpoint.spec().vocab) *
+                             kTokenizerPerEntry;
+}
+
+std::uint64_t activation_bytes(
+    const Checkpoint& checkpoint,
+    const Shape& shape,
+    std::uint64_t rows) {
+  const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
+  return kActivationRows * rows * std::max(shape.widest, dim) * 4;
+}
+
 }  // namespace
 
 std::uint64_t predict_quantize_memory(
@@ -117,8 +130,6 @@ std::uint64_t predict_quantize_memory(
     int quality_tokens) {
   const Shape shape = shape_of(checkpoint, options.piece_weights);
   const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
-  const auto vocab = static_cast<std::uint64_t>(checkpoint.spec().vocab);
-  const std::uint64_t program = kProgramBytes + vocab * kTokenizerPerEntry;
   // Weights, codes and their packed form; the mapped source.
   std::uint64_t most = shape.piece * (4 + 1 + 1 + 4);
   std::uint64_t tokens = 0;
@@ -128,7 +139,7 @@ std::uint64_t predict_quantize_memory(
     longest = std::max(longest, std::uint64_t{window.size()});
   }
   const auto activations = [&](std::uint64_t rows) {
-    return kActivationRows * rows * std::max(shape.widest, dim) * 4;
+    return activation_bytes(checkpoint, shape, rows);
   };
   if (tokens > 0) {
     // What GPTQ makes up for is seen in a second stream through a second copy
@@ -155,7 +166,35 @@ std::uint64_t predict_quantize_memory(
         3 * 4 * shape.ends + kLogitBytes);
     most = std::max(most, 2 * all * dim * 4 + work);
   }
-  return program + most;
+  return program_bytes(checkpoint) + most;
+}
+
+std::uint64_t predict_sensitivity_memory(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const SensitivityOptions& options) {
+  const Shape shape = shape_of(checkpoint, 0);
+  const ModelSpec& spec = checkpoint.spec();
+  const auto dim = static_cast<std::uint64_t>(spec.dim);
+  std::uint64_t streams = 1;
+  for (const auto& [name, format] : plan.formats) {
+    streams += format.mode == QuantMode::keep ? 0 : 1;
+  }
+  std::uint64_t tokens = 0;
+  std::uint64_t longest = 0;
+  for (const auto& window : options.windows) {
+    tokens += window.size();
+    longest = std::max(longest, std::uint64_t{window.size()});
+  }
+  const auto vocab = static_cast<std::uint64_t>(spec.vocab);
+  // The source's, the rounded values, and the head that is made of them.
+  const std::uint64_t head = 3 * 4 * shape.ends + 3 * 4 * longest * vocab;
+  // Weights, what they are rounded to, and the layer with either.
+  const std::uint64_t layer =
+      4 * (2 * shape.layer + 3 * shape.largest + 2 * shape.moments) +
+      activation_bytes(checkpoint, shape, longest);
+  return program_bytes(checkpoint) + streams * tokens * dim * 4 +
+         std::max(head, layer);
 }
 
 }  // namespace roofline

@@ -5,6 +5,7 @@
 
 #include "roofline/quantize/plan_formats.h"
 #include "roofline/quantize/quantize.h"
+#include "roofline/quantize/sensitivity.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
@@ -19,5 +20,12 @@ std::uint64_t predict_quantize_memory(
     const FormatPlan& plan,
     const QuantizeOptions& options,
     int quality_tokens);
+
+/// Of measure_sensitivity(): a residual stream a matrix, one layer twice, the
+/// head as it is and rounded, and logits of one window.
+std::uint64_t predict_sensitivity_memory(
+    const Checkpoint& checkpoint,
+    const FormatPlan& plan,
+    const SensitivityOptions& options);
 
 }  // namespace roofline

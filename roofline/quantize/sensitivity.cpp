@@ -157,41 +157,51 @@ class Measuring {
     }
   }
 
+  /// Window by window: logits of one are in memory at a time.
   void measure_head() {
     const bool tied = checkpoint_.spec().tied_embeddings;
+    const std::string own = tied ? "embed" : "head";
     const LayeredModel::Head source(checkpoint_.spec(), checkpoint_);
-    std::vector<mx::array> wanted;
+    OverlayCheckpoint overlay(checkpoint_);
+    std::optional<LayeredModel::Head> rounded;
+    if (names_.count(own) != 0) {
+      round_head(own, tied, overlay);
+      rounded.emplace(checkpoint_.spec(), overlay);
+    }
     for (std::size_t w = 0; w < source_->windows(); ++w) {
-      wanted.push_back(evaluated(source.logits(source_->at(w))));
-    }
-    for (const auto& [name, x] : streams_) {
-      tell(1.0, name);
-      if (name == "embed" && tied) {
-        continue;
+      const auto wanted = evaluated(source.logits(source_->at(w)));
+      for (const auto& [name, x] : streams_) {
+        tell(1.0, name);
+        if (name != own) {
+          compare(name, wanted, evaluated(source.logits(x[w])));
+        }
       }
-      take(name, source, x, wanted);
+      if (rounded) {
+        const auto& x = tied ? streams_.at(own)[w] : source_->at(w);
+        compare(own, wanted, evaluated(rounded->logits(x)));
+      }
     }
-    const std::string head = tied ? "embed" : "head";
-    if (names_.count(head) == 0) {
+    for (auto& [name, found] : found_) {
+      found.kl = estimate_of(divergences_[name]).mean;
+      for (double& loss : found.losses) {
+        loss *= found.kl;
+      }
+    }
+  }
+
+  void round_head(
+      const std::string& name,
+      bool tied,
+      OverlayCheckpoint& overlay) {
+    if (tied) {
+      const FloatMatrix weights = read_matrix(checkpoint_.at(name), pool_);
+      overlay.replace(name, rounded_to(weights, options_.probe));
       return;
     }
-    OverlayCheckpoint overlay(checkpoint_);
-    std::vector<mx::array> x;
-    if (tied) {
-      overlay.replace(
-          head,
-          rounded_to(read_matrix(checkpoint_.at(head), pool_), options_.probe));
-      x = streams_.at("embed");
-    } else {
-      const auto statistics =
-          source_->observe_head(checkpoint_.spec(), checkpoint_, pool_);
-      const SquareMatrix moments = statistics.at(head)->moments();
-      overlay.replace(head, probe(head, &moments));
-      for (std::size_t w = 0; w < source_->windows(); ++w) {
-        x.push_back(source_->at(w));
-      }
-    }
-    take(head, LayeredModel::Head(checkpoint_.spec(), overlay), x, wanted);
+    const auto statistics =
+        source_->observe_head(checkpoint_.spec(), checkpoint_, pool_);
+    const SquareMatrix moments = statistics.at(name)->moments();
+    overlay.replace(name, probe(name, &moments));
   }
 
   static mx::array evaluated(const mx::array& x) {
@@ -200,32 +210,24 @@ class Measuring {
     return whole;
   }
 
-  void take(
+  /// Keeps the divergence of each token.
+  void compare(
       const std::string& name,
-      const LayeredModel::Head& head,
-      const std::vector<mx::array>& x,
-      const std::vector<mx::array>& wanted) {
-    std::vector<double> kls;
-    for (std::size_t w = 0; w < x.size(); ++w) {
-      const auto got = evaluated(head.logits(x[w]));
-      const auto width = static_cast<std::size_t>(got.shape(1));
-      const std::size_t first = kls.size();
-      kls.resize(first + static_cast<std::size_t>(got.shape(0)));
-      auto compare = [&](int i, int) {
-        const auto row = static_cast<std::size_t>(i);
-        kls[first + row] = compare_logits(
-                               {wanted[w].data<float>() + row * width, width},
-                               {got.data<float>() + row * width, width},
-                               0)
-                               .kl;
-      };
-      pool_.run(got.shape(0), compare);
-    }
-    MatrixSensitivity& found = found_[name];
-    found.kl = estimate_of(kls).mean;
-    for (double& loss : found.losses) {
-      loss *= found.kl;
-    }
+      const mx::array& wanted,
+      const mx::array& got) {
+    const auto width = static_cast<std::size_t>(got.shape(1));
+    std::vector<double>& kls = divergences_[name];
+    const std::size_t first = kls.size();
+    kls.resize(first + static_cast<std::size_t>(got.shape(0)));
+    auto of_row = [&](int i, int) {
+      const auto row = static_cast<std::size_t>(i);
+      kls[first + row] = compare_logits(
+                             {wanted.data<float>() + row * width, width},
+                             {got.data<float>() + row * width, width},
+                             0)
+                             .kl;
+    };
+    pool_.run(got.shape(0), of_row);
   }
 
   const Checkpoint& checkpoint_;
@@ -235,6 +237,7 @@ class Measuring {
   std::set<std::string> names_;
   std::optional<TextStream> source_;
   Streams streams_;  ///< by the matrix that is rounded in each
+  std::map<std::string, std::vector<double>, std::less<>> divergences_;
   SensitivityByName found_;
 };
 

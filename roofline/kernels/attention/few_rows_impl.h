@@ -64,8 +64,10 @@ inline void multiply_keys(
 }
 
 /// Products of ROWS rows and KEYS keys in codes, from key k of the tile on, put
-/// into products[row][at …]. A key's values are made in registers, once for all
-/// rows, and a row's query is read once for all keys.
+/// into products[row][at …], without what biases add and without the first
+/// group's scale, which finish_scores() brings in for many keys at once;
+/// weigh_scales() went before. A key's values are made in registers, once for
+/// all rows.
 template <class V, int ROWS, int KEYS, int BITS>
 inline void multiply_keys(
     const AttentionState& s,
@@ -83,19 +85,21 @@ inline void multiply_keys(
   for (int i = 0; i < KEYS; ++i) {
     ask_ahead(keys.row(k + i), keys.row_bytes());
   }
-  int d = 0;
-  for (int g = 0; g < keys.groups; ++g) {
-    V scale[KEYS], bias[KEYS];
-    for (int i = 0; i < KEYS; ++i) {
+  const auto add_group = [&]<bool SCALED>(int g) {
+    V scale[KEYS];
+    for (int i = 0; i < KEYS && SCALED; ++i) {
       scale[i] = V::all(keys.scales[g * kKeyTile + k + i]);
-      bias[i] = V::all(keys.biases[g * kKeyTile + k + i]);
     }
-    for (const int end = d + keys.group; d < end; d += kKvBlock) {
+    const int end = (g + 1) * keys.group;
+    for (int d = g * keys.group; d < end; d += kKvBlock) {
       for (int in = 0; in < kKvBlock; in += V::kWidth) {
         V parts[KEYS];
         for (int i = 0; i < KEYS; ++i) {
           const auto* block = block_of<BITS>(keys.row(k + i), d);
-          parts[i] = fma(load_codes<V, BITS>(block, in), scale[i], bias[i]);
+          parts[i] = load_codes<V, BITS>(block, in);
+          if constexpr (SCALED) {
+            parts[i] = parts[i] * scale[i];
+          }
         }
         for (int r = 0; r < ROWS; ++r) {
           const V part = V::load(q + r * s.dims + d + in);
@@ -105,10 +109,93 @@ inline void multiply_keys(
         }
       }
     }
+  };
+  add_group.template operator()<false>(0);
+  for (int g = 1; g < keys.groups; ++g) {
+    add_group.template operator()<true>(g);
   }
   for (int r = 0; r < ROWS; ++r) {
     for (int i = 0; i < KEYS; ++i) {
       products[r][at + i] = sums[r][i];
+    }
+  }
+}
+
+template <class V, class T>
+inline void weigh_scales(
+    const AttentionState& /*s*/,
+    const PlainTile<T>& /*keys*/,
+    int /*count*/) {}
+
+/// The scales of a key's later groups become shares of its first one's, which
+/// is never zero then: the smallest that f16 has is as good beside codes that
+/// are all zero.
+template <class V, int BITS>
+inline void weigh_scales(
+    const AttentionState& s,
+    const CodeTile<BITS>& keys,
+    int count) {
+  const V least = V::all(5.9604645e-8f);
+  for (int k = 0; k < count; k += V::kWidth) {
+    const V first = max(V::load(s.key_scales + k), least);
+    first.store(s.key_scales + k);
+    for (int g = 1; g < keys.groups; ++g) {
+      float* scales = s.key_scales + g * kKeyTile + k;
+      (V::load(scales) / first).store(scales);
+    }
+  }
+}
+
+/// Σ q of each row's groups, [rows, groups], where few rows leave room: they
+/// turn no keys into floats.
+inline float* query_sums(const AttentionState& s) {
+  return s.keys;
+}
+
+template <class V>
+void sum_queries(const AttentionTask& task, const AttentionState& s) {
+  const KvCodes& codes = task.args->kv.key_codes;
+  if (codes.bits == 0) {
+    return;
+  }
+  const int groups = codes.groups();
+  for (int r = 0; r < s.rows; ++r) {
+    const float* q = s.q + static_cast<std::int64_t>(r) * s.dims;
+    for (int g = 0; g < groups; ++g) {
+      V sum = V::all(0.0f);
+      for (int d = 0; d < codes.group; d += V::kWidth) {
+        sum = sum + V::load(q + g * codes.group + d);
+      }
+      query_sums(s)[r * groups + g] = sum_of(sum);
+    }
+  }
+}
+
+template <class V, class T>
+inline void finish_scores(
+    const AttentionState& /*s*/,
+    int /*row*/,
+    const PlainTile<T>& /*keys*/,
+    int /*count*/) {}
+
+/// A row's scores of a tile in codes: Σ q·(s·c + b) is Σ q·s·c + b·Σ q, group
+/// by group, so that biases cost nothing for each dim.
+template <class V, int BITS>
+inline void finish_scores(
+    const AttentionState& s,
+    int row,
+    const CodeTile<BITS>& keys,
+    int count) {
+  float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
+  for (int g = 0; g < keys.groups; ++g) {
+    const V all = V::all(query_sums(s)[row * keys.groups + g]);
+    const float* biases = keys.biases + g * kKeyTile;
+    for (int k = 0; k < count; k += V::kWidth) {
+      V score = V::load(scores + k);
+      if (g == 0) {
+        score = score * V::load(keys.scales + k);
+      }
+      fma(V::load(biases + k), all, score).store(scores + k);
     }
   }
 }
@@ -235,26 +322,28 @@ inline void each_part(F f) {
   }
 }
 
-/// sums[row …][d …] += weights · values for VECS vectors of one group, of which
-/// the first begins AT dims into its block.
-template <class V, int ROWS, int VECS, int AT, int BITS>
+/// sums[row …][d …] += weights · values for VECS vectors of GROUPS groups, of
+/// which the first begins AT dims into its block. weights: of each group.
+template <class V, int ROWS, int VECS, int AT, int GROUPS, int BITS>
 void add_codes(
     const AttentionState& s,
     int row,
     const CodeTile<BITS>& values,
-    const GroupWeights<V, ROWS>& weights,
+    const GroupWeights<V, ROWS>* weights,
     int count,
     int d) {
+  constexpr int kEach = VECS / GROUPS;
   V acc[ROWS][VECS];
   float* sums = s.sums + static_cast<std::int64_t>(row) * s.value_dims + d;
   for (int r = 0; r < ROWS; ++r) {
     for (int v = 0; v < VECS; ++v) {
       acc[r][v] = V::load(sums + r * s.value_dims + v * V::kWidth) +
-                  V::all(weights.bias[r]);
+                  V::all(weights[v / kEach].bias[r]);
     }
   }
   for (int k = 0; k < count; ++k) {
     const std::uint8_t* block = block_of<BITS>(values.row(k), d - AT);
+    ask_ahead(block, VECS * V::kWidth * BITS / 8);
     V parts[VECS];
     for (int v = 0; v < VECS; ++v) {
       const int at = AT + v * V::kWidth;
@@ -263,9 +352,11 @@ void add_codes(
           at % kKvBlock);
     }
     for (int r = 0; r < ROWS; ++r) {
-      const V w = V::all(weights.scaled[r][k]);
-      for (int v = 0; v < VECS; ++v) {
-        acc[r][v] = fma(w, parts[v], acc[r][v]);
+      for (int g = 0; g < GROUPS; ++g) {
+        const V w = V::all(weights[g].scaled[r][k]);
+        for (int v = g * kEach; v < (g + 1) * kEach; ++v) {
+          acc[r][v] = fma(w, parts[v], acc[r][v]);
+        }
       }
     }
   }
@@ -284,12 +375,28 @@ void add_value_tile(
     int count) {
   constexpr int kWide = V::kTileVecs * V::kWidth;
   static_assert(kKvBlock % V::kWidth == 0);
-  int d = 0;
-  for (int g = 0; g < values.groups; ++g) {
+  int g = 0;
+  if constexpr (kWide == 2 * kKvBlock) {
+    // Two groups at once: the sums of one are too few to hide their latency.
+    for (; values.group == kKvBlock && g + 2 <= values.groups; g += 2) {
+      const GroupWeights<V, ROWS> both[] = {
+          {s, row, values, g, count},
+          {s, row, values, g + 1, count}};
+      add_codes<V, ROWS, V::kTileVecs, 0, 2>(
+          s,
+          row,
+          values,
+          both,
+          count,
+          g * kKvBlock);
+    }
+  }
+  int d = g * values.group;
+  for (; g < values.groups; ++g) {
     const GroupWeights<V, ROWS> weights(s, row, values, g, count);
     const int end = (g + 1) * values.group;
     const auto add = [&]<int VECS, int AT>() {
-      add_codes<V, ROWS, VECS, AT>(s, row, values, weights, count, d);
+      add_codes<V, ROWS, VECS, AT, 1>(s, row, values, &weights, count, d);
       d += VECS * V::kWidth;
     };
     while (d < end) {
@@ -329,11 +436,15 @@ inline void by_fours(int rows, F f) {
 
 template <class V, class Tile>
 void score_tile(const AttentionState& s, const Tile& keys, int count) {
+  weigh_scales<V>(s, keys, count);
   by_fours(s.rows, [&]<int ROWS>(int row) {
     float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
     for (int k = 0; k < count; k += V::kWidth) {
       const int some = count - k < V::kWidth ? count - k : V::kWidth;
       score_keys<V, ROWS>(s, row, keys, k, some, scores + k);
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      finish_scores<V>(s, row + r, keys, count);
     }
   });
 }
@@ -342,6 +453,7 @@ template <class V>
 void few_rows(const AttentionTask& task) {
   AttentionState s = open_state<V>(task);
   load_queries<V>(task, s);
+  sum_queries<V>(task, s);
   const TileSource keys = key_source<V>(task, s);
   const TileSource values = value_source<V>(task, s);
   each_tile<V>(task, [&](int slot, int count, const std::int64_t* positions) {

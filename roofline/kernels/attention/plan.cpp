@@ -302,24 +302,30 @@ void AttentionPlan::ask_for(int index) const {
   const std::size_t split =
       static_cast<std::size_t>(tile.first_run + piece.split);
   const int first = split == 0 ? 0 : ends_[split - 1];
-  if (kv.any_codes() || first == ends_[split]) {
+  if (first == ends_[split]) {
     return;
   }
   const KeyRun& run = runs_[static_cast<std::size_t>(first)];
-  const auto ask = [&](const void* rows, int dims) {
+  const auto ask = [&](const void* rows, int dims, const KvCodes& codes) {
     constexpr std::ptrdiff_t kLine = 64;
-    const std::ptrdiff_t row = dims * (kv.type == KvType::f16 ? 2 : 4);
+    const bool coded = codes.bits > 0;
+    const bool in_codes = coded && run.slot >= kv.full_slots;
+    const std::ptrdiff_t row =
+        in_codes ? codes.row_bytes() : dims * (kv.type == KvType::f16 ? 2 : 4);
+    const std::ptrdiff_t slots = in_codes ? codes.slots
+                                 : coded  ? kv.full_slots
+                                          : kv.slots;
+    const std::ptrdiff_t slot = in_codes ? run.slot - kv.full_slots : run.slot;
+    const void* base = in_codes ? codes.codes : rows;
     const char* from =
-        static_cast<const char*>(rows) +
-        (static_cast<std::ptrdiff_t>(piece.kv_head) * kv.slots + run.slot) *
-            row;
+        static_cast<const char*>(base) + (piece.kv_head * slots + slot) * row;
     const std::ptrdiff_t bytes = std::min(kAskedBytes, run.count * row);
     for (std::ptrdiff_t at = 0; at < bytes; at += kLine) {
       __builtin_prefetch(from + at, 0, 2);
     }
   };
-  ask(kv.keys, kv.head_dim);
-  ask(kv.values, kv.dims_of_value_row());
+  ask(kv.keys, kv.head_dim, kv.key_codes);
+  ask(kv.values, kv.dims_of_value_row(), kv.value_codes);
 }
 
 void AttentionPlan::run(int index, int worker) {

@@ -20,6 +20,17 @@ namespace {
   }
 }
 
+/// Slots between a tile's scales and those that are asked for with it: they lie
+/// in as many places as there are groups.
+constexpr int kScalesAhead = 2 * kKeyTile;
+
+[[gnu::always_inline]] inline void ask_for_scales(const void* tile) {
+  constexpr int kBytes = 2 * kKeyTile;
+  for (int line = 0; line < kBytes; line += 64) {
+    __builtin_prefetch(static_cast<const char*>(tile) + line);
+  }
+}
+
 /// Rows of f16 or float32.
 template <class T>
 struct PlainTile {
@@ -52,7 +63,7 @@ struct CodeTile {
 
   template <class V>
   static constexpr int keys_at_once() {
-    return 2;
+    return V::kTileVecs;
   }
 };
 
@@ -145,6 +156,8 @@ CodeTile<BITS> open_codes(const TileSource& source, int slot, int count) {
   for (int g = 0; g < tile.groups; ++g) {
     const std::int64_t at = row * codes.groups() +
                             static_cast<std::int64_t>(g) * codes.slots + slot;
+    ask_for_scales(codes.scales + at + kScalesAhead);
+    ask_for_scales(codes.biases + at + kScalesAhead);
     to_floats<V>(codes.scales + at, count, scratch + g * kKeyTile);
     to_floats<V>(codes.biases + at, count, biases + g * kKeyTile);
   }
