@@ -91,7 +91,8 @@ KernelCase product_case(
               0,
               tokens,
               y,
-              w.rows);
+              w.rows,
+              DenseOrder::quick);
         } else if (precision == Precision::fast) {
           qmm_kernels().fast(w, begin, end, s->q.rows, 0, tokens, y, w.rows);
         } else {

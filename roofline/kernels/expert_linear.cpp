@@ -87,6 +87,9 @@ std::vector<Piece> cut(
   return pieces;
 }
 
+/// Each checked token goes to some eight experts.
+constexpr int kMostCheckedRows = 8 * kMostCheckedTokens;
+
 /// The rows of the experts that have many, on tiles.
 struct TiledRows {
   TiledRows(const Order& order, const float* x, int cols, ThreadPool& pool)
@@ -177,7 +180,8 @@ void multiply_ordered(
           first,
           last,
           y,
-          w.rows);
+          w.rows,
+          count <= kMostCheckedRows ? DenseOrder::alike : DenseOrder::quick);
     } else if (codes) {
       qmm_kernels().fast(w, begin, end, codes->rows, first, last, y, w.rows);
     } else {

@@ -100,7 +100,8 @@ void multiply(
           0,
           tokens,
           y,
-          w.rows);
+          w.rows,
+          tokens <= kMostCheckedTokens ? DenseOrder::alike : DenseOrder::quick);
     });
   } else if (mode != LinearMode::fast) {
     run([&](int begin, int end) {

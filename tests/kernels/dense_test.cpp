@@ -76,7 +76,16 @@ void check(PackedFormat format, int rows, int cols, int tokens, int shift) {
     std::vector<float> y(
         static_cast<std::size_t>(tokens) * static_cast<std::size_t>(ldy),
         kUntouched);
-    k->product(w.matrix, 0, rows, x.data(), 0, tokens, y.data(), ldy);
+    k->product(
+        w.matrix,
+        0,
+        rows,
+        x.data(),
+        0,
+        tokens,
+        y.data(),
+        ldy,
+        DenseOrder::quick);
     for (int t = 0; t < tokens; ++t) {
       const float* row_of_y = y.data() + t * ldy;
       for (int r = 0; r < rows; ++r) {
@@ -143,19 +152,37 @@ TEST_P(Dense, MoreTokensThanTheCacheHoldsGiveTheProduct) {
 TEST_P(Dense, ATokensResultIsToTheBitWhateverTheOthersAre) {
   constexpr int kRows = 7;
   constexpr int kCols = 301;
-  constexpr int kMost = 9;
+  constexpr int kMost = 20;
   const DenseMatrix w(GetParam(), kRows, kCols, 0, 5);
   const auto x = random_floats(kMost * kCols, 6);
   for (const DenseKernels* k : variants()) {
     SCOPED_TRACE(k->name);
     std::vector<float> alone(kMost * kRows);
     for (int t = 0; t < kMost; ++t) {
-      k->product(w.matrix, 0, kRows, x.data(), t, t + 1, alone.data(), kRows);
+      k->product(
+          w.matrix,
+          0,
+          kRows,
+          x.data(),
+          t,
+          t + 1,
+          alone.data(),
+          kRows,
+          DenseOrder::quick);
     }
     for (int tokens = 2; tokens <= kMost; ++tokens) {
       std::vector<float> y(alone);
       std::fill_n(y.begin(), tokens * kRows, kUntouched);
-      k->product(w.matrix, 0, kRows, x.data(), 0, tokens, y.data(), kRows);
+      k->product(
+          w.matrix,
+          0,
+          kRows,
+          x.data(),
+          0,
+          tokens,
+          y.data(),
+          kRows,
+          DenseOrder::alike);
       EXPECT_EQ(y, alone) << tokens << " tokens";
     }
   }
@@ -167,7 +194,7 @@ TEST_P(Dense, ARangeOfRowsAndTokensWritesOnlyItsPart) {
   for (const DenseKernels* k : variants()) {
     SCOPED_TRACE(k->name);
     std::vector<float> y(9 * 11, kUntouched);
-    k->product(w.matrix, 2, 9, x.data(), 3, 8, y.data(), 11);
+    k->product(w.matrix, 2, 9, x.data(), 3, 8, y.data(), 11, DenseOrder::quick);
     for (int t = 0; t < 9; ++t) {
       for (int r = 0; r < 11; ++r) {
         const bool inside = t >= 3 && t < 8 && r >= 2 && r < 9;

@@ -72,7 +72,8 @@ void product_piece(
         piece.token_begin,
         piece.token_end,
         y,
-        ldy);
+        ldy,
+        kernels.dense_order);
   } else if (kernels.exact) {
     kernels.qmm->exact(
         w,

@@ -26,6 +26,7 @@ struct StepKernels {
   const RowKernels* rows = nullptr;
   const Bf16ProductKernels* bf16 = nullptr;  ///< nullptr: no tiles
   bool exact = false;
+  DenseOrder dense_order = DenseOrder::quick;
 };
 
 /// Rows [16·block_begin, 16·block_end) as a matrix of their own.

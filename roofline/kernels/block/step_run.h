@@ -29,7 +29,6 @@ constexpr int kUntrimmedTokens = 8;
 /// A slice of up to so many tokens whose logits are all asked for checks
 /// guesses (32 and the token before them): it must give what one token a step
 /// gives.
-constexpr int kMostCheckedTokens = 33;
 /// QmmKernels::trim's octaves for what a norm leaves, and for what attention
 /// and the activation leave, whose errors weigh less: docs/accuracy.md.
 constexpr float kNormedOctaves = 0.0f;
@@ -55,7 +54,8 @@ class StepRun {
         &dense_kernels(),
         &row_kernels(),
         bf16_product_kernels(),
-        model.exact};
+        model.exact,
+        checks() ? DenseOrder::alike : DenseOrder::quick};
     tiles_ = kernels_.bf16 != nullptr && tokens_ >= kLeastTileTokens &&
              rounds_more();
     s_.fit(model, tokens_, tiles_);

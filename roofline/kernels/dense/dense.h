@@ -8,6 +8,15 @@
 
 namespace roofline {
 
+/// In which order a token's products are summed up.
+enum class DenseOrder {
+  quick,  ///< whichever is quickest for so many tokens
+  alike,  ///< the same for one token as for any number
+};
+
+/// Guesses that a step checks with the token before them, at most.
+constexpr int kMostCheckedTokens = 33;
+
 struct DenseKernels {
   const char* name;
   /// Rows [row_begin, row_end) of w, tokens [token_begin, token_end).
@@ -20,7 +29,8 @@ struct DenseKernels {
       int token_begin,
       int token_end,
       float* y,
-      int ldy);
+      int ldy,
+      DenseOrder order);
 };
 
 const DenseKernels& dense_kernels();

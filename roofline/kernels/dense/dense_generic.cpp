@@ -60,7 +60,8 @@ void product(
     int token_begin,
     int token_end,
     float* y,
-    int ldy) {
+    int ldy,
+    DenseOrder) {
   const std::ptrdiff_t cols = w.cols;
   for (int row = row_begin; row < row_end; ++row) {
     for (int token = token_begin; token < token_end; ++token) {

@@ -4,12 +4,13 @@
 // reads count < kWidth values and zeroes the rest. Pointers needn't be aligned.
 //
 // A tile is a few rows times a few tokens; each pair has registers of partial
-// sums along the columns, added up at the end. Up to kMostAlike tokens these
-// are four that take turns: a token's result doesn't depend on how many others
-// there are, and none waits for its own sum. The fewest tokens take a row at a
-// time, one stream; some more take V::kFewRows × V::kFewTokens. Many tokens are
-// bound by multiplying: V::kRows rows times kMostTokens, one register a pair,
-// so that a decoded value meets more of them.
+// sums along the columns, added up at the end. Up to kMostOfFew tokens, and in
+// DenseOrder::alike always, these are four that take turns: a token's result
+// doesn't depend on how many others there are, and none waits for its own sum.
+// The fewest tokens take a row at a time, one stream; some more take
+// V::kFewRows × V::kFewTokens. Many tokens are bound by multiplying: V::kRows
+// rows times kMostTokens, one register a pair, so that a decoded value meets
+// more of them.
 #pragma once
 
 #include <algorithm>
@@ -56,8 +57,8 @@ struct DenseSums {
   }
 };
 
-/// Guesses that a step checks with the token before them: 33.
-constexpr int kMostAlike = 33;
+/// Beyond, decoding values costs more than waiting for sums.
+constexpr int kMostOfFew = 16;
 constexpr int kMostTokens = 4;
 
 template <class V, PackedFormat kFormat, int kRows, int kChains, int kTokens>
@@ -92,7 +93,7 @@ void dense_tile(const DenseTile& tile) {
   };
   constexpr std::ptrdiff_t kStep = kChains * V::kWidth;
   while (c + kStep <= cols) {
-    if (tile.first_pass) {
+    if (kChains > 1 && tile.first_pass) {
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -153,7 +154,7 @@ constexpr DenseTiles dense_tiles(std::integer_sequence<int, kCounts...>) {
 
 /// What multiplies so many tokens, and what the last rows are left to.
 template <class V, PackedFormat kFormat>
-const DenseTiles& tiles_for(int tokens, bool last_rows) {
+const DenseTiles& tiles_for(int tokens, bool few, bool last_rows) {
   constexpr int kAlikeChains = 4;
   static constexpr auto kSingle = dense_tiles<V, kFormat, 1, kAlikeChains>(
       std::make_integer_sequence<int, V::kSingleTokens>{});
@@ -165,7 +166,7 @@ const DenseTiles& tiles_for(int tokens, bool last_rows) {
   if (last_rows || tokens <= V::kSingleTokens) {
     return kSingle;
   }
-  return tokens <= kMostAlike ? kFew : kMany;
+  return few ? kFew : kMany;
 }
 
 /// Tokens in runs whose x fits half of a second-level cache; within a run, rows
@@ -179,19 +180,21 @@ void dense_format(
     int token_begin,
     int token_end,
     float* y,
-    int ldy) {
+    int ldy,
+    DenseOrder order) {
   constexpr std::ptrdiff_t kCacheBytes = 512 << 10;
   const std::ptrdiff_t cols = w.cols;
   const int fit =
       static_cast<int>(kCacheBytes / (std::max<std::ptrdiff_t>(cols, 1) * 4));
   const int run = std::max(fit / kMostTokens, 4) * kMostTokens;
+  const int all = token_end - token_begin;
+  const bool few = order == DenseOrder::alike || all <= kMostOfFew;
   for (int first = token_begin; first < token_end; first += run) {
     const int last = std::min(token_end, first + run);
     for (int row = row_begin; row < row_end;) {
-      const int all = token_end - token_begin;
-      const DenseTiles* tiles = &tiles_for<V, kFormat>(all, false);
+      const DenseTiles* tiles = &tiles_for<V, kFormat>(all, few, false);
       if (row + tiles->rows > row_end) {
-        tiles = &tiles_for<V, kFormat>(all, true);
+        tiles = &tiles_for<V, kFormat>(all, few, true);
       }
       for (int token = first; token < last; token += tiles->most_tokens) {
         const int tokens = std::min(tiles->most_tokens, last - token);
@@ -201,7 +204,7 @@ void dense_format(
              cols,
              y + static_cast<std::ptrdiff_t>(token) * ldy + row,
              ldy,
-             all <= kMostAlike && token == token_begin});
+             few && token == token_begin});
       }
       row += tiles->rows;
     }
@@ -217,12 +220,13 @@ void dense_product(
     int token_begin,
     int token_end,
     float* y,
-    int ldy) {
+    int ldy,
+    DenseOrder order) {
   const auto of_format =
       w.format == PackedFormat::f32   ? dense_format<V, PackedFormat::f32>
       : w.format == PackedFormat::f16 ? dense_format<V, PackedFormat::f16>
                                       : dense_format<V, PackedFormat::bf16>;
-  of_format(w, row_begin, row_end, x, token_begin, token_end, y, ldy);
+  of_format(w, row_begin, row_end, x, token_begin, token_end, y, ldy, order);
 }
 
 }  // namespace
