@@ -335,7 +335,10 @@ class Quantize : public Command {
     quality.windows = windows_;
     quality.stop = stop;
     quality.progress = [&](double share) { progress.update(share); };
-    result.quality = measure_layered(source, *written, test_, quality);
+    const auto report = measure_layered(source, *written, test_, quality);
+    if (report.tokens > 0) {  // none: it was interrupted
+      result.quality = report;
+    }
   }
 
   std::string model_, target_, out_;

@@ -82,29 +82,72 @@ double surprise_of(std::span<const float> logits, std::int32_t next) {
   return std::log(exp_sum(logits, top)) + static_cast<double>(top - logits[at]);
 }
 
-PlaceQuality compare_logits(
+double PlaceTally::Mass::nats() const {
+  return std::log(sum) + static_cast<double>(top - next);
+}
+
+void PlaceTally::take(Mass& mass, std::span<const float> logits) const {
+  const float top = max_of(logits);
+  const double sum = exp_sum(logits, top);
+  if (seen_ == 0 || top > mass.top) {
+    mass.sum *= seen_ == 0 ? 0.0 : std::exp(mass.top - top);
+    mass.sum += sum;
+    mass.top = top;
+    mass.likeliest = seen_ + static_cast<std::int64_t>(argmax_of(logits));
+  } else {
+    mass.sum += sum * std::exp(top - mass.top);
+  }
+  const std::int64_t at = next_ - seen_;
+  if (at >= 0 && at < std::ssize(logits)) {
+    mass.next = logits[static_cast<std::size_t>(at)];
+  }
+}
+
+void PlaceTally::add(
     std::span<const float> reference,
-    std::span<const float> candidate,
-    std::int32_t next) {
+    std::span<const float> candidate) {
+  const float reference_before = reference_.top;
+  const float shift_before = reference_.top - candidate_.top;
+  take(reference_, reference);
+  take(candidate_, candidate);
+  // Both parts are brought to the tops that hold now.
+  const double shift = reference_.top - candidate_.top;
+  if (seen_ > 0) {
+    const double scale = std::exp(reference_before - reference_.top);
+    weighted_ = scale * (weighted_ + share_ * (shift_before - shift));
+    share_ *= scale;
+  }
   const float reference_top = max_of(reference);
   const float candidate_top = max_of(candidate);
   const Sums sums =
       weighted_difference(reference, candidate, reference_top, candidate_top);
-  const double candidate_mass = std::log(exp_sum(candidate, candidate_top));
-  const double reference_mass = std::log(exp_sum(reference, reference_top));
+  const double scale = std::exp(reference_top - reference_.top);
+  const double own_shift = reference_top - candidate_top;
+  weighted_ += scale * (sums.weighted + sums.mass * (own_shift - shift));
+  share_ += scale * sums.mass;
+  seen_ += std::ssize(reference);
+}
+
+PlaceQuality PlaceTally::quality() const {
   PlaceQuality out;
-  // KL = Σ p·(log p − log q) with log p = r − reference_mass. Rounding can
-  // leave a little less than nothing.
+  // KL = Σ p·(log p − log q) with log p = r − log Σ e^r. Rounding can leave a
+  // little less than nothing.
   out.kl = std::max(
-      sums.weighted / sums.mass + candidate_mass - reference_mass,
+      weighted_ / share_ + std::log(candidate_.sum) - std::log(reference_.sum),
       0.0);
-  out.same_top = argmax_of(reference) == argmax_of(candidate);
-  const auto at = static_cast<std::size_t>(next);
-  out.reference_nats =
-      reference_mass + static_cast<double>(reference_top - reference[at]);
-  out.nats =
-      candidate_mass + static_cast<double>(candidate_top - candidate[at]);
+  out.same_top = reference_.likeliest == candidate_.likeliest;
+  out.reference_nats = reference_.nats();
+  out.nats = candidate_.nats();
   return out;
+}
+
+PlaceQuality compare_logits(
+    std::span<const float> reference,
+    std::span<const float> candidate,
+    std::int32_t next) {
+  PlaceTally tally(next);
+  tally.add(reference, candidate);
+  return tally.quality();
 }
 
 QualityReport summarize(std::span<const PlaceQuality> places) {

@@ -78,6 +78,35 @@ PlaceQuality compare_logits(
     std::span<const float> candidate,
     std::int32_t next);
 
+/// The same comparison of rows that come in pieces of the vocabulary, from its
+/// first entry on: where a head is too large to be in memory whole.
+class PlaceTally {
+ public:
+  explicit PlaceTally(std::int32_t next) : next_(next) {}
+  /// Logits of the entries that follow those so far, of both models.
+  void add(std::span<const float> reference, std::span<const float> candidate);
+  /// When all entries have been added.
+  PlaceQuality quality() const;
+
+ private:
+  /// Σ e^(logit − top) of one model.
+  struct Mass {
+    float top = 0;
+    double sum = 0;
+    std::int64_t likeliest = 0;
+    float next = 0;  ///< the logit of the token that follows
+
+    double nats() const;
+  };
+  void take(Mass& mass, std::span<const float> logits) const;
+
+  std::int64_t next_;
+  std::int64_t seen_ = 0;
+  Mass reference_, candidate_;
+  double share_ = 0;     ///< Σ e^(reference − top)
+  double weighted_ = 0;  ///< Σ e^(reference − top)·difference, less the tops'
+};
+
 /// -log p(next) of a row of logits.
 double surprise_of(std::span<const float> logits, std::int32_t next);
 

@@ -9,8 +9,6 @@ namespace roofline {
 namespace {
 
 constexpr std::string_view kExperts = ".experts.";
-/// Of one product's inputs; a mixture has two such.
-constexpr std::int64_t kMostExpertMoments = std::int64_t{1} << 30;
 
 int experts_of(const ModelSpec& spec, int layer) {
   const auto& part = spec.layers[static_cast<std::size_t>(layer)].feed_forward;
@@ -144,6 +142,17 @@ TextStream::TextStream(
     const std::vector<std::vector<std::int32_t>>& windows) {
   for (const auto& window : windows) {
     x_.push_back(model.embed(checkpoint, window));
+  }
+}
+
+TextStream::TextStream(
+    LayeredModel& model,
+    const Checkpoint& checkpoint,
+    const std::vector<FloatMatrix>& looked_up) {
+  for (const FloatMatrix& rows : looked_up) {
+    const mx::Shape shape{rows.rows, rows.cols};
+    x_.push_back(
+        model.embed_rows(checkpoint, mx::array(rows.values.data(), shape)));
   }
 }
 

@@ -22,6 +22,10 @@ namespace roofline {
 using StatisticsByName =
     std::map<std::string, std::shared_ptr<InputStatistics>, std::less<>>;
 
+/// Bytes of the moments of all experts' inputs, of one product; a mixture has
+/// two such. Where they'd be more, experts have those of all together.
+constexpr std::int64_t kMostExpertMoments = std::int64_t{1} << 30;
+
 /// Collects statistics from the products that it is told of.
 class InputCollector {
  public:
@@ -72,6 +76,11 @@ class TextStream {
       LayeredModel& model,
       const Checkpoint& checkpoint,
       const std::vector<std::vector<std::int32_t>>& windows);
+  /// Begins with rows of another embedding, [tokens, dim] a window.
+  TextStream(
+      LayeredModel& model,
+      const Checkpoint& checkpoint,
+      const std::vector<FloatMatrix>& looked_up);
 
   std::size_t windows() const { return x_.size(); }
   const mx::array& at(std::size_t window) const { return x_[window]; }

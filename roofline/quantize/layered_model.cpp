@@ -10,6 +10,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/kernels/linear.h"
 #include "roofline/model/graph_head.h"
 #include "roofline/model/packed_samples.h"
 #include "roofline/weights/encodings.h"
@@ -79,20 +80,29 @@ GraphLayer LayeredModel::layer(
 mx::array LayeredModel::embed(
     const Checkpoint& checkpoint,
     std::span<const std::int32_t> ids) const {
-  auto x = rows_of(checkpoint.at("embed"), ids);
+  const Tensor& table = checkpoint.at("embed");
+  auto x = rows_of(table, ids);
+  // A page in memory for each row, and those around it, would soon be all.
+  checkpoint.release(table);
+  return embed_rows(checkpoint, std::move(x));
+}
+
+mx::array LayeredModel::embed_rows(const Checkpoint& checkpoint, mx::array x)
+    const {
+  const int tokens = x.shape(0);
   if (spec_.embedding_scale != 1.0f) {
     x = mx::multiply(x, mx::array(spec_.embedding_scale));
   }
   if (spec_.learned_positions) {
-    if (std::ssize(ids) > *spec_.learned_positions) {
+    if (tokens > *spec_.learned_positions) {
       fail<UserError>(
-          fmt::format("A window of {} tokens is too long", ids.size()),
+          fmt::format("A window of {} tokens is too long", tokens),
           fmt::format(
               "The model has learnt {} positions",
               *spec_.learned_positions),
           "Give a smaller --window");
     }
-    std::vector<std::int32_t> positions(ids.size());
+    std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
     std::iota(positions.begin(), positions.end(), 0);
     x = mx::add(x, rows_of(checkpoint.at("positions"), positions));
   }
@@ -135,9 +145,7 @@ LayeredModel::Head::Head(const ModelSpec& spec, const Checkpoint& checkpoint)
           GraphWeights(checkpoint, exact_options({})),
           "final_norm",
           mx::float32) {
-  if (spec.tied_embeddings && spec.head_bias) {
-    bias_ = GraphWeights(checkpoint, {}).vector("head.bias");
-  }
+  bias_ = GraphWeights(checkpoint, {}).vector("head.bias");
 }
 
 mx::array LayeredModel::Head::normed(const mx::array& x) const {
@@ -149,8 +157,31 @@ mx::array LayeredModel::Head::logits(const mx::array& x) const {
     matrix_ = GraphWeights(checkpoint_, exact_options({})).matrix(name());
   }
   auto y = linear(normed(x), *matrix_);
-  if (bias_) {
+  if (bias_ && spec_.tied_embeddings) {
     y = mx::add(y, *bias_);
+  }
+  return scaled_logits(y, spec_);
+}
+
+mx::array LayeredModel::Head::logits_of_rows(
+    const mx::array& normed,
+    std::shared_ptr<const FloatMatrix> rows,
+    int first) const {
+  Tensor tensor;
+  tensor.name = name();
+  tensor.encoding = Encoding::f32;
+  tensor.rows = rows->rows;
+  tensor.cols = rows->cols;
+  tensor.bytes = std::as_bytes(std::span(rows->values));
+  const int end = first + rows->rows;
+  auto y = linear(
+      normed,
+      dense_view(tensor),
+      std::move(rows),
+      LinearMode::exact,
+      mx::Device(mx::Device::cpu));
+  if (bias_) {
+    y = mx::add(y, mx::slice(*bias_, {first}, {end}));
   }
   return scaled_logits(y, spec_);
 }

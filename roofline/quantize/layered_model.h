@@ -13,6 +13,7 @@
 
 #include "roofline/model/graph_layer.h"
 #include "roofline/model/graph_weights.h"
+#include "roofline/quantize/codes.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
@@ -36,6 +37,9 @@ class LayeredModel {
       const Checkpoint& checkpoint,
       std::span<const std::int32_t> ids) const;
 
+  /// The same of rows that were looked up elsewhere: [tokens, dim].
+  mx::array embed_rows(const Checkpoint& checkpoint, mx::array x) const;
+
   /// One window from its start through a layer; not evaluated.
   mx::array run(GraphLayer& layer, const mx::array& x);
 
@@ -53,13 +57,19 @@ class LayeredModel {
     mx::array logits(const mx::array& x) const;
     /// What the head's matrix is multiplied with: [tokens, dim].
     mx::array normed(const mx::array& x) const;
+    /// Of a piece of the vocabulary: rows are the matrix's from row `first` on,
+    /// decoded. normed: [tokens, dim]; float32 [tokens, rows], not evaluated.
+    mx::array logits_of_rows(
+        const mx::array& normed,
+        std::shared_ptr<const FloatMatrix> rows,
+        int first) const;
 
    private:
     const ModelSpec& spec_;
     const Checkpoint& checkpoint_;
     GraphNorm norm_;
     mutable std::optional<GraphMatrix> matrix_;
-    std::optional<mx::array> bias_;  ///< of a tied head; else in matrix_
+    std::optional<mx::array> bias_;  ///< an untied head's is in matrix_, too
   };
 
  private:

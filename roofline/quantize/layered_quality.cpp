@@ -1,6 +1,10 @@
 #include "roofline/quantize/layered_quality.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
@@ -9,33 +13,139 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/quantize/calibrate.h"
-#include "roofline/quantize/overlay.h"
+#include "roofline/quantize/codes.h"
+#include "roofline/weights/expert_tensors.h"
 
 namespace roofline {
 
 namespace {
 
-/// Rows of logits that are held at once, from each model: 64 MB.
-constexpr int kMostLogits = 16 << 20;
+/// Logits that are held at once, of each model: 64 MB.
+constexpr std::int64_t kMostLogits = std::int64_t{16} << 20;
 
-mx::array logits_of(
-    const LayeredModel::Head& head,
-    const mx::array& x,
-    int first,
-    int count) {
-  auto logits = mx::contiguous(
-      head.logits(mx::slice(x, {first, 0}, {first + count, x.shape(1)})));
-  mx::eval(logits);
-  return logits;
+/// A window's rows of the residual stream that predict a token that counts.
+struct Places {
+  int begin = 0;
+  std::vector<std::int32_t> next;
+};
+
+/// One model's way from its last layer to logits, a piece of the vocabulary at
+/// a time.
+class LastRows {
+ public:
+  LastRows(
+      const Checkpoint& checkpoint,
+      const TextStream& stream,
+      std::span<const Places> windows)
+      : checkpoint_(checkpoint), head_(checkpoint.spec(), checkpoint) {
+    for (std::size_t w = 0; w < windows.size(); ++w) {
+      const int begin = windows[w].begin;
+      const int end = begin + static_cast<int>(windows[w].next.size());
+      const mx::array& x = stream.at(w);
+      normed_.push_back(mx::contiguous(
+          head_.normed(mx::slice(x, {begin, 0}, {end, x.shape(1)}))));
+      mx::eval(normed_.back());
+    }
+  }
+
+  void load(int first, int rows) {
+    const Tensor& matrix = checkpoint_.at(head_.name());
+    first_ = first;
+    rows_.reset();  // before the next are there
+    rows_ = std::make_shared<const FloatMatrix>(
+        read_rows(matrix, first, rows, ThreadPool::global()));
+    checkpoint_.release(row_slice(matrix, first, rows));
+  }
+
+  mx::array logits(std::size_t window) const {
+    auto logits =
+        mx::contiguous(head_.logits_of_rows(normed_[window], rows_, first_));
+    mx::eval(logits);
+    return logits;
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  LayeredModel::Head head_;
+  std::vector<mx::array> normed_;  ///< [places, dim] a window
+  std::shared_ptr<const FloatMatrix> rows_;
+  int first_ = 0;
+};
+
+void add_window(
+    const mx::array& wanted,
+    const mx::array& got,
+    std::span<PlaceTally> tallies) {
+  const auto width = static_cast<std::size_t>(wanted.shape(1));
+  auto compare = [&](int i, int) {
+    const auto place = static_cast<std::size_t>(i);
+    tallies[place].add(
+        {wanted.data<float>() + place * width, width},
+        {got.data<float>() + place * width, width});
+  };
+  ThreadPool::global().run(wanted.shape(0), compare);
+}
+
+std::int64_t longest_of(std::span<const Places> windows) {
+  std::int64_t longest = 1;
+  for (const Places& places : windows) {
+    longest = std::max<std::int64_t>(longest, std::ssize(places.next));
+  }
+  return longest;
+}
+
+/// All places' comparisons, window by window, so many rows of the heads at a
+/// time; none if it was stopped. progress: told the share that is done.
+std::vector<PlaceQuality> compare_heads(
+    LastRows& reference,
+    LastRows& candidate,
+    std::span<const Places> windows,
+    int vocab,
+    int piece,
+    const std::function<bool()>& stop,
+    const std::function<void(double)>& progress) {
+  std::vector<std::vector<PlaceTally>> tallies;
+  for (const Places& places : windows) {
+    tallies.emplace_back(places.next.begin(), places.next.end());
+  }
+  for (int first = 0; first < vocab; first += piece) {
+    const int rows = std::min(piece, vocab - first);
+    reference.load(first, rows);
+    candidate.load(first, rows);
+    for (std::size_t w = 0; w < windows.size(); ++w) {
+      if (stop()) {
+        return {};
+      }
+      add_window(reference.logits(w), candidate.logits(w), tallies[w]);
+    }
+    progress(static_cast<double>(first + rows) / vocab);
+  }
+  std::vector<PlaceQuality> out;
+  for (const auto& window : tallies) {
+    for (const PlaceTally& tally : window) {
+      out.push_back(tally.quality());
+    }
+  }
+  return out;
 }
 
 }  // namespace
+
+int compared_rows(
+    const ModelSpec& spec,
+    std::int64_t longest_window,
+    std::int64_t piece_weights) {
+  const std::int64_t rows =
+      std::min(piece_weights / spec.dim, kMostLogits / longest_window);
+  return static_cast<int>(std::clamp<std::int64_t>(rows, 1, spec.vocab));
+}
 
 QualityReport measure_layered(
     const Checkpoint& reference,
     const Checkpoint& candidate,
     std::span<const std::int32_t> tokens,
-    const QualityOptions& options) {
+    const QualityOptions& options,
+    std::int64_t piece_weights) {
   const int vocab = reference.spec().vocab;
   if (vocab != candidate.spec().vocab) {
     fail<UserError>(
@@ -45,61 +155,38 @@ QualityReport measure_layered(
   }
   const auto windows = make_windows(tokens.size(), options.windows);
   std::vector<std::vector<std::int32_t>> ids;
+  std::vector<Places> places;
   for (const Window& window : windows) {
     ids.push_back(window_tokens(tokens, window, options.windows));
+    const auto target =
+        static_cast<std::ptrdiff_t>(window.first_target - window.begin);
+    places.push_back(
+        {static_cast<int>(target) - 1,
+         {ids.back().begin() + target, ids.back().end()}});
   }
-  const auto run = [&](const Checkpoint& checkpoint, double from) {
-    return run_all_layers(checkpoint, ids, [&](double share) {
-      if (options.progress) {
-        options.progress(from + 0.4 * share);
-      }
-      return !(options.stop && options.stop());
-    });
-  };
-  const TextStream first = run(reference, 0.0);
-  const TextStream second = run(candidate, 0.4);
-  OverlayCheckpoint reference_head(reference), candidate_head(candidate);
-  for (auto* each : {&reference_head, &candidate_head}) {
-    const char* name = each->spec().tied_embeddings ? "embed" : "head";
-    decode_matrices(
-        each == &reference_head ? reference : candidate,
-        name,
-        *each);
-  }
-  const LayeredModel::Head one(reference.spec(), reference_head);
-  const LayeredModel::Head two(candidate.spec(), candidate_head);
-  const int chunk = std::max(1, kMostLogits / vocab);
-  std::vector<PlaceQuality> places;
-  for (std::size_t w = 0; w < windows.size(); ++w) {
-    if (options.stop && options.stop()) {
-      break;
-    }
-    const auto targets =
-        static_cast<int>(windows[w].first_target - windows[w].begin);
-    const auto end = static_cast<int>(ids[w].size()) - 1;
-    for (int row = targets - 1; row < end; row += chunk) {
-      const int count = std::min(chunk, end - row);
-      const auto wanted = logits_of(one, first.at(w), row, count);
-      const auto got = logits_of(two, second.at(w), row, count);
-      const std::size_t begin = places.size();
-      places.resize(begin + static_cast<std::size_t>(count));
-      auto compare = [&](int i, int) {
-        const auto width = static_cast<std::size_t>(vocab);
-        const auto at = static_cast<std::size_t>(i) * width;
-        places[begin + static_cast<std::size_t>(i)] = compare_logits(
-            {wanted.data<float>() + at, width},
-            {got.data<float>() + at, width},
-            ids[w][static_cast<std::size_t>(row + i + 1)]);
-      };
-      ThreadPool::global().run(count, compare);
-    }
+  const auto tell = [&](double share) {
     if (options.progress) {
-      options.progress(
-          0.8 + 0.2 * static_cast<double>(w + 1) /
-                    static_cast<double>(windows.size()));
+      options.progress(share);
     }
-  }
-  return summarize(places);
+  };
+  const auto stopped = [&] { return options.stop && options.stop(); };
+  const auto run = [&](const Checkpoint& checkpoint, double from) {
+    const auto go_on = [&](double share) {
+      tell(from + 0.4 * share);
+      return !stopped();
+    };
+    return LastRows(checkpoint, run_all_layers(checkpoint, ids, go_on), places);
+  };
+  LastRows first = run(reference, 0.0);
+  LastRows second = run(candidate, 0.4);
+  return summarize(compare_heads(
+      first,
+      second,
+      places,
+      vocab,
+      compared_rows(reference.spec(), longest_of(places), piece_weights),
+      stopped,
+      [&](double share) { tell(0.8 + 0.2 * share); }));
 }
 
 }  // namespace roofline

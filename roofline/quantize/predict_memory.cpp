@@ -6,6 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "roofline/quantize/calibrate.h"
+#include "roofline/quantize/layered_quality.h"
+
 namespace roofline {
 
 namespace {
@@ -14,7 +17,9 @@ namespace {
 /// on Linux with vocabularies of 49,000 and 262,000 tokens.
 constexpr std::uint64_t kProgramBytes = 120u << 20;
 constexpr std::uint64_t kTokenizerPerEntry = 700;
-/// Rows of logits that the comparison holds, twice: logits and their source.
+/// While the tokenizer's file is being read.
+constexpr std::uint64_t kReadingPerEntry = 1500;
+/// Rows of logits that distillation holds, twice: logits and their source.
 constexpr std::uint64_t kLogitBytes = 4 * (std::uint64_t{64} << 20);
 /// Float32 copies of a matrix that calibration holds: the weights, what is
 /// left of them, codes with what refining needs, and what they decode to.
@@ -22,16 +27,38 @@ constexpr std::uint64_t kCalibratedCopies = 5;
 /// Activations of a window inside a layer, in rows as wide as its widest
 /// matrix.
 constexpr std::uint64_t kActivationRows = 8;
+/// Tokens of a window that is compared.
+constexpr std::uint64_t kComparedWindow = 512;
 
 struct Shape {
-  std::uint64_t largest = 0;  ///< weights of the largest matrix
+  std::uint64_t largest = 0;  ///< weights of a layer's largest matrix
   std::uint64_t piece = 0;    ///< most weights that are worked on at a time
   std::uint64_t widest = 0;   ///< most columns of a matrix within a layer
   std::uint64_t layer = 0;    ///< weights of the largest layer
   std::uint64_t ends = 0;     ///< weights of the embedding or the head
+  std::uint64_t stack = 0;    ///< weights of the largest stack of experts
   std::uint64_t moments = 0;  ///< squares of columns, each input once
+  std::uint64_t expert_moments = 0;  ///< in bytes, of a layer's experts
   std::uint64_t all = 0;
 };
+
+/// Experts that keep moments of their own, in the layer where they take most.
+std::uint64_t expert_moment_bytes(const ModelSpec& spec) {
+  std::int64_t most = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    if (!layer.feed_forward || !layer.feed_forward->mixture) {
+      continue;
+    }
+    const MixtureSpec& mixture = *layer.feed_forward->mixture;
+    std::int64_t sum = 0;
+    for (const std::int64_t cols : {spec.dim, mixture.expert_hidden}) {
+      const std::int64_t bytes = 4 * mixture.experts * cols * cols;
+      sum += bytes <= kMostExpertMoments ? bytes : 0;
+    }
+    most = std::max(most, sum);
+  }
+  return static_cast<std::uint64_t>(most);
+}
 
 Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
   Shape shape;
@@ -39,7 +66,6 @@ Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
   for (const Tensor& tensor : checkpoint.tensors()) {
     const auto weights = static_cast<std::uint64_t>(tensor.rows) *
                          static_cast<std::uint64_t>(tensor.cols);
-    shape.largest = std::max(shape.largest, weights);
     shape.all += weights;
     // Heads in pairs come whole (mlx_writer.h).
     const bool whole = tensor.name.ends_with(".attention.q") ||
@@ -53,6 +79,10 @@ Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
     }
     const auto end = tensor.name.find('.', 7);
     layers[tensor.name.substr(0, end)] += weights;
+    shape.largest = std::max(shape.largest, weights);
+    if (tensor.name.find(".experts.") != std::string::npos) {
+      shape.stack = std::max(shape.stack, weights);
+    }
     if (tensor.rows > 1) {
       shape.widest =
           std::max(shape.widest, static_cast<std::uint64_t>(tensor.cols));
@@ -63,6 +93,7 @@ Shape shape_of(const Checkpoint& checkpoint, std::int64_t piece_weights) {
   }
   // Inputs of q, k, v; of o; of gate, up; of down.
   shape.moments = 4 * shape.widest * shape.widest;
+  shape.expert_moments = expert_moment_bytes(checkpoint.spec());
   return shape;
 }
 
@@ -108,9 +139,12 @@ std::uint64_t distillation_bytes(
          2 * 4 * shape.layer + 4 * codes;
 }
 
+std::uint64_t vocab_of(const Checkpoint& checkpoint) {
+  return static_cast<std::uint64_t>(checkpoint.spec().vocab);
+}
+
 std::uint64_t program_bytes(const Checkpoint& checkpoint) {
-  return kProgramBytes + static_cast<std::uint64_t>(checkpoint.spec().vocab) *
-                             kTokenizerPerEntry;
+  return kProgramBytes + vocab_of(checkpoint) * kTokenizerPerEntry;
 }
 
 std::uint64_t activation_bytes(
@@ -119,6 +153,26 @@ std::uint64_t activation_bytes(
     std::uint64_t rows) {
   const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
   return kActivationRows * rows * std::max(shape.widest, dim) * 4;
+}
+
+/// What comes out of both models' layers and the second's stream; a layer, or
+/// a piece of both heads with its logits.
+std::uint64_t comparison_bytes(
+    const Checkpoint& checkpoint,
+    const Shape& shape,
+    int tokens) {
+  const auto all = static_cast<std::uint64_t>(tokens);
+  const auto dim = static_cast<std::uint64_t>(checkpoint.spec().dim);
+  const auto window = std::min(all, kComparedWindow);
+  const auto rows = static_cast<std::uint64_t>(
+      compared_rows(checkpoint.spec(), static_cast<std::int64_t>(window)));
+  // While one is being read, its source's pages; later logits of both, and
+  // what scale and softcap make of them.
+  const std::uint64_t head =
+      std::max(3 * 4 * rows * dim, 2 * 4 * rows * dim + 3 * 4 * rows * window);
+  const std::uint64_t layer =
+      2 * 4 * shape.layer + activation_bytes(checkpoint, shape, window);
+  return 3 * all * dim * 4 + std::max(head, layer);
 }
 
 }  // namespace
@@ -145,13 +199,17 @@ std::uint64_t predict_quantize_memory(
     // What GPTQ makes up for is seen in a second stream through a second copy
     // of the layer, and has moments of its own.
     const std::uint64_t streams = options.method == QuantizeMethod::awq ? 1 : 2;
-    // What a matrix decodes to is put together whole.
+    // Experts in one tensor come whole: weights, codes, what they decode to.
+    const std::uint64_t stack = (4 + 1 + 1 + 4) * shape.stack;
+    // A layer's matrices are kept as what they decode to.
     const std::uint64_t work = std::max(
-        4 * 2 * shape.largest + 4 * shape.piece * kCalibratedCopies +
+        4 * shape.layer + std::max(4 * shape.piece * kCalibratedCopies, stack) +
             4 * streams * shape.moments,
         4 * ((1 + streams) * shape.layer + streams * shape.moments) +
             streams * activations(longest));
-    most = std::max(most, streams * tokens * dim * 4 + work);
+    most = std::max(
+        most,
+        streams * tokens * dim * 4 + shape.expert_moments + work);
   }
   if (options.method == QuantizeMethod::dwq) {
     // While codes are being found, those before are kept.
@@ -160,13 +218,11 @@ std::uint64_t predict_quantize_memory(
         distillation_bytes(checkpoint, plan, options, shape));
   }
   if (quality_tokens > 0) {
-    const auto all = static_cast<std::uint64_t>(quality_tokens);
-    const std::uint64_t work = std::max(
-        2 * 4 * shape.layer + activations(512),
-        3 * 4 * shape.ends + kLogitBytes);
-    most = std::max(most, 2 * all * dim * 4 + work);
+    most = std::max(most, comparison_bytes(checkpoint, shape, quality_tokens));
   }
-  return program_bytes(checkpoint) + most;
+  return std::max(
+      program_bytes(checkpoint) + most,
+      kProgramBytes + vocab_of(checkpoint) * kReadingPerEntry);
 }
 
 std::uint64_t predict_sensitivity_memory(
@@ -189,12 +245,14 @@ std::uint64_t predict_sensitivity_memory(
   const auto vocab = static_cast<std::uint64_t>(spec.vocab);
   // The source's, the rounded values, and the head that is made of them.
   const std::uint64_t head = 3 * 4 * shape.ends + 3 * 4 * longest * vocab;
+  // The embedding, its pages, what it is rounded to (twice) and its codes.
+  const std::uint64_t embedding = (4 * 4 + 1) * shape.ends;
   // Weights, what they are rounded to, and the layer with either.
   const std::uint64_t layer =
       4 * (2 * shape.layer + 3 * shape.largest + 2 * shape.moments) +
       activation_bytes(checkpoint, shape, longest);
   return program_bytes(checkpoint) + streams * tokens * dim * 4 +
-         std::max(head, layer);
+         std::max({head, embedding, layer});
 }
 
 }  // namespace roofline

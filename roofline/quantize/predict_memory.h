@@ -12,8 +12,9 @@ namespace roofline {
 
 /// The largest of its phases, in bytes: rounding the largest matrix;
 /// calibrating (residual stream, one layer in float32, its inputs' moments,
-/// the matrix at work); comparing (both streams, one layer in float32, rows of
-/// logits). Mapped files aren't counted beyond the layer at work.
+/// the matrix at work); comparing (both streams, one layer in float32, a piece
+/// of both heads with its logits); reading the tokenizer. Mapped files aren't
+/// counted beyond what is at work.
 /// quality_tokens: 0 when nothing is compared.
 std::uint64_t predict_quantize_memory(
     const Checkpoint& checkpoint,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -57,7 +59,10 @@ class Run {
     const StatisticsByName head =
         tied && quantizes("embed") ? source_head() : StatisticsByName();
     finish_named("embed", head);
-    TextStream stream(model_, seen_, options_.windows);
+    TextStream stream =
+        looked_up_.empty()
+            ? TextStream(model_, checkpoint_, options_.windows)
+            : TextStream(model_, checkpoint_, std::exchange(looked_up_, {}));
     std::optional<TextStream> source;
     if (makes_up()) {
       source.emplace(model_, checkpoint_, options_.windows);
@@ -170,7 +175,9 @@ class Run {
       std::int64_t row,
       std::size_t all_values,
       CodeMatrix codes) {
-    if (method_ != QuantizeMethod::plain) {
+    if (name == "embed" && method_ != QuantizeMethod::plain) {
+      look_up(row, decode(codes, pool_));
+    } else if (seen_later(name)) {
       FloatMatrix values = decode(codes, pool_);
       if (row == 0) {
         decoded_ = std::move(values);
@@ -189,6 +196,34 @@ class Run {
       kept_->emplace(name, std::move(codes));
     } else {
       append(kept_->find(name)->second, codes);
+    }
+  }
+
+  /// Whether calibration runs through the matrix as it was rounded.
+  bool seen_later(const std::string& name) const {
+    return method_ != QuantizeMethod::plain && name.starts_with("layers.");
+  }
+
+  /// Keeps what the text looks up: a large vocabulary isn't decoded whole.
+  void look_up(std::int64_t first, const FloatMatrix& values) {
+    const auto cols = static_cast<std::size_t>(values.cols);
+    looked_up_.resize(options_.windows.size());
+    for (std::size_t w = 0; w < looked_up_.size(); ++w) {
+      const auto& ids = options_.windows[w];
+      FloatMatrix& rows = looked_up_[w];
+      rows.rows = static_cast<int>(ids.size());
+      rows.cols = values.cols;
+      rows.values.resize(ids.size() * cols);
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        const std::int64_t at = ids[i] - first;
+        if (at >= 0 && at < values.rows) {
+          const auto row = values.row(static_cast<int>(at));
+          std::copy(
+              row.begin(),
+              row.end(),
+              rows.row(static_cast<int>(i)).begin());
+        }
+      }
     }
   }
 
@@ -232,7 +267,7 @@ class Run {
         checkpoint_.release(row_slice(tensor, row, rows));
       }
     }
-    if (method_ != QuantizeMethod::plain) {
+    if (seen_later(name)) {
       seen_.replace(name, std::move(decoded_));
       decoded_ = {};
     }
@@ -356,6 +391,7 @@ class Run {
   LayeredModel model_;
   FoldedLayer folded_;   ///< of the layer at work
   FloatMatrix decoded_;  ///< the matrix at work, as far as it's done
+  std::vector<FloatMatrix> looked_up_;  ///< of the rounded embedding
   std::set<std::string> done_;
   double weights_ = 0;
   double weights_done_ = 0;

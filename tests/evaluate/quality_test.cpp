@@ -1,7 +1,10 @@
 #include "roofline/evaluate/quality.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -33,6 +36,46 @@ TEST(CompareLogits, ShiftsOfAllLogitsChangeNothing) {
   const std::array<float, 3> p = {1, 2, 3};
   const std::array<float, 3> q = {1001, 1002, 1003};
   EXPECT_NEAR(compare_logits(p, q, 0).kl, 0, 1e-9);
+}
+
+TEST(PlaceTally, PiecesOfTheVocabularyGiveWhatTheWholeGives) {
+  std::vector<float> p, q;
+  for (int i = 0; i < 1000; ++i) {
+    p.push_back(7 * std::sin(0.7f * static_cast<float>(i * i % 997)));
+    q.push_back(p.back() + 2 * std::cos(static_cast<float>(i)));
+  }
+  q[998] = 40;  // the candidate's likeliest comes late
+  for (const int next : {0, 332, 333, 999}) {
+    const auto whole = compare_logits(p, q, next);
+    for (const std::size_t piece : {1, 333, 999, 1000}) {
+      PlaceTally tally(next);
+      for (std::size_t at = 0; at < p.size(); at += piece) {
+        const std::size_t count = std::min(piece, p.size() - at);
+        tally.add(
+            std::span(p).subspan(at, count),
+            std::span(q).subspan(at, count));
+      }
+      const auto found = tally.quality();
+      EXPECT_NEAR(found.kl, whole.kl, 1e-5 * whole.kl) << piece;
+      EXPECT_NEAR(found.nats, whole.nats, 1e-5 * whole.nats) << piece;
+      EXPECT_NEAR(found.reference_nats, whole.reference_nats, 1e-4) << piece;
+      EXPECT_EQ(found.same_top, whole.same_top) << piece;
+    }
+  }
+}
+
+TEST(PlaceTally, TheLikeliestTokenMayBeInAnyPiece) {
+  const std::array<float, 4> p = {1, 5, 2, 4};
+  const std::array<float, 4> q = {1, 3, 2, 2.5f};
+  PlaceTally tally(0);
+  tally.add(std::span(p).first(2), std::span(q).first(2));
+  tally.add(std::span(p).last(2), std::span(q).last(2));
+  EXPECT_TRUE(tally.quality().same_top);
+  const std::array<float, 4> other = {1, 3, 2, 3.5f};
+  PlaceTally differs(0);
+  differs.add(std::span(p).first(2), std::span(other).first(2));
+  differs.add(std::span(p).last(2), std::span(other).last(2));
+  EXPECT_FALSE(differs.quality().same_top);
 }
 
 TEST(Summarize, GivesMeansAndPerplexity) {

@@ -93,6 +93,15 @@ TEST_P(QuantizeModel, MeasuredByLayersDiffersInNothingFromTheDecoders) {
   EXPECT_GT(whole.mean_kl, 1e-6);
   EXPECT_NEAR(layered.mean_kl, whole.mean_kl, 1e-3 * whole.mean_kl + 1e-6);
   EXPECT_NEAR(layered.perplexity, whole.perplexity, 1e-4 * whole.perplexity);
+  const auto in_pieces = measure_layered(
+      *checkpoint,
+      kept.overlay,
+      tokens,
+      options,
+      7 * checkpoint->spec().dim);
+  EXPECT_NEAR(in_pieces.mean_kl, layered.mean_kl, 1e-4 * layered.mean_kl);
+  EXPECT_NEAR(in_pieces.perplexity, layered.perplexity, 1e-3);
+  EXPECT_EQ(in_pieces.top1_agreement, layered.top1_agreement);
 }
 
 TEST_P(QuantizeModel, CalibratedLosesLessThanPlain) {
