@@ -287,7 +287,7 @@ mx::array GraphDecoder::run_layers(
     } else if (
         eval == EvalLayers::in_lots &&
         lots.full_with(
-            graph_layer_bytes(spec_, spec_.layers[i], rows, decodes))) {
+            graph_layer_bytes(spec_, spec_.layers[i], kLotTokens, decodes))) {
       lots.hand_over(made_by_layer(i, x, sequences));
     }
   }

@@ -42,12 +42,15 @@ double graph_step_bytes(const ModelSpec& spec, double tokens, bool decodes) {
   double most = 0;
   double before = 0;
   double lot = 0;
+  double full = 0;
   for (const auto& layer : spec.layers) {
     lot += graph_layer_bytes(spec, layer, tokens, decodes);
+    full += graph_layer_bytes(spec, layer, kLotTokens, decodes);
     most = std::max(most, before + lot);
-    if (tokens >= kFewestBounded && lot >= kLotBytes) {
+    if (tokens >= kFewestBounded && full >= kLotBytes) {
       before = lot;
       lot = 0;
+      full = 0;
     }
   }
   return most;

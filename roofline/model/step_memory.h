@@ -9,9 +9,11 @@ namespace roofline {
 
 /// Steps of fewer tokens are handed over whole.
 constexpr int kFewestBounded = 64;
-/// Layers are handed over in lots of about so many bytes of results, and a lot
-/// once the one before the last is computed.
-constexpr double kLotBytes = 128e6;
+/// Layers are handed over in lots, and a lot once the one before the last is
+/// computed: so many layers that 512 tokens would make about so many bytes of
+/// results, whatever the step's own tokens are.
+constexpr double kLotBytes = 64e6;
+constexpr int kLotTokens = 512;
 /// From this many tokens on CUDA decodes a quantized matrix and multiplies
 /// densely: its quantized product doesn't use the tensor cores well, and
 /// decoding costs about as much as 50 rows of the product.

@@ -345,8 +345,13 @@ MemoryPrediction predict_inference(
   }
   out.add("logits", "logits", 2.0 * q.batch * model.spec.vocab * sizeof(float));
   if (q.gpu) {
-    // What MLX keeps of freed buffers: a step's transients once more.
-    out.add("allocator's cache", "cache", step);
+    // Freed buffers serve again, but for those of other sizes.
+    double layer = 0;
+    for (const LayerSpec& each : model.spec.layers) {
+      layer =
+          std::max(layer, graph_layer_bytes(model.spec, each, rows, decodes));
+    }
+    out.add("allocator's cache", "cache", layer);
   }
   out.add(
       "program and tokenizer",

@@ -36,11 +36,13 @@ TEST(GraphStepBytes, AreBoundedByTwoLotsOfLayers) {
   EXPECT_GT(layer, kLotBytes);  // each layer is a lot
   EXPECT_EQ(graph_step_bytes(llama(80), 512, true), 2 * layer);
   EXPECT_EQ(graph_step_bytes(llama(1), 512, true), layer);
-  // Four layers of less make one.
+  // Two layers of less make one.
   const double small =
       graph_layer_bytes(llama(1), llama(1).layers[0], 512, false);
-  EXPECT_EQ(graph_step_bytes(llama(80), 512, false), 8 * small);
+  EXPECT_EQ(graph_step_bytes(llama(80), 512, false), 4 * small);
   EXPECT_EQ(graph_step_bytes(llama(3), 512, false), 3 * small);
+  // A shorter step makes less of the same lots.
+  EXPECT_EQ(graph_step_bytes(llama(80), 128, false), small);
 }
 
 TEST(GraphStepBytes, OfFewTokensAreThoseOfAllLayers) {
