@@ -99,9 +99,16 @@ class Measuring {
     return ratios;
   }
 
+  FloatMatrix read(const std::string& name) const {
+    const Tensor& tensor = checkpoint_.at(name);
+    FloatMatrix values = read_matrix(tensor, pool_);
+    checkpoint_.release(tensor);
+    return values;
+  }
+
   /// Rounds a matrix: its ratios are kept, its values returned.
   FloatMatrix probe(const std::string& name, const SquareMatrix* moments) {
-    const FloatMatrix weights = read_matrix(checkpoint_.at(name), pool_);
+    const FloatMatrix weights = read(name);
     FloatMatrix values = rounded_to(weights, options_.probe);
     found_[name].losses = error_ratios(weights, values, moments);
     return values;
@@ -194,8 +201,7 @@ class Measuring {
       bool tied,
       OverlayCheckpoint& overlay) {
     if (tied) {
-      const FloatMatrix weights = read_matrix(checkpoint_.at(name), pool_);
-      overlay.replace(name, rounded_to(weights, options_.probe));
+      overlay.replace(name, rounded_to(read(name), options_.probe));
       return;
     }
     const auto statistics =
