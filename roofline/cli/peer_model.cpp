@@ -153,6 +153,9 @@ void PeerModel::write_gguf(const PeerForm& form) {
   }
   path_ = folder_ / "model.gguf";
   convert_to_gguf(source, path_, options);
+  if (source != source_) {
+    fs::remove_all(source);
+  }
   remark_ = form.gguf_type;
 }
 

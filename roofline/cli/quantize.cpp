@@ -90,6 +90,7 @@ class Quantize : public Command {
     }
     flags_.check();
     require_replaceable(out_, force_);
+    require_apart(resolve_model(model_), out_);
     const double start = seconds_now();
     if (threads_) {
       ThreadPool::set_global_threads(*threads_);

@@ -237,6 +237,7 @@ void write_changed_model(
     const fs::path& target,
     FuseQuantized quantized,
     bool force) {
+  require_apart(checkpoint.path(), target);
   if (is_folder(checkpoint)) {
     write_changed_folder(checkpoint, changes, target, quantized, force);
     return;

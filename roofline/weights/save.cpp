@@ -115,6 +115,26 @@ void require_replaceable(const fs::path& target, bool force) {
   }
 }
 
+void require_apart(const fs::path& source, const fs::path& target) {
+  std::error_code error;
+  const fs::path replaced = fs::canonical(target, error);
+  if (error) {
+    return;  // it isn't there yet
+  }
+  for (fs::path at = fs::canonical(source, error); !error;
+       at = at.parent_path()) {
+    if (at == replaced) {
+      fail<UserError>(
+          target.string() + " isn't replaced",
+          "It is what is read, and would be lost",
+          "Choose another name");
+    }
+    if (at == at.parent_path()) {
+      return;
+    }
+  }
+}
+
 CheckpointWriter::CheckpointWriter(const fs::path& target, SaveOptions options)
     : options_(options), folder_([&] {
         require_replaceable(target, options.force);

@@ -39,6 +39,12 @@ struct SaveOptions {
 /// An empty folder counts as not being there.
 void require_replaceable(const std::filesystem::path& target, bool force);
 
+/// Throws UserError when writing `target` would replace the folder or file that
+/// is read, `source`, or a folder that it lies in.
+void require_apart(
+    const std::filesystem::path& source,
+    const std::filesystem::path& target);
+
 class CheckpointWriter {
  public:
   /// Throws UserError when the target may not be replaced or its place can't

@@ -114,6 +114,17 @@ class Quantize(TinyModel):
         )
         self.quantize("--force")
 
+    def test_the_source_is_not_replaced_by_what_is_made_of_it(self):
+        link = self.folder / "link"
+        link.symlink_to(self.model)
+        before = (self.model / "model.safetensors").read_bytes()
+        for target in (self.model, link):
+            self.refuse("quantize", self.model, "--out", target, "--force",
+                        saying="would be lost")
+            self.refuse("convert", "--hf-path", self.model, "--mlx-path", target,
+                        "-q", "--force", saying="would be lost")
+        self.assertEqual((self.model / "model.safetensors").read_bytes(), before)
+
     def test_mistakes_are_told(self):
         for arguments, said in [
             (["--bits", "7"], "7 bits"),

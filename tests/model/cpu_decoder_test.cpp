@@ -214,18 +214,22 @@ TEST(CpuDecoder, ChecksGuessesWithTheLogitsOfAStepForEachOfThem) {
   for (const char* name : {"llama", "qwen3", "phi3", "llama_odd_sizes"}) {
     const Golden golden = open_golden(name);
     const bool odd = std::string_view(name) == "llama_odd_sizes";
-    const auto decoder = load_cpu_decoder(
-        *golden.checkpoint,
-        odd ? options_for(false) : quantized);
-    for (const Isa isa : all_isas()) {
-      force_isa(isa);
-      const auto alone = chunked_logits(*decoder, golden.ids[0], 1);
-      for (const std::size_t chunk : {2, 5, 9, 33}) {
-        EXPECT_EQ(chunked_logits(*decoder, golden.ids[0], chunk), alone)
-            << name << ", " << isa_name(isa) << ", " << chunk << " at a time";
+    for (const int kv_bits : {16, 4}) {
+      ModelOptions options = odd ? options_for(false) : quantized;
+      options.kv.key_bits = options.kv.value_bits = kv_bits;
+      options.kv.group_size = 32;
+      const auto decoder = load_cpu_decoder(*golden.checkpoint, options);
+      for (const Isa isa : all_isas()) {
+        force_isa(isa);
+        const auto alone = chunked_logits(*decoder, golden.ids[0], 1);
+        for (const std::size_t chunk : {2, 5, 9, 33}) {
+          EXPECT_EQ(chunked_logits(*decoder, golden.ids[0], chunk), alone)
+              << name << ", " << isa_name(isa) << ", " << kv_bits << " bits, "
+              << chunk << " at a time";
+        }
       }
+      force_isa(best_isa());
     }
-    force_isa(best_isa());
   }
 }
 

@@ -304,11 +304,13 @@ struct GroupWeights {
         (w * V::load(scales + k)).store(scaled[r] + k);
         sum = fma(w, V::load(biases + k), sum);
       }
-      bias[r] = sum_of(sum);
-      for (; k < count; ++k) {
-        scaled[r][k] = weights[k] * scales[k];
-        bias[r] += weights[k] * biases[k];
+      if (k < count) {
+        const int left = count - k;
+        const V w = V::load(weights + k, left);
+        (w * V::load(scales + k, left)).store(scaled[r] + k);
+        sum = fma(w, V::load(biases + k, left), sum);
       }
+      bias[r] = sum_of(sum);
     }
   }
 };

@@ -26,9 +26,6 @@ constexpr int kRowTokens = 8;
 /// Up to so many tokens a product is bound by reading its weights: both planes
 /// of the activations cost nothing then.
 constexpr int kUntrimmedTokens = 8;
-/// A slice of up to so many tokens whose logits are all asked for checks
-/// guesses (32 and the token before them): it must give what one token a step
-/// gives.
 /// QmmKernels::trim's octaves for what a norm leaves, and for what attention
 /// and the activation leave, whose errors weigh less: docs/accuracy.md.
 constexpr float kNormedOctaves = 0.0f;
@@ -171,7 +168,9 @@ class StepRun {
     }
   }
 
-  /// Whether guesses are checked in this step.
+  /// Whether guesses are checked in this step: in a slice of up to
+  /// kMostCheckedTokens whose logits are asked for. All of the step then gives
+  /// what one token a step gives.
   bool checks() const {
     return std::any_of(
         slices_.begin(),

@@ -215,6 +215,7 @@ ConvertedModel convert_to_mlx(
     const ToMlxOptions& options) {
   require_replaceable(target, options.save.force);
   const fs::path from = model_file(given);
+  require_apart(from, target);
   HfSource source = options.changes ? hf_gguf_source(from, options.changes)
                                     : open_hf_source(from);
   check_options(source, options);
