@@ -348,9 +348,11 @@ mx::array GraphDecoder::forward(
     begin += tokens;
   }
   // MLX gives the results of a hundred ops memory before the CPU gets to them.
-  const auto eval = begin < kFewestBounded       ? EvalLayers::together
-                    : device_ == mx::Device::cpu ? EvalLayers::one_by_one
-                                                 : EvalLayers::in_lots;
+  const bool decodes = begin >= kDenseFromTokens && mx::cu::is_available();
+  const auto eval = begin < kFewestBounded           ? EvalLayers::together
+                    : device_ == mx::Device::cpu     ? EvalLayers::one_by_one
+                    : in_lots(spec_, begin, decodes) ? EvalLayers::in_lots
+                                                     : EvalLayers::together;
   const auto x = run_layers(token_ids(slices), sequences, eval);
   return with_states(logits(pick_rows(x, slices)), slices);
 }

@@ -38,7 +38,16 @@ double graph_layer_bytes(
   return kHalf * (tokens * results + (decodes ? matrices : 0));
 }
 
+bool in_lots(const ModelSpec& spec, double tokens, bool decodes) {
+  double whole = 0;
+  for (const auto& layer : spec.layers) {
+    whole += graph_layer_bytes(spec, layer, kLotTokens, decodes);
+  }
+  return tokens >= kFewestBounded && whole > kWholeBytes;
+}
+
 double graph_step_bytes(const ModelSpec& spec, double tokens, bool decodes) {
+  const bool lots = in_lots(spec, tokens, decodes);
   double most = 0;
   double before = 0;
   double lot = 0;
@@ -47,7 +56,7 @@ double graph_step_bytes(const ModelSpec& spec, double tokens, bool decodes) {
     lot += graph_layer_bytes(spec, layer, tokens, decodes);
     full += graph_layer_bytes(spec, layer, kLotTokens, decodes);
     most = std::max(most, before + lot);
-    if (tokens >= kFewestBounded && full >= kLotBytes) {
+    if (lots && full >= kLotBytes) {
       before = lot;
       lot = 0;
       full = 0;

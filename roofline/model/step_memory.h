@@ -14,6 +14,9 @@ constexpr int kFewestBounded = 64;
 /// results, whatever the step's own tokens are.
 constexpr double kLotBytes = 64e6;
 constexpr int kLotTokens = 512;
+/// A model all of whose layers make less then is handed over whole: each lot
+/// costs a launch.
+constexpr double kWholeBytes = 512e6;
 /// From this many tokens on CUDA decodes a quantized matrix and multiplies
 /// densely: its quantized product doesn't use the tensor cores well, and
 /// decoding costs about as much as 50 rows of the product.
@@ -27,6 +30,9 @@ double graph_layer_bytes(
     const LayerSpec& layer,
     double tokens,
     bool decodes);
+
+/// Whether steps of so many tokens are handed over in lots.
+bool in_lots(const ModelSpec& spec, double tokens, bool decodes);
 
 /// The most bytes of results at once in a step of so many tokens.
 double graph_step_bytes(const ModelSpec& spec, double tokens, bool decodes);
