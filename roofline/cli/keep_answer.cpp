@@ -112,7 +112,8 @@ void keep(
   run.device = loaded.decoder().device_name();
   run.isa = isa_name(active_isa());
   run.threads = ThreadPool::global().threads();
-  run.waited_share = waited_share();
+  // More threads than cores wait for each other.
+  run.waited_share = run.threads <= usable_cores() ? waited_share() : 0;
   run.model = loaded.checkpoint().path().filename().string();
   run.model_key = loaded.checkpoint().fingerprint();
   run.prompt_tokens = stats.prompt_tokens;
