@@ -7,8 +7,10 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/quantize/calibrate.h"
+#include "roofline/spec/families.h"
 #include "roofline/spec/mixture_names.h"
 #include "roofline/spec/read_config.h"
+#include "roofline/weights/convert/gguf_tensor_source.h"
 #include "roofline/weights/convert/mlx_layout.h"
 #include "roofline/weights/convert/mlx_source.h"
 #include "roofline/weights/name_tensors.h"
@@ -17,6 +19,7 @@ namespace roofline {
 
 namespace {
 
+constexpr std::string_view kLayers = "layers.";
 const MatrixFormat kKeep{QuantMode::keep, 16, 1};
 
 HfSource open_floats(const Checkpoint& checkpoint) {
@@ -130,6 +133,10 @@ MlxPlaces::MlxPlaces(const Checkpoint& checkpoint)
   tensors_ = lay_out(source_, checkpoint);
   const ModelSpec spec =
       folder ? checkpoint.spec() : read_config(source_.config);
+  if (!folder) {
+    file_family_ = find_gguf_family(checkpoint.spec().family);
+    family_ = find_family(spec.family);
+  }
   stored_.reserve(tensors_.size());  // places point into it
   for (const RowTensor& tensor : tensors_) {
     add(tensor, spec);
@@ -153,7 +160,7 @@ void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
       });
   const bool folder = std::filesystem::is_directory(checkpoint_.path());
   const bool elsewhere = !needed || tensor.rearranged;
-  if (!folder && tensor.rows() > 1 && elsewhere && !is_paired(stored, spec)) {
+  if (!folder && tensor.rows() > 1 && elsewhere && !is_paired(stored)) {
     fail<UnsupportedError>(
         fmt::format("Can't quantize {}", checkpoint_.path().string()),
         fmt::format(
@@ -170,34 +177,35 @@ void MlxPlaces::add(const RowTensor& tensor, const ModelSpec& spec) {
   for (const NamedRows& part : stored_.back().parts) {
     places_.emplace(
         part.name,
-        StoredPlace{&stored_.back(), part, paired_heads(part.name, spec)});
+        StoredPlace{&stored_.back(), part, heads_in_pairs(part.name)});
   }
 }
 
 /// Rows of heads in pairs are put in halves on the way.
-bool MlxPlaces::is_paired(const StoredTensor& stored, const ModelSpec& spec)
-    const {
+bool MlxPlaces::is_paired(const StoredTensor& stored) const {
   return std::any_of(
       stored.parts.begin(),
       stored.parts.end(),
-      [&](const NamedRows& part) { return paired_heads(part.name, spec) > 0; });
+      [&](const NamedRows& part) { return heads_in_pairs(part.name) > 0; });
 }
 
 /// GGUF files hold some families' queries and keys with the dims that rotate
 /// together side by side.
-int MlxPlaces::paired_heads(const std::string& name, const ModelSpec& spec)
-    const {
-  const bool query = name.ends_with(".attention.q");
-  if (!query && !name.ends_with(".attention.k")) {
+int MlxPlaces::heads_in_pairs(const std::string& name) const {
+  const ModelSpec& spec = checkpoint_.spec();
+  const std::size_t dot = name.find('.', kLayers.size());
+  if (file_family_ == nullptr || family_ == nullptr ||
+      !name.starts_with(kLayers) || dot == std::string::npos) {
     return 0;
   }
-  const auto layer = static_cast<std::size_t>(std::stoul(name.substr(7)));
-  const auto& ours = checkpoint_.spec().layers[layer].attention;
-  const auto& theirs = spec.layers[layer].attention;
-  const bool paired = ours && theirs && ours->rope && theirs->rope &&
-                      ours->rope->layout == RopeLayout::interleaved &&
-                      theirs->rope->layout == RopeLayout::half_split;
-  return !paired ? 0 : query ? ours->heads : ours->kv_heads;
+  const auto& attention =
+      spec.layers[std::stoul(name.substr(kLayers.size()))].attention;
+  return attention ? paired_heads(
+                         *attention,
+                         std::string_view(name).substr(dot + 1),
+                         *file_family_,
+                         *family_)
+                   : 0;
 }
 
 const StoredPlace* MlxPlaces::find(const std::string& name) const {

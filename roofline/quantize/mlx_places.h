@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "roofline/quantize/plan_formats.h"
+#include "roofline/spec/families.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/convert/hf_source.h"
@@ -57,11 +58,15 @@ class MlxPlaces {
 
  private:
   void add(const RowTensor& tensor, const ModelSpec& spec);
-  bool is_paired(const StoredTensor& stored, const ModelSpec& spec) const;
-  int paired_heads(const std::string& name, const ModelSpec& spec) const;
+  bool is_paired(const StoredTensor& stored) const;
+  int heads_in_pairs(const std::string& name) const;
 
   const Checkpoint& checkpoint_;
   HfSource source_;
+  /// Whose architecture a file has and whose folder it would become; null of a
+  /// folder.
+  const Family* file_family_ = nullptr;
+  const Family* family_ = nullptr;
   std::vector<RowTensor> tensors_;
   std::vector<StoredTensor> stored_;
   std::map<std::string, StoredPlace, std::less<>> places_;

@@ -166,14 +166,9 @@ class TensorMaker {
 
   int turned_heads(const Place& place) const {
     const auto& attention = layer_of(place).attention;
-    if (!attention || attention->latent ||
-        file_family_.gguf_rope_layout != RopeLayout::interleaved ||
-        family_.rope_layout != RopeLayout::half_split) {
-      return 0;
-    }
-    return place.rest == "attention.q"   ? attention->heads
-           : place.rest == "attention.k" ? attention->kv_heads
-                                         : 0;
+    return attention
+               ? paired_heads(*attention, place.rest, file_family_, family_)
+               : 0;
   }
 
   void settle_shape(const FileRows& rows, const Place& place) {
@@ -377,6 +372,21 @@ class TensorMaker {
 };
 
 }  // namespace
+
+int paired_heads(
+    const AttentionSpec& attention,
+    std::string_view name,
+    const Family& file,
+    const Family& folder) {
+  // Of layers without positions too.
+  if (attention.latent || file.gguf_rope_layout != RopeLayout::interleaved ||
+      folder.rope_layout != RopeLayout::half_split) {
+    return 0;
+  }
+  return name == "attention.q"   ? attention.heads
+         : name == "attention.k" ? attention.kv_heads
+                                 : 0;
+}
 
 std::int64_t paired_row(std::int64_t row, std::int64_t rows, int heads) {
   const std::int64_t head_dim = rows / heads;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "roofline/spec/families.h"
@@ -19,5 +20,14 @@ std::vector<RowTensor> make_hf_tensors(
     const std::shared_ptr<const Checkpoint>& checkpoint,
     const Family& family,
     const std::shared_ptr<const WeightChanges>& changes = nullptr);
+
+/// How many heads' rows a file of one family has with the dims that rotate
+/// together side by side, where a folder of the other has them in halves; 0:
+/// the rows lie alike. name: ours, in its layer ("attention.q").
+int paired_heads(
+    const AttentionSpec& attention,
+    std::string_view name,
+    const Family& file,
+    const Family& folder);
 
 }  // namespace roofline
