@@ -41,8 +41,15 @@ constexpr std::array kPacked = {
 };
 
 // Neither weights nor biases there.
-constexpr std::array<std::string_view, 5> kBare =
-    {"A_log", "D", "dt_bias", "self_attn.sinks", "layer_scalar"};
+constexpr std::array<std::string_view, 8> kBare = {
+    "A_log",
+    "D",
+    "altup.correct_output_scale",
+    "dt_bias",
+    "layer_scalar",
+    "router.per_expert_scale",
+    "router.scale",
+    "self_attn.sinks"};
 
 struct Name {
   std::string_view ours, theirs;
