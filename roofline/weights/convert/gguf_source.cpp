@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -19,9 +21,29 @@ using nlohmann::json;
 
 namespace {
 
-/// Floats that hold what the file has without overflow: a model that scales
-/// its embeddings up leaves float16's range.
+/// Whether more of the matrices' weights are in float32 than in anything else:
+/// quantized files have routers and norms in it.
+bool is_mostly_f32(const Checkpoint& checkpoint) {
+  std::map<Encoding, std::int64_t> weights;
+  for (const Tensor& tensor : checkpoint.tensors()) {
+    if (tensor.rows > 1) {
+      weights[tensor.encoding] += tensor.rows * tensor.cols;
+    }
+  }
+  const auto most = std::max_element(
+      weights.begin(),
+      weights.end(),
+      [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most != weights.end() && most->first == Encoding::f32;
+}
+
+/// As stored where that is float32; else floats that hold what the file has
+/// without overflow: a model that scales its embeddings up leaves float16's
+/// range.
 std::string_view usual_dtype(const Checkpoint& checkpoint) {
+  if (is_mostly_f32(checkpoint)) {
+    return "float32";
+  }
   const bool wide = std::any_of(
                         checkpoint.tensors().begin(),
                         checkpoint.tensors().end(),
