@@ -103,6 +103,9 @@ void write_config_extras(
   if (spec.streams) {
     out["altup_num_inputs"] = spec.streams->count;
     out["altup_active_idx"] = spec.streams->active;
+    // Of training alone, but mlx-lm asks for it.
+    out["altup_coef_clip"] = 120.0;
+    out["altup_correct_scale"] = spec.streams->scale_corrected;
   }
   if (family.gate_sparsity) {
     Json shares = Json::array();

@@ -108,6 +108,10 @@ void write_one_mixture(
   if (m.latent_dim) {
     write(out, rule.latent_field, *m.latent_dim);
   }
+  if (rule.shared_field == "moe_shared_expert_intermediate_size" &&
+      m.shared_hidden > 0) {
+    out["n_shared_experts"] = 1;  // mlx-lm has none without it
+  }
   write(
       out,
       rule.shared_field,
@@ -204,6 +208,11 @@ void write_magnitude(const RopeSpec& rope, Json& yarn) {
   const float own = rope.regimes[0].magnitude;
   if (std::abs(own / usual - 1) > 1e-5) {
     yarn["attention_factor"] = shortest(own);
+    if (std::abs(own - 1) < 1e-5f) {
+      // The same in a way that mlx-lm reads.
+      yarn["mscale"] = 1.0;
+      yarn["mscale_all_dim"] = 1.0;
+    }
   }
 }
 

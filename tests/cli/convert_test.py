@@ -701,6 +701,73 @@ class ConvertTest(Program):
         self.assertGreater(len(files), 30)
         self.come_back(files)
 
+    def test_folders_made_of_gguf_files_name_their_tensors_as_others_do(self):
+        files = GOLDENS.parent / "data/gguf/families"
+        for golden, file in [("gemma3n_text", files / "gemma3n.gguf"),
+                             ("gemma4_experts", self.folder / "experts.gguf")]:  # fmt: skip
+            with self.subTest(golden):
+                if not file.exists():
+                    self.convert(self.source(golden), "--gguf-path", file, "--type", "f32")
+                names = []
+                for kind, model in [("same", GOLDENS / golden), ("back", file)]:
+                    out = self.folder / f"{golden}-{kind}"
+                    self.convert(model, "--mlx-path", out)
+                    stored = read_safetensors(out / "model.safetensors")
+                    # The file has more streams than the golden.
+                    names.append({re.sub(r"\d+", "*", name) for name in stored})
+                self.assertEqual(*names)
+
+    def test_folders_made_of_gguf_files_have_the_fields_that_mlx_lm_asks_for(self):
+        # llama.cpp knows no such biases.
+        model = self.source("nemotron_h_experts")
+        config = json.loads((model / "config.json").read_text())
+        config.update(use_bias=False, mamba_proj_bias=False, mlp_bias=False)
+        (model / "config.json").write_text(json.dumps(config))
+        stored = read_safetensors(model / "model.safetensors")
+        kept = ("conv1d.bias", "dt_bias", "correction_bias", "weight", "A_log", "D")
+        stored = {name: each for name, each in stored.items() if name.endswith(kept)}
+        write_safetensors(model / "model.safetensors", stored)
+        experts = self.folder / "experts.gguf"
+        self.convert(model, "--gguf-path", experts, "--type", "f32")
+        wanted = {
+            GOLDENS.parent / "data/gguf/families/gemma3n.gguf": {
+                "altup_coef_clip": 120.0,
+                "altup_correct_scale": True,
+            },
+            experts: {"n_shared_experts": 1},
+        }
+        for file, fields in wanted.items():
+            with self.subTest(file.name):
+                out = self.folder / file.stem
+                self.convert(file, "--mlx-path", out)
+                config = json.loads((out / "config.json").read_text())
+                config = config.get("text_config", config)
+                self.assertEqual({key: config[key] for key in fields}, fields)
+
+    def test_gguf_files_of_float32_stay_so(self):
+        for kind, dtype in [("f32", "F32"), ("bf16", "BF16"), ("f16", "F16"),
+                            ("q8_0", "F16")]:  # fmt: skip
+            with self.subTest(kind):
+                file, out = self.folder / f"{kind}.gguf", self.folder / kind
+                self.convert(self.source("llama"), "--gguf-path", file, "--type", kind)
+                self.convert(file, "--mlx-path", out)
+                stored = read_safetensors(out / "model.safetensors")
+                self.assertEqual({tensor[0] for tensor in stored.values()}, {dtype})
+
+    def test_the_outer_flag_of_a_multimodal_config_ties_the_head(self):
+        config = json.loads((GOLDENS / "gemma3_multimodal/config.json").read_text())
+        config["tie_word_embeddings"] = True
+        config["text_config"]["tie_word_embeddings"] = False
+        model = self.folder / "tied"
+        model.mkdir()
+        shutil.copy(GOLDENS / "gemma3_multimodal/model.safetensors", model)
+        (model / "config.json").write_text(json.dumps(config))
+        self.assertEqual(self.distance(GOLDENS / "gemma3_multimodal", model), 0)
+        out = self.folder / "tied-mlx"
+        self.convert(model, "--mlx-path", out)
+        written = json.loads((out / "config.json").read_text())
+        self.assertTrue(written["text_config"]["tie_word_embeddings"])
+
     def test_mixtures_in_gguf_files_come_back_as_folders(self):
         files = []
         for name in ["mixtral", "granitemoe", "glm4_moe", "gpt_oss_mxfp4",
@@ -718,8 +785,9 @@ class ConvertTest(Program):
                 self.assertLess(self.distance(file, back, ids), 1e-3)
 
     def test_a_gguf_file_quantizes_as_its_folder_does(self):
-        # Rows of heads in pairs; norms stored as 1 + w; packed matrices.
-        for name in ["llama", "gemma", "phi3"]:
+        # Rows of heads in pairs, also where layers have no positions; norms
+        # stored as 1 + w; packed matrices.
+        for name in ["llama", "gemma", "phi3", "smollm3"]:
             file = self.folder / f"{name}.gguf"
             self.convert(self.source(name), "--gguf-path", file, "--type", "f32")
             for method in ["plain", "awq"]:
