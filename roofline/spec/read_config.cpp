@@ -189,7 +189,12 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
   for (std::string_view name : kOtherParts) {
     outer.find(name);
   }
-  Fields config(*text, outer.label("text_config."));
+  Json inside = *text;
+  const auto vocab = outer.integer("vocab_size", {1, kMaxVocab});
+  if (vocab && inside.is_object() && !inside.contains("vocab_size")) {
+    inside["vocab_size"] = *vocab;
+  }
+  Fields config(inside, outer.label("text_config."));
   const std::string inner =
       config.text("model_type").value_or(std::string(wrapper.text_family));
   if (inner != wrapper.text_family &&
@@ -205,14 +210,15 @@ ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
   const Family& family = family_named(inner);
   ModelSpec spec = read_text_config(config, family);
   spec.family = wrapper.name;
+  // The whole model's flag ties, as in `transformers`; MLX's folders have the
+  // language model's. A head of other values wins over both.
+  const auto tied = outer.flag("tie_word_embeddings");
   if (!config.find("tie_word_embeddings")) {
-    spec.tied_embeddings =
-        outer.flag("tie_word_embeddings").value_or(family.tied);
+    spec.tied_embeddings = tied.value_or(family.tied);
   }
-  outer.find("tie_word_embeddings");
+  spec.tied_embeddings |= tied.value_or(false);
   // A copy that MLX's folders have.
-  if (outer.integer("vocab_size", {1, kMaxVocab}).value_or(spec.vocab) !=
-      spec.vocab) {
+  if (vocab.value_or(spec.vocab) != spec.vocab) {
     outer.refuse("vocab_size", "It must be that of the text_config");
   }
   read_tokens(outer, spec);

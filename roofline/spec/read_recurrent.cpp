@@ -168,6 +168,13 @@ RecurrentSpec read_spec(Fields& config, const Family& family, int dim) {
   RecurrentSpec r;
   r.kind = rule.kind;
   r.conv_width = read_size(config, rule.conv_width, {1, 64});
+  if (r.conv_width == 1 && r.kind == RecurrentKind::gated_delta) {
+    fail<UnsupportedError>(
+        fmt::format("{} is 1", config.label(rule.conv_width.name)),
+        "A convolution of one token looks alike in Hugging Face's and MLX's "
+        "layout, whose norms differ",
+        "");
+  }
   r.conv_bias = read_switch(config, rule.conv_bias);
   r.input_bias = read_switch(config, rule.input_bias);
   r.output_bias = read_switch(config, rule.output_bias);

@@ -477,6 +477,18 @@ TEST(ReadConfig, TextPartOfAMultimodalConfigHasTheFamilysDefaults) {
   EXPECT_THROW(read_config(without(config, {"text_config"})), CheckpointError);
 }
 
+TEST(ReadConfig, OuterFieldsOfAMultimodalConfigStandForInnerOnes) {
+  Json config = golden_config("gemma3_multimodal");
+  const int vocab = read_config(config).vocab;
+  config["vocab_size"] = vocab;
+  config["text_config"].erase("vocab_size");
+  EXPECT_EQ(read_config(config).vocab, vocab);
+  config["text_config"]["tie_word_embeddings"] = false;
+  EXPECT_FALSE(read_config(config).tied_embeddings);
+  config["tie_word_embeddings"] = true;
+  EXPECT_TRUE(read_config(config).tied_embeddings);
+}
+
 TEST(ReadConfig, FamiliesWithoutSharedKeysIgnoreTheirNumber) {
   for (const char* name : {"gpt2", "gpt_neox"}) {
     Json config = golden_config(name);

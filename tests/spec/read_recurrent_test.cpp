@@ -17,6 +17,12 @@ Json nemotron() {
   })"_json;
 }
 
+TEST(ReadRecurrent, AConvolutionThatDoesNotTellTheLayoutIsRefused) {
+  Json config = golden_config("qwen3_next");
+  config["linear_conv_kernel_dim"] = 1;
+  EXPECT_THROW(read_config(config), UnsupportedError);
+}
+
 TEST(ReadRecurrent, LettersSayWhatALayerIs) {
   const ModelSpec spec = read_config(nemotron());
   ASSERT_EQ(spec.layers.size(), 4u);

@@ -202,14 +202,18 @@ bool is_tied(const json& config) {
       config.contains("text_config") && config["text_config"].is_object()
           ? config["text_config"]
           : config;
+  bool said = false;
   for (const json* place : {&config, &inner}) {
     const auto flag = place->find("tie_word_embeddings");
     if (flag != place->end() && flag->is_boolean()) {
-      return flag->get<bool>();
+      said = true;
+      if (flag->get<bool>()) {
+        return true;
+      }
     }
   }
   const Family* family = find_family(config.value("model_type", ""));
-  return family != nullptr && family->tied;
+  return !said && family != nullptr && family->tied;
 }
 
 /// Buffers that no model's arithmetic needs.

@@ -1,8 +1,12 @@
 #include "roofline/weights/convert/mlx_source.h"
 
+#include <algorithm>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "roofline/spec/families.h"
+#include "roofline/spec/read_config.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/text_files.h"
@@ -13,14 +17,34 @@ namespace fs = std::filesystem;
 
 namespace {
 
+nlohmann::json* text_config(HfSource& source) {
+  const auto text = source.config.find("text_config");
+  return text != source.config.end() && text->is_object() ? &*text : nullptr;
+}
+
 /// The flag was wrong: there is a head of other values.
 void untie(HfSource& source) {
   source.tied = false;
   source.config["tie_word_embeddings"] = false;
-  const auto text = source.config.find("text_config");
-  if (text != source.config.end() && text->is_object()) {
+  if (nlohmann::json* text = text_config(source)) {
     (*text)["tie_word_embeddings"] = false;
   }
+}
+
+/// mlx-lm reads the inner flag alone.
+void say_tied_inside(HfSource& source) {
+  nlohmann::json* text = text_config(source);
+  if (text != nullptr && text->contains("tie_word_embeddings")) {
+    (*text)["tie_word_embeddings"] = true;
+  }
+}
+
+bool is_known(const nlohmann::json& config) {
+  const std::string type = config.value("model_type", std::string());
+  const std::vector<std::string> known = known_families();
+  return find_family(type) != nullptr ||
+         (config.contains("text_config") &&
+          std::find(known.begin(), known.end(), type) != known.end());
 }
 
 }  // namespace
@@ -41,13 +65,15 @@ HfSource open_hf_source(const fs::path& path) {
     return hf_gguf_source(path);
   }
   HfSource out = hf_folder_source(path);
-  const std::string type = out.config.value("model_type", std::string());
-  if (!out.packed && find_family(type) != nullptr) {
+  if (!out.packed && is_known(out.config)) {
     // Names, shapes and what is missing: the reader says it best.
     const auto checkpoint = Checkpoint::open(path);
     if (out.tied && !checkpoint->spec().tied_embeddings) {
       untie(out);
     }
+  }
+  if (out.tied) {
+    say_tied_inside(out);
   }
   return out;
 }
