@@ -757,16 +757,18 @@ class ConvertTest(Program):
     def test_the_outer_flag_of_a_multimodal_config_ties_the_head(self):
         config = json.loads((GOLDENS / "gemma3_multimodal/config.json").read_text())
         config["tie_word_embeddings"] = True
-        config["text_config"]["tie_word_embeddings"] = False
-        model = self.folder / "tied"
-        model.mkdir()
-        shutil.copy(GOLDENS / "gemma3_multimodal/model.safetensors", model)
-        (model / "config.json").write_text(json.dumps(config))
-        self.assertEqual(self.distance(GOLDENS / "gemma3_multimodal", model), 0)
-        out = self.folder / "tied-mlx"
-        self.convert(model, "--mlx-path", out)
-        written = json.loads((out / "config.json").read_text())
-        self.assertTrue(written["text_config"]["tie_word_embeddings"])
+        for inner in [False, None]:
+            with self.subTest(inner):
+                config["text_config"]["tie_word_embeddings"] = inner
+                model = self.folder / f"tied-{inner}"
+                model.mkdir()
+                shutil.copy(GOLDENS / "gemma3_multimodal/model.safetensors", model)
+                (model / "config.json").write_text(json.dumps(config))
+                self.assertEqual(self.distance(GOLDENS / "gemma3_multimodal", model), 0)
+                out = self.folder / f"tied-{inner}-mlx"
+                self.convert(model, "--mlx-path", out)
+                written = json.loads((out / "config.json").read_text())
+                self.assertTrue(written["text_config"]["tie_word_embeddings"])
 
     def test_mixtures_in_gguf_files_come_back_as_folders(self):
         files = []

@@ -31,10 +31,9 @@ void untie(HfSource& source) {
   }
 }
 
-/// mlx-lm reads the inner flag alone.
+/// mlx-lm reads the inner flag alone; mistral3's absent one is false to it.
 void say_tied_inside(HfSource& source) {
-  nlohmann::json* text = text_config(source);
-  if (text != nullptr && text->contains("tie_word_embeddings")) {
+  if (nlohmann::json* text = text_config(source)) {
     (*text)["tie_word_embeddings"] = true;
   }
 }
