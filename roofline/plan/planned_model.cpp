@@ -147,6 +147,33 @@ void store_as(ModelTensor& tensor, const WeightFormat& format) {
   }
 }
 
+/// gpt-oss is published with its experts in MXFP4 alone, which float weights of
+/// its shape would be three times as large as.
+void store_as_published(PlannedModel& model) {
+  if (model.spec.family != "gpt_oss" || model.spec.quantization) {
+    return;
+  }
+  for (ModelTensor& tensor : model.tensors) {
+    if (tensor.name.find(".experts.") != std::string::npos &&
+        !tensor.name.ends_with(".bias")) {
+      Tensor codes;
+      codes.name = tensor.name;
+      codes.encoding = Encoding::mxfp4;
+      codes.rows = tensor.rows;
+      codes.cols = tensor.cols;
+      constexpr std::uint64_t kBlock = 32;
+      constexpr std::uint64_t kBlockBytes = 17;
+      const HeldForm form = held_form(codes, false);
+      tensor.format = "mxfp4";
+      tensor.bytes =
+          static_cast<std::uint64_t>(tensor.count()) / kBlock * kBlockBytes;
+      tensor.quantized = true;
+      tensor.held = fmt::format("packed {}", held_name(form));
+      tensor.held_bytes = packed_bytes(form.packed, tensor.rows, tensor.cols);
+    }
+  }
+}
+
 }  // namespace
 
 std::string WeightFormat::text() const {
@@ -201,7 +228,9 @@ PlannedModel plan_model(std::string_view name) {
     if (const auto bits = bits_of_name(name)) {
       spec.quantization = StoredQuantization{*bits, 64, "affine"};
     }
-    return from_spec(std::string(entry->name), spec);
+    PlannedModel model = from_spec(std::string(entry->name), spec);
+    store_as_published(model);
+    return model;
   }
   refuse_name(name);
 }

@@ -84,5 +84,21 @@ TEST(PlannedModel, AWrongNameOffersTheNearest) {
   }
 }
 
+TEST(PlanModel, GptOssHasItsExpertsInMxfp4AsPublished) {
+  const PlannedModel model = plan_model("gpt-oss-20b");
+  std::uint64_t experts = 0;
+  std::uint64_t weights = 0;
+  for (const ModelTensor& tensor : model.tensors) {
+    if (tensor.format == "mxfp4") {
+      experts += tensor.bytes;
+      weights += static_cast<std::uint64_t>(tensor.count());
+    }
+  }
+  // 24 layers of 32 experts of three matrices, 4 bits and 8 for each 32.
+  EXPECT_EQ(weights, 24ULL * 32 * 3 * 2880 * 2880);
+  EXPECT_EQ(experts, weights / 32 * 17);
+  EXPECT_NEAR(static_cast<double>(model.weight_bytes()), 13.76e9, 0.02e9);
+}
+
 }  // namespace
 }  // namespace roofline
