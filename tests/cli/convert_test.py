@@ -754,9 +754,10 @@ class ConvertTest(Program):
                 stored = read_safetensors(out / "model.safetensors")
                 self.assertEqual({tensor[0] for tensor in stored.values()}, {dtype})
 
-    def test_the_outer_flag_of_a_multimodal_config_ties_the_head(self):
+    def test_outer_fields_of_a_multimodal_config_stand_for_inner_ones(self):
         config = json.loads((GOLDENS / "gemma3_multimodal/config.json").read_text())
         config["tie_word_embeddings"] = True
+        config["vocab_size"] = config["text_config"].pop("vocab_size")
         for inner in [False, None]:
             with self.subTest(inner):
                 config["text_config"]["tie_word_embeddings"] = inner
@@ -769,6 +770,7 @@ class ConvertTest(Program):
                 self.convert(model, "--mlx-path", out)
                 written = json.loads((out / "config.json").read_text())
                 self.assertTrue(written["text_config"]["tie_word_embeddings"])
+                self.assertEqual(written["text_config"]["vocab_size"], config["vocab_size"])
 
     def test_mixtures_in_gguf_files_come_back_as_folders(self):
         files = []

@@ -31,10 +31,19 @@ void untie(HfSource& source) {
   }
 }
 
-/// mlx-lm reads the inner flag alone; mistral3's absent one is false to it.
-void say_tied_inside(HfSource& source) {
-  if (nlohmann::json* text = text_config(source)) {
+/// mlx-lm reads the inner config alone, and takes mistral3's absent flag for
+/// false.
+void settle_text_config(HfSource& source) {
+  nlohmann::json* text = text_config(source);
+  if (text == nullptr) {
+    return;
+  }
+  if (source.tied) {
     (*text)["tie_word_embeddings"] = true;
+  }
+  const auto vocab = source.config.find("vocab_size");
+  if (vocab != source.config.end() && !text->contains("vocab_size")) {
+    (*text)["vocab_size"] = *vocab;
   }
 }
 
@@ -71,9 +80,7 @@ HfSource open_hf_source(const fs::path& path) {
       untie(out);
     }
   }
-  if (out.tied) {
-    say_tied_inside(out);
-  }
+  settle_text_config(out);
   return out;
 }
 
