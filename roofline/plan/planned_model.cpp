@@ -147,12 +147,7 @@ void store_as(ModelTensor& tensor, const WeightFormat& format) {
   }
 }
 
-/// gpt-oss is published with its experts in MXFP4 alone, which float weights of
-/// its shape would be three times as large as.
-void store_as_published(PlannedModel& model) {
-  if (model.spec.family != "gpt_oss" || model.spec.quantization) {
-    return;
-  }
+void store_experts_in_mxfp4(PlannedModel& model) {
   for (ModelTensor& tensor : model.tensors) {
     if (tensor.name.find(".experts.") != std::string::npos &&
         !tensor.name.ends_with(".bias")) {
@@ -229,7 +224,9 @@ PlannedModel plan_model(std::string_view name) {
       spec.quantization = StoredQuantization{*bits, 64, "affine"};
     }
     PlannedModel model = from_spec(std::string(entry->name), spec);
-    store_as_published(model);
+    if (entry->experts_in_mxfp4 && !spec.quantization) {
+      store_experts_in_mxfp4(model);
+    }
     return model;
   }
   refuse_name(name);

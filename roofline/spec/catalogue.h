@@ -19,6 +19,8 @@ struct CatalogueEntry {
   std::string_view config;
   /// Billions of parameters as published, for people: 6.74.
   double billions = 0;
+  /// How the experts are published where all else is floats: in MXFP4.
+  bool experts_in_mxfp4 = false;
 };
 
 /// All entries, sorted by name.

@@ -214,7 +214,8 @@ false})",
 8, "vocab_size": 201088, "max_position_embeddings": 131072, "head_dim":
 64, "num_local_experts": 128, "num_experts_per_tok": 4, "sliding_window":
 128})",
-        116.829},
+        116.829,
+        true},
     CatalogueEntry{
         "gpt-oss-20b",
         "gpt-oss 20B",
@@ -223,7 +224,8 @@ false})",
 8, "vocab_size": 201088, "max_position_embeddings": 131072, "head_dim":
 64, "num_local_experts": 32, "num_experts_per_tok": 4, "sliding_window":
 128})",
-        20.915},
+        20.915,
+        true},
     CatalogueEntry{
         "gpt2",
         "GPT-2",
