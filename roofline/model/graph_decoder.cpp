@@ -5,7 +5,6 @@
 #include <variant>
 
 #include <fmt/format.h>
-#include <mlx/backend/cuda/cuda.h>
 #include <mlx/memory.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
@@ -273,8 +272,7 @@ mx::array GraphDecoder::run_layers(
     x = streams_->split(x);
   }
   Lots lots;
-  const int rows = tokens.shape(0);
-  const bool decodes = rows >= kDenseFromTokens && mx::cu::is_available();
+  const bool decodes = multiplies_densely(tokens.shape(0));
   const int width = spec_.per_layer_embedding.value_or(0);
   for (int i = 0; i < static_cast<int>(layers_.size()); ++i) {
     std::optional<mx::array> own_input;
@@ -348,7 +346,7 @@ mx::array GraphDecoder::forward(
     begin += tokens;
   }
   // MLX gives the results of a hundred ops memory before the CPU gets to them.
-  const bool decodes = begin >= kDenseFromTokens && mx::cu::is_available();
+  const bool decodes = multiplies_densely(begin);
   const auto eval = begin < kFewestBounded           ? EvalLayers::together
                     : device_ == mx::Device::cpu     ? EvalLayers::one_by_one
                     : in_lots(spec_, begin, decodes) ? EvalLayers::in_lots

@@ -149,6 +149,10 @@ std::optional<GraphMatrixPart> pack_sources(
   return part;
 }
 
+bool multiplies_densely(int tokens) {
+  return tokens >= kDenseFromTokens && mx::cu::is_available();
+}
+
 mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
   if (part.cpu) {
     return linear(x, part.cpu->matrix, part.cpu->memory, part.cpu->mode);
@@ -156,7 +160,7 @@ mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part) {
   if (!part.scales) {
     return mx::matmul(x, mx::transpose(part.weight));
   }
-  if (x.shape(0) >= kDenseFromTokens && mx::cu::is_available()) {
+  if (multiplies_densely(x.shape(0))) {
     return mx::matmul(x, mx::transpose(decoded(part)));
   }
   return mx::quantized_matmul(

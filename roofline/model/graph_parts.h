@@ -53,6 +53,9 @@ std::optional<GraphMatrixPart> pack_sources(
     std::span<const Tensor* const> tensors,
     LinearMode mode);
 
+/// Whether quantized matrices are decoded for so many tokens (step_memory.h).
+bool multiplies_densely(int tokens);
+
 /// x·weightᵀ. x: [tokens, in]; result [tokens, rows].
 mx::array multiply_part(const mx::array& x, const GraphMatrixPart& part);
 

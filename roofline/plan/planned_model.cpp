@@ -10,6 +10,7 @@
 #include "roofline/base/nearest.h"
 #include "roofline/model/held_form.h"
 #include "roofline/spec/catalogue.h"
+#include "roofline/spec/mixture_names.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/tensor_names.h"
 #include "roofline/spec/tensor_parts.h"
@@ -38,6 +39,13 @@ std::string format_name(const WeightFormat& format) {
   return format.bits == 16 ? "bf16" : "f32";
 }
 
+/// As the CPU's kernels hold codes.
+void hold(ModelTensor& out, const Tensor& codes) {
+  const HeldForm form = held_form(codes, false);
+  out.held = fmt::format("packed {}", held_name(form));
+  out.held_bytes = packed_bytes(form.packed, codes.rows, codes.cols);
+}
+
 ModelTensor planned(const Tensor& tensor) {
   ModelTensor out;
   out.name = tensor.name;
@@ -47,9 +55,7 @@ ModelTensor planned(const Tensor& tensor) {
   out.bytes = tensor.total_bytes();
   out.quantized = !is_float(tensor.encoding);
   if (out.quantized && tensor.rows > 1) {
-    const HeldForm form = held_form(tensor, false);
-    out.held = fmt::format("packed {}", held_name(form));
-    out.held_bytes = packed_bytes(form.packed, tensor.rows, tensor.cols);
+    hold(out, tensor);
   }
   return out;
 }
@@ -149,7 +155,7 @@ void store_as(ModelTensor& tensor, const WeightFormat& format) {
 
 void store_experts_in_mxfp4(PlannedModel& model) {
   for (ModelTensor& tensor : model.tensors) {
-    if (tensor.name.find(".experts.") != std::string::npos &&
+    if (tensor.name.find(kExpertsPart) != std::string::npos &&
         !tensor.name.ends_with(".bias")) {
       Tensor codes;
       codes.name = tensor.name;
@@ -158,13 +164,11 @@ void store_experts_in_mxfp4(PlannedModel& model) {
       codes.cols = tensor.cols;
       constexpr std::uint64_t kBlock = 32;
       constexpr std::uint64_t kBlockBytes = 17;
-      const HeldForm form = held_form(codes, false);
       tensor.format = "mxfp4";
       tensor.bytes =
           static_cast<std::uint64_t>(tensor.count()) / kBlock * kBlockBytes;
       tensor.quantized = true;
-      tensor.held = fmt::format("packed {}", held_name(form));
-      tensor.held_bytes = packed_bytes(form.packed, tensor.rows, tensor.cols);
+      hold(tensor, codes);
     }
   }
 }

@@ -121,31 +121,47 @@ constexpr std::array<std::string_view, 3> kLinears = {
     "output_linear.weight"};
 constexpr std::string_view kGateCorrection = "gate.e_score_correction_bias";
 
+/// What several families share.
+constexpr HfMixtureNames kApart{
+    .part = "mlp.",
+    .router = "gate",
+    .expert = kProjections,
+};
+constexpr HfMixtureNames kCorrected{
+    .part = "mlp.",
+    .router = "gate",
+    .selection = kGateCorrection,
+    .expert = kProjections,
+    .shared = "shared_experts.",
+};
+constexpr HfMixtureNames kNumberedApart{
+    .part = "block_sparse_moe.",
+    .router = "gate",
+    .expert = kNumbered,
+};
+constexpr HfMixtureNames kQwenShared{
+    .part = "mlp.",
+    .router = "gate",
+    .expert = kProjections,
+    .shared = "shared_expert.",
+    .weigh = "shared_expert_gate",
+};
+
+constexpr HfMixtureNames of(std::string_view family, HfMixtureNames names) {
+  names.family = family;
+  return names;
+}
+
 constexpr std::array kHfFamilies = {
     HfMixtureNames{
         .family = "deepseek_v2",
         .part = "mlp.",
         .router = "gate",
-        .selection = "",
         .expert = kProjections,
         .shared = "shared_experts.",
     },
-    HfMixtureNames{
-        .family = "deepseek_v3",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = kGateCorrection,
-        .expert = kProjections,
-        .shared = "shared_experts.",
-    },
-    HfMixtureNames{
-        .family = "dots1",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = kGateCorrection,
-        .expert = kProjections,
-        .shared = "shared_experts.",
-    },
+    of("deepseek_v3", kCorrected),
+    of("dots1", kCorrected),
     HfMixtureNames{
         .family = "ernie4_5_moe",
         .part = "mlp.",
@@ -159,22 +175,13 @@ constexpr std::array kHfFamilies = {
         .family = "gemma4_text",
         .part = "",
         .router = "",
-        .selection = "",
         .expert = {"experts.gate_up_proj", "", "experts.down_proj"},
         .stack = HfMixtureNames::kPacked},
-    HfMixtureNames{
-        .family = "glm4_moe",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = kGateCorrection,
-        .expert = kProjections,
-        .shared = "shared_experts.",
-    },
+    of("glm4_moe", kCorrected),
     HfMixtureNames{
         .family = "gpt_oss",
         .part = "mlp.",
         .router = "router",
-        .selection = "",
         .expert = kProjections,
         .stack = "experts.",
     },
@@ -182,7 +189,6 @@ constexpr std::array kHfFamilies = {
         .family = "granitemoe",
         .part = "block_sparse_moe.",
         .router = "router.layer",
-        .selection = "",
         .expert = kLinears,
         .stack = HfMixtureNames::kPacked,
     },
@@ -190,7 +196,6 @@ constexpr std::array kHfFamilies = {
         .family = "granitemoehybrid",
         .part = "block_sparse_moe.",
         .router = "router.layer",
-        .selection = "",
         .expert = kLinears,
         .stack = HfMixtureNames::kPacked,
         .shared_outside = true,
@@ -209,13 +214,7 @@ constexpr std::array kHfFamilies = {
         .selection = "e_score_correction_bias",
         .expert = kNumbered,
     },
-    HfMixtureNames{
-        .family = "mixtral",
-        .part = "block_sparse_moe.",
-        .router = "gate",
-        .selection = "",
-        .expert = kNumbered,
-    },
+    of("mixtral", kNumberedApart),
     HfMixtureNames{
         .family = "nemotron_h",
         .part = "mixer.",
@@ -225,54 +224,12 @@ constexpr std::array kHfFamilies = {
         .shared = "shared_experts.",
         .latent = {"fc1_latent_proj", "fc2_latent_proj"},
     },
-    HfMixtureNames{
-        .family = "olmoe",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = "",
-        .expert = kProjections,
-    },
-    HfMixtureNames{
-        .family = "phimoe",
-        .part = "block_sparse_moe.",
-        .router = "gate",
-        .selection = "",
-        .expert = kNumbered,
-    },
-    HfMixtureNames{
-        .family = "qwen2_moe",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = "",
-        .expert = kProjections,
-        .shared = "shared_expert.",
-        .weigh = "shared_expert_gate",
-    },
-    HfMixtureNames{
-        .family = "qwen3_5_moe_text",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = "",
-        .expert = kProjections,
-        .shared = "shared_expert.",
-        .weigh = "shared_expert_gate",
-    },
-    HfMixtureNames{
-        .family = "qwen3_moe",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = "",
-        .expert = kProjections,
-    },
-    HfMixtureNames{
-        .family = "qwen3_next",
-        .part = "mlp.",
-        .router = "gate",
-        .selection = "",
-        .expert = kProjections,
-        .shared = "shared_expert.",
-        .weigh = "shared_expert_gate",
-    },
+    of("olmoe", kApart),
+    of("phimoe", kNumberedApart),
+    of("qwen2_moe", kQwenShared),
+    of("qwen3_5_moe_text", kQwenShared),
+    of("qwen3_moe", kApart),
+    of("qwen3_next", kQwenShared),
 };
 
 constexpr std::array<std::string_view, 4> kParts = {

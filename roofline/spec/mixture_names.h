@@ -34,10 +34,10 @@ struct HfMixtureNames {
   /// Of stacks that hold gate and up of each expert in one.
   static constexpr std::string_view kPacked = "packed";
 
-  std::string_view family;
-  std::string_view part;       ///< "mlp."
-  std::string_view router;     ///< behind the part
-  std::string_view selection;  ///< neither a weight nor a bias there
+  std::string_view family = {};
+  std::string_view part = {};       ///< "mlp."
+  std::string_view router = {};     ///< behind the part
+  std::string_view selection = {};  ///< neither a weight nor a bias there
   /// Of an expert's gate, up and down; of stacks that are packed, the whole
   /// names of the first and of the last.
   std::array<std::string_view, 3> expert = {};

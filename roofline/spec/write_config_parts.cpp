@@ -148,22 +148,6 @@ void write_layer_kinds(
   }
 }
 
-/// The factors are in the file's weights.
-void write_neutral_factors(Json& out) {
-  for (const char* name :
-       {"attention_in_multiplier",
-        "attention_out_multiplier",
-        "embedding_multiplier",
-        "key_multiplier",
-        "lm_head_multiplier",
-        "ssm_in_multiplier",
-        "ssm_out_multiplier"}) {
-    out[name] = 1.0;
-  }
-  out["mlp_multipliers"] = std::vector<double>(2, 1.0);
-  out["ssm_multipliers"] = std::vector<double>(5, 1.0);
-}
-
 void write_recurrence(
     const RecurrentRule& rule,
     const RecurrentSpec& r,
@@ -294,6 +278,23 @@ Json llama3_scaling(const RopeSpec& rope, const std::vector<float>& divisors) {
 
 }  // namespace
 
+nlohmann::json neutral_factors() {
+  Json out;
+  for (const char* name :
+       {"attention_in_multiplier",
+        "attention_out_multiplier",
+        "embedding_multiplier",
+        "key_multiplier",
+        "lm_head_multiplier",
+        "ssm_in_multiplier",
+        "ssm_out_multiplier"}) {
+    out[name] = 1.0;
+  }
+  out["mlp_multipliers"] = std::vector<double>(2, 1.0);
+  out["ssm_multipliers"] = std::vector<double>(5, 1.0);
+  return out;
+}
+
 void write_config_mixture(
     const ModelSpec& spec,
     const Family& family,
@@ -348,7 +349,8 @@ void write_config_recurrent(
   }
   write_layer_kinds(spec, rule, out);
   if (rule.part_multipliers) {
-    write_neutral_factors(out);
+    // The factors are in the file's weights.
+    out.update(neutral_factors());
   }
   if (rule.adjusted_hidden) {
     out["block_auto_adjust_ff_dim"] = false;

@@ -21,6 +21,9 @@ void write_config_recurrent(
     const Family& family,
     nlohmann::json& out);
 
+/// Falcon-H1's factors in a model that has them in its weights.
+nlohmann::json neutral_factors();
+
 void write_config_latent(
     const ModelSpec& spec,
     const Family& family,

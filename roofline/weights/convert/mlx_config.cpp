@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "roofline/spec/read_config.h"
+#include "roofline/spec/write_config_parts.h"
 
 namespace roofline {
 
@@ -194,18 +195,10 @@ void fill_nemotron(json& config) {
 
 /// Factors that are one when absent, but not there.
 void fill_factors(json& config) {
-  for (const char* name :
-       {"attention_in_multiplier",
-        "attention_out_multiplier",
-        "embedding_multiplier",
-        "key_multiplier",
-        "lm_head_multiplier",
-        "ssm_in_multiplier",
-        "ssm_out_multiplier"}) {
-    add_absent(config, name, 1.0);
+  const json neutral = neutral_factors();
+  for (const auto& [name, value] : neutral.items()) {
+    add_absent(config, name.c_str(), value);
   }
-  add_absent(config, "mlp_multipliers", {1.0, 1.0});
-  add_absent(config, "ssm_multipliers", {1.0, 1.0, 1.0, 1.0, 1.0});
 }
 
 /// Fields that mlx-lm doesn't do without, which transformers leaves out or
