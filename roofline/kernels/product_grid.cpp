@@ -19,9 +19,14 @@ constexpr std::size_t kLeastPieceBytes = 8 * 1024;
 constexpr int kFewTokens = 16;
 /// Products of more tokens than that take row blocks in pairs.
 constexpr int kSingleBlockTokens = 3;
-/// Weights of a piece with many tokens; they stay in the first cache while the
-/// tokens pass.
-constexpr std::size_t kManyTokensPieceBytes = 24 * 1024;
+/// With many tokens pieces are whole tiles of them, whatever the kernels take
+/// at a time: 2, 4 or 6.
+constexpr int kTokenMultiple = 12;
+/// Weights of a piece with many tokens. What a kernel finds out of the tokens
+/// is for all of them; so many where there are pieces enough, and never fewer
+/// than the least.
+constexpr std::size_t kManyTokensPieceBytes = 96 * 1024;
+constexpr std::size_t kLeastManyTokensPieceBytes = 24 * 1024;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
 
@@ -61,8 +66,12 @@ ProductGrid::ProductGrid(
     const int fitting =
         std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
     const int parts = ceil_div(tokens, std::max(kFewTokens, fitting));
-    token_step_ = round_up(ceil_div(tokens, parts), kFewTokens);
-    block_step_ = blocks_of(kManyTokensPieceBytes);
+    token_step_ = round_up(ceil_div(tokens, parts), kTokenMultiple);
+    const int even = all_blocks * parts / (threads * kPiecesPerThread);
+    block_step_ = std::clamp(
+        even,
+        blocks_of(kLeastManyTokensPieceBytes),
+        blocks_of(kManyTokensPieceBytes));
   }
   multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
   block_step_ =

@@ -117,6 +117,18 @@ std::size_t attention_scratch_floats(int rows, const KvView& kv) {
   return (floats + 15) / 16 * 16;
 }
 
+std::size_t bf16_scratch_floats(int rows, const KvView& kv) {
+  constexpr std::size_t kLanes = 16;      // of a row's total
+  constexpr std::size_t kScoredRows = 6;  // at a time
+  constexpr std::size_t keys = kBfloat16Keys;
+  const auto r = static_cast<std::size_t>(rows);
+  const auto dims = static_cast<std::size_t>(kv.head_dim);
+  const std::size_t copy = kv.any_codes() ? keys * dims / 2 : 0;
+  const std::size_t floats = r * (dims + dims / 2 + kLanes + 1) + keys * dims +
+                             kScoredRows * keys + copy;
+  return (floats + 15) / 16 * 16;
+}
+
 std::size_t tiled_scratch_floats(int rows, const KvView& kv) {
   constexpr std::size_t kPair = 32;  // rows come in such groups
   constexpr std::size_t kLine = 16;  // to begin on a cache line
@@ -202,6 +214,17 @@ int AttentionPlan::tiled_rows(const AttentionArgs& args) const {
       std::clamp<std::int64_t>(even, kLeastTiledRows, kMostTiledRows));
 }
 
+std::size_t AttentionPlan::scratch_of(const Tile& tile) const {
+  const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
+  const int rows = tile_rows(tile);
+  if (bf16_rows_ == nullptr || !fits_bf16_rows(args) ||
+      rows <= kernels_->most_few_rows) {
+    return attention_scratch_floats(rows, args.kv);
+  }
+  return is_tiled(args) ? tiled_scratch_floats(rows, args.kv)
+                        : bf16_scratch_floats(rows, args.kv);
+}
+
 void AttentionPlan::add_tiles(int index) {
   const AttentionArgs& args = args_[static_cast<std::size_t>(index)];
   if (args.kv.kv_heads < 1 || args.heads % args.kv.kv_heads != 0) {
@@ -228,12 +251,7 @@ void AttentionPlan::add_tiles(int index) {
     }
     tile.keys = seen_keys(args, begin, tile.token_end);
     tiles_.push_back(tile);
-    const int own = tile_rows(tile);
-    scratch_each_ = std::max(
-        scratch_each_,
-        tiled && own > kernels_->most_few_rows
-            ? tiled_scratch_floats(own, args.kv)
-            : attention_scratch_floats(own, args.kv));
+    scratch_each_ = std::max(scratch_each_, scratch_of(tile));
   }
 }
 

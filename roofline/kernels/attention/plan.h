@@ -59,6 +59,7 @@ class AttentionPlan {
   int tile_rows(const Tile& tile) const;
   bool is_tiled(const AttentionArgs& args) const;
   int tiled_rows(const AttentionArgs& args) const;
+  std::size_t scratch_of(const Tile& tile) const;
 
   const AttentionKernels* kernels_ = nullptr;
   ManyRows bf16_rows_ = nullptr;  ///< nullptr: not wanted, or not there

@@ -40,6 +40,8 @@ struct AttentionTask {
 
 /// Keys that are scored at a time; a multiple of every vector width.
 constexpr int kKeyTile = 64;
+/// The same in bfloat16: their keys and values fit the first cache.
+constexpr int kBfloat16Keys = 128;
 /// The same on AMX's tiles: sums are loaded and stored once a block.
 constexpr int kTiledKeys = 256;
 /// Most rows of a task there.
@@ -64,7 +66,8 @@ const AttentionKernels& attention_kernels_neon();
 
 /// Floats of scratch that a task of so many rows needs.
 std::size_t attention_scratch_floats(int rows, const KvView& kv);
-/// The same on AMX's tiles.
+/// The same in bfloat16 on vectors, and on AMX's tiles.
+std::size_t bf16_scratch_floats(int rows, const KvView& kv);
 std::size_t tiled_scratch_floats(int rows, const KvView& kv);
 
 /// Dims of a row in scratch, zeros after the last: whole vectors of every

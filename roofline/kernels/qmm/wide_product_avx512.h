@@ -90,8 +90,13 @@ void wide_product(
     int ldy) {
   const int tokens = token_end - token_begin;
   const int parts = (tokens + kMostWide - 1) / kMostWide;
+  // Full tiles, but for the last ones, which take what is missing.
+  const int missing = parts * kMostWide - tokens;
   const auto border = [&](int part) {
-    return token_begin + tokens * part / parts;
+    constexpr int kMostShort = kMostWide - kLeastWide;
+    const int after = parts - part;
+    return token_end - kMostWide * after +
+           std::min(missing, kMostShort * after);
   };
   const int groups = w.groups();
   thread_local AlignedBuffer<std::int32_t> starts_memory;
