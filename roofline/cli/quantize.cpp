@@ -12,9 +12,8 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/quantize_flags.h"
 #include "roofline/cli/quantize_report.h"
+#include "roofline/cli/quantize_texts.h"
 #include "roofline/cli/signals.h"
-#include "roofline/decode/chat.h"
-#include "roofline/evaluate/texts.h"
 #include "roofline/plan/roof.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/mlx_writer.h"
@@ -23,7 +22,6 @@
 #include "roofline/quantize/sensitivity.h"
 #include "roofline/quantize/turned_experts.h"
 #include "roofline/report/progress.h"
-#include "roofline/text/utf8.h"
 #include "roofline/weights/convert/mlx_source.h"
 
 namespace roofline::cli {
@@ -31,6 +29,8 @@ namespace roofline::cli {
 namespace {
 
 constexpr int kEvaluationContext = 512;
+/// Tokens that tell how formats' losses stand to each other.
+constexpr int kMostSensitivityCalibration = 4096;
 
 double seconds_now() {
   return std::chrono::duration<double>(
@@ -112,7 +112,7 @@ class Quantize : public Command {
     QuantizeResult result;
     SensitivityOptions sensitivity;
     if (flags_.target_bpw) {
-      sensitivity = sensitivity_options(*checkpoint, options);
+      sensitivity = sensitivity_options(options);
       require_room(*checkpoint, places, sensitivity, plan);
     }
     result.predicted_bytes = predict(*checkpoint, plan, options, sensitivity);
@@ -154,35 +154,33 @@ class Quantize : public Command {
  private:
   /// The windows to calibrate with, and the text to test with.
   void read_texts(const Checkpoint& checkpoint, QuantizeOptions& options) {
-    const bool calibrates = options.method != QuantizeMethod::plain;
+    const bool calibrates =
+        options.method != QuantizeMethod::plain || flags_.target_bpw;
     if (!calibrates && flags_.quality_tokens == 0) {
       return;
     }
-    const auto tokenizer = checkpoint.load_tokenizer();
-    if (calibrates) {
-      const auto tokens = encode_prompt(*tokenizer, calibration_source());
-      options.windows = spread_windows(
-          tokens,
-          flags_.window,
-          flags_.calibration_tokens,
-          begin_token(*tokenizer, tokens));
-      if (options.method == QuantizeMethod::dwq) {
-        options.distill.windows = spread_windows(
-            tokens,
-            flags_.window,
-            flags_.dwq_tokens,
-            begin_token(*tokenizer, tokens));
-      }
+    texts_.emplace(checkpoint, flags_.calibration, flags_.quality_text);
+    if (texts_->by_chance()) {
+      write_notice(fmt::format(
+          "{} has no tokenizer: {} token ids drawn by chance, which tell less "
+          "than a text.\n",
+          checkpoint.path().string(),
+          calibrates ? "it's calibrated and compared on" : "it's compared on"));
     }
-    test_ = encode_prompt(
-        *tokenizer,
-        text_of(flags_.quality_text, evaluation_text()));
-    test_.resize(std::min(
-        test_.size(),
-        static_cast<std::size_t>(flags_.quality_tokens)));
-    windows_.context_tokens = kEvaluationContext;
-    windows_.stride_tokens = kEvaluationContext;
-    windows_.first_token = begin_token(*tokenizer, test_);
+    if (options.method != QuantizeMethod::plain) {
+      options.windows =
+          texts_->windows(flags_.window, flags_.calibration_tokens);
+    }
+    if (options.method == QuantizeMethod::dwq) {
+      options.distill.windows =
+          texts_->windows(flags_.window, flags_.dwq_tokens);
+    }
+    test_ = texts_->test(flags_.quality_tokens);
+    windows_.context_tokens = static_cast<int>(std::min<std::int64_t>(
+        kEvaluationContext,
+        checkpoint.spec().context_tokens));
+    windows_.stride_tokens = windows_.context_tokens;
+    windows_.first_token = texts_->test_begin();
   }
 
   std::uint64_t predict(
@@ -202,9 +200,7 @@ class Quantize : public Command {
                : own;
   }
 
-  SensitivityOptions sensitivity_options(
-      const Checkpoint& checkpoint,
-      const QuantizeOptions& options) const {
+  SensitivityOptions sensitivity_options(const QuantizeOptions& options) {
     const MatrixFormat usual = flags_.fallback();
     if (usual.mode != QuantMode::affine || !flags_.recipe_name.empty()) {
       fail<UserError>(
@@ -214,19 +210,20 @@ class Quantize : public Command {
     }
     SensitivityOptions sensitivity;
     sensitivity.probe = usual;
-    for (const int bits : {2, 3, 4, 5, 6, 8}) {
-      sensitivity.candidates.push_back(
-          {QuantMode::affine, bits, usual.group_size});
-    }
+    sensitivity.candidates = flags_.candidates();
     sensitivity.scale_type = options.scale_type;
+    const QuantizeMethod codes =
+        options.method == QuantizeMethod::dwq ? options.start : options.method;
+    sensitivity.gptq = codes == QuantizeMethod::gptq;
+    if (sensitivity.gptq) {
+      sensitivity.calibration = texts_->windows(
+          flags_.window,
+          std::min(flags_.calibration_tokens, kMostSensitivityCalibration));
+    }
     sensitivity.stop = options.stop;
-    const auto tokenizer = checkpoint.load_tokenizer();
-    const auto tokens = encode_prompt(*tokenizer, calibration_source());
-    sensitivity.windows = spread_windows(
-        tokens,
+    sensitivity.windows = texts_->windows(
         std::min(flags_.window, flags_.sensitivity_tokens / 2),
-        flags_.sensitivity_tokens,
-        begin_token(*tokenizer, tokens));
+        flags_.sensitivity_tokens);
     return sensitivity;
   }
 
@@ -274,25 +271,6 @@ class Quantize : public Command {
         plan);
   }
 
-  static std::string text_of(const std::string& file, std::string_view other) {
-    const std::string text =
-        file.empty() ? std::string(other) : read_file(file);
-    require_utf8(text, "quantize: the text");
-    return text;
-  }
-
-  std::string calibration_source() const {
-    return text_of(flags_.calibration, calibration_text());
-  }
-
-  static std::optional<std::int32_t> begin_token(
-      const Tokenizer& tokenizer,
-      const std::vector<std::int32_t>& tokens) {
-    const bool there =
-        tokenizer.bos && !tokens.empty() && tokens[0] == *tokenizer.bos;
-    return there ? tokenizer.bos : std::nullopt;
-  }
-
   std::optional<DistillResult> write(
       const Checkpoint& checkpoint,
       const MlxPlaces& places,
@@ -315,6 +293,7 @@ class Quantize : public Command {
       const std::function<bool()>& stop) {
     result.source = source.path().string();
     result.target = out_;
+    result.by_chance = texts_ && texts_->by_chance();
     result.source_size = size_of(source);
     result.size = {
         static_cast<std::uint64_t>(result.plan.bytes(source)),
@@ -347,6 +326,7 @@ class Quantize : public Command {
   QuantizeFlags flags_;
   bool force_ = false;
   bool json_ = false;
+  std::optional<QuantizeTexts> texts_;
   std::vector<std::int32_t> test_;
   WindowOptions windows_;
 };

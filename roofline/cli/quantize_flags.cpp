@@ -109,8 +109,9 @@ void QuantizeFlags::declare_formats(CLI::App& app) {
          "--target-bpw",
          target_bpw,
          "Bits per weight of the whole model: every matrix that no --rule "
-         "names gets 2 to 8 bits by measured sensitivity, so that the sum of "
-         "expected divergences is least.")
+         "names gets 2 to 8 bits, and groups of its own where --group-size "
+         "names none, by measured sensitivity, so that the sum of expected "
+         "divergences is least.")
       ->type_name("BITS")
       ->group(group);
   app.add_option(
@@ -262,14 +263,27 @@ MatrixFormat QuantizeFlags::fallback() const {
   const MatrixFormat format{
       QuantMode::affine,
       bits.value_or(4),
-      group_size.value_or(64)};
+      // What --target-bpw measures in fits more matrices.
+      group_size.value_or(target_bpw ? 32 : 64)};
   require_affine_format(format.bits, format.group_size);
   return format;
 }
 
+std::vector<MatrixFormat> QuantizeFlags::candidates() const {
+  std::vector<MatrixFormat> formats;
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      if (!group_size || *group_size == group) {
+        formats.push_back({QuantMode::affine, bits, group});
+      }
+    }
+  }
+  return formats;
+}
+
 FormatPlan QuantizeFlags::make_plan(const Checkpoint& checkpoint) const {
   MatrixFormat format = fallback();
-  const int group = format.mode == QuantMode::affine ? format.group_size : 64;
+  const int group = group_size.value_or(64);
   std::vector<FormatRule> parsed_rules;
   if (!recipe_name.empty()) {
     const Recipe& named = recipe(recipe_name);

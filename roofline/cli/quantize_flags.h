@@ -43,6 +43,9 @@ struct QuantizeFlags {
   Encoding scale_type(const Checkpoint& checkpoint) const;
   /// The format of what no rule names. Throws UserError.
   MatrixFormat fallback() const;
+  /// What --target-bpw chooses among: all bits, in all groups where
+  /// --group-size names none.
+  std::vector<MatrixFormat> candidates() const;
   /// From the fallback, the recipe and the rules. Throws UserError.
   FormatPlan make_plan(const Checkpoint& checkpoint) const;
 

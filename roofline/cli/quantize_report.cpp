@@ -75,6 +75,10 @@ std::string QuantizeResult::text() const {
         distilled->kl_before,
         distilled->kl_after);
   }
+  if (quality && by_chance) {
+    out +=
+        "text           token ids drawn by chance, for want of a tokenizer\n";
+  }
   out += quality ? quality_lines(*quality) : "quality        not measured\n";
   if (!unmeasured.empty()) {
     out += unmeasured + "\n";
@@ -107,6 +111,7 @@ nlohmann::ordered_json QuantizeResult::json() const {
   }
   if (quality) {
     out["quality"] = quality_json(*quality, /* compared = */ true);
+    out["quality"]["ids_by_chance"] = by_chance;
   }
   if (!unmeasured.empty()) {
     out["unmeasured"] = unmeasured;

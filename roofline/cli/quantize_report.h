@@ -21,6 +21,7 @@ struct QuantizeResult {
   FormatPlan plan;
   std::optional<QualityReport> quality;  ///< absent: not measured
   std::optional<DistillResult> distilled;
+  bool by_chance = false;  ///< compared on ids that no text has
   std::string unmeasured;  ///< why the result couldn't be read again
   double quantize_seconds = 0;
   double seconds = 0;  ///< the comparison included

@@ -90,15 +90,19 @@ GraphDecoder::Samples GraphDecoder::open_samples(
   return samples;
 }
 
-/// Throws where a layer is more than a function of its input alone.
-void GraphDecoder::check_again() const {
+bool can_run_layers_again(const ModelSpec& spec) {
   const bool shared = std::any_of(
-      spec_.layers.begin(),
-      spec_.layers.end(),
+      spec.layers.begin(),
+      spec.layers.end(),
       [](const LayerSpec& layer) {
         return layer.attention && layer.attention->shares_kv_of_layer;
       });
-  if (!shared && !per_layer_ && !streams_) {
+  return !shared && !spec.per_layer_embedding && !spec.streams;
+}
+
+/// Throws where a layer is more than a function of its input alone.
+void GraphDecoder::check_again() const {
+  if (can_run_layers_again(spec_)) {
     return;
   }
   fail<UnsupportedError>(

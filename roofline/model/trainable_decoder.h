@@ -26,6 +26,10 @@ struct TrainBatch {
 
 enum class KeepLayers { all, none };
 
+/// Whether KeepLayers::none works: not where layers share keys and values,
+/// streams or embeddings of their own.
+bool can_run_layers_again(const ModelSpec& spec);
+
 class TrainableDecoder : public Decoder {
  public:
   /// The rows after the final norm, [tokens, dim] float32. KeepLayers::none:

@@ -103,8 +103,11 @@ class Folding {
     if (gated) {
       fold({"feed_forward.down"}, "feed_forward.up");
     }
-    if (norm_before) {
+    // A low-rank twin of attention reads the same norm.
+    if (norm_before && !spec_.low_rank_twin) {
       fold({"attention.q", "attention.k", "attention.v"}, "attention_norm");
+    }
+    if (norm_before) {
       fold(
           gated
               ? std::vector<std::string>{"feed_forward.gate", "feed_forward.up"}

@@ -137,31 +137,25 @@ std::string expert_stack(const std::string& name) {
 }
 
 TextStream::TextStream(
-    LayeredModel& model,
     const Checkpoint& checkpoint,
     const std::vector<std::vector<std::int32_t>>& windows) {
-  for (const auto& window : windows) {
-    x_.push_back(model.embed(checkpoint, window));
+  const LayeredModel::Start start(checkpoint.spec(), checkpoint);
+  for (const auto& ids : windows) {
+    windows_.push_back(start.embed(ids));
   }
 }
 
 TextStream::TextStream(
-    LayeredModel& model,
     const Checkpoint& checkpoint,
+    const std::vector<std::vector<std::int32_t>>& windows,
     const std::vector<FloatMatrix>& looked_up) {
-  for (const FloatMatrix& rows : looked_up) {
+  const LayeredModel::Start start(checkpoint.spec(), checkpoint);
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    const FloatMatrix& rows = looked_up[w];
     const mx::Shape shape{rows.rows, rows.cols};
-    x_.push_back(
-        model.embed_rows(checkpoint, mx::array(rows.values.data(), shape)));
+    windows_.push_back(
+        start.embed_rows(windows[w], mx::array(rows.values.data(), shape)));
   }
-}
-
-std::size_t TextStream::bytes() const {
-  std::size_t sum = 0;
-  for (const auto& x : x_) {
-    sum += x.nbytes();
-  }
-  return sum;
 }
 
 StatisticsByName TextStream::observe(
@@ -178,8 +172,8 @@ StatisticsByName TextStream::observe(
       collector.observer(),
       collector.expert_observer(experts));
   if (source == nullptr) {
-    for (const auto& x : x_) {
-      collector.evaluate(model.run(loaded, x), pool);
+    for (const auto& window : windows_) {
+      collector.evaluate(model.run(loaded, layer, window).x, pool);
     }
     return collector.take();
   }
@@ -189,10 +183,9 @@ StatisticsByName TextStream::observe(
       layer,
       wanted.observer(),
       wanted.expert_observer(experts));
-  for (std::size_t i = 0; i < x_.size(); ++i) {
-    auto y = model.run(again, source->x_[i]);
-    mx::eval(y);
-    collector.evaluate(model.run(loaded, x_[i]), pool, &wanted);
+  for (std::size_t i = 0; i < windows_.size(); ++i) {
+    mx::eval(model.run(again, layer, source->windows_[i]).x);
+    collector.evaluate(model.run(loaded, layer, windows_[i]).x, pool, &wanted);
   }
   return collector.take();
 }
@@ -202,9 +195,9 @@ void TextStream::advance(
     const Checkpoint& checkpoint,
     int layer) {
   GraphLayer loaded = model.layer(checkpoint, layer);
-  for (auto& x : x_) {
-    x = model.run(loaded, x);
-    mx::eval(x);
+  for (auto& window : windows_) {
+    window = model.run(loaded, layer, window);
+    mx::eval(window.x);
   }
 }
 
@@ -215,8 +208,8 @@ StatisticsByName TextStream::observe_head(
   InputCollector collector;
   const LayeredModel::Head head(spec, checkpoint);
   const std::string name = head.name();
-  for (const auto& x : x_) {
-    const auto normed = head.normed(x);
+  for (const auto& window : windows_) {
+    const auto normed = head.normed(window.x);
     collector.observer()(std::span(&name, 1), normed);
     collector.evaluate(normed, pool);
   }
@@ -242,7 +235,7 @@ TextStream run_all_layers(
     const std::function<bool(double share)>& go_on) {
   LayeredModel model(checkpoint.spec());
   OverlayCheckpoint overlay(checkpoint);
-  TextStream stream(model, checkpoint, windows);
+  TextStream stream(checkpoint, windows);
   const auto layers = static_cast<int>(checkpoint.spec().layers.size());
   for (int layer = 0; layer < layers; ++layer) {
     if (!go_on(static_cast<double>(layer) / layers)) {

@@ -73,18 +73,19 @@ class TextStream {
  public:
   /// Embeds the windows.
   TextStream(
-      LayeredModel& model,
       const Checkpoint& checkpoint,
       const std::vector<std::vector<std::int32_t>>& windows);
   /// Begins with rows of another embedding, [tokens, dim] a window.
   TextStream(
-      LayeredModel& model,
       const Checkpoint& checkpoint,
+      const std::vector<std::vector<std::int32_t>>& windows,
       const std::vector<FloatMatrix>& looked_up);
 
-  std::size_t windows() const { return x_.size(); }
-  const mx::array& at(std::size_t window) const { return x_[window]; }
-  std::size_t bytes() const;
+  std::size_t windows() const { return windows_.size(); }
+  const LayeredWindow& window(std::size_t index) const {
+    return windows_[index];
+  }
+  const mx::array& at(std::size_t index) const { return windows_[index].x; }
 
   /// The statistics of the inputs of a layer's matrices; the stream stays
   /// where it is. source: the stream of the model as it is, for the lag.
@@ -103,7 +104,7 @@ class TextStream {
       ThreadPool& pool) const;
 
  private:
-  std::vector<mx::array> x_;  ///< [tokens, dim] each
+  std::vector<LayeredWindow> windows_;
 };
 
 /// The matrices whose names begin so, as float32: exact for every encoding, and

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
@@ -15,131 +14,12 @@ namespace roofline {
 
 namespace {
 
-/// Keeps a group of equal values from dividing by zero; MLX's figure.
-constexpr float kLeastScale = 1e-7f;
-/// Narrower ranges that are tried: down to half in 20 steps.
-constexpr int kRangeSteps = 20;
-constexpr float kRangeStep = 0.025f;
-
 bool is_affine(const MatrixFormat& format) {
   return format.mode == QuantMode::affine;
 }
 
 std::span<const float> table_of(QuantMode mode) {
   return mode == QuantMode::mxfp8 ? e4m3_values() : e2m1_values();
-}
-
-struct Range {
-  float low = 0;
-  float high = 0;
-};
-
-Range range_of(std::span<const float> values) {
-  Range range;
-  round_kernels().range(
-      values.data(),
-      static_cast<int>(values.size()),
-      range.low,
-      range.high);
-  return range;
-}
-
-/// MLX's rule: the end that is larger in magnitude is a value of the grid, and
-/// so is zero.
-void affine_from_range(
-    const Range& range,
-    int bits,
-    Encoding type,
-    float& scale,
-    float& bias) {
-  const auto most = static_cast<float>((1 << bits) - 1);
-  const bool low_is_larger = std::abs(range.low) > std::abs(range.high);
-  scale = std::max((range.high - range.low) / most, kLeastScale);
-  scale = low_is_larger ? scale : -scale;
-  const float edge = low_is_larger ? range.low : range.high;
-  const float zero = std::rint(edge / scale);
-  bias = 0;
-  if (zero != 0) {
-    scale = edge / zero;
-    bias = edge;
-  }
-  scale = rounded(scale, type);
-  bias = rounded(bias, type);
-}
-
-/// Tries `candidate(step)` for all steps and keeps the least error's.
-template <class Candidate>
-void search_scale(
-    std::span<const float> values,
-    std::span<const float> importance,
-    const MatrixFormat& format,
-    int steps,
-    Candidate candidate,
-    float& scale,
-    float& bias) {
-  double best = std::numeric_limits<double>::infinity();
-  for (int step = 0; step <= steps; ++step) {
-    float s = 0;
-    float b = 0;
-    candidate(step, s, b);
-    const double error = GroupGrid(format, s, b).error(values, importance);
-    if (error < best) {
-      best = error;
-      scale = s;
-      bias = b;
-    }
-  }
-}
-
-void fit_affine(
-    std::span<const float> values,
-    std::span<const float> importance,
-    const MatrixFormat& format,
-    Encoding type,
-    RangeSearch search,
-    float& scale,
-    float& bias) {
-  const Range range = range_of(values);
-  const auto narrowed = [&](int step, float& s, float& b) {
-    const float keep = 1.0f - kRangeStep * static_cast<float>(step);
-    affine_from_range(
-        {range.low * keep, range.high * keep},
-        format.bits,
-        type,
-        s,
-        b);
-  };
-  if (search == RangeSearch::none) {
-    narrowed(0, scale, bias);
-    return;
-  }
-  search_scale(values, importance, format, kRangeSteps, narrowed, scale, bias);
-}
-
-void fit_small_floats(
-    std::span<const float> values,
-    std::span<const float> importance,
-    const MatrixFormat& format,
-    RangeSearch search,
-    float& scale,
-    float& bias) {
-  const Range range = range_of(values);
-  const float largest = std::max(std::abs(range.low), std::abs(range.high));
-  const float wanted = largest / table_of(format.mode).back();
-  const bool power_of_two = format.mode != QuantMode::nvfp4;
-  const int first =
-      power_of_two ? e8m0_above(wanted) : nearest_index(e4m3_values(), wanted);
-  const auto lower = [&](int step, float& s, float& b) {
-    const auto code = static_cast<std::uint8_t>(std::max(first - step, 0));
-    s = power_of_two ? e8m0_value(code) : e4m3_values()[code];
-    b = 0;
-  };
-  if (search == RangeSearch::none) {
-    lower(0, scale, bias);
-    return;
-  }
-  const int steps = power_of_two ? 1 : 4;
-  search_scale(values, importance, format, steps, lower, scale, bias);
 }
 
 void write_float(float value, Encoding type, std::byte* out) {
@@ -307,21 +187,6 @@ GroupGrid grid_of(const CodeMatrix& matrix, int row, int group) {
                       static_cast<std::size_t>(matrix.groups()) +
                   static_cast<std::size_t>(group);
   return {matrix.format, matrix.scales[at], matrix.biases[at]};
-}
-
-void fit_group(
-    std::span<const float> values,
-    std::span<const float> importance,
-    const MatrixFormat& format,
-    Encoding scale_type,
-    RangeSearch search,
-    float& scale,
-    float& bias) {
-  if (is_affine(format)) {
-    fit_affine(values, importance, format, scale_type, search, scale, bias);
-  } else {
-    fit_small_floats(values, importance, format, search, scale, bias);
-  }
 }
 
 CodeMatrix round_plain(

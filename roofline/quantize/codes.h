@@ -98,7 +98,8 @@ GroupGrid grid_of(const CodeMatrix& matrix, int row, int group);
 /// Finds scale and bias of one group. importance: weighs each value's squared
 /// error; empty: all alike. Without `search` MLX's rule for affine groups (the
 /// larger end of the range and zero are exact). With it the range is also
-/// tried narrower, and the least weighed squared error wins.
+/// tried narrower and, in affine groups, from its lower end on, then least
+/// squares follow: the least weighed squared error wins.
 enum class RangeSearch { none, narrower };
 void fit_group(
     std::span<const float> values,

@@ -324,9 +324,11 @@ class Distiller {
         1.0f});
     targets->targets.assign(ids.size(), 0);
     targets->weights.assign(ids.size(), 1.0f / static_cast<float>(ids.size()));
+    const bool again =
+        gradient == LossGradient::with && can_run_layers_again(source_.spec());
     const auto hidden = decoder_->hidden(
         {ids, first},
-        gradient == LossGradient::with ? KeepLayers::none : KeepLayers::all);
+        again ? KeepLayers::none : KeepLayers::all);
     return mx::reshape(
         token_loss(hidden, decoder_->token_head(), targets, gradient).loss,
         {});

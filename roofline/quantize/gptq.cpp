@@ -16,7 +16,7 @@ constexpr int kBlock = 128;
 constexpr int kMostDampings = 6;
 constexpr float kMoreDamping = 0.1f;
 
-SquareMatrix root_of(SquareMatrix moments, ThreadPool& pool) {
+SquareMatrix root_of_damped(SquareMatrix moments, ThreadPool& pool) {
   SquareMatrix root;
   for (int i = 0; i < kMostDampings; ++i) {
     if (inverse_root(moments, root, pool)) {
@@ -33,12 +33,12 @@ SquareMatrix root_of(SquareMatrix moments, ThreadPool& pool) {
 class Run {
  public:
   Run(const FloatMatrix& weights,
-      SquareMatrix root,
+      const SquareMatrix& root,
       const MatrixFormat& format,
       Encoding scale_type,
       ThreadPool& pool)
       : left_(weights),
-        root_(std::move(root)),
+        root_(root),
         out_(empty_codes(weights.rows, weights.cols, format, scale_type)),
         pool_(pool),
         errors_(static_cast<std::size_t>(weights.rows) * kBlock) {
@@ -118,7 +118,7 @@ class Run {
   }
 
   FloatMatrix left_;  ///< what is still to be rounded, errors spread so far
-  SquareMatrix root_;
+  const SquareMatrix& root_;
   CodeMatrix out_;
   ThreadPool& pool_;
   std::vector<float> errors_;  ///< [rows, kBlock]
@@ -127,13 +127,27 @@ class Run {
 
 }  // namespace
 
+SquareMatrix gptq_root(const SquareMatrix& moments, ThreadPool& pool) {
+  return root_of_damped(moments, pool);
+}
+
+CodeMatrix gptq_by_root(
+    const FloatMatrix& weights,
+    const SquareMatrix& root,
+    const MatrixFormat& format,
+    Encoding scale_type,
+    ThreadPool& pool) {
+  return Run(weights, root, format, scale_type, pool).run();
+}
+
 CodeMatrix gptq(
     const FloatMatrix& weights,
     const SquareMatrix& moments,
     const MatrixFormat& format,
     Encoding scale_type,
     ThreadPool& pool) {
-  return Run(weights, root_of(moments, pool), format, scale_type, pool).run();
+  const SquareMatrix root = gptq_root(moments, pool);
+  return gptq_by_root(weights, root, format, scale_type, pool);
 }
 
 }  // namespace roofline

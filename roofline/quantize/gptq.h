@@ -21,4 +21,14 @@ CodeMatrix gptq(
     Encoding scale_type,
     ThreadPool& pool);
 
+/// In two parts, for several formats of the same inputs: U with Uᵀ·U the
+/// inverse of the moments, then what is rounded by it.
+SquareMatrix gptq_root(const SquareMatrix& moments, ThreadPool& pool);
+CodeMatrix gptq_by_root(
+    const FloatMatrix& weights,
+    const SquareMatrix& root,
+    const MatrixFormat& format,
+    Encoding scale_type,
+    ThreadPool& pool);
+
 }  // namespace roofline

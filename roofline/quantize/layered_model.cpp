@@ -43,16 +43,19 @@ mx::array rows_of(const Tensor& tensor, std::span<const std::int32_t> ids) {
 
 }  // namespace
 
+std::size_t LayeredWindow::bytes() const {
+  std::size_t sum = x.nbytes() + (own_inputs ? own_inputs->nbytes() : 0);
+  for (const auto& [layer, held] : shared) {
+    sum += held.keys.nbytes() + held.values.nbytes();
+  }
+  return sum;
+}
+
 LayeredModel::LayeredModel(const ModelSpec& spec) : spec_(spec) {
-  const bool shared =
-      std::any_of(spec.layers.begin(), spec.layers.end(), [](const auto& l) {
-        return l.attention && l.attention->shares_kv_of_layer;
-      });
-  if (shared || spec.streams || spec.per_layer_embedding) {
-    fail<UnsupportedError>(
-        fmt::format("Models of family {} can't be run by layers", spec.family),
-        "Their layers share keys and values, streams or embeddings",
-        "Use --method affine without --target-bpw");
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.attention && layer.attention->shares_kv_of_layer) {
+      shared_.insert(*layer.attention->shares_kv_of_layer);
+    }
   }
   // Attention of training's kernels: MLX's own products of float32 on a CPU run
   // on one thread.
@@ -77,18 +80,29 @@ GraphLayer LayeredModel::layer(
   return GraphLayer(spec_, index, weights, GraphTypes{});
 }
 
-mx::array LayeredModel::embed(
-    const Checkpoint& checkpoint,
-    std::span<const std::int32_t> ids) const {
-  const Tensor& table = checkpoint.at("embed");
-  auto x = rows_of(table, ids);
-  // A page in memory for each row, and those around it, would soon be all.
-  checkpoint.release(table);
-  return embed_rows(checkpoint, std::move(x));
+LayeredModel::Start::Start(const ModelSpec& spec, const Checkpoint& checkpoint)
+    : spec_(spec), checkpoint_(checkpoint) {
+  const GraphWeights weights(checkpoint, exact_options({}));
+  if (spec.per_layer_embedding) {
+    per_layer_.emplace(spec, weights, GraphTypes{});
+  }
+  if (spec.streams) {
+    streams_.emplace(spec, weights, GraphTypes{});
+  }
 }
 
-mx::array LayeredModel::embed_rows(const Checkpoint& checkpoint, mx::array x)
-    const {
+LayeredWindow LayeredModel::Start::embed(
+    std::span<const std::int32_t> ids) const {
+  const Tensor& table = checkpoint_.at("embed");
+  auto rows = rows_of(table, ids);
+  // A page in memory for each row, and those around it, would soon be all.
+  checkpoint_.release(table);
+  return embed_rows(ids, std::move(rows));
+}
+
+LayeredWindow LayeredModel::Start::embed_rows(
+    std::span<const std::int32_t> ids,
+    mx::array x) const {
   const int tokens = x.shape(0);
   if (spec_.embedding_scale != 1.0f) {
     x = mx::multiply(x, mx::array(spec_.embedding_scale));
@@ -104,14 +118,31 @@ mx::array LayeredModel::embed_rows(const Checkpoint& checkpoint, mx::array x)
     }
     std::vector<std::int32_t> positions(static_cast<std::size_t>(tokens));
     std::iota(positions.begin(), positions.end(), 0);
-    x = mx::add(x, rows_of(checkpoint.at("positions"), positions));
+    x = mx::add(x, rows_of(checkpoint_.at("positions"), positions));
   }
-  mx::eval(x);
-  return x;
+  LayeredWindow window{x};
+  if (per_layer_) {
+    window.own_inputs = per_layer_->forward(mx::array(ids.data(), {tokens}), x);
+    mx::eval(*window.own_inputs);
+  }
+  if (streams_) {
+    window.x = streams_->split(x);
+  }
+  mx::eval(window.x);
+  return window;
 }
 
-mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
-  const int tokens = x.shape(0);
+LayeredWindow LayeredModel::run(
+    GraphLayer& layer,
+    int index,
+    const LayeredWindow& window) {
+  const int tokens = window.tokens();
+  LayeredWindow out = window;
+  std::optional<mx::array> own_input;
+  if (window.own_inputs) {
+    const int width = *spec_.per_layer_embedding;
+    own_input = columns(*window.own_inputs, index * width, width);
+  }
   std::vector<GraphSequence> sequences;
   if (packs_) {
     const std::array first{0, tokens};
@@ -123,7 +154,8 @@ mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
          tokens,
          SlotMasks(0, tokens),
          std::make_shared<const PackedSamples>(first)});
-    return layer.forward(x, std::nullopt, sequences);
+    out.x = layer.forward(window.x, own_input, sequences);
+    return out;
   }
   if (!cache_ || cache_->options().max_chunk < tokens) {
     KvOptions options;
@@ -133,8 +165,20 @@ mx::array LayeredModel::run(GraphLayer& layer, const mx::array& x) {
   }
   cache_->clear();
   cache_->reserve(tokens);
+  for (const auto& [earlier, held] : window.shared) {
+    cache_->keys(earlier) = held.keys;
+    cache_->values(earlier) = held.values;
+  }
   sequences.push_back({&*cache_, 0, tokens, 0, tokens, SlotMasks(0, tokens)});
-  return layer.forward(x, std::nullopt, sequences);
+  out.x = layer.forward(window.x, own_input, sequences);
+  if (shared_.contains(index)) {
+    out.shared.insert_or_assign(
+        index,
+        LayeredWindow::KeysAndValues{
+            cache_->keys(index),
+            cache_->values(index)});
+  }
+  return out;
 }
 
 LayeredModel::Head::Head(const ModelSpec& spec, const Checkpoint& checkpoint)
@@ -146,10 +190,14 @@ LayeredModel::Head::Head(const ModelSpec& spec, const Checkpoint& checkpoint)
           "final_norm",
           mx::float32) {
   bias_ = GraphWeights(checkpoint, {}).vector("head.bias");
+  if (spec.streams) {
+    const GraphWeights weights(checkpoint, exact_options({}));
+    streams_.emplace(spec, weights, GraphTypes{});
+  }
 }
 
 mx::array LayeredModel::Head::normed(const mx::array& x) const {
-  return norm_(x, mx::float32);
+  return norm_(streams_ ? streams_->join(x) : x, mx::float32);
 }
 
 mx::array LayeredModel::Head::logits(const mx::array& x) const {

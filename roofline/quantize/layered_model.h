@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -18,10 +20,25 @@
 
 namespace roofline {
 
+/// A window of the text on its way through the layers, and what later ones ask
+/// for beside it.
+struct LayeredWindow {
+  /// [tokens, dim], or streams [count, tokens, dim].
+  mx::array x;
+  /// The layers' own embeddings [tokens, layers · width], where there are any.
+  std::optional<mx::array> own_inputs = {};
+  struct KeysAndValues {
+    mx::array keys, values;
+  };
+  /// Of layers whose keys and values others read.
+  std::map<int, KeysAndValues> shared = {};
+
+  int tokens() const { return x.shape(-2); }
+  std::size_t bytes() const;
+};
+
 class LayeredModel {
  public:
-  /// Throws UnsupportedError where a layer is more than a function of its
-  /// input: shared keys, streams, embeddings of each layer's own.
   explicit LayeredModel(const ModelSpec& spec);
 
   /// Loads one layer. observe, observe_experts: told of its products
@@ -32,16 +49,26 @@ class LayeredModel {
       const LinearObserver& observe = {},
       const ExpertObserver& observe_experts = {}) const;
 
-  /// The residual stream before the first layer: [tokens, dim], evaluated.
-  mx::array embed(
-      const Checkpoint& checkpoint,
-      std::span<const std::int32_t> ids) const;
+  /// What stands before the first layer.
+  class Start {
+   public:
+    /// Both must outlive it.
+    Start(const ModelSpec& spec, const Checkpoint& checkpoint);
+    /// A window before the first layer, evaluated.
+    LayeredWindow embed(std::span<const std::int32_t> ids) const;
+    /// The same with rows [tokens, dim] that were looked up elsewhere.
+    LayeredWindow embed_rows(std::span<const std::int32_t> ids, mx::array rows)
+        const;
 
-  /// The same of rows that were looked up elsewhere: [tokens, dim].
-  mx::array embed_rows(const Checkpoint& checkpoint, mx::array x) const;
+   private:
+    const ModelSpec& spec_;
+    const Checkpoint& checkpoint_;
+    std::optional<GraphPerLayerEmbedding> per_layer_;
+    std::optional<GraphStreams> streams_;
+  };
 
-  /// One window from its start through a layer; not evaluated.
-  mx::array run(GraphLayer& layer, const mx::array& x);
+  /// The window behind a layer, which reads it from its start; not evaluated.
+  LayeredWindow run(GraphLayer& layer, int index, const LayeredWindow& window);
 
   /// What turns the last layer's output into logits. Its matrix is loaded by
   /// the first that asks for logits.
@@ -53,7 +80,7 @@ class LayeredModel {
     const char* name() const {
       return spec_.tied_embeddings ? "embed" : "head";
     }
-    /// x: [tokens, dim]; float32 [tokens, vocab], not evaluated.
+    /// x: what leaves the last layer; float32 [tokens, vocab], not evaluated.
     mx::array logits(const mx::array& x) const;
     /// What the head's matrix is multiplied with: [tokens, dim].
     mx::array normed(const mx::array& x) const;
@@ -68,12 +95,14 @@ class LayeredModel {
     const ModelSpec& spec_;
     const Checkpoint& checkpoint_;
     GraphNorm norm_;
+    std::optional<GraphStreams> streams_;
     mutable std::optional<GraphMatrix> matrix_;
     std::optional<mx::array> bias_;  ///< an untied head's is in matrix_, too
   };
 
  private:
   const ModelSpec& spec_;
+  std::set<int> shared_;          ///< layers whose keys others read
   bool packs_ = false;            ///< attention needs no cache
   std::optional<KvCache> cache_;  ///< of one window, used again
 };

@@ -41,9 +41,9 @@ class LastRows {
     for (std::size_t w = 0; w < windows.size(); ++w) {
       const int begin = windows[w].begin;
       const int end = begin + static_cast<int>(windows[w].next.size());
-      const mx::array& x = stream.at(w);
-      normed_.push_back(mx::contiguous(
-          head_.normed(mx::slice(x, {begin, 0}, {end, x.shape(1)}))));
+      const mx::array x = head_.normed(stream.at(w));
+      normed_.push_back(
+          mx::contiguous(mx::slice(x, {begin, 0}, {end, x.shape(1)})));
       mx::eval(normed_.back());
     }
   }

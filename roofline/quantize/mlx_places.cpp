@@ -224,6 +224,26 @@ std::vector<std::vector<std::string>> MlxPlaces::together() const {
       out.back().push_back(part.name);
     }
   }
+  for (auto& [stack, experts] : loose_experts()) {
+    out.push_back(std::move(experts));
+  }
+  return out;
+}
+
+/// Experts that the layout holds one by one, by the stack that readers make of
+/// them.
+std::map<std::string, std::vector<std::string>> MlxPlaces::loose_experts()
+    const {
+  std::map<std::string, std::vector<std::string>> out;
+  for (const StoredTensor& stored : stored_) {
+    if (stored.parts.size() != 1) {
+      continue;
+    }
+    const std::string& name = stored.parts[0].name;
+    if (const std::string stack = expert_stack(name); !stack.empty()) {
+      out[stack].push_back(name);
+    }
+  }
   return out;
 }
 
@@ -252,6 +272,34 @@ void MlxPlaces::settle(FormatPlan& plan) const {
         plan.unfit.push_back(part.name);
       }
       found->second = widest;
+    }
+  }
+  for (const auto& [stack, experts] : loose_experts()) {
+    settle_alike(experts, plan);
+  }
+}
+
+/// Gives all of them the format of most bits among theirs.
+void MlxPlaces::settle_alike(
+    const std::vector<std::string>& names,
+    FormatPlan& plan) {
+  std::vector<MatrixFormat*> formats;
+  for (const std::string& name : names) {
+    const auto found = plan.formats.find(name);
+    if (found != plan.formats.end()) {
+      formats.push_back(&found->second);
+    }
+  }
+  const auto most = std::max_element(
+      formats.begin(),
+      formats.end(),
+      [](const MatrixFormat* a, const MatrixFormat* b) {
+        return a->bits_per_weight() < b->bits_per_weight();
+      });
+  if (most != formats.end()) {
+    const MatrixFormat widest = **most;
+    for (MatrixFormat* format : formats) {
+      *format = widest;
     }
   }
 }

@@ -42,8 +42,9 @@ class MlxPlaces {
   const std::vector<StoredTensor>& stored() const { return stored_; }
   /// name: ours. nullptr: no stored tensor holds it.
   const StoredPlace* find(const std::string& name) const;
-  /// Matrices (our names) that one stored tensor holds, which so must share a
-  /// format; only where there are several.
+  /// Matrices (our names) that one stored tensor holds, or that readers make
+  /// one of (experts), which so must share a format; only where there are
+  /// several.
   std::vector<std::vector<std::string>> together() const;
   /// Matrices that share a stored tensor get the widest of their formats;
   /// those that can't be stored in codes stay floats and are added to `unfit`,
@@ -60,6 +61,10 @@ class MlxPlaces {
   void add(const RowTensor& tensor, const ModelSpec& spec);
   bool is_paired(const StoredTensor& stored) const;
   int heads_in_pairs(const std::string& name) const;
+  std::map<std::string, std::vector<std::string>> loose_experts() const;
+  static void settle_alike(
+      const std::vector<std::string>& names,
+      FormatPlan& plan);
 
   const Checkpoint& checkpoint_;
   HfSource source_;

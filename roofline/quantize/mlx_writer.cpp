@@ -56,6 +56,19 @@ std::vector<std::byte> in_halves(
   return out;
 }
 
+/// "….experts.3.gate_proj" → "….switch_mlp.gate_proj", which mlx-lm makes of
+/// experts that lie one by one and whose format it looks for; "" for others.
+std::string stacked_module(const std::string& module) {
+  constexpr std::string_view kExperts = ".experts.";
+  const auto at = module.find(kExperts);
+  const auto number = at + kExperts.size();
+  const auto end = at == module.npos ? at : module.find('.', number);
+  if (end == module.npos || module[number] < '0' || module[number] > '9') {
+    return "";
+  }
+  return module.substr(0, at) + ".switch_mlp" + module.substr(end);
+}
+
 /// The encoding, that of its values where a tensor lies turned.
 Encoding float_type(const Tensor& tensor) {
   if (tensor.encoding != Encoding::turned) {
@@ -270,6 +283,9 @@ std::string MlxWriter::config_text() const {
     const MatrixFormat format = places_.stored_format(stored, plan_);
     if (format.mode != QuantMode::keep && format != most->first) {
       quantization[stored.module] = format_json(format);
+      if (const auto stack = stacked_module(stored.module); !stack.empty()) {
+        quantization[stack] = format_json(format);
+      }
     }
   }
   config["quantization"] = quantization;

@@ -242,16 +242,22 @@ std::uint64_t predict_sensitivity_memory(
     tokens += window.size();
     longest = std::max(longest, std::uint64_t{window.size()});
   }
+  std::uint64_t calibration = 0;
+  for (const auto& window : options.calibration) {
+    calibration += window.size();
+    longest = std::max(longest, std::uint64_t{window.size()});
+  }
   const auto vocab = static_cast<std::uint64_t>(spec.vocab);
   // The source's, the rounded values, and the head that is made of them.
   const std::uint64_t head = 3 * 4 * shape.ends + 3 * 4 * longest * vocab;
   // The embedding, its pages, what it is rounded to (twice) and its codes.
   const std::uint64_t embedding = (4 * 4 + 1) * shape.ends;
   // Weights, what they are rounded to, and the layer with either.
-  const std::uint64_t layer =
-      4 * (2 * shape.layer + 3 * shape.largest + 2 * shape.moments) +
-      activation_bytes(checkpoint, shape, longest);
-  return program_bytes(checkpoint) + streams * tokens * dim * 4 +
+  const std::uint64_t layer = 4 * (2 * shape.layer + 3 * shape.largest +
+                                   (options.gptq ? 4 : 2) * shape.moments) +
+                              activation_bytes(checkpoint, shape, longest);
+  return program_bytes(checkpoint) +
+         (streams * tokens + calibration) * dim * 4 +
          std::max({head, embedding, layer});
 }
 

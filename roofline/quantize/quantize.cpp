@@ -59,13 +59,15 @@ class Run {
     const StatisticsByName head =
         tied && quantizes("embed") ? source_head() : StatisticsByName();
     finish_named("embed", head);
-    TextStream stream =
-        looked_up_.empty()
-            ? TextStream(model_, checkpoint_, options_.windows)
-            : TextStream(model_, checkpoint_, std::exchange(looked_up_, {}));
+    TextStream stream = looked_up_.empty()
+                            ? TextStream(checkpoint_, options_.windows)
+                            : TextStream(
+                                  checkpoint_,
+                                  options_.windows,
+                                  std::exchange(looked_up_, {}));
     std::optional<TextStream> source;
     if (makes_up()) {
-      source.emplace(model_, checkpoint_, options_.windows);
+      source.emplace(checkpoint_, options_.windows);
     }
     for (int layer = 0; layer < layers; ++layer) {
       const auto statistics = stream.observe(
@@ -108,7 +110,7 @@ class Run {
 
   /// The statistics of the head's input in the model as it is.
   StatisticsByName source_head() {
-    TextStream stream(model_, checkpoint_, options_.windows);
+    TextStream stream(checkpoint_, options_.windows);
     const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
     for (int layer = 0; layer < layers; ++layer) {
       tell("reading the text", 0);

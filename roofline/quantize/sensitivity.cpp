@@ -12,6 +12,8 @@
 #include "roofline/base/thread_pool.h"
 #include "roofline/evaluate/quality.h"
 #include "roofline/quantize/calibrate.h"
+#include "roofline/quantize/format_losses.h"
+#include "roofline/quantize/input_statistics.h"
 #include "roofline/quantize/knapsack.h"
 #include "roofline/quantize/overlay.h"
 #include "roofline/quantize/quantize.h"
@@ -20,7 +22,7 @@ namespace roofline {
 
 namespace {
 
-using Streams = std::map<std::string, std::vector<mx::array>, std::less<>>;
+using Streams = std::map<std::string, std::vector<LayeredWindow>, std::less<>>;
 
 class Measuring {
  public:
@@ -40,7 +42,10 @@ class Measuring {
   }
 
   SensitivityByName run() {
-    source_.emplace(model_, checkpoint_, options_.windows);
+    source_.emplace(checkpoint_, options_.windows);
+    if (!options_.calibration.empty()) {
+      calibration_.emplace(checkpoint_, options_.calibration);
+    }
     begin_embedding();
     const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
     for (int layer = 0; layer < layers; ++layer) {
@@ -72,31 +77,28 @@ class Measuring {
         pool_);
   }
 
-  /// Errors at the output in every candidate's format over the probe's.
-  /// moments: nullptr: every input alike.
-  std::vector<double> error_ratios(
+  /// Keeps what the candidates lose against plain rounding to the probe.
+  void compare_formats(
+      const std::string& name,
       const FloatMatrix& weights,
-      const FloatMatrix& probe,
-      const SquareMatrix* moments) const {
-    const auto error = [&](const FloatMatrix& values) {
-      if (moments != nullptr) {
-        return output_error(weights, values, *moments, pool_);
-      }
-      double sum = 0;
-      for (std::size_t i = 0; i < values.values.size(); ++i) {
-        const double delta = values.values[i] - weights.values[i];
-        sum += delta * delta;
-      }
-      return sum;
-    };
-    const double base = std::max(error(probe), 1e-300);
-    std::vector<double> ratios;
-    for (const MatrixFormat& format : options_.candidates) {
-      ratios.push_back(
-          format == options_.probe ? 1.0
-                                   : error(rounded_to(weights, format)) / base);
+      const InputStatistics* inputs) {
+    LossQuestion question;
+    question.candidates = options_.candidates;
+    question.probe = options_.probe;
+    question.scale_type = options_.scale_type;
+    std::optional<SquareMatrix> moments;
+    if (inputs != nullptr && inputs->tokens() > 0) {
+      moments = inputs->moments();
     }
-    return ratios;
+    if (moments && options_.gptq) {
+      const QuantizeOptions usual;
+      question.gptq_refine_rounds = usual.refine_rounds;
+      moments = damped(
+          *std::move(moments),
+          name == "embed" ? usual.lookup_damping : usual.damping);
+    }
+    found_[name].losses =
+        format_losses(weights, moments ? &*moments : nullptr, question, pool_);
   }
 
   FloatMatrix read(const std::string& name) const {
@@ -106,12 +108,11 @@ class Measuring {
     return values;
   }
 
-  /// Rounds a matrix: its ratios are kept, its values returned.
-  FloatMatrix probe(const std::string& name, const SquareMatrix* moments) {
+  /// Rounds a matrix: the candidates' losses are kept, its values returned.
+  FloatMatrix probe(const std::string& name, const InputStatistics* inputs) {
     const FloatMatrix weights = read(name);
-    FloatMatrix values = rounded_to(weights, options_.probe);
-    found_[name].losses = error_ratios(weights, values, moments);
-    return values;
+    compare_formats(name, weights, inputs);
+    return rounded_to(weights, options_.probe);
   }
 
   void begin_embedding() {
@@ -119,21 +120,24 @@ class Measuring {
       return;
     }
     OverlayCheckpoint overlay(checkpoint_);
+    // A tied one's candidates are compared by what leaves the last layer.
     overlay.replace("embed", probe("embed", nullptr));
-    const TextStream stream(model_, overlay, options_.windows);
+    const TextStream stream(overlay, options_.windows);
     for (std::size_t w = 0; w < stream.windows(); ++w) {
-      streams_["embed"].push_back(stream.at(w));
+      streams_["embed"].push_back(stream.window(w));
     }
   }
 
   void measure_layer(int layer, int layers) {
     const auto prefix = fmt::format("layers.{}.", layer);
-    const auto statistics = source_->observe(model_, checkpoint_, layer, pool_);
+    TextStream& calibration = calibration_ ? *calibration_ : *source_;
+    const auto statistics =
+        calibration.observe(model_, checkpoint_, layer, pool_);
     // What was rounded in earlier layers goes through this one as it is.
     GraphLayer loaded = model_.layer(checkpoint_, layer);
     for (auto& [name, x] : streams_) {
       tell(static_cast<double>(layer) / layers, name);
-      advance(loaded, x);
+      advance(loaded, layer, x);
     }
     for (const std::string& name : names_) {
       if (!name.starts_with(prefix)) {
@@ -141,26 +145,30 @@ class Measuring {
       }
       tell(static_cast<double>(layer) / layers, name);
       const auto seen = statistics.find(name);
-      std::optional<SquareMatrix> moments;
-      if (seen != statistics.end()) {
-        moments = seen->second->moments();
-      }
       OverlayCheckpoint overlay(checkpoint_);
-      overlay.replace(name, probe(name, moments ? &*moments : nullptr));
+      overlay.replace(
+          name,
+          probe(name, seen == statistics.end() ? nullptr : seen->second.get()));
       GraphLayer rounded = model_.layer(overlay, layer);
       auto& x = streams_[name];
       for (std::size_t w = 0; w < source_->windows(); ++w) {
-        x.push_back(source_->at(w));
+        x.push_back(source_->window(w));
       }
-      advance(rounded, x);
+      advance(rounded, layer, x);
     }
     source_->advance(model_, checkpoint_, layer);
+    if (calibration_) {
+      calibration_->advance(model_, checkpoint_, layer);
+    }
   }
 
-  void advance(GraphLayer& layer, std::vector<mx::array>& windows) {
-    for (auto& x : windows) {
-      x = model_.run(layer, x);
-      mx::eval(x);
+  void advance(
+      GraphLayer& loaded,
+      int layer,
+      std::vector<LayeredWindow>& windows) {
+    for (auto& window : windows) {
+      window = model_.run(loaded, layer, window);
+      mx::eval(window.x);
     }
   }
 
@@ -180,11 +188,11 @@ class Measuring {
       for (const auto& [name, x] : streams_) {
         tell(1.0, name);
         if (name != own) {
-          compare(name, wanted, evaluated(source.logits(x[w])));
+          compare(name, wanted, evaluated(source.logits(x[w].x)));
         }
       }
       if (rounded) {
-        const auto& x = tied ? streams_.at(own)[w] : source_->at(w);
+        const auto& x = tied ? streams_.at(own)[w].x : source_->at(w);
         compare(own, wanted, evaluated(rounded->logits(x)));
       }
     }
@@ -200,14 +208,15 @@ class Measuring {
       const std::string& name,
       bool tied,
       OverlayCheckpoint& overlay) {
-    if (tied) {
-      overlay.replace(name, rounded_to(read(name), options_.probe));
-      return;
-    }
+    const TextStream& calibration = calibration_ ? *calibration_ : *source_;
     const auto statistics =
-        source_->observe_head(checkpoint_.spec(), checkpoint_, pool_);
-    const SquareMatrix moments = statistics.at(name)->moments();
-    overlay.replace(name, probe(name, &moments));
+        calibration.observe_head(checkpoint_.spec(), checkpoint_, pool_);
+    const bool again = tied && options_.gptq;
+    const InputStatistics* inputs = statistics.at(name).get();
+    overlay.replace(
+        name,
+        tied && !again ? rounded_to(read(name), options_.probe)
+                       : probe(name, inputs));
   }
 
   static mx::array evaluated(const mx::array& x) {
@@ -242,6 +251,7 @@ class Measuring {
   LayeredModel model_;
   std::set<std::string> names_;
   std::optional<TextStream> source_;
+  std::optional<TextStream> calibration_;  ///< the source's, of more text
   Streams streams_;  ///< by the matrix that is rounded in each
   std::map<std::string, std::vector<double>, std::less<>> divergences_;
   SensitivityByName found_;

@@ -25,6 +25,12 @@ struct SensitivityOptions {
   /// Formats to choose among.
   std::vector<MatrixFormat> candidates;
   Encoding scale_type = Encoding::f16;
+  /// Matrices will be rounded by GPTQ: what it leaves of an error differs from
+  /// matrix to matrix, and counts.
+  bool gptq = false;
+  /// Windows whose inputs GPTQ sees then; of fewer tokens than a matrix has
+  /// columns it would make too little of the error.
+  std::vector<std::vector<std::int32_t>> calibration;
   std::function<void(double share, const std::string& what)> progress;
   std::function<bool()> stop;
 };
@@ -32,7 +38,7 @@ struct SensitivityOptions {
 struct MatrixSensitivity {
   double kl = 0;  ///< nats a token with this matrix alone in the probe's format
   /// Expected loss in each candidate's format: kl times the ratio of errors at
-  /// the matrix's output, which small divergences grow with.
+  /// the matrix's output (format_losses.h), which small divergences grow with.
   std::vector<double> losses;
 };
 

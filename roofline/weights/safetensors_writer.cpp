@@ -38,14 +38,28 @@ constexpr std::array<std::pair<std::string_view, std::size_t>, 10> kBytes = {{
 }
 
 [[noreturn]] void fail_write(const std::string& label, int reason) {
-  const bool full = reason == ENOSPC || reason == EDQUOT || reason == EFBIG;
-  fail<UserError>(
-      "Can't write " + label,
-      full ? fmt::format("The disk is full ({})", std::strerror(reason))
-           : std::strerror(reason),
-      full ? "Nothing that was there before has changed. Free some space or "
-             "choose another folder"
-           : "Nothing that was there before has changed. Check the folder");
+  const std::string what = "Can't write " + label;
+  const std::string unchanged = "Nothing that was there before has changed. ";
+  const char* told = std::strerror(reason);
+  switch (reason) {
+    case ENOSPC:
+    case EDQUOT:
+      fail<UserError>(
+          what,
+          fmt::format("The disk is full ({})", told),
+          unchanged + "Free some space or choose another folder");
+    case EFBIG:
+      fail<UserError>(
+          what,
+          fmt::format(
+              "The disk is full, or files may not become so large ({})",
+              told),
+          unchanged +
+              "Raise the limit (`ulimit -f`), free some space or choose "
+              "another folder");
+    default:
+      fail<UserError>(what, told, unchanged + "Check the folder");
+  }
 }
 
 std::string header_of(

@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from program import TinyModel, read_safetensors
+from program import GOLDENS, TinyModel, read_safetensors
 
 
 class Quantize(TinyModel):
@@ -106,6 +106,45 @@ class Quantize(TinyModel):
         self.assertLessEqual(said["bits_per_weight"], 5.5)
         self.assertGreater(said["bits_per_weight"], 5.2)
         self.assertGreater(len(said["formats"]), 1)
+
+    def test_a_folder_without_a_tokenizer_is_read_by_ids_drawn_by_chance(self):
+        (self.model / "tokenizer.json").unlink()
+        for method in ("plain", "gptq"):
+            said = self.quantize("--method", method, "--calibration-tokens", "256",
+                                 "--window", "32", "--force")
+            self.assertTrue(said["quality"]["ids_by_chance"])
+            self.assertGreater(said["quality"]["kl"]["mean"], 0)
+        self.refuse("quantize", self.model, "--out", self.folder / "x",
+                    "--quality-text", self.model / "config.json",
+                    saying="no tokenizer")
+
+    def test_families_whose_layers_share_are_calibrated_too(self):
+        for name in ("gemma3n_text", "gemma4_text"):
+            with self.subTest(name):
+                kls = []
+                for method in ("plain", "gptq"):
+                    out = self.folder / (name + method)
+                    said = json.loads(self.succeed(
+                        "quantize", GOLDENS / name, out, "--json",
+                        "--group-size", "32", "--method", method,
+                        "--quality-tokens", "256", "--calibration-tokens", "512",
+                        "--window", "32",
+                    ))
+                    kls.append(said["quality"]["kl"]["mean"])
+                self.assertLess(kls[1], kls[0])
+
+    def test_experts_that_lie_one_by_one_share_a_format(self):
+        out = self.folder / "experts"
+        self.succeed(
+            "quantize", GOLDENS / "deepseek_v3", out, "--quality-tokens", "0",
+            "--group-size", "32", "--rule", "layers.1.*.experts.3.gate=8/32",
+        )
+        quantization = json.loads((out / "config.json").read_text())["quantization"]
+        for expert in (0, 3):
+            one = quantization[f"model.layers.1.mlp.experts.{expert}.gate_proj"]
+            self.assertEqual(one["bits"], 8)
+        stack = quantization["model.layers.1.mlp.switch_mlp.gate_proj"]
+        self.assertEqual(stack["bits"], 8)
 
     def test_an_existing_folder_stays_unless_forced(self):
         self.quantize()

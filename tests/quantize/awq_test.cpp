@@ -72,7 +72,7 @@ TEST_P(FoldAwq, LeavesTheLayerWhatItWas) {
   for (int i = 0; i < 40; ++i) {
     window.push_back((i * 37 + 5) % checkpoint->spec().vocab);
   }
-  TextStream before(model, *checkpoint, {window});
+  TextStream before(*checkpoint, {window});
   const auto statistics = before.observe(model, *checkpoint, 0, pool);
   const auto folded = fold_awq(
       *checkpoint,
@@ -87,7 +87,7 @@ TEST_P(FoldAwq, LeavesTheLayerWhatItWas) {
   for (const auto& [name, values] : folded.tensors) {
     overlay.replace(name, values);
   }
-  TextStream after(model, overlay, {window});
+  TextStream after(overlay, {window});
   before.advance(model, *checkpoint, 0);
   after.advance(model, overlay, 0);
   auto difference = mx::max(mx::abs(before.at(0) - after.at(0)));
@@ -98,7 +98,14 @@ TEST_P(FoldAwq, LeavesTheLayerWhatItWas) {
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     FoldAwq,
-    ::testing::Values("llama", "gemma3_text", "qwen2", "phi3", "olmo2"));
+    ::testing::Values(
+        "llama",
+        "gemma3_text",
+        "qwen2",
+        "phi3",
+        "olmo2",
+        "gemma3n_text",
+        "gemma4_text"));
 
 }  // namespace
 }  // namespace roofline

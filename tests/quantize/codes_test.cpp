@@ -137,6 +137,28 @@ TEST(Codes, SearchedRangesLoseLess) {
   }
 }
 
+TEST(Codes, SearchedGridsAreThoseThatValuesLieOn) {
+  auto& pool = ThreadPool::global();
+  // Of another program's codes: from the lowest value on, or around zero.
+  for (const float bias : {-0.8125f, 0.25f, -1.0f}) {
+    FloatMatrix weights = testing::random_matrix(4, 64, 5);
+    std::uint32_t state = 3;
+    for (float& value : weights.values) {
+      state = state * 1664525u + 1013904223u;
+      value = bias + 0.125f * static_cast<float>(state >> 28);
+    }
+    const auto values = decode(
+        round_plain(
+            weights,
+            {QuantMode::affine, 4, 32},
+            Encoding::f16,
+            pool,
+            RangeSearch::narrower),
+        pool);
+    EXPECT_EQ(values.values, weights.values) << bias;
+  }
+}
+
 TEST(Codes, TakeGroupsOfZerosAndEqualValues) {
   auto& pool = ThreadPool::global();
   FloatMatrix weights{2, 64, std::vector<float>(128, 0.0f)};

@@ -166,7 +166,14 @@ TEST_P(QuantizeModel, DistilledLosesLessThanWhereItStarted) {
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
     QuantizeModel,
-    ::testing::Values("llama", "gemma3_text", "qwen3", "olmo2", "phi3"));
+    ::testing::Values(
+        "llama",
+        "gemma3_text",
+        "qwen3",
+        "olmo2",
+        "phi3",
+        "gemma3n_text",
+        "gemma4_text"));
 
 // Experts one by one, and stacked with gate and up apart or in one.
 class DistillMixture : public ::testing::TestWithParam<const char*> {

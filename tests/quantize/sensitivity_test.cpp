@@ -41,12 +41,12 @@ SensitivityOptions options_for(const Checkpoint& checkpoint) {
   return options;
 }
 
-class Sensitivity : public ::testing::TestWithParam<const char*> {
+class SensitivityOf : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override { mx::set_default_device(mx::Device::cpu); }
 };
 
-TEST_P(Sensitivity, IsTheDivergenceWithOneMatrixRounded) {
+TEST_P(SensitivityOf, IsTheDivergenceWithOneMatrixRounded) {
   const auto checkpoint = Checkpoint::open(golden(GetParam()));
   const auto options = options_for(*checkpoint);
   const auto plan = plan_formats(*checkpoint, options.probe, {});
@@ -95,8 +95,34 @@ TEST_P(Sensitivity, IsTheDivergenceWithOneMatrixRounded) {
 
 INSTANTIATE_TEST_SUITE_P(
     Goldens,
-    Sensitivity,
+    SensitivityOf,
     ::testing::Values("llama", "gemma3_text"));
+
+TEST(Sensitivity, ExpectsLessLossOfGptqThanOfPlainRounding) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto checkpoint = Checkpoint::open(golden("llama"));
+  auto options = options_for(*checkpoint);
+  const auto plan = plan_formats(*checkpoint, options.probe, {});
+  const auto plain = measure_sensitivity(*checkpoint, plan, options);
+  options.gptq = true;
+  unsigned state = 5;
+  options.calibration.resize(8);
+  for (auto& window : options.calibration) {
+    for (int i = 0; i < 64; ++i) {
+      state = state * 1664525u + 1013904223u;
+      window.push_back(
+          static_cast<std::int32_t>((state >> 8) % checkpoint->spec().vocab));
+    }
+  }
+  const auto spread = measure_sensitivity(*checkpoint, plan, options);
+  for (const auto& [name, found] : spread) {
+    EXPECT_DOUBLE_EQ(found.kl, plain.at(name).kl) << name;
+    if (name != "embed") {  // which isn't multiplied with
+      EXPECT_LT(found.losses[2], found.kl) << name;
+    }
+    EXPECT_GT(found.losses[0], found.losses[2]) << name;
+  }
+}
 
 TEST(ChooseFormats, GivesBitsToWhatLosesMost) {
   const auto checkpoint = Checkpoint::open(golden("llama"));
