@@ -83,6 +83,12 @@ class Evaluate : public Command {
   }
 
   int run() override {
+    if (limit_ && *limit_ < 1) {
+      fail<UserError>(
+          fmt::format("--limit {}", *limit_),
+          "Nothing would be read",
+          "Give 1 or more");
+    }
     if (!choices_.empty() && !reference_.empty()) {
       fail<UserError>(
           "--choices and --reference together",
@@ -220,7 +226,7 @@ class Evaluate : public Command {
       windows_.first_token = tokenizer_->bos;
     }
     if (limit_ && static_cast<std::size_t>(*limit_) < tokens_.size()) {
-      tokens_.resize(static_cast<std::size_t>(std::max(*limit_, 0)));
+      tokens_.resize(static_cast<std::size_t>(*limit_));
     }
     report.text_name = text_.empty() ? "the bundled text" : text_;
     report.bos = adds_bos ? place : "none";
@@ -265,7 +271,7 @@ class Evaluate : public Command {
       const std::function<bool()>& stop) {
     auto questions = parse_choice_questions(read_file(choices_), choices_);
     if (limit_ && static_cast<std::size_t>(*limit_) < questions.size()) {
-      questions.resize(static_cast<std::size_t>(std::max(*limit_, 1)));
+      questions.resize(static_cast<std::size_t>(*limit_));
     }
     Progress progress("Evaluating", notice_on_terminal());
     ChoiceOptions options;

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
-#include <nlohmann/json.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/decode/chat.h"
@@ -13,93 +12,9 @@
 
 namespace roofline {
 
-using nlohmann::json;
-
 namespace {
 
 constexpr int kChunkTokens = 256;
-
-[[noreturn]] void fail_line(
-    const std::string& label,
-    int line,
-    const std::string& why) {
-  fail<UserError>(
-      fmt::format("{}:{}: no multiple-choice question", label, line),
-      why,
-      "Write {\"question\": \"…\", \"choices\": [\"…\", \"…\"], \"answer\": 0} "
-      "on one line");
-}
-
-/// An index, the text of a choice, or a letter.
-std::size_t answer_of(
-    const json& value,
-    const std::vector<std::string>& choices,
-    const std::string& label,
-    int line) {
-  if (value.is_number_integer()) {
-    const auto index = value.get<std::int64_t>();
-    if (index >= 0 && index < static_cast<std::int64_t>(choices.size())) {
-      return static_cast<std::size_t>(index);
-    }
-    fail_line(
-        label,
-        line,
-        fmt::format(
-            "The answer {} is no index of {} choices",
-            index,
-            choices.size()));
-  }
-  if (!value.is_string()) {
-    fail_line(label, line, "\"answer\" is missing, or no index and no text");
-  }
-  const auto text = value.get<std::string>();
-  const auto found = std::find(choices.begin(), choices.end(), text);
-  if (found != choices.end()) {
-    return static_cast<std::size_t>(found - choices.begin());
-  }
-  const auto letter = text.size() == 1 ? static_cast<std::size_t>(text[0] - 'A')
-                                       : std::string::npos;
-  if (letter >= choices.size()) {
-    fail_line(
-        label,
-        line,
-        "The answer \"" + text + "\" is none of the choices");
-  }
-  return letter;
-}
-
-ChoiceQuestion parse_line(
-    std::string_view text,
-    const std::string& label,
-    int line) {
-  const json value = json::parse(text, nullptr, /* allow_exceptions = */ false);
-  if (!value.is_object()) {
-    fail_line(label, line, "The line is no JSON object");
-  }
-  const auto question = value.find("question");
-  const auto choices = value.find("choices");
-  if (question == value.end() || !question->is_string()) {
-    fail_line(label, line, "\"question\" is missing, or no text");
-  }
-  if (choices == value.end() || !choices->is_array() || choices->size() < 2) {
-    fail_line(label, line, "\"choices\" is missing, or no list of two or more");
-  }
-  ChoiceQuestion out;
-  out.question = question->get<std::string>();
-  for (const json& choice : *choices) {
-    if (!choice.is_string() || choice.get<std::string>().empty()) {
-      fail_line(label, line, "A choice is no text, or an empty one");
-    }
-    out.choices.push_back(choice.get<std::string>());
-  }
-  const auto answer = value.find("answer");
-  out.answer = answer_of(
-      answer == value.end() ? json() : *answer,
-      out.choices,
-      label,
-      line);
-  return out;
-}
 
 std::vector<std::int32_t> encode(
     const Tokenizer& tokenizer,
@@ -171,26 +86,6 @@ ChoiceScore score_question(
 }
 
 }  // namespace
-
-std::vector<ChoiceQuestion> parse_choice_questions(
-    std::string_view jsonl,
-    const std::string& label) {
-  std::vector<ChoiceQuestion> questions;
-  int line = 0;
-  while (!jsonl.empty()) {
-    ++line;
-    const auto end = std::min(jsonl.find('\n'), jsonl.size());
-    const auto text = jsonl.substr(0, end);
-    jsonl.remove_prefix(std::min(jsonl.size(), end + 1));
-    if (text.find_first_not_of(" \t\r") != text.npos) {
-      questions.push_back(parse_line(text, label, line));
-    }
-  }
-  if (questions.empty()) {
-    fail_line(label, 1, "The file has no questions");
-  }
-  return questions;
-}
 
 EncodedChoice encode_choice(
     const Tokenizer& tokenizer,

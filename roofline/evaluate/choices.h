@@ -24,7 +24,10 @@ struct ChoiceQuestion {
 };
 
 /// One JSON object a line: {"question": text, "choices": [text, …], "answer":
-/// index | the choice's text | a letter from "A"}. Empty lines are skipped.
+/// index | the choice's text | a letter from "A"}. Also under the names of
+/// common data sets: query, ctx, context; options, endings, or {"text": […],
+/// "label": […]}; answerKey, gold, label, where digits in a text are an index.
+/// Empty lines are skipped.
 /// label names the source in errors. Throws UserError with the line's number.
 std::vector<ChoiceQuestion> parse_choice_questions(
     std::string_view jsonl,

@@ -23,6 +23,22 @@ TEST(ChoiceQuestions, TakeTheAnswerAsIndexTextOrLetter) {
   EXPECT_EQ(questions[2].answer, 1u);
 }
 
+TEST(ChoiceQuestions, HaveTheFieldsOfCommonDataSets) {
+  const auto questions = parse_choice_questions(
+      "\xEF\xBB\xBF{\"question\": \"a\", \"choices\": {\"text\": [\"x\", "
+      "\"y\"], "
+      "\"label\": [\"1\", \"2\"]}, \"answerKey\": \"2\"}\r\n"
+      "{\"ctx\": \"b\", \"endings\": [\"x\", \"y\"], \"label\": \"1\"}\n"
+      "{\"query\": \"c\", \"options\": [\"x\", \"y\"], \"gold\": 0}",
+      "test");
+  ASSERT_EQ(questions.size(), 3u);
+  EXPECT_EQ(questions[0].choices, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(questions[0].answer, 1u) << "a label, no index";
+  EXPECT_EQ(questions[1].question, "b");
+  EXPECT_EQ(questions[1].answer, 1u);
+  EXPECT_EQ(questions[2].answer, 0u);
+}
+
 TEST(ChoiceQuestions, NameTheLineOfAMistake) {
   for (const char* bad :
        {"{\"question\": \"a\", \"choices\": [\"x\", \"y\"], \"answer\": 2}",
@@ -30,6 +46,10 @@ TEST(ChoiceQuestions, NameTheLineOfAMistake) {
         "{\"question\": \"a\", \"choices\": [\"x\"], \"answer\": 0}",
         "{\"choices\": [\"x\", \"y\"], \"answer\": 0}",
         "{\"question\": \"a\", \"choices\": [\"x\", \"y\"], \"answer\": \"z\"}",
+        "{\"question\": \"a\", \"choices\": [\"x\", \"y\"], \"answer\": \"2\"}",
+        "{\"question\": \"a\", \"choices\": {\"text\": [\"x\", \"y\"], "
+        "\"label\": "
+        "[\"A\", \"B\"]}, \"answer\": \"C\"}",
         "nonsense"}) {
     try {
       parse_choice_questions("\n" + std::string(bad), "file");
