@@ -17,6 +17,39 @@ constexpr AffineForm kRequantized{8, kGroup};
 /// Rows that stand for a tensor when its error is measured.
 constexpr std::int64_t kSampledRows = 32;
 
+/// Whether half floats, with a power of two for the matrix, hold the scales and
+/// biases of the tensor's codes. Not where these are products: of a block's
+/// scale and a part's, of a scale and a zero.
+bool halves_hold_scales(const Tensor& tensor) {
+  switch (tensor.encoding) {
+    case Encoding::q2_k:
+    case Encoding::q3_k:
+    case Encoding::q4_k:
+    case Encoding::q5_k:
+    case Encoding::q6_k:
+    case Encoding::q8_k:
+    case Encoding::iq1_s:
+    case Encoding::iq1_m:
+    case Encoding::iq2_xxs:
+    case Encoding::iq2_xs:
+    case Encoding::iq2_s:
+    case Encoding::iq3_xxs:
+    case Encoding::iq3_s:
+    case Encoding::iq4_xs:
+      return false;
+    case Encoding::mlx_affine:
+      return tensor.affine.dtype != Encoding::f32;
+    case Encoding::gptq:
+    case Encoding::awq:
+    case Encoding::packed_int:
+    case Encoding::plain_int8:
+      return tensor.foreign.zeros.empty() &&
+             tensor.foreign.scale_type != Tensor::Foreign::Scale::f32;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 HeldForm held_form(const Tensor& tensor, bool exact) {
@@ -24,7 +57,8 @@ HeldForm held_form(const Tensor& tensor, bool exact) {
     return {dense_view(tensor).format, true, std::nullopt};
   }
   const bool whole_groups = tensor.cols % kGroup == 0;
-  if (const auto form = code_form(tensor); form && whole_groups) {
+  const bool holds = !exact || halves_hold_scales(tensor);
+  if (const auto form = code_form(tensor); form && whole_groups && holds) {
     return {packed_form(*form), false, std::nullopt};
   }
   if (!exact && whole_groups) {
