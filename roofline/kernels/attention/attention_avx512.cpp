@@ -1,3 +1,4 @@
+#include "roofline/kernels/attention/code_lanes_avx512.h"
 #include "roofline/kernels/attention/few_rows_impl.h"
 #include "roofline/kernels/attention/many_rows_impl.h"
 #include "roofline/kernels/simd/vec_avx512.h"
@@ -8,7 +9,7 @@ const AttentionKernels& attention_kernels_avx512() {
   static constexpr AttentionKernels kernels{
       "avx512",
       12,
-      few_rows<Vec>,
+      few_rows<Vec, CodeLanes>,
       many_rows<Vec>};
   return kernels;
 }

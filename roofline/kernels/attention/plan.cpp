@@ -365,7 +365,10 @@ void AttentionPlan::run(int index, int worker) {
       scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
   task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
   const int rows = row_by_row_ ? task.group() : task.rows();
-  if (rows <= kernels_->most_few_rows) {
+  // Over codes few rows round what they meet to 16 bits: not beside float32.
+  const KvView& kv = task.args->kv;
+  const bool exact = kv.any_codes() && kv.type == KvType::f32;
+  if (rows <= kernels_->most_few_rows && !exact) {
     kernels_->few_rows(task);
   } else if (bf16_rows_ != nullptr && fits_bf16_rows(*task.args)) {
     bf16_rows_(task);

@@ -34,6 +34,8 @@ constexpr int kScalesAhead = 2 * kKeyTile;
 /// Rows of f16 or float32.
 template <class T>
 struct PlainTile {
+  static constexpr bool kInCodes = false;
+
   const T* first = nullptr;
   std::int64_t stride = 0;
   int dims = 0;
@@ -51,6 +53,8 @@ struct PlainTile {
 /// Rows of codes (kv_codes.h), and what their scales and biases are as floats.
 template <int BITS>
 struct CodeTile {
+  static constexpr bool kInCodes = true;
+
   const std::uint8_t* first = nullptr;
   std::int64_t stride = 0;
   int groups = 0;
@@ -60,11 +64,6 @@ struct CodeTile {
 
   const std::uint8_t* row(int k) const { return first + k * stride; }
   int row_bytes() const { return groups * group * BITS / 8; }
-
-  template <class V>
-  static constexpr int keys_at_once() {
-    return V::kTileVecs;
-  }
 };
 
 /// Where one layer's keys or values lie.
@@ -128,6 +127,7 @@ inline V load_padded(const CodeTile<BITS>& tile, int k, int d) {
       V::all(tile.biases[at]));
 }
 
+/// Zeros follow up to a whole vector.
 template <class V>
 inline void to_floats(const Half* from, int count, float* to) {
   int i = 0;
@@ -135,7 +135,7 @@ inline void to_floats(const Half* from, int count, float* to) {
     V::load(from + i).store(to + i);
   }
   if (i < count) {
-    V::load(from + i, count - i).store(to + i, count - i);
+    V::load(from + i, count - i).store(to + i);
   }
 }
 
