@@ -5,7 +5,10 @@ beside 16 bits in interleaved rounds.
 
     python3 bench/kv_cache.py [--model MODEL] [--tokens 4096] [--rounds 15]
         [--depths 512,4096] [--groups 64,32] [--only quality,speed,kinds]
-        [--json FILE]
+        [--parts] [--isa avx2] [--exact] [--json FILE]
+
+--parts: speed also of keys and values in different bits. --exact: divergence of
+codes alone, without what steps of many tokens round besides.
 
 kinds: divergence on tiny random models of every kind of attention, in the tests'
 goldens; their keys and values are harder to round than those of trained models.
@@ -14,10 +17,13 @@ Only Python's standard library is used here.
 """
 
 import argparse
+import itertools
 import json
 import math
+import os
 import pathlib
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -51,7 +57,8 @@ def ask(options, *arguments):
 def quality(options, flags):
     found = ask(
         options, "evaluate", *options.model, "--reference", options.reference,
-        "--limit", options.tokens, "--context", options.context, *flags)
+        "--limit", options.tokens, "--context", options.context,
+        *(["--exact"] if options.exact else []), *flags)
     return found["quality"]
 
 
@@ -60,13 +67,13 @@ def cache_bytes(options, flags):
     return sum(p["bytes"] for p in found["parts"] if p["kind"] == "kv")
 
 
-def speeds(options, group):
-    """Figures of interleaved rounds."""
+def speeds(options, group, bits):
+    """Figures of interleaved rounds: floats and codes."""
     model = ["--model", *options.model] if options.model else []
     quant = ["--quant", options.quant] if options.quant else []
     return ask(
         options, "bench", *model, *quant, "-p", options.prompt, "-n", options.decode,
-        "-d", options.depths, "--kv-bits", "16,8,4", "--kv-group-size", group,
+        "-d", options.depths, *bits, "--kv-group-size", group,
         "--threads", options.threads, "--rounds", options.rounds)["figures"]
 
 
@@ -74,14 +81,18 @@ def print_speeds(options):
     print("\n| cache | depth | decode, tokens/s | of 16 bits | prompt, tokens/s "
           "| of 16 bits |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     all_figures = []
-    for group in options.groups.split(","):
-        found = speeds(options, group)
+    alike = ["--kv-bits", "16,8,4"]
+    mixed = [["--kv-bits", f"16,{keys}", "--v-bits", values]
+             for keys, values in (("8", "4"), ("4", "8"), ("8", "16"))]
+    ways = [alike, *mixed] if options.parts else [alike]
+    for group, bits in itertools.product(options.groups.split(","), ways):
+        found = speeds(options, group, bits)
         all_figures += found
         by_case = {(f["depth"], f["setup"], f["phase"]): f["tokens_per_second"]
                    for f in found}
         depths = dict.fromkeys(f["depth"] for f in found)
         setups = list(dict.fromkeys(f["setup"] for f in found))
-        floats = next(s for s in setups if "KV 16" in s)
+        floats = next(s for s in setups if "KV 16 bits," in s)
         for depth in depths:
             for setup in setups:
                 cells = []
@@ -89,7 +100,7 @@ def print_speeds(options):
                     speed = by_case.get((depth, setup, phase))
                     cells += ["–", "–"] if speed is None else [
                         f"{speed:.1f}", f"{speed / by_case[depth, floats, phase]:.0%}"]
-                name = setup[setup.index("KV ") + 3:].split(",")[0]
+                name = re.sub(r", \d+ threads?$", "", setup.partition("KV ")[2])
                 print(f"| {name} | {depth} | {' | '.join(cells)} |", flush=True)
     return all_figures
 
@@ -178,8 +189,13 @@ def main():
     parser.add_argument("--quant", default="", help="of a model without weights")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="quality,speed")
+    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--isa", help="of generic, avx2, avx512, amx, neon, i8mm")
+    parser.add_argument("--exact", action="store_true")
     parser.add_argument("--json", help="write what was found")
     options = parser.parse_args()
+    if options.isa:
+        os.environ["ROOFLINE_ISA"] = options.isa
     options.model = [options.model] if options.model else []
     options.reference = (
         options.model[0] if options.model

@@ -179,7 +179,8 @@ void BenchFlags::declare_kv(CLI::App& app) {
   app.add_option(
          "--kv-bits",
          kv_bits,
-         "Keys and values in codes: 16 (floats), 8, 4. Default: 16.")
+         "Keys and values in codes: 16 (floats), 8, 4. Beside others 16 stays "
+         "as it is, whatever the next options say. Default: 16.")
       ->delimiter(',')
       ->type_name("N,…")
       ->group(group);
@@ -355,7 +356,8 @@ void BenchFlags::add_setups(
   }
 }
 
-/// One for each of --kv-bits; groups belong to those that are codes.
+/// One for each of --kv-bits. Beside others 16 is floats: what else was asked
+/// for belongs to those.
 std::vector<KvFlags> BenchFlags::kv_formats() const {
   if (kv_bits.empty()) {
     return {base.kv};
@@ -364,10 +366,9 @@ std::vector<KvFlags> BenchFlags::kv_formats() const {
   for (const int bits : kv_bits) {
     KvFlags kv = base.kv;
     kv.choice.bits = bits;
-    const bool parts = kv.choice.key_bits || kv.choice.value_bits;
-    if (bits == 16 && kv_bits.size() > 1 && !parts) {
-      kv.choice.group_size.reset();
-      kv.choice.keep_full.reset();
+    if (bits == 16 && kv_bits.size() > 1) {
+      kv.choice = {};
+      kv.choice.bits = bits;
     }
     formats.push_back(std::move(kv));
   }

@@ -27,6 +27,13 @@ class Bench(TinyModel):
             self.assertGreaterEqual(figure["spread"], 0)
         self.assertGreater(out["decode_tokens_per_second"], 0)
 
+    def test_parts_of_the_cache_have_their_bits_beside_floats(self):
+        out = self.bench("--kv-bits", "16,8", "--v-bits", "4", "--kv-group-size", "32")
+        names = [setup["name"] for setup in out["setups"]]
+        self.assertEqual(len(names), 2)
+        self.assertIn("KV 16 bits", names[0])
+        self.assertIn("keys 8, values 4 bits (group 32)", names[1])
+
     def test_guessing_runs_beside_the_same_without_it(self):
         text = self.write("prompt.txt", "one two three one two three one two")
         out = self.bench("--prompt-file", text, "--prompt-lookup", "4",

@@ -129,13 +129,17 @@ KvView coded_view(const Case& c, Part& keys, Part& values, bool f16) {
   return view;
 }
 
-/// What attention gives over the keys and values of a view.
+/// What attention gives over the keys and values of a view. only: one of the
+/// tokens, before the later ones are there; -1: all.
 std::vector<float> run(
     const Case& c,
     KvView view,
     int threads,
-    AttentionProducts products = AttentionProducts::float32) {
-  const auto segments = segments_of(c, slots_of(c));
+    AttentionProducts products = AttentionProducts::float32,
+    int only = -1) {
+  Case seen = c;
+  seen.tokens = only < 0 ? c.tokens : only + 1;
+  const auto segments = segments_of(seen, slots_of(c));
   const int value_dim = c.latent_value_dim ? c.latent_value_dim : c.head_dim;
   const auto q = random_floats(
       static_cast<std::size_t>(c.tokens * c.heads * c.head_dim),
@@ -143,12 +147,13 @@ std::vector<float> run(
       2.0f);
   const auto sinks = random_floats(static_cast<std::size_t>(c.heads), 44, 3);
   AttentionArgs args;
-  args.q = q.data();
+  const int first = std::max(only, 0);
   args.q_stride = c.heads * c.head_dim;
+  args.q = q.data() + static_cast<std::ptrdiff_t>(first) * args.q_stride;
   args.out_stride = c.heads * value_dim;
-  args.tokens = c.tokens;
+  args.tokens = only < 0 ? c.tokens : 1;
   args.heads = c.heads;
-  args.first_position = c.position;
+  args.first_position = c.position + first;
   args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
   args.window_tokens = c.window;
   args.softcap = c.softcap;
@@ -164,7 +169,7 @@ std::vector<float> run(
     view.value_row = c.head_dim;
   }
   std::vector<float> out(
-      static_cast<std::size_t>(c.tokens * args.out_stride),
+      static_cast<std::size_t>(args.tokens * args.out_stride),
       NAN);
   args.out = out.data();
   args.kv = view;
@@ -324,6 +329,33 @@ TEST_P(AttentionCodesTest, EveryNumberOfKeysAndQueriesWorks) {
     c.position = keys - 1;
     expect_as_floats(c, 1);
     expect_as_floats(c, 4);
+  }
+}
+
+TEST_P(AttentionCodesTest, GuessesAreCheckedAsIfAlone) {
+  for (const int bits : {8, 4}) {
+    for (const int position : {3, 61, 200, 509}) {
+      for (const int heads : {2, 6, 14}) {
+        Case c;
+        c.key_bits = c.value_bits = bits;
+        c.heads = heads;
+        c.head_dim = 96;
+        c.position = position;
+        c.tokens = 6;
+        const int slots = slots_of(c);
+        Part keys(c, bits, slots, 41, true);
+        Part values(c, bits, slots, 42, true);
+        const KvView view = coded_view(c, keys, values, true);
+        const auto all = run(c, view, 2, AttentionProducts::row_by_row);
+        const auto width = static_cast<std::ptrdiff_t>(heads * c.head_dim);
+        for (int t = 0; t < c.tokens; ++t) {
+          const auto row = all.begin() + t * width;
+          const auto alone = run(c, view, 2, AttentionProducts::float32, t);
+          EXPECT_TRUE(std::equal(alone.begin(), alone.end(), row))
+              << in_words(c) << ", token " << t;
+        }
+      }
+    }
   }
 }
 

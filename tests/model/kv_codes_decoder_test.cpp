@@ -55,10 +55,11 @@ double rms_error(
 std::unique_ptr<Decoder> load(
     const Golden& golden,
     const KvFormat& format,
-    bool graph) {
+    bool graph,
+    bool exact = true) {
   ModelOptions options;
   options.device = DeviceChoice::cpu;
-  options.exact = true;
+  options.exact = exact;
   options.graph_on_cpu = graph;
   options.kv = format;
   return Decoder::load(*golden.checkpoint, options);
@@ -113,6 +114,16 @@ TEST_P(KvCodesGolden, EightBitsStayNearFloatsInAnyPieces) {
   EXPECT_GT(error, 1e-5);
   for (const std::size_t chunk : {1, 7}) {
     EXPECT_LT(max_error(logits(codes_of(8), chunk), whole), kSameCodes)
+        << "in chunks of " << chunk;
+  }
+}
+
+TEST_P(KvCodesGolden, TheFastPathStaysAsNear) {
+  // It rounds queries and weights too, and f16 is beside the codes.
+  const auto fast = load(golden_, codes_of(8, 3), graph_, false);
+  for (const std::size_t chunk : {1, 5}) {
+    const auto actual = chunked_logits(*fast, golden_.ids[0], chunk);
+    EXPECT_LT(rms_error(actual, golden_.logits[0]), kNearFloat)
         << "in chunks of " << chunk;
   }
 }

@@ -4,8 +4,8 @@
 // slot (keys), or one byte of four slots (values); a vector of several blocks
 // has those of successive bytes of a slot, of more slots, or of both. Products
 // are of pairs of 16 bits, summed in 32. The same interface in
-// code_lanes_avx2.h and code_lanes_avx512.h. Included only by instantiating
-// files.
+// code_lanes_avx2.h, code_lanes_avx512.h and code_lanes_neon.h. Included only
+// by instantiating files.
 #pragma once
 
 #include <cstddef>
