@@ -2,11 +2,12 @@
 """Every field of every golden's config.json, changed: what changes the result must
 be understood or refused, never ignored.
 
-    config_sweep.py FOLDER [--goldens a,b] [--roofline build/release/roofline]
+    config_sweep.py FOLDER [--goldens a,b] [--absent] [--roofline build/release/roofline]
 
 needs torch and transformers; run by hand. Each flag is flipped, each number and word
 replaced, and fields of other families are added, one at a time. Where Roofline
-computes logits, the reference must give the same from the same folder.
+computes logits, the reference must give the same from the same folder. With --absent
+fields are taken out and set to null instead, which tells what their absence means.
 """
 
 import argparse
@@ -75,6 +76,15 @@ def changes(config):
             yield f"+ {name} = {value}", {**config, name: value}
 
 
+def absences(config):
+    for name in config:
+        if name in NOTES:
+            continue
+        yield f"without {name}", {key: value for key, value in config.items() if key != name}
+        if config[name] is not None:
+            yield f"{name} = null", {**config, name: None}
+
+
 @torch.no_grad()
 def theirs(folder, ids):
     try:
@@ -88,6 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--goldens")
+    parser.add_argument("--absent", action="store_true")
     parser.add_argument("--roofline", default=ROOT / "build/release/roofline")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -102,7 +113,7 @@ def main():
         config = json.loads((folder / "config.json").read_text())
         if isinstance(theirs(folder, ids), str):
             continue
-        for what, changed in changes(config):
+        for what, changed in (absences if options.absent else changes)(config):
             (folder / "config.json").write_text(json.dumps(changed))
             mine = ours(options.roofline, folder, ids)
             checked += 1
@@ -113,6 +124,8 @@ def main():
                     print(f"FAIL {name}: {what}: {mine[:200]}", flush=True)
                 continue
             other = theirs(folder, ids)
+            if options.absent and isinstance(other, str):
+                continue  # the reference is the stricter one
             wrong = other if isinstance(other, str) else compare(other, mine)
             if wrong:
                 differ += 1

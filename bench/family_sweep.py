@@ -73,6 +73,8 @@ def rope_of(d, half, kinds, positions):
     out: dict = dict(rope_type=kind, rope_theta=theta)
     if kind in ("linear", "dynamic", "yarn", "llama3", "longrope"):
         out["factor"] = d.one(1.5, 2.0, 4.0, 8.0)
+    if kind == "dynamic" and d.flag():
+        out["original_max_position_embeddings"] = d.one(8, 16, 64)
     if kind == "llama3":
         out.update(low_freq_factor=d.one(1.0, 2.0), high_freq_factor=d.one(4.0, 6.0))
         out["original_max_position_embeddings"] = d.one(16, 24)
@@ -102,7 +104,10 @@ def rope_of(d, half, kinds, positions):
 # No file goes without these, and we ask for them.
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 SCALINGS = ["default", "default", "linear", "dynamic", "yarn", "llama3", "longrope"]
-ACTS = ["silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu", "swish"]
+ACTS = [
+    "silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu", "swish", "silu", "gelu", "quick_gelu", "gelu_10", "mish", "hardswish",
+    "leaky_relu", "relu6", "tanh", "sigmoid", "laplace", "linear", "gelu_accurate", "gelu_python",
+]  # fmt: skip
 
 
 def windows(d, layers, names=("sliding_attention", "full_attention")):

@@ -27,7 +27,29 @@ mx::array gelu_tanh(const mx::array& x) {
   return mx::multiply(half, mx::add(inner, scalar_like(1.0, x)));
 }
 
+mx::array clamped(const mx::array& x, double low, double high) {
+  return mx::minimum(mx::maximum(x, scalar_like(low, x)), scalar_like(high, x));
+}
+
+mx::array times(const mx::array& x, double factor) {
+  return mx::multiply(x, scalar_like(factor, x));
+}
+
+mx::array plus(const mx::array& x, double term) {
+  return mx::add(x, scalar_like(term, x));
+}
+
+mx::array softplus(const mx::array& x) {
+  return mx::logaddexp(x, scalar_like(0.0, x));
+}
+
+mx::array laplace(const mx::array& x) {
+  const auto normal = times(plus(x, -0.707107), M_SQRT1_2 / 0.282095);
+  return times(plus(mx::erf(normal), 1.0), 0.5);
+}
+
 mx::array activated(const mx::array& x, Activation activation) {
+  const auto zero = scalar_like(0.0, x);
   switch (activation) {
     case Activation::silu:
       return mx::multiply(x, mx::sigmoid(x));
@@ -36,17 +58,32 @@ mx::array activated(const mx::array& x, Activation activation) {
     case Activation::gelu_tanh:
       return gelu_tanh(x);
     case Activation::relu:
-      return mx::maximum(x, scalar_like(0.0, x));
+      return mx::maximum(x, zero);
     case Activation::relu_squared:
-      return mx::square(mx::maximum(x, scalar_like(0.0, x)));
-    case Activation::xielu:
-      break;  // takes scalars beside x
+      return mx::square(mx::maximum(x, zero));
+    case Activation::quick_gelu:
+      return mx::multiply(x, mx::sigmoid(times(x, 1.702)));
+    case Activation::clipped_gelu:
+      return clamped(gelu(x), -10.0, 10.0);
+    case Activation::mish:
+      return mx::multiply(x, mx::tanh(softplus(x)));
+    case Activation::hard_swish:
+      return mx::multiply(x, times(clamped(plus(x, 3.0), 0.0, 6.0), 1.0 / 6.0));
+    case Activation::leaky_relu:
+      return mx::where(mx::less(x, zero), times(x, 0.01), x);
+    case Activation::relu6:
+      return clamped(x, 0.0, 6.0);
+    case Activation::tanh:
+      return mx::tanh(x);
+    case Activation::sigmoid:
+      return mx::sigmoid(x);
+    case Activation::laplace:
+      return laplace(x);
+    case Activation::identity:
+    case Activation::xielu:  // takes scalars beside x
+      break;
   }
   return x;
-}
-
-mx::array softplus(const mx::array& x) {
-  return mx::logaddexp(x, scalar_like(0.0, x));
 }
 
 /// arXiv 2411.13010, as the reference has it: x > 0: αp·x² + β·x, else

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/spec/activation_names.h"
 #include "roofline/spec/read_config.h"
 
 namespace roofline {
@@ -21,24 +22,6 @@ std::string_view placement_in_words(NormPlacement placement) {
       return "once, before both parts";
     case NormPlacement::parallel_own_norms:
       return "before each of two parts side by side";
-  }
-  return "";
-}
-
-std::string_view activation_in_words(Activation activation) {
-  switch (activation) {
-    case Activation::silu:
-      return "silu";
-    case Activation::gelu:
-      return "gelu";
-    case Activation::gelu_tanh:
-      return "gelu (tanh form)";
-    case Activation::relu:
-      return "relu";
-    case Activation::relu_squared:
-      return "relu²";
-    case Activation::xielu:
-      return "xielu";
   }
   return "";
 }

@@ -164,7 +164,8 @@ std::optional<double> Fields::number(std::string_view name, NumberRange range) {
 std::optional<bool> Fields::flag(std::string_view name) {
   const nlohmann::json* value = find(name);
   if (!value) {
-    return std::nullopt;
+    // The reference takes a null for false, unlike an absent flag.
+    return object_.contains(name) ? std::optional(false) : std::nullopt;
   }
   if (!value->is_boolean()) {
     refuse(name, "It must be true or false");

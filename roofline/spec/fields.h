@@ -1,6 +1,7 @@
 // Reads the fields of one JSON object with types and bounds checked, and
 // remembers which were read, so that what nobody understood can be refused.
-// Every error names the field and its value. null counts as absent.
+// Every error names the field and its value. null counts as absent
+// but for flags.
 #pragma once
 
 #include <cstdint>

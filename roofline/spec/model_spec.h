@@ -154,6 +154,16 @@ enum class Activation {
   gelu_tanh,
   relu,
   relu_squared,
+  quick_gelu,    ///< x·σ(1.702·x)
+  clipped_gelu,  ///< gelu within ±10
+  mish,          ///< x·tanh(softplus(x))
+  hard_swish,    ///< x·clamp(x + 3, 0, 6)/6
+  leaky_relu,    ///< 0.01·x below zero
+  relu6,
+  tanh,
+  sigmoid,
+  laplace,  ///< Φ((x − 0.707107)/0.282095) (arXiv 2209.10655)
+  identity,
   xielu,  ///< with two learnt scalars a layer (arXiv 2411.13010)
 };
 

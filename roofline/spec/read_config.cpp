@@ -10,9 +10,11 @@
 #include "roofline/base/nearest.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/fields.h"
+#include "roofline/spec/nearest_family.h"
 #include "roofline/spec/planned_families.h"
 #include "roofline/spec/read_layers.h"
 #include "roofline/spec/read_quantization.h"
+#include "roofline/spec/read_text_config.h"
 #include "roofline/spec/unknown_fields.h"
 
 namespace roofline {
@@ -90,6 +92,11 @@ void read_tokens(Fields& config, ModelSpec& spec) {
   }
 }
 
+/// Unlike other flags, null means nothing here.
+std::optional<bool> tied_flag(Fields& config, std::string_view name) {
+  return config.find(name) ? config.flag(name) : std::nullopt;
+}
+
 void refuse_flag(Fields& config, std::string_view name, std::string_view why) {
   if (config.flag(name).value_or(false)) {
     fail<UnsupportedError>(
@@ -98,6 +105,54 @@ void refuse_flag(Fields& config, std::string_view name, std::string_view why) {
         "");
   }
 }
+
+ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
+  const Json* text = outer.find("text_config");
+  if (!text) {
+    outer.refuse("text_config", "The language model is described there");
+  }
+  for (std::string_view name : kOtherParts) {
+    outer.find(name);
+  }
+  Json inside = *text;
+  const auto vocab = outer.integer("vocab_size", {1, kMaxVocab});
+  if (vocab && inside.is_object() && !inside.contains("vocab_size")) {
+    inside["vocab_size"] = *vocab;
+  }
+  Fields config(inside, outer.label("text_config."));
+  const std::string inner =
+      config.text("model_type").value_or(std::string(wrapper.text_family));
+  if (inner != wrapper.text_family &&
+      (inner.empty() || inner != wrapper.other_family)) {
+    fail<UnsupportedError>(
+        fmt::format("{} is {}", config.label("model_type"), shown(inner)),
+        fmt::format(
+            "In a config of {} it must be {}",
+            wrapper.name,
+            wrapper.text_family),
+        "");
+  }
+  const Family& family = *find_family(inner);
+  ModelSpec spec = read_text_config(config, family);
+  spec.family = wrapper.name;
+  // The whole model's flag ties, as in `transformers`; MLX's folders have the
+  // language model's. A head of other values wins over both.
+  const auto tied = tied_flag(outer, "tie_word_embeddings");
+  if (!config.find("tie_word_embeddings")) {
+    spec.tied_embeddings = tied.value_or(family.tied);
+  }
+  spec.tied_embeddings |= tied.value_or(false);
+  // A copy that MLX's folders have.
+  if (vocab.value_or(spec.vocab) != spec.vocab) {
+    outer.refuse("vocab_size", "It must be that of the text_config");
+  }
+  read_tokens(outer, spec);
+  read_quantization(config);
+  refuse_unknown_fields(config, fmt::format("family {}", wrapper.name));
+  return spec;
+}
+
+}  // namespace
 
 ModelSpec read_text_config(Fields& config, const Family& family) {
   for (std::string_view note : family.notes) {
@@ -111,10 +166,10 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
   spec.context_tokens = sizes.context;
   read_layers(config, family, sizes, spec);
   spec.tied_embeddings =
-      config.flag("tie_word_embeddings").value_or(family.tied);
+      tied_flag(config, "tie_word_embeddings").value_or(family.tied);
   if (!family.tied_field.empty()) {
     spec.tied_embeddings =
-        config.flag(family.tied_field).value_or(spec.tied_embeddings);
+        tied_flag(config, family.tied_field).value_or(spec.tied_embeddings);
   }
   spec.tied_embeddings &= !family.never_tied;
   if (family.embedding_scale_sqrt_dim) {
@@ -170,66 +225,9 @@ ModelSpec read_text_config(Fields& config, const Family& family) {
   return spec;
 }
 
-const Family& family_named(const std::string& name) {
-  if (const Family* family = find_family(name)) {
-    return *family;
-  }
-  const std::vector<std::string> known = known_families();
-  fail<UnsupportedError>(
-      fmt::format("config.json: model_type is {}", shown(name)),
-      fmt::format("The families known are {}", fmt::join(known, ", ")),
-      did_you_mean(name, known));
-}
-
-ModelSpec read_wrapped(Fields& outer, const Wrapper& wrapper) {
-  const Json* text = outer.find("text_config");
-  if (!text) {
-    outer.refuse("text_config", "The language model is described there");
-  }
-  for (std::string_view name : kOtherParts) {
-    outer.find(name);
-  }
-  Json inside = *text;
-  const auto vocab = outer.integer("vocab_size", {1, kMaxVocab});
-  if (vocab && inside.is_object() && !inside.contains("vocab_size")) {
-    inside["vocab_size"] = *vocab;
-  }
-  Fields config(inside, outer.label("text_config."));
-  const std::string inner =
-      config.text("model_type").value_or(std::string(wrapper.text_family));
-  if (inner != wrapper.text_family &&
-      (inner.empty() || inner != wrapper.other_family)) {
-    fail<UnsupportedError>(
-        fmt::format("{} is {}", config.label("model_type"), shown(inner)),
-        fmt::format(
-            "In a config of {} it must be {}",
-            wrapper.name,
-            wrapper.text_family),
-        "");
-  }
-  const Family& family = family_named(inner);
-  ModelSpec spec = read_text_config(config, family);
-  spec.family = wrapper.name;
-  // The whole model's flag ties, as in `transformers`; MLX's folders have the
-  // language model's. A head of other values wins over both.
-  const auto tied = outer.flag("tie_word_embeddings");
-  if (!config.find("tie_word_embeddings")) {
-    spec.tied_embeddings = tied.value_or(family.tied);
-  }
-  spec.tied_embeddings |= tied.value_or(false);
-  // A copy that MLX's folders have.
-  if (vocab.value_or(spec.vocab) != spec.vocab) {
-    outer.refuse("vocab_size", "It must be that of the text_config");
-  }
-  read_tokens(outer, spec);
-  read_quantization(config);
-  refuse_unknown_fields(config, fmt::format("family {}", wrapper.name));
-  return spec;
-}
-
-}  // namespace
-
-ModelSpec read_config(const Json& config) {
+ModelSpec read_config(
+    const Json& config,
+    std::span<const std::string> tensors) {
   refuse_deep_nesting(config, "config.json");
   Fields fields(config, "config.json: ");
   const auto type = fields.text("model_type");
@@ -245,9 +243,13 @@ ModelSpec read_config(const Json& config) {
       kWrappers.begin(),
       kWrappers.end(),
       [&](const Wrapper& candidate) { return candidate.name == *type; });
+  const Family* family = find_family(*type);
+  if (wrapper == kWrappers.end() && family == nullptr) {
+    refuse_unknown_family(config, *type, tensors, known_families());
+  }
   ModelSpec spec = wrapper != kWrappers.end()
                        ? read_wrapped(fields, *wrapper)
-                       : read_text_config(fields, family_named(*type));
+                       : read_text_config(fields, *family);
   spec.quantization = read_quantization(fields);
   refuse_unknown_fields(fields, "family " + *type);
   return spec;

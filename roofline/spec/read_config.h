@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,12 @@ namespace roofline {
 
 /// config: the parsed config.json. Reads old and new styles (rope_theta and
 /// rope_scaling, rope_parameters flat or per layer type). Throws
-/// UnsupportedError for an unknown family (naming the nearest and the list) or
-/// field, CheckpointError for values that can't be.
-ModelSpec read_config(const nlohmann::json& config);
+/// UnsupportedError for an unknown family (naming the nearest and what sets it
+/// apart) or field, CheckpointError for values that can't be.
+/// tensors: names in the checkpoint, for that message; may be left out.
+ModelSpec read_config(
+    const nlohmann::json& config,
+    std::span<const std::string> tensors = {});
 
 /// The few small tensors of a GGUF file that belong to its spec.
 struct GgufRopeFactors {
@@ -32,7 +36,8 @@ struct GgufRopeFactors {
 /// of the vocabulary may be left out. Same errors as read_config.
 ModelSpec read_gguf_metadata(
     const nlohmann::json& metadata,
-    const GgufRopeFactors& rope);
+    const GgufRopeFactors& rope,
+    std::span<const std::string> tensors = {});
 
 /// Names of the families that can be read, sorted.
 std::vector<std::string> known_families();

@@ -9,6 +9,7 @@
 #include "roofline/spec/fields.h"
 #include "roofline/spec/gguf_keys.h"
 #include "roofline/spec/gguf_layers.h"
+#include "roofline/spec/nearest_family.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/read_gguf_mixture.h"
 #include "roofline/spec/read_gguf_recurrent.h"
@@ -121,7 +122,9 @@ void refuse_unknown_keys(GgufKeys& keys) {
   }
 }
 
-const Family& family_of(const Json& metadata) {
+const Family& family_of(
+    const Json& metadata,
+    std::span<const std::string> tensors) {
   Fields general(metadata, "");
   const auto name = general.text("general.architecture");
   if (!name) {
@@ -130,20 +133,17 @@ const Family& family_of(const Json& metadata) {
   if (const Family* family = find_gguf_family(*name)) {
     return *family;
   }
-  const std::vector<std::string> known = gguf_architectures();
-  fail<UnsupportedError>(
-      fmt::format("general.architecture is {}", shown(*name)),
-      fmt::format("The architectures known are {}", fmt::join(known, ", ")),
-      did_you_mean(*name, known));
+  refuse_unknown_architecture(metadata, *name, tensors);
 }
 
 }  // namespace
 
 ModelSpec read_gguf_metadata(
     const Json& metadata,
-    const GgufRopeFactors& rope) {
+    const GgufRopeFactors& rope,
+    std::span<const std::string> tensors) {
   refuse_deep_nesting(metadata, "the metadata");
-  const Family& family = family_of(metadata);
+  const Family& family = family_of(metadata, tensors);
   GgufKeys keys(metadata, family);
   ModelSpec spec;
   spec.family = family.gguf_name;

@@ -1,12 +1,12 @@
 #include "roofline/spec/read_layers.h"
 
-#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/activation_names.h"
 #include "roofline/spec/read_extras.h"
 #include "roofline/spec/read_latent.h"
 #include "roofline/spec/read_mixture.h"
@@ -20,22 +20,6 @@ namespace {
 
 constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr NumberRange kPositive{1e-9, 1e9};
-
-constexpr std::array<std::pair<std::string_view, Activation>, 12> kActivations =
-    {{
-        {"silu", Activation::silu},
-        {"swish", Activation::silu},
-        {"gelu", Activation::gelu},
-        {"gelu_python", Activation::gelu},
-        {"gelu_pytorch_tanh", Activation::gelu_tanh},
-        {"gelu_new", Activation::gelu_tanh},
-        {"gelu_fast", Activation::gelu_tanh},
-        {"gelu_accurate", Activation::gelu_tanh},
-        {"gelu_tanh", Activation::gelu_tanh},
-        {"relu", Activation::relu},
-        {"relu2", Activation::relu_squared},
-        {"xielu", Activation::xielu},
-    }};
 
 Activation read_own_activation(Fields& config, const Family& family) {
   // Other names for the field stand in old files and are not read by the
@@ -215,16 +199,14 @@ Activation read_activation(
   if (!name) {
     return absent;
   }
-  std::vector<std::string> names;
-  for (const auto& [known, activation] : kActivations) {
-    // It has scalars of its own, in families made for it.
-    if (known == *name && (activation != Activation::xielu ||
-                           family.activation == Activation::xielu)) {
-      const bool tanh = family.gelu_means_tanh && known == "gelu";
-      return tanh ? Activation::gelu_tanh : activation;
-    }
-    names.emplace_back(known);
+  const auto activation = activation_named(*name);
+  // It has scalars of its own, in families made for it.
+  if (activation && (*activation != Activation::xielu ||
+                     family.activation == Activation::xielu)) {
+    const bool tanh = family.gelu_means_tanh && *name == "gelu";
+    return tanh ? Activation::gelu_tanh : *activation;
   }
+  const std::vector<std::string> names = activation_names();
   fail<UnsupportedError>(
       fmt::format("{} is {}", config.label(field), shown(*name)),
       fmt::format("The ones known are {}", fmt::join(names, ", ")),

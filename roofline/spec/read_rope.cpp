@@ -172,17 +172,8 @@ void read_dynamic(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
   if (recipe.dims <= 2 || recipe.dims % 2 != 0) {
     fields.refuse("rope_type", "It needs an even number of dims above 2");
   }
-  const auto original =
-      fields.integer("original_max_position_embeddings", {2, kMaxContext});
-  if (original && *original != beside.context_tokens) {
-    fail<UnsupportedError>(
-        fmt::format(
-            "{} is {}",
-            fields.label("original_max_position_embeddings"),
-            *original),
-        "Dynamic scaling starts at max_position_embeddings",
-        "Give both the same value");
-  }
+  // The reference scales from max_position_embeddings on, whatever this says.
+  fields.integer("original_max_position_embeddings", {2, kMaxContext});
 }
 
 /// "dynamic" with an alpha stretches the base for all lengths alike; what
@@ -365,6 +356,10 @@ LayerRopes read_ropes(
   beside.theta = config.number(family.rope_theta_field, kTheta)
                      .value_or(family.rope_theta);
   beside.partial = config.number(family.partial_rotary_field, {0.0, 1.0});
+  if (!beside.partial &&
+      config.object().contains(family.partial_rotary_field)) {
+    beside.partial = 1.0;  // null isn't the family's default
+  }
   if (family.rotary_dim_field) {
     const int head_dim = head_dims.full;
     const auto dims = config.integer("rotary_dim", {1, head_dim});

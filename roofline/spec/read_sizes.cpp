@@ -65,11 +65,12 @@ int read_head_dim(Fields& config, const Family& family, const Sizes& sizes) {
   if (family.head_dim != 0 && !config.object().contains("head_dim")) {
     return family.head_dim;
   }
-  if (sizes.dim % sizes.heads != 0) {
+  // The reference rounds down where it doesn't refuse.
+  if (sizes.dim < sizes.heads) {
     config.refuse(
         family.names.dim,
         fmt::format(
-            "It must be a multiple of {}, {}, where head_dim isn't given",
+            "It must be at least {}, {}, where head_dim isn't given",
             family.names.heads,
             sizes.heads));
   }

@@ -63,12 +63,18 @@ bool is_neutral(std::string_view name, const Json& value) {
 
 }  // namespace
 
+std::vector<std::string> unknown_fields(const Fields& fields) {
+  std::vector<std::string> out = fields.unread();
+  std::erase_if(out, [&](const std::string& name) {
+    return is_harmless_field(name) ||
+           is_neutral(name, fields.object().at(name));
+  });
+  return out;
+}
+
 void refuse_unknown_fields(const Fields& fields, std::string_view owner) {
-  for (const std::string& name : fields.unread()) {
+  for (const std::string& name : unknown_fields(fields)) {
     const Json& value = fields.object().at(name);
-    if (is_harmless_field(name) || is_neutral(name, value)) {
-      continue;
-    }
     const std::string near = did_you_mean(name, fields.known());
     fail<UnsupportedError>(
         fmt::format(

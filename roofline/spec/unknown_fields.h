@@ -2,14 +2,19 @@
 // the model computes must not be ignored.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "roofline/spec/fields.h"
 
 namespace roofline {
 
-/// Throws UnsupportedError for the first field that was never read and isn't
-/// known to be harmless or neutral. owner: "family llama", for the message.
+/// Fields that were never read and aren't known to be harmless or neutral.
+std::vector<std::string> unknown_fields(const Fields& fields);
+
+/// Throws UnsupportedError for the first of them. owner: "family llama", for
+/// the message.
 void refuse_unknown_fields(const Fields& fields, std::string_view owner);
 
 }  // namespace roofline

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/activation_names.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/rope.h"
@@ -32,24 +33,6 @@ using Json = nlohmann::json;
 /// A float32 as the decimal it was written as, not as its double.
 double shortest(float value) {
   return std::stod(fmt::format("{}", value));
-}
-
-std::string_view activation_name(Activation activation) {
-  switch (activation) {
-    case Activation::silu:
-      return "silu";
-    case Activation::gelu:
-      return "gelu";
-    case Activation::gelu_tanh:
-      return "gelu_pytorch_tanh";
-    case Activation::relu:
-      return "relu";
-    case Activation::relu_squared:
-      return "relu2";
-    case Activation::xielu:
-      return "xielu";
-  }
-  return "";
 }
 
 class ConfigWriter {
@@ -199,9 +182,24 @@ class ConfigWriter {
       out_["no_rope_layers"] = roped;
     }
     write_config_scaling(*rope, gguf_, family_, out_);
+    if (family_.local_rope_theta) {
+      write_both_ropes(*rope, sliding != nullptr ? *sliding : *rope);
+    }
     if (family_.query_temperature) {
       join_rope();
     }
+  }
+
+  /// Not all that have two bases have an old name for the second.
+  void write_both_ropes(const RopeSpec& full, const RopeSpec& sliding) {
+    const Json plain{{"rope_type", "default"}};
+    Json scaled = out_.value("rope_scaling", plain);
+    scaled["rope_theta"] = full.theta;
+    Json local = plain;
+    local["rope_theta"] = sliding.theta;
+    out_["rope_parameters"] = {
+        {"full_attention", scaled},
+        {"sliding_attention", local}};
   }
 
   /// Where what belongs to positions stands in one object, with a factor on

@@ -40,7 +40,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
         label_(folder.string()),
         shards_(folder),
         foreign_(config_, shards_, label_) {
-    spec_ = read_config(config_);
+    spec_ = read_config(config_, tensor_names());
     tensors_ = name_tensors(
         read_sources(),
         NameStyle::hugging_face,
@@ -94,6 +94,14 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   }
 
  private:
+  std::vector<std::string> tensor_names() const {
+    std::vector<std::string> out;
+    for (const SafetensorsEntry* entry : shards_.entries()) {
+      out.push_back(entry->name);
+    }
+    return out;
+  }
+
   std::vector<Tensor> read_sources() {
     std::vector<Tensor> out;
     for (const SafetensorsEntry* entry : shards_.entries()) {

@@ -53,7 +53,8 @@ class GgufCheckpoint final : public OpenedCheckpoint {
         metadata_for_spec(),
         {read_factors(file_, "rope_freqs.weight"),
          read_factors(file_, "rope_factors_long.weight"),
-         read_factors(file_, "rope_factors_short.weight")});
+         read_factors(file_, "rope_factors_short.weight")},
+        tensor_names());
     std::vector<Tensor> sources;
     for (const GgufTensor& tensor : file_.tensors()) {
       sources.push_back(as_tensor(tensor));
@@ -101,6 +102,14 @@ class GgufCheckpoint final : public OpenedCheckpoint {
           "It has metadata and perhaps a vocabulary, but no tensors",
           "Name the model's own file");
     }
+  }
+
+  std::vector<std::string> tensor_names() const {
+    std::vector<std::string> out;
+    for (const GgufTensor& tensor : file_.tensors()) {
+      out.push_back(tensor.name);
+    }
+    return out;
   }
 
   /// The metadata, and sizes that only the tensors' shapes say: that of the

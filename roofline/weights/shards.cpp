@@ -60,14 +60,20 @@ std::vector<fs::path> files_in(
       "Check that the download is complete");
 }
 
-/// A shard is a plain name in the same folder: an index must not reach out.
+/// A shard lies in the folder or below it: an index must not reach out.
 void check_shard_name(const std::string& name, const fs::path& index) {
-  if (name.empty() || name == "." || name == ".." ||
-      name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
+  const fs::path path(name);
+  const bool strange =
+      name.find_first_of(std::string_view("\\\0", 2)) != std::string::npos;
+  const bool outside =
+      std::any_of(path.begin(), path.end(), [](const auto& part) {
+        return part.empty() || part == "." || part == "..";
+      });
+  if (path.empty() || path.is_absolute() || strange || outside) {
     fail<CheckpointError>(
         index.string() + " can't be right",
         fmt::format(
-            "It names the shard \"{}\", which is no file of the same folder",
+            "It names the shard \"{}\", which is no file of this folder",
             printable(name)),
         "Download the checkpoint again from a source you trust");
   }

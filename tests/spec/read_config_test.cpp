@@ -191,7 +191,7 @@ TEST(ReadConfig, UnknownFamilyIsRefusedWithTheNearestAndTheList) {
   const std::string text = config_error<UnsupportedError>(
       with(golden_config("llama"), {{"model_type", "qwen22"}}));
   expect_has(text, "model_type is \"qwen22\"");
-  expect_has(text, "Did you mean qwen2");
+  expect_has(text, "The nearest is qwen2");
   expect_has(text, "olmo2, olmo3");
 }
 
@@ -249,6 +249,50 @@ TEST(ReadConfig, TheOriginalContextInsideGoesBeforeTheOneBeside) {
   };
   EXPECT_EQ(frequencies(32, 16), frequencies(32, 32));
   EXPECT_NE(frequencies(32, 16), frequencies(16, 16));
+}
+
+TEST(ReadConfig, AFlagThatIsNullIsFalseAndAnAbsentOneAsTheFamilySays) {
+  Json config = golden_config("deepseek_v3");
+  const auto renormalises = [&] {
+    return read_config(config).layers.back().feed_forward->mixture->renormalise;
+  };
+  config.erase("norm_topk_prob");
+  EXPECT_TRUE(renormalises());
+  config["norm_topk_prob"] = nullptr;
+  EXPECT_FALSE(renormalises());
+}
+
+TEST(ReadConfig, AShareOfRotatedDimsThatIsNullIsTheWhole) {
+  Json config = golden_config("glm");
+  config.erase("rope_parameters");
+  const auto rotated = [&] {
+    return read_config(config).layers[0].attention->rope->rotated_dims;
+  };
+  config.erase("partial_rotary_factor");
+  const int half = rotated();
+  config["partial_rotary_factor"] = nullptr;
+  EXPECT_EQ(rotated(), 2 * half);
+}
+
+TEST(ReadConfig, SizesOfHeadsAreRoundedDownWhereNoneIsGiven) {
+  Json config = without(golden_config("qwen2"), {"head_dim"});
+  config["hidden_size"] = config["hidden_size"].get<int>() + 1;
+  EXPECT_EQ(
+      read_config(config).layers[0].attention->head_dim,
+      read_config(without(golden_config("qwen2"), {"head_dim"}))
+          .layers[0]
+          .attention->head_dim);
+}
+
+TEST(ReadConfig, DynamicScalingStartsAtTheContextWhateverTheOriginalOne) {
+  Json config = golden_config("llama_rope_dynamic");
+  const auto starts_at = [&] {
+    return read_config(config).layers[0].attention->rope->dynamic->max_tokens;
+  };
+  const auto before = starts_at();
+  EXPECT_EQ(before, config["max_position_embeddings"]);
+  config["rope_parameters"]["original_max_position_embeddings"] = 8;
+  EXPECT_EQ(starts_at(), before);
 }
 
 TEST(ReadConfig, FieldsWithoutAMeaningPass) {

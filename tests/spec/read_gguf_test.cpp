@@ -1,6 +1,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "roofline/spec/write_config.h"
 #include "spec/spec_testing.h"
 
 namespace roofline {
@@ -412,8 +413,45 @@ TEST(ReadGguf, UnknownArchitectureIsRefusedWithTheNearest) {
   const std::string text =
       gguf_error<UnsupportedError>({{"general.architecture", "qwen22"}});
   expect_has(text, "general.architecture is \"qwen22\"");
-  expect_has(text, "Did you mean qwen2");
+  expect_has(text, "The nearest is qwen2");
   EXPECT_THROW(read_gguf_metadata(Json::object(), {}), CheckpointError);
+}
+
+TEST(ReadGguf, TheNearestArchitectureIsComparedByKeysAndTensors) {
+  Json metadata = small("llama9", {{"sponge", 3}});
+  const std::vector<std::string> tensors = {
+      "token_embd.weight",
+      "output_norm.weight",
+      "blk.0.attn_norm.weight",
+      "blk.0.attn_q.weight",
+      "blk.0.attn_k.weight",
+      "blk.0.attn_v.weight",
+      "blk.0.attn_output.weight",
+      "blk.0.attn_sponge.weight",
+      "blk.0.ffn_norm.weight",
+      "blk.0.ffn_gate.weight",
+      "blk.0.ffn_up.weight"};
+  const std::string text = message_of<UnsupportedError>(
+      [&] { read_gguf_metadata(metadata, {}, tensors); });
+  expect_has(text, "The nearest is llama");
+  expect_has(text, "it explains all but these. ");
+  expect_has(text, "Fields that it doesn't explain: llama9.sponge = 3; ");
+  expect_has(text, "tensors that it doesn't explain: blk.*.attn_sponge.weight");
+  expect_has(
+      text,
+      "tensors that it needs and that aren't there: blk.*.ffn_down.weight");
+}
+
+TEST(ReadGguf, BothBasesOfAWindowedOlmoReachTheFieldsThatItsConfigHas) {
+  const Json metadata = small(
+      "olmo2",
+      {{"attention.sliding_window", 16},
+       {"attention.sliding_window_pattern", {true, true, false}}});
+  const Json config = write_config(read_gguf_metadata(metadata, {}), metadata);
+  EXPECT_EQ(config["model_type"], "olmo3");
+  for (const char* kind : {"sliding_attention", "full_attention"}) {
+    EXPECT_EQ(config["rope_parameters"][kind]["rope_theta"], 10000.0) << kind;
+  }
 }
 
 TEST(ReadGguf, UnknownKeysOfTheArchitectureAreRefused) {

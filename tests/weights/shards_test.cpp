@@ -79,12 +79,31 @@ TEST(Shards, AnIndexMustNotReachOutOfItsFolder) {
   TempFolder folder;
   folder.write("x.safetensors", SafetensorsBuilder().fill("a", {1}, 1).build());
   for (const char* name :
-       {"../x.safetensors", "/etc/passwd", "..", ".", "", "a\\b", "sub/x"}) {
+       {"../x.safetensors",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        "a\\b",
+        "sub/../../x.safetensors",
+        "sub/",
+        "./x.safetensors"}) {
     folder.write(kIndex, index_of({{"a", name}}));
-    expect_refused(folder, {kIndex, "same folder"});
+    expect_refused(folder, {kIndex, "no file of this folder"});
   }
   folder.write(kIndex, index_of({{"a", 3}}));
   expect_refused(folder, {kIndex});
+}
+
+TEST(Shards, AnIndexCanLeadToAFolderBelow) {
+  TempFolder folder;
+  folder.write(
+      "weights/x.safetensors",
+      SafetensorsBuilder().fill("a", {1}, 1).build());
+  folder.write(kIndex, index_of({{"a", "weights/x.safetensors"}}));
+  EXPECT_NE(Shards(folder.path()).find("a"), nullptr);
+  folder.write(kIndex, index_of({{"a", "weights/y.safetensors"}}));
+  expect_refused(folder, {"weights/y.safetensors", "lists it"});
 }
 
 TEST(Shards, AnIndexOfTheWrongFormIsRefused) {

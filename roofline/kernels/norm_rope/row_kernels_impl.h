@@ -2,6 +2,7 @@
 // Included only by the files that instantiate them.
 #pragma once
 
+#include "roofline/kernels/norm_rope/activations_impl.h"
 #include "roofline/kernels/norm_rope/norm_rope.h"
 #include "roofline/kernels/simd/vec_math.h"
 
@@ -144,22 +145,6 @@ void rope(
   }
 }
 
-template <class V, class Act>
-void activate_with(
-    const float* gate,
-    const float* up,
-    int n,
-    float* out,
-    Act act) {
-  each_vector<V>(n, [&](int i, int count) {
-    V v = act(load_some<V>(gate + i, count));
-    if (up) {
-      v = v * load_some<V>(up + i, count);
-    }
-    store_some(v, out + i, count);
-  });
-}
-
 template <class V>
 void activate(
     Activation activation,
@@ -167,32 +152,15 @@ void activate(
     const float* up,
     int n,
     float* out) {
-  switch (activation) {
-    case Activation::silu:
-      return activate_with<V>(gate, up, n, out, [](V v) {
-        return vec_silu(v);
-      });
-    case Activation::gelu:
-      return activate_with<V>(gate, up, n, out, [](V v) {
-        return vec_gelu(v);
-      });
-    case Activation::gelu_tanh:
-      return activate_with<V>(gate, up, n, out, [](V v) {
-        return vec_gelu_tanh(v);
-      });
-    case Activation::relu:
-      return activate_with<V>(gate, up, n, out, [](V v) {
-        return max(V::all(0.0f), v);
-      });
-    case Activation::relu_squared:
-      return activate_with<V>(gate, up, n, out, [](V v) {
-        const V positive = max(V::all(0.0f), v);
-        return positive * positive;
-      });
-    case Activation::xielu:
-      // Its scalars are tensors, which only the graph of MLX ops reads.
-      return;
-  }
+  with_activation(activation, [&](auto act) {
+    each_vector<V>(n, [&](int i, int count) {
+      V v = decltype(act)::value(load_some<V>(gate + i, count));
+      if (up) {
+        v = v * load_some<V>(up + i, count);
+      }
+      store_some(v, out + i, count);
+    });
+  });
 }
 
 template <class V>

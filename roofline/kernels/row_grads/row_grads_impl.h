@@ -107,58 +107,6 @@ void rms_norm_grad_row(
 }
 
 template <class V>
-struct Slope {
-  V value;
-  V slope;
-};
-
-/// act(x) and act'(x).
-template <class V, Activation kActivation>
-inline Slope<V> slope_of(V x) {
-  const V one = V::all(1.0f);
-  const V zero = V::all(0.0f);
-  if constexpr (kActivation == Activation::silu) {
-    const V s = one / (one + vec_exp(zero - x));
-    return {x * s, s * fma(x, one - s, one)};
-  } else if constexpr (kActivation == Activation::gelu) {
-    const V cdf = vec_normal_cdf(x);
-    const V density = V::all(0.39894228f) * vec_exp(x * x * V::all(-0.5f));
-    return {x * cdf, fma(x, density, cdf)};
-  } else if constexpr (kActivation == Activation::gelu_tanh) {
-    // x·σ(2u) with 2u = c·(x + 0.044715·x³)
-    const V c = V::all(1.5957691216f);
-    const V s =
-        one / (one + vec_exp(zero - c * fma(x * x * x, V::all(0.044715f), x)));
-    const V inner = c * fma(x * x, V::all(3 * 0.044715f), one);
-    return {x * s, fma(x * s * (one - s), inner, s)};
-  } else if constexpr (kActivation == Activation::relu) {
-    return {max(x, zero), where_less(zero, x, one, zero)};
-  } else {
-    const V y = max(x, zero);
-    return {y * y, y + y};
-  }
-}
-
-template <class V, Activation kActivation>
-void activate_grad_of(
-    const float* gate,
-    const float* up,
-    const float* dh,
-    int n,
-    float* d_gate,
-    float* d_up) {
-  each_vector<V>(n, [&](int i, int count) {
-    const auto s = slope_of<V, kActivation>(load_some<V>(gate + i, count));
-    V d = load_some<V>(dh + i, count);
-    if (up) {
-      store_some(d * s.value, d_up + i, count);
-      d = d * load_some<V>(up + i, count);
-    }
-    store_some(d * s.slope, d_gate + i, count);
-  });
-}
-
-template <class V>
 void activate_grad_row(
     Activation activation,
     const float* gate,
@@ -167,50 +115,17 @@ void activate_grad_row(
     int n,
     float* d_gate,
     float* d_up) {
-  switch (activation) {
-    case Activation::silu:
-      return activate_grad_of<V, Activation::silu>(
-          gate,
-          up,
-          dh,
-          n,
-          d_gate,
-          d_up);
-    case Activation::gelu:
-      return activate_grad_of<V, Activation::gelu>(
-          gate,
-          up,
-          dh,
-          n,
-          d_gate,
-          d_up);
-    case Activation::gelu_tanh:
-      return activate_grad_of<V, Activation::gelu_tanh>(
-          gate,
-          up,
-          dh,
-          n,
-          d_gate,
-          d_up);
-    case Activation::relu:
-      return activate_grad_of<V, Activation::relu>(
-          gate,
-          up,
-          dh,
-          n,
-          d_gate,
-          d_up);
-    case Activation::relu_squared:
-      return activate_grad_of<V, Activation::relu_squared>(
-          gate,
-          up,
-          dh,
-          n,
-          d_gate,
-          d_up);
-    case Activation::xielu:
-      break;  // it has scalars of its own
-  }
+  with_activation(activation, [&](auto act) {
+    each_vector<V>(n, [&](int i, int count) {
+      const Slope<V> s = decltype(act)::slope(load_some<V>(gate + i, count));
+      V d = load_some<V>(dh + i, count);
+      if (up) {
+        store_some(d * s.value, d_up + i, count);
+        d = d * load_some<V>(up + i, count);
+      }
+      store_some(d * s.slope, d_gate + i, count);
+    });
+  });
 }
 
 template <class V>

@@ -50,6 +50,12 @@ inline V vec_tanh(V x) {
 }
 
 template <class V>
+inline V vec_sigmoid(V x) {
+  const V one = V::all(1.0f);
+  return one / (one + vec_exp(V::all(0.0f) - x));
+}
+
+template <class V>
 inline V vec_silu(V x) {
   return x / (V::all(1.0f) + vec_exp(V::all(0.0f) - x));
 }
@@ -72,6 +78,12 @@ inline V vec_normal_cdf(V x) {
   p = fma(p, t, V::all(-1.26551223f));
   const V half_erfc = V::all(0.5f) * t * vec_exp(p - z * z);
   return where_less(x, V::all(0.0f), half_erfc, one - half_erfc);
+}
+
+/// exp(−x²/2)/√(2π)
+template <class V>
+inline V vec_normal_density(V x) {
+  return V::all(0.39894228f) * vec_exp(x * x * V::all(-0.5f));
 }
 
 /// x·Φ(x)

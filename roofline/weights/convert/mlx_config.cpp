@@ -93,8 +93,10 @@ void add_old_rope_names(json& config) {
   if (!sliding.is_object()) {
     add(neox ? "rotary_pct" : partial, rope, partial);
   }
-  const bool scaled =
-      rope.is_object() && rope.value("rope_type", "default") != "default";
+  // "proportional" is read from rope_parameters, and nowhere else.
+  const std::string kind =
+      rope.is_object() ? rope.value("rope_type", "default") : "default";
+  const bool scaled = kind != "default" && kind != "proportional";
   if (scaled && !config.contains("rope_scaling")) {
     rope.erase("rope_theta");
     rope.erase("partial_rotary_factor");

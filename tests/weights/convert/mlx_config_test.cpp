@@ -57,5 +57,14 @@ TEST(MlxConfig, ScaledRopesHaveTheirTypeUnderBothNames) {
   EXPECT_EQ(rope["rope_type"], "longrope");
 }
 
+TEST(MlxConfig, RopesOfEachKindOfLayerGetNoScalingThatFitsNeither) {
+  const json config = mlx_config(golden_config("gemma4_text"));
+  const json& text = config.value("text_config", config);
+  EXPECT_EQ(
+      text["rope_parameters"]["full_attention"]["rope_type"],
+      "proportional");
+  EXPECT_FALSE(text.contains("rope_scaling"));
+}
+
 }  // namespace
 }  // namespace roofline
