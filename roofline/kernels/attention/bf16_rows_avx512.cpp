@@ -19,7 +19,6 @@ constexpr int kWidth = 16;
 constexpr int kPairDims = 2 * kWidth;  ///< dims of a register of pairs
 constexpr int kRows = 6;               ///< whose sums, times kVecs, are 24
 constexpr int kVecs = 4;
-constexpr int kTileVecs = kBfloat16Keys / kWidth;
 /// How far scores (times log2(e)) may grow beyond what they are held against
 /// before sums are scaled: their weights are 2 to that power at most.
 constexpr float kMostGrowth = 8.0f;
