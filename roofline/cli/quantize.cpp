@@ -216,12 +216,12 @@ class Quantize : public Command {
         options.method == QuantizeMethod::dwq ? options.start : options.method;
     sensitivity.gptq = codes == QuantizeMethod::gptq;
     if (sensitivity.gptq) {
-      sensitivity.calibration = texts_->windows(
+      sensitivity.calibration = texts_->first_windows(
           flags_.window,
           std::min(flags_.calibration_tokens, kMostSensitivityCalibration));
     }
     sensitivity.stop = options.stop;
-    sensitivity.windows = texts_->windows(
+    sensitivity.windows = texts_->last_windows(
         std::min(flags_.window, flags_.sensitivity_tokens / 2),
         flags_.sensitivity_tokens);
     return sensitivity;

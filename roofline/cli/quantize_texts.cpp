@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <span>
 #include <utility>
 
 #include "roofline/base/errors.h"
@@ -19,6 +20,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kCalibrationSeed = 1;
 constexpr std::uint64_t kTestSeed = 2;
+/// Of a text, of which one is measured on.
+constexpr int kParts = 8;
 
 /// A folder that brings weights alone, as tests' and random models do.
 bool lacks_tokenizer(const fs::path& model) {
@@ -45,21 +48,44 @@ QuantizeTexts::QuantizeTexts(
 std::vector<std::vector<std::int32_t>> QuantizeTexts::windows(
     int window,
     int total) {
+  return windows_of(calibration(std::max(window, total)), window, total);
+}
+
+std::vector<std::vector<std::int32_t>> QuantizeTexts::last_windows(
+    int window,
+    int total) {
+  const std::span all = calibration(kParts * std::max(window, total));
+  return windows_of(all.last(all.size() / kParts), window, total);
+}
+
+std::vector<std::vector<std::int32_t>> QuantizeTexts::first_windows(
+    int window,
+    int total) {
+  const std::span all = calibration(kParts * std::max(window, total));
+  return windows_of(all.first(all.size() - all.size() / kParts), window, total);
+}
+
+/// Its tokens; of those drawn by chance at least so many.
+const std::vector<std::int32_t>& QuantizeTexts::calibration(int least) {
   if (by_chance()) {
-    return spread_windows(
-        drawn(std::max(window, total), kCalibrationSeed),
-        window,
-        total,
-        std::nullopt);
-  }
-  if (calibration_tokens_.empty()) {
+    if (calibration_tokens_.size() < static_cast<std::size_t>(least)) {
+      calibration_tokens_ = drawn(least, kCalibrationSeed);
+    }
+  } else if (calibration_tokens_.empty()) {
     calibration_tokens_ = encode(calibration_, calibration_text());
   }
+  return calibration_tokens_;
+}
+
+std::vector<std::vector<std::int32_t>> QuantizeTexts::windows_of(
+    std::span<const std::int32_t> tokens,
+    int window,
+    int total) const {
   return spread_windows(
-      calibration_tokens_,
+      tokens,
       window,
       total,
-      begin_of(calibration_tokens_));
+      by_chance() ? std::nullopt : begin_of(calibration_tokens_));
 }
 
 std::vector<std::int32_t> QuantizeTexts::test(int most) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ class QuantizeTexts {
 
   /// Windows from all over the calibration text, `total` tokens in all.
   std::vector<std::vector<std::int32_t>> windows(int window, int total);
+  /// The same of its last eighth, to measure on; and of the others.
+  std::vector<std::vector<std::int32_t>> last_windows(int window, int total);
+  std::vector<std::vector<std::int32_t>> first_windows(int window, int total);
   /// The first `most` tokens to compare on.
   std::vector<std::int32_t> test(int most);
   /// What each window of the latter begins with, where tokenizers add it.
@@ -34,6 +38,11 @@ class QuantizeTexts {
   bool by_chance() const { return tokenizer_ == nullptr; }
 
  private:
+  const std::vector<std::int32_t>& calibration(int least);
+  std::vector<std::vector<std::int32_t>> windows_of(
+      std::span<const std::int32_t> tokens,
+      int window,
+      int total) const;
   std::vector<std::int32_t> encode(
       const std::string& file,
       std::string_view bundled) const;

@@ -5,7 +5,6 @@
 
 #include "roofline/quantize/gptq.h"
 #include "roofline/quantize/input_statistics.h"
-#include "roofline/quantize/refine.h"
 
 namespace roofline {
 
@@ -51,35 +50,28 @@ std::vector<double> format_losses(
     const SquareMatrix* moments,
     const LossQuestion& question,
     ThreadPool& pool) {
-  const bool gptq = question.gptq_refine_rounds && moments != nullptr;
+  const bool gptq = question.gptq && moments != nullptr;
   const FloatMatrix some =
       rows_from_all_over(weights, gptq ? kGptqRows : kRows);
   const SquareMatrix root = gptq ? gptq_root(*moments, pool) : SquareMatrix();
-  const auto plainly = [&](const MatrixFormat& format) {
-    return round_plain(
-        some,
-        format,
-        question.scale_type,
-        pool,
-        RangeSearch::narrower);
-  };
-  const auto error = [&](const CodeMatrix& codes) {
+  const auto error = [&](const MatrixFormat& format) {
+    const CodeMatrix codes =
+        gptq ? gptq_by_root(some, root, format, question.scale_type, pool)
+             : round_plain(
+                   some,
+                   format,
+                   question.scale_type,
+                   pool,
+                   RangeSearch::narrower);
     return error_of(some, decode(codes, pool), moments, pool);
   };
-  const double base = std::max(error(plainly(question.probe)), 1e-300);
+  const double base = std::max(error(question.probe), 1e-300);
   std::vector<double> losses;
   for (const MatrixFormat& format : question.candidates) {
-    if (!format.fits(weights.cols)) {
-      losses.push_back(0);
-    } else if (gptq) {
-      CodeMatrix codes =
-          gptq_by_root(some, root, format, question.scale_type, pool);
-      refine(codes, some, *moments, *question.gptq_refine_rounds, pool);
-      losses.push_back(error(codes) / base);
-    } else {
-      losses.push_back(
-          format == question.probe ? 1.0 : error(plainly(format)) / base);
-    }
+    losses.push_back(
+        !format.fits(weights.cols) ? 0
+        : format == question.probe ? 1.0
+                                   : error(format) / base);
   }
   return losses;
 }

@@ -2,7 +2,6 @@
 // rows: how the losses of formats stand to each other, for sensitivity.h.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,16 +14,16 @@ namespace roofline {
 /// How a matrix will be rounded, and in which formats.
 struct LossQuestion {
   std::span<const MatrixFormat> candidates;
-  /// In which the divergence is measured, rounded plainly.
+  /// In which the divergence is measured.
   MatrixFormat probe;
   Encoding scale_type = Encoding::f16;
-  /// Rounds of refine() after GPTQ; nothing: plain rounding.
-  std::optional<int> gptq_refine_rounds;
+  /// By GPTQ, else plainly. Refining gains about alike in all formats.
+  bool gptq = false;
 };
 
-/// The error in every candidate's format over that of plain rounding to the
-/// probe's; 0 for formats that don't fit. moments: of the inputs, damped;
-/// nullptr: every input alike, and plain rounding.
+/// The error in every candidate's format over that in the probe's; 0 for
+/// formats that don't fit. moments: of the inputs, damped; nullptr: every input
+/// alike, and plain rounding.
 std::vector<double> format_losses(
     const FloatMatrix& weights,
     const SquareMatrix* moments,

@@ -250,10 +250,13 @@ std::uint64_t predict_sensitivity_memory(
   const auto vocab = static_cast<std::uint64_t>(spec.vocab);
   // The source's, the rounded values, and the head that is made of them.
   const std::uint64_t head = 3 * 4 * shape.ends + 3 * 4 * longest * vocab;
-  // The embedding, its pages, what it is rounded to (twice) and its codes.
-  const std::uint64_t embedding = (4 * 4 + 1) * shape.ends;
-  // Weights, what they are rounded to, and the layer with either.
-  const std::uint64_t layer = 4 * (2 * shape.layer + 3 * shape.largest +
+  // The embedding, its pages, what it is rounded to (twice) and its codes; with
+  // GPTQ what is left of it, and its slopes.
+  const std::uint64_t embedding = ((options.gptq ? 6 : 4) * 4 + 1) * shape.ends;
+  // Weights, what they are rounded to and on the way there, and the layer with
+  // either.
+  const std::uint64_t copies = options.gptq ? 6 : 3;
+  const std::uint64_t layer = 4 * (2 * shape.layer + copies * shape.largest +
                                    (options.gptq ? 4 : 2) * shape.moments) +
                               activation_bytes(checkpoint, shape, longest);
   return program_bytes(checkpoint) +

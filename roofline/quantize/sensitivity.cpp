@@ -13,16 +13,21 @@
 #include "roofline/evaluate/quality.h"
 #include "roofline/quantize/calibrate.h"
 #include "roofline/quantize/format_losses.h"
+#include "roofline/quantize/gptq.h"
 #include "roofline/quantize/input_statistics.h"
 #include "roofline/quantize/knapsack.h"
 #include "roofline/quantize/overlay.h"
 #include "roofline/quantize/quantize.h"
+#include "roofline/quantize/refine.h"
 
 namespace roofline {
 
 namespace {
 
 using Streams = std::map<std::string, std::vector<LayeredWindow>, std::less<>>;
+
+/// The name under which all layers' divergence is kept.
+constexpr const char* kTogether = "";
 
 class Measuring {
  public:
@@ -45,6 +50,9 @@ class Measuring {
     source_.emplace(checkpoint_, options_.windows);
     if (!options_.calibration.empty()) {
       calibration_.emplace(checkpoint_, options_.calibration);
+    }
+    for (std::size_t w = 0; w < source_->windows(); ++w) {
+      together_.push_back(source_->window(w));
     }
     begin_embedding();
     const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
@@ -77,28 +85,19 @@ class Measuring {
         pool_);
   }
 
-  /// Keeps what the candidates lose against plain rounding to the probe.
-  void compare_formats(
+  /// What the candidates' losses, and GPTQ, weigh errors with.
+  std::optional<SquareMatrix> moments_of(
       const std::string& name,
-      const FloatMatrix& weights,
-      const InputStatistics* inputs) {
-    LossQuestion question;
-    question.candidates = options_.candidates;
-    question.probe = options_.probe;
-    question.scale_type = options_.scale_type;
-    std::optional<SquareMatrix> moments;
-    if (inputs != nullptr && inputs->tokens() > 0) {
-      moments = inputs->moments();
+      const InputStatistics* inputs) const {
+    if (inputs == nullptr || inputs->tokens() == 0) {
+      return std::nullopt;
     }
-    if (moments && options_.gptq) {
-      const QuantizeOptions usual;
-      question.gptq_refine_rounds = usual.refine_rounds;
-      moments = damped(
-          *std::move(moments),
-          name == "embed" ? usual.lookup_damping : usual.damping);
-    }
-    found_[name].losses =
-        format_losses(weights, moments ? &*moments : nullptr, question, pool_);
+    const QuantizeOptions usual;
+    return options_.gptq
+               ? damped(
+                     inputs->moments(),
+                     name == "embed" ? usual.lookup_damping : usual.damping)
+               : inputs->moments();
   }
 
   FloatMatrix read(const std::string& name) const {
@@ -111,8 +110,35 @@ class Measuring {
   /// Rounds a matrix: the candidates' losses are kept, its values returned.
   FloatMatrix probe(const std::string& name, const InputStatistics* inputs) {
     const FloatMatrix weights = read(name);
-    compare_formats(name, weights, inputs);
-    return rounded_to(weights, options_.probe);
+    const auto moments = moments_of(name, inputs);
+    LossQuestion question;
+    question.candidates = options_.candidates;
+    question.probe = options_.probe;
+    question.scale_type = options_.scale_type;
+    question.gptq = options_.gptq;
+    found_[name].losses =
+        format_losses(weights, moments ? &*moments : nullptr, question, pool_);
+    if (!options_.gptq || !moments) {
+      return rounded_to(weights, options_.probe);
+    }
+    CodeMatrix codes =
+        gptq(weights, *moments, options_.probe, options_.scale_type, pool_);
+    const QuantizeOptions usual;
+    refine(codes, weights, *moments, usual.refine_rounds, pool_);
+    return decode(codes, pool_);
+  }
+
+  /// What a tied head reads, before anything is rounded.
+  StatisticsByName head_inputs() {
+    TextStream stream(
+        checkpoint_,
+        options_.calibration.empty() ? options_.windows : options_.calibration);
+    const auto layers = static_cast<int>(checkpoint_.spec().layers.size());
+    for (int layer = 0; layer < layers; ++layer) {
+      tell(0, "reading the text");
+      stream.advance(model_, checkpoint_, layer);
+    }
+    return stream.observe_head(checkpoint_.spec(), checkpoint_, pool_);
   }
 
   void begin_embedding() {
@@ -120,8 +146,16 @@ class Measuring {
       return;
     }
     OverlayCheckpoint overlay(checkpoint_);
-    // A tied one's candidates are compared by what leaves the last layer.
-    overlay.replace("embed", probe("embed", nullptr));
+    const bool tied = checkpoint_.spec().tied_embeddings;
+    const StatisticsByName head =
+        tied && options_.gptq ? head_inputs() : StatisticsByName();
+    const auto inputs = head.find("embed");
+    auto rounded =
+        probe("embed", inputs == head.end() ? nullptr : inputs->second.get());
+    if (tied) {
+      rounded_embedding_ = rounded;
+    }
+    overlay.replace("embed", std::move(rounded));
     const TextStream stream(overlay, options_.windows);
     for (std::size_t w = 0; w < stream.windows(); ++w) {
       streams_["embed"].push_back(stream.window(w));
@@ -139,16 +173,18 @@ class Measuring {
       tell(static_cast<double>(layer) / layers, name);
       advance(loaded, layer, x);
     }
+    OverlayCheckpoint all(checkpoint_);
     for (const std::string& name : names_) {
       if (!name.starts_with(prefix)) {
         continue;
       }
       tell(static_cast<double>(layer) / layers, name);
       const auto seen = statistics.find(name);
+      FloatMatrix values =
+          probe(name, seen == statistics.end() ? nullptr : seen->second.get());
+      all.replace(name, values);
       OverlayCheckpoint overlay(checkpoint_);
-      overlay.replace(
-          name,
-          probe(name, seen == statistics.end() ? nullptr : seen->second.get()));
+      overlay.replace(name, std::move(values));
       GraphLayer rounded = model_.layer(overlay, layer);
       auto& x = streams_[name];
       for (std::size_t w = 0; w < source_->windows(); ++w) {
@@ -156,6 +192,8 @@ class Measuring {
       }
       advance(rounded, layer, x);
     }
+    GraphLayer rounded_whole = model_.layer(all, layer);
+    advance(rounded_whole, layer, together_);
     source_->advance(model_, checkpoint_, layer);
     if (calibration_) {
       calibration_->advance(model_, checkpoint_, layer);
@@ -185,6 +223,7 @@ class Measuring {
     }
     for (std::size_t w = 0; w < source_->windows(); ++w) {
       const auto wanted = evaluated(source.logits(source_->at(w)));
+      compare(kTogether, wanted, evaluated(source.logits(together_[w].x)));
       for (const auto& [name, x] : streams_) {
         tell(1.0, name);
         if (name != own) {
@@ -196,10 +235,17 @@ class Measuring {
         compare(own, wanted, evaluated(rounded->logits(x)));
       }
     }
+    double apart = 0;
     for (auto& [name, found] : found_) {
       found.kl = estimate_of(divergences_[name]).mean;
+      apart += name.starts_with("layers.") ? found.kl : 0;
+    }
+    // Errors of many layers add up to more than the sum of each alone.
+    const double together = estimate_of(divergences_[kTogether]).mean;
+    const double more = apart > 0 ? std::max(1.0, together / apart) : 1.0;
+    for (auto& [name, found] : found_) {
       for (double& loss : found.losses) {
-        loss *= found.kl;
+        loss *= found.kl * (name.starts_with("layers.") ? more : 1.0);
       }
     }
   }
@@ -208,15 +254,14 @@ class Measuring {
       const std::string& name,
       bool tied,
       OverlayCheckpoint& overlay) {
+    if (tied) {
+      overlay.replace(name, std::move(rounded_embedding_));
+      return;
+    }
     const TextStream& calibration = calibration_ ? *calibration_ : *source_;
     const auto statistics =
         calibration.observe_head(checkpoint_.spec(), checkpoint_, pool_);
-    const bool again = tied && options_.gptq;
-    const InputStatistics* inputs = statistics.at(name).get();
-    overlay.replace(
-        name,
-        tied && !again ? rounded_to(read(name), options_.probe)
-                       : probe(name, inputs));
+    overlay.replace(name, probe(name, statistics.at(name).get()));
   }
 
   static mx::array evaluated(const mx::array& x) {
@@ -254,6 +299,8 @@ class Measuring {
   std::optional<TextStream> calibration_;  ///< the source's, of more text
   Streams streams_;  ///< by the matrix that is rounded in each
   std::map<std::string, std::vector<double>, std::less<>> divergences_;
+  std::vector<LayeredWindow> together_;  ///< with every layer rounded
+  FloatMatrix rounded_embedding_;        ///< a tied one, until it is the head
   SensitivityByName found_;
 };
 

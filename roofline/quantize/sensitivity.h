@@ -25,8 +25,8 @@ struct SensitivityOptions {
   /// Formats to choose among.
   std::vector<MatrixFormat> candidates;
   Encoding scale_type = Encoding::f16;
-  /// Matrices will be rounded by GPTQ: what it leaves of an error differs from
-  /// matrix to matrix, and counts.
+  /// Matrices are rounded by GPTQ to be measured, as they will be: what it
+  /// leaves of an error differs from matrix to matrix.
   bool gptq = false;
   /// Windows whose inputs GPTQ sees then; of fewer tokens than a matrix has
   /// columns it would make too little of the error.
@@ -38,7 +38,9 @@ struct SensitivityOptions {
 struct MatrixSensitivity {
   double kl = 0;  ///< nats a token with this matrix alone in the probe's format
   /// Expected loss in each candidate's format: kl times the ratio of errors at
-  /// the matrix's output (format_losses.h), which small divergences grow with.
+  /// the matrix's output (format_losses.h), which small divergences grow with;
+  /// in layers times what all of them rounded together lose over the sum of
+  /// each alone, where that is more.
   std::vector<double> losses;
 };
 

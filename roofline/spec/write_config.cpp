@@ -237,7 +237,7 @@ class ConfigWriter {
     }
     if (family_.scale == ScaleRule::query_scalar) {
       out_["query_pre_attn_scalar"] =
-          std::round(1.0 / (double{attention_->scale} * attention_->scale));
+          std::llround(1.0 / (double{attention_->scale} * attention_->scale));
     }
     if (family_.multipliers) {
       out_["attention_multiplier"] = shortest(attention_->scale);
