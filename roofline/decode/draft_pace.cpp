@@ -10,9 +10,13 @@ namespace {
 constexpr int kFirstPlain = 4;
 /// Of all the time, what guessing may lose against plain steps: below the 5 %
 /// that a pair of models may be slower, because a trial is booked afterwards.
-constexpr double kMostLostShare = 0.03;
-/// What it may lose in any case, in plain steps: enough for one trial.
+constexpr double kMostLostShare = 0.02;
+/// What it may lose in any case, in plain steps: enough for two trials; in a
+/// short answer only this share of its tokens.
 constexpr double kMostLostSteps = 1.5;
+constexpr double kMostLostOfAnswer = 0.02;
+/// What checking a guess is thought to take of a plain step until it is known.
+constexpr double kRowShare = 0.25;
 /// What was gained before may be lost again, but no more of it than this.
 constexpr double kMostSavedSteps = 20;
 /// Guesses of a trial.
@@ -73,7 +77,11 @@ int DraftPace::best(int most) const {
 
 bool DraftPace::affordable(double seconds) const {
   return lost_ + seconds <=
-         kMostLostShare * elapsed_ + kMostLostSteps * plain_.value();
+         kMostLostShare * elapsed_ + lost_steps_ * plain_.value();
+}
+
+void DraftPace::begin(int most_tokens) {
+  lost_steps_ = std::min(kMostLostSteps, kMostLostOfAnswer * most_tokens);
 }
 
 int DraftPace::next(int most, double catch_up_seconds) {
@@ -88,8 +96,8 @@ int DraftPace::next(int most, double catch_up_seconds) {
   }
   // The first one is to find out what a guess costs.
   const int trial = known ? std::min(kTrial, most) : 1;
-  const double cost =
-      known ? trial * (draft_.value() + row_.value()) : plain_.value();
+  const double cost = known ? trial * (draft_.value() + row_.value())
+                            : (guess_share_ + kRowShare) * plain_.value();
   return wait_ == 0 && affordable(catch_up_seconds + cost) ? trial : 0;
 }
 

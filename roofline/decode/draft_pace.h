@@ -24,6 +24,13 @@ struct DraftRound {
 
 class DraftPace {
  public:
+  DraftPace() = default;
+  /// guess_share: what a guess is thought to take of a plain step until one was
+  /// measured, else 1; the models' sizes tell.
+  explicit DraftPace(double guess_share) : guess_share_(guess_share) {}
+
+  /// An answer of at most so many tokens begins.
+  void begin(int most_tokens);
   /// The number of tokens to guess in the next step, at most `most`.
   /// catch_up_seconds: what the draft model needs to read what it missed.
   int next(int most, double catch_up_seconds = 0);
@@ -48,14 +55,16 @@ class DraftPace {
   int best(int most) const;
   bool affordable(double seconds) const;
 
-  Typical plain_;        ///< seconds of a step without guesses
-  Typical draft_;        ///< seconds of a guess
-  Typical row_;          ///< seconds of checking one more
-  double tries_ = 4;     ///< of guesses, the latest count most
-  double hits_ = 3;      ///< a pair that isn't known yet is a good one
-  double elapsed_ = 0;   ///< seconds of all steps
-  double lost_ = 0;      ///< seconds against plain steps; negative: gained
-  double catch_up_ = 0;  ///< seconds, of the step that runs
+  Typical plain_;  ///< seconds of a step without guesses
+  Typical draft_;  ///< seconds of a guess
+  Typical row_;    ///< seconds of checking one more
+  double guess_share_ = 1;
+  double lost_steps_ = 1.5;  ///< may be lost in any case
+  double tries_ = 4;         ///< of guesses, the latest count most
+  double hits_ = 3;          ///< a pair that isn't known yet is a good one
+  double elapsed_ = 0;       ///< seconds of all steps
+  double lost_ = 0;          ///< seconds against plain steps; negative: gained
+  double catch_up_ = 0;      ///< seconds, of the step that runs
   int plain_steps_ = 0;
   int since_plain_ = 0;  ///< steps since one without guesses
   int wait_ = 0;         ///< steps until the next trial

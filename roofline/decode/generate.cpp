@@ -144,7 +144,11 @@ Generator::Generator(Generator&&) noexcept = default;
 void Generator::set_draft(Decoder& draft, const Tokenizer& tokenizer) {
   require_same_tokens(state_->tokenizer, tokenizer);
   state_->draft.emplace(draft, state_->decoder.spec().vocab);
-  state_->pace = {};
+  const auto bytes = [](const Decoder& of) {
+    return static_cast<double>(of.step_weight_bytes());
+  };
+  const double own = bytes(state_->decoder);
+  state_->pace = DraftPace(own > 0 ? bytes(draft) / own : 1);
 }
 
 GenerateResult Generator::run(
@@ -185,6 +189,7 @@ GenerateResult Generator::run(
         plan.cache,
         sampling,
         state.breakers_for(options.sampling.dry));
+    state.pace.begin(plan.max_tokens);
     run.use(*state.draft, state.pace);
   }
   if (!must_cut(session, prompt, plan)) {

@@ -48,7 +48,8 @@ double run(DraftPace& pace, const Pair& pair, int tokens, int first = 0) {
 }
 
 double speed(const Pair& pair, int tokens) {
-  DraftPace pace;
+  DraftPace pace(pair.draft);
+  pace.begin(tokens);
   return tokens / run(pace, pair, tokens);
 }
 
@@ -62,13 +63,24 @@ TEST(DraftPace, GuessesNothingBeforeItKnowsWhatAPlainStepTakes) {
   EXPECT_EQ(pace.next(0), 0);
 }
 
+TEST(DraftPace, TriesALargeDraftModelOnlyWhereAnAnswerCanBearIt) {
+  for (const double share : {0.1, 1.0}) {
+    DraftPace pace(share);
+    pace.begin(16);
+    for (int i = 0; i < 4; ++i) {
+      pace.note({.seconds = 1});
+    }
+    EXPECT_EQ(pace.next(8) > 0, share < 0.5) << share;
+  }
+}
+
 TEST(DraftPace, GuessesFarWhereGuessesAreCheapAndComeTrue) {
   EXPECT_GT(speed({0.05, 0.05, often(0.95)}, 300), 2.5);
   EXPECT_GT(speed({0.1, 0.1, often(0.8)}, 300), 1.4);
 }
 
 TEST(DraftPace, IsNeverSlowerThan95PercentOfPlainSteps) {
-  for (const int tokens : {60, 100, 400, 3000}) {
+  for (const int tokens : {48, 60, 100, 400, 3000}) {
     for (const double right : {0.0, 0.2, 0.5, 0.7, 1.0}) {
       for (const double draft : {0.02, 0.2, 0.5, 1.0, 1.3}) {
         for (const double row : {0.02, 0.3, 1.0}) {
@@ -100,7 +112,7 @@ TEST(DraftPace, NoticesThatPlainStepsHaveBecomeFaster) {
 }
 
 TEST(DraftPace, DoesNotCatchUpWhereThatTakesLongerThanItMayLose) {
-  DraftPace pace;
+  DraftPace pace(0.1);
   for (int i = 0; i < 10; ++i) {
     pace.note({.seconds = 1});
   }
