@@ -9,6 +9,7 @@ function(roofline_bench name)
 endfunction()
 
 roofline_bench(step_bench DEPENDS roofline_model)
+roofline_bench(kv_step_bench DEPENDS roofline_model)
 file(GLOB _kernel_cases CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/bench/kernel_cases*.cpp)
 roofline_bench(kernel_roofs SOURCES ${_kernel_cases} DEPENDS roofline_plan)
