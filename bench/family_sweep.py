@@ -11,7 +11,7 @@ fields, one or several files, bf16, f16 and f32. Logits within 0.01 standard
 deviations and the same greedy token at every position, or the folder is kept and
 named. With --keep every folder stays and has a golden.safetensors: then
 
-    ROOFLINE_GOLDENS_FOLDER=FOLDER build/release/model_tests --gtest_filter='*Golden/*'
+    ROOFLINE_GOLDENS_FOLDER=FOLDER build/release/model_tests --gtest_filter='*Golden.*'
 
 runs them in chunks, token by token and in batches as well.
 """
