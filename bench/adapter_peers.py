@@ -7,7 +7,9 @@ the logits that each side gives with the same adapter.
 PYTHON has mlx-lm, torch, transformers and peft. Cases: "mlx lora", "mlx dora",
 "mlx full" (trained by `mlx_lm.lora` with all of a layer's matrices, read here
 and fused here), "ours lora", "ours dora" (trained here, read by mlx-lm), "peft
-in" (made by peft, read here) and "peft out" (trained here, written as PEFT's,
+in" (made by peft, read here), "peft gate up" and "peft down first" (the
+same with the parameters of experts that target_parameters names, one or both) and
+"peft out" (trained here, written as PEFT's,
 read by peft). Prints the largest difference of the logits in standard
 deviations; the exit status is 1 where one is above 1e-3 or fails.
 """
@@ -28,8 +30,13 @@ DENSE = ["llama", "qwen2", "gemma2", "phi3", "glm4", "cohere2", "gemma3_text", "
 MIXTURES = ["qwen3_moe", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss"]
 CASES = [
     "mlx lora", "mlx dora", "mlx full", "ours lora", "ours dora", "peft in", "peft out",
+    "peft gate up", "peft down first",
 ]  # fmt: skip
 ATTENTION = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
+PARAMETERS = {
+    "peft gate up": ["mlp.experts.gate_up_proj"],
+    "peft down first": ["mlp.experts.down_proj", "mlp.experts.gate_up_proj"],
+}
 BOUND = 1e-3
 # On a CPU it compiles each shape with a C++ compiler, for tiny models.
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")
@@ -145,7 +152,7 @@ def train_with_mlx(python, model, data, kind, mixture, out):
         "--val-batches", 1, "--config", file)
 
 
-def make_peft(model, name, out):
+def make_peft(model, parameters, out):
     """Random matrices for attention and the (dense) feed-forward."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -153,7 +160,12 @@ def make_peft(model, name, out):
 
     torch.manual_seed(3)
     net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    targets = (
+        {"target_modules": [], "target_parameters": parameters}
+        if parameters
+        else {"target_modules": "all-linear"}
+    )
+    config = LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **targets)
     net = get_peft_model(net, config)
     for key, value in net.named_parameters():
         if "lora_" in key:
@@ -180,8 +192,8 @@ def one(case, name, python, folder):
     theirs = peft_logits if case.startswith("peft") else mlx_logits
     if case.startswith("mlx"):
         train_with_mlx(python, model, data, kind, name in MIXTURES, adapter)
-    elif case == "peft in":
-        make_peft(model, name, adapter)
+    elif case in ("peft in", *PARAMETERS):
+        make_peft(model, PARAMETERS.get(case), adapter)
     else:
         train_here(model, data, "lora" if case == "peft out" else kind, adapter)
     own = adapter
@@ -225,6 +237,8 @@ def main():
     bad = 0
     for name in given.only.split(","):
         for case in given.cases.split(","):
+            if case in PARAMETERS and name not in MIXTURES:
+                continue
             done = subprocess.run(
                 [given.python, __file__, "--python", given.python, "--one", case, name],
                 capture_output=True, text=True, check=False,

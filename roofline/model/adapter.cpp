@@ -245,13 +245,15 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
       refuse_adapter(folder, name + " has parts that don't fit");
     }
     adapter.rank = std::max(adapter.rank, module.a->shape(-2));
+    const auto experts =
+        peft ? expert_parameter(name, module.b->shape(0), spec) : std::nullopt;
     if (scales) {
-      const float own = scales->of(expert_parameter(name).value_or(name));
+      const float own = scales->of(experts.value_or(name));
       if (own != adapter.scale) {  // by a pattern
         module.b = mx::multiply(*module.b, mx::array(own / adapter.scale));
       }
     }
-    if (peft && expert_parameter(name)) {
+    if (experts) {
       add_expert_parameter(adapter, name, *module.a, *module.b, spec, folder);
       continue;
     }

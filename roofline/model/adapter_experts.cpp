@@ -89,13 +89,22 @@ std::string stacks_of(const std::string& module) {
 
 }  // namespace
 
-std::optional<std::string> expert_parameter(const std::string& module) {
-  if (module.ends_with(".experts.base_layer")) {
-    const auto length = module.size() - std::string_view("base_layer").size();
-    return module.substr(0, length) + "gate_up_proj";
+std::optional<std::string> expert_parameter(
+    const std::string& module,
+    int rows,
+    const ModelSpec& spec) {
+  constexpr std::string_view kInner = ".base_layer";
+  std::string experts = module;
+  if (experts.ends_with(kInner)) {
+    experts.resize(experts.size() - kInner.size());
   }
-  return module.ends_with(".experts") ? std::optional(module + ".down_proj")
-                                      : std::nullopt;
+  const MixtureSpec* mixture = mixture_of(module, spec);
+  if (mixture == nullptr || !experts.ends_with(".experts")) {
+    return std::nullopt;
+  }
+  const bool gate_up = rows == 2 * mixture->expert_hidden &&
+                       rows != mixture->latent_dim.value_or(spec.dim);
+  return experts + (gate_up ? ".gate_up_proj" : ".down_proj");
 }
 
 void add_expert_parameter(
@@ -122,8 +131,9 @@ void add_expert_parameter(
     adapter.matrices.push_back(
         {stacks_of(module) + name, as, mx::contiguous(rows)});
   };
-  if (module.ends_with(".experts")) {
-    if (in != width || out != dim) {
+  const bool down = in == width && out == dim;
+  if (down || out != 2 * width) {
+    if (!down) {
       adapter_files::refuse_adapter(folder, module + " has another shape");
     }
     add("down", bs);

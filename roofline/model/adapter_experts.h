@@ -17,10 +17,14 @@ std::optional<int> expert_of(const std::string& name);
 /// layout its checkpoint has: "layers.3.feed_forward.experts.gate".
 std::string stack_of(const std::string& name);
 
-/// The parameter of experts that PEFT wrapped as this module: it names the
-/// inner one of two (gate and up, as one) "….experts.base_layer" and the outer
-/// one "….experts". nullopt for other modules.
-std::optional<std::string> expert_parameter(const std::string& module);
+/// The parameter of experts that PEFT wrapped as this module: "….experts", or
+/// "….experts.base_layer" for the inner one of two, in whatever order they were
+/// named. rows: of its b, by which it is told (gate and up are one). nullopt
+/// for other modules.
+std::optional<std::string> expert_parameter(
+    const std::string& module,
+    int rows,
+    const ModelSpec& spec);
 
 /// Adds such a parameter's matrices: a [experts · rank, in]; b [out, rank ·
 /// experts], experts next to each other. Throws CheckpointError when they don't

@@ -94,6 +94,14 @@ GraphMixture::GraphMixture(
   if (spec.mixture->shared_gate) {
     shared_gate_ =
         mx::reshape(*weights.vector(prefix + "shared.weigh"), {-1, 1});
+    shared_gate_hook_ =
+        weights.addition_hook(prefix + "shared.weigh", 1, router_.dim());
+    shared_gate_hook_->stored.times = [w = *shared_gate_](const mx::array& x) {
+      return mx::matmul(x, w);
+    };
+    shared_gate_hook_->stored.squares = [w = *shared_gate_] {
+      return mx::sum(mx::square(w), 0);
+    };
   }
 }
 
@@ -164,7 +172,11 @@ mx::array GraphMixture::forward(const mx::array& x, const mx::array& routed_by)
   if (shared_) {
     auto shared = mx::astype(shared_->forward(x), mx::float32);
     if (shared_gate_) {
-      const auto gate = mx::matmul(mx::astype(x, mx::float32), *shared_gate_);
+      const auto input = mx::astype(x, mx::float32);
+      const auto gate = add_additions(
+          input,
+          mx::matmul(input, *shared_gate_),
+          {shared_gate_hook_});
       shared = mx::multiply(shared, mx::sigmoid(gate));
     }
     y = mx::add(y, shared);

@@ -53,6 +53,7 @@ class GraphMixture {
   GraphFunction activate_;
   std::optional<GraphFeedForward> shared_;
   std::optional<mx::array> shared_gate_;  ///< [dim, 1] float32
+  GraphHookPtr shared_gate_hook_;
 };
 
 }  // namespace roofline

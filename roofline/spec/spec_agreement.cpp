@@ -51,9 +51,16 @@ void compare_ropes(
     return;
   }
   out.same("rotated dims", wanted->rotated_dims, read->rotated_dims);
-  if (wanted->dynamic || wanted->regimes.size() != read->regimes.size()) {
+  const auto& dynamic = wanted->dynamic;
+  if (dynamic.has_value() != read->dynamic.has_value() ||
+      wanted->regimes.size() != read->regimes.size()) {
     out.differs("rope scaling");
     return;
+  }
+  if (dynamic) {
+    out.near("dynamic base", dynamic->theta, read->dynamic->theta);
+    out.near("dynamic factor", dynamic->factor, read->dynamic->factor);
+    out.same("dynamic context", dynamic->max_tokens, read->dynamic->max_tokens);
   }
   for (std::size_t i = 0; i < wanted->regimes.size(); ++i) {
     const RopeRegime& a = wanted->regimes[i];

@@ -52,20 +52,35 @@ class ConfigWriter {
     if (spec_.layers.empty()) {
       refuse("It has no layers");
     }
+    write_parts();
+    write_ropes();
+    write_rest();
+    return std::move(out_);
+  }
+
+  /// All but positions.
+  Json write_without_ropes() {
+    write_parts();
+    write_rest();
+    return std::move(out_);
+  }
+
+ private:
+  void write_parts() {
     write_sizes();
     write_biases();
     write_config_mixture(spec_, family_, out_);
     write_config_recurrent(spec_, family_, out_);
     write_config_latent(spec_, family_, out_);
     write_layers();
-    write_ropes();
+  }
+
+  void write_rest() {
     write_scales();
     write_config_extras(spec_, family_, out_);
     write_tokens();
-    return std::move(out_);
   }
 
- private:
   const LayerSpec& first() const { return spec_.layers.front(); }
 
   void write(std::string_view field, const Json& value) {
@@ -335,6 +350,39 @@ Json write_config(const ModelSpec& spec, const Json& gguf) {
     refuse(fmt::format("It couldn't say what the model has: {}", *difference));
   }
   return config;
+}
+
+bool reads_as(const Json& config, const ModelSpec& spec) {
+  try {
+    const ModelSpec read = read_config(config);
+    return !spec_difference(spec, read) && !bias_difference(spec, read) &&
+           read.tied_embeddings == spec.tied_embeddings;
+  } catch (const CheckpointError&) {
+    return false;
+  } catch (const UnsupportedError&) {
+    return false;
+  }
+}
+
+void write_absent_fields(Json& config) {
+  const ModelSpec spec = read_config(config);
+  const auto nested = config.find("text_config");
+  Json& inner =
+      nested != config.end() && nested->is_object() ? *nested : config;
+  const Family* family = find_family(inner.value("model_type", std::string()));
+  if (family == nullptr || spec.layers.empty()) {
+    return;
+  }
+  const Json whole = ConfigWriter(spec, Json(), *family).write_without_ropes();
+  for (const auto& [name, value] : whole.items()) {
+    if (inner.contains(name) || (&inner != &config && config.contains(name))) {
+      continue;
+    }
+    inner[name] = value;
+    if (!reads_as(config, spec)) {
+      inner.erase(name);
+    }
+  }
 }
 
 }  // namespace roofline

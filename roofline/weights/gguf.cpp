@@ -173,7 +173,19 @@ void GgufFile::release(std::span<const std::byte> bytes) const {
     file_.release(
         static_cast<std::size_t>(bytes.data() - mapped.data()),
         bytes.size());
+    return;
   }
+  for (const auto& part : parts_) {
+    part->release(bytes);
+  }
+}
+
+std::size_t GgufFile::file_bytes() const {
+  std::size_t sum = bytes_.size();
+  for (const auto& part : parts_) {
+    sum += part->file_bytes();
+  }
+  return sum;
 }
 
 }  // namespace roofline

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,7 +38,9 @@ class GgufFile {
  public:
   /// Maps the file and reads its header. Throws CheckpointError when anything
   /// in it can't be true, UnsupportedError for another version, byte order or
-  /// tensor type, UserError when the file can't be opened.
+  /// tensor type, UserError when the file can't be opened. The first of several
+  /// parts ("…-00001-of-00003.gguf") stands for all: the others' tensors are
+  /// added, and what the metadata says of parts is left out.
   explicit GgufFile(const std::filesystem::path& path);
   /// Reads a file that is already in memory; the bytes must outlive this.
   /// label: what errors call it.
@@ -57,7 +60,7 @@ class GgufFile {
   /// An array of integers of any width that fit into 32 bits; same rules.
   std::vector<std::int32_t> integers(std::string_view key) const;
 
-  /// In the order of the file.
+  /// In the order of the file, and of its parts.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   /// All pairs of the metadata as they lie in the file.
   struct RawMetadata {
@@ -71,7 +74,10 @@ class GgufFile {
   /// Gives back resident pages of these bytes of the mapping.
   void release(std::span<const std::byte> bytes) const;
   const std::string& label() const { return label_; }
-  std::size_t file_bytes() const { return bytes_.size(); }
+  /// Of all parts.
+  std::size_t file_bytes() const;
+  /// The file, or all of its parts.
+  const std::vector<std::filesystem::path>& files() const { return files_; }
 
   /// An array as it lies in the file.
   struct Array {
@@ -82,6 +88,9 @@ class GgufFile {
 
  private:
   class Parser;
+  struct OnePart {};
+  GgufFile(const std::filesystem::path& path, OnePart);
+  void join_parts(const std::filesystem::path& path);
   const Array* array(std::string_view key) const;
 
   MappedFile file_;
@@ -93,6 +102,8 @@ class GgufFile {
   std::map<std::string, Array, std::less<>> arrays_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, std::size_t, std::less<>> by_name_;
+  std::vector<std::filesystem::path> files_;
+  std::vector<std::unique_ptr<const GgufFile>> parts_;  ///< after this one
 };
 
 }  // namespace roofline

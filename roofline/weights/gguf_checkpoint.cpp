@@ -48,7 +48,7 @@ class GgufCheckpoint final : public OpenedCheckpoint {
  public:
   explicit GgufCheckpoint(const fs::path& path)
       : OpenedCheckpoint(path), file_(path) {
-    refuse_parts();
+    refuse_empty();
     spec_ = read_gguf_metadata(
         metadata_for_spec(),
         {read_factors(file_, "rope_freqs.weight"),
@@ -68,7 +68,7 @@ class GgufCheckpoint final : public OpenedCheckpoint {
         "the file's metadata",
         made_);
     collect_eos();
-    fingerprint_ = fingerprint_files(std::array{path});
+    fingerprint_ = fingerprint_files(file_.files());
   }
 
   void release(const Tensor& tensor) const override {
@@ -87,15 +87,7 @@ class GgufCheckpoint final : public OpenedCheckpoint {
 
  private:
   /// Files that are sound but no whole model.
-  void refuse_parts() const {
-    const json& metadata = file_.metadata();
-    const auto parts = metadata.find("split.count");
-    if (parts != metadata.end() && parts->is_number() && *parts > 1) {
-      fail<UnsupportedError>(
-          "Can't open " + file_.label(),
-          fmt::format("It is one of {} parts of a model", parts->dump()),
-          "Merge them into one file first (llama-gguf-split --merge)");
-    }
+  void refuse_empty() const {
     if (file_.tensors().empty()) {
       fail<CheckpointError>(
           file_.label() + " holds no weights",

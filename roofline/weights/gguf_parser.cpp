@@ -329,9 +329,17 @@ class GgufFile::Parser {
   GgufCursor cursor_;
 };
 
-GgufFile::GgufFile(const std::filesystem::path& path)
-    : file_(path), label_(path.string()), bytes_(file_.bytes()) {
+GgufFile::GgufFile(const std::filesystem::path& path, OnePart)
+    : file_(path),
+      label_(path.string()),
+      bytes_(file_.bytes()),
+      files_({path}) {
   Parser(*this).run();
+}
+
+GgufFile::GgufFile(const std::filesystem::path& path)
+    : GgufFile(path, OnePart{}) {
+  join_parts(path);
 }
 
 GgufFile::GgufFile(std::span<const std::byte> bytes, std::string label)

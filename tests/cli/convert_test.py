@@ -439,7 +439,6 @@ class ConvertTest(Program):
             ("glm", "heads of 16 dims"),
             ("olmo3", "another base of positions in windows"),
             ("qwen2_moe", "windows"),
-            ("phimoe", "its sparsemixer as a softmax"),
             ("helium", "llama.cpp has no architecture for it"),
             ("bitnet", "a head that isn't the embedding"),
             ("falcon_h1", "shortest step"),
@@ -616,6 +615,87 @@ class ConvertTest(Program):
             self.assertEqual(done.returncode, 0, done.stderr)
             told = f"is this model up to {window} tokens, not to {context}"
             self.assertEqual(told in done.stderr.decode(), name != "llama")
+
+    def test_a_mixture_that_llama_cpp_computes_otherwise_is_written_and_told(self):
+        out = self.folder / "phimoe.gguf"
+        # Files have one magnitude for all lengths, and no windows.
+        source = self.changed("phimoe", sliding_window=None, router_jitter_noise=0.01,
+                              rope_parameters={"rope_type": "default", "rope_theta": 1e4})  # fmt: skip
+        result = self.run_program(
+            "convert", "--hf-path", source, "--gguf-path", out, "--type", "f32"
+        )
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        self.assertIn("its sparsemixer as a softmax", result.stderr.decode())
+        self.assertTrue(b"output.bias" in out.read_bytes())
+        self.assertLess(self.distance(source, out), 1e-3)
+
+    def test_what_mlx_lm_has_not_is_told(self):
+        for name, saying in [
+            ("olmoe", "in olmoe: a bound of queries, keys and values."),
+            ("dots1", "attention windows"),
+            ("gemma2", "in gemma2: attention windows."),
+            ("gpt_oss", "another swiglu_limit than 7"),
+            ("phimoe", "the sparsemixer"),
+            ("mamba2", "in mamba2: norms by group in a recurrence."),
+            ("glm", "in glm: partial rotation"),
+            ("llama_rope_longrope", "longrope's factors for short texts"),
+            ("cohere_plain", "a head that isn't the embedding"),
+            ("qwen2_moe", "dense layers among those with experts"),
+            ("arcee", "has no such family (arcee)"),
+            ("ministral_window", "has no such family (ministral)"),
+            ("bitnet", "takes packed ternary weights only"),
+            ("olmo", "this family's older form only"),
+            ("qwen3_next", "rounds them to 8 bits"),
+        ]:
+            with self.subTest(name):
+                told = self.told_of(name)
+                self.assertIn(saying, told)
+                self.assertIn(
+                    "Roofline reads" if "rounds" not in saying else "--dtype float32", told
+                )
+        for name in ["llama_rope_yarn", "gemma3_text", "smollm3", "qwen3_5_mlx"]:
+            with self.subTest(name):
+                self.assertEqual(self.told_of(name), "")
+
+    def told_of(self, name):
+        result = self.run_program(
+            "convert", "--hf-path", GOLDENS / name,
+            "--mlx-path", self.folder / f"told-{name}",
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr.decode())
+        return result.stderr.decode()
+
+    def test_fields_that_mlx_lm_asks_for_are_added(self):
+        source = self.changed("granite")
+        config = json.loads((source / "config.json").read_text())
+        left_out = {"residual_multiplier", "rms_norm_eps", "mlp_bias", "attention_bias"}
+        for field in left_out:
+            config.pop(field, None)
+        (source / "config.json").write_text(json.dumps(config))
+        out = self.folder / "fields"
+        self.convert(source, "--mlx-path", out)
+        written = json.loads((out / "config.json").read_text())
+        self.assertLessEqual(left_out, set(written))
+        self.assertLess(self.distance(source, out), 1e-5)
+
+    def test_experts_names_of_today_become_those_of_mlx(self):
+        for name, before, now in [
+            ("mixtral", ".block_sparse_moe.", ".mlp."),
+            ("minimax_m2", ".block_sparse_moe.", ".mlp."),
+            ("granitemoe", ".router.layer.weight", ".router.weight"),
+        ]:
+            with self.subTest(name):
+                source = self.changed(name)
+                tensors = read_safetensors(source / "model.safetensors")
+                write_safetensors(
+                    source / "model.safetensors",
+                    {each.replace(before, now): value for each, value in tensors.items()},
+                )
+                out = self.folder / f"names-{name}"
+                self.convert(source, "--mlx-path", out)
+                names = read_safetensors(out / "model.safetensors")
+                self.assertTrue(any(before in each for each in names))
+                self.assertFalse(any(now in each for each in names))
 
     def test_gguf_files_come_back_as_they_were(self):
         for name in [

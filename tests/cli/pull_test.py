@@ -290,7 +290,8 @@ class PullTest(Program):
             self.files["model.safetensors"],
         )
 
-    def test_a_kill_leaves_no_file_under_its_name_and_the_next_call_goes_on(self):
+    def start_and_stall(self):
+        """A pull whose connection has stopped giving anything."""
         self.hub.cut_after["model.safetensors"] = 100_000
         self.hub.stall["model.safetensors"] = 1
         process = self.start("pull", NAME, env=self.settings())
@@ -301,6 +302,24 @@ class PullTest(Program):
             if any(path.stat().st_size >= 100_000 for path in left):
                 break
             time.sleep(0.005)
+        return process
+
+    def test_an_interrupt_doesnt_wait_for_a_hub_that_has_stopped(self):
+        process = self.start_and_stall()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=25)  # a stall is one after 30
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        self.assertIn("goes on from here", told.decode())
+
+    def test_pulls_of_the_same_model_share_its_files(self):
+        pulls = [self.start("pull", NAME, env=self.settings()) for _ in range(4)]
+        for process in pulls:
+            _, told = process.communicate(timeout=120)
+            self.assertEqual((process.returncode, told), (0, b""))
+        self.assertEqual(len(self.gets("model.safetensors")), 2)  # hub, then cdn
+
+    def test_a_kill_leaves_no_file_under_its_name_and_the_next_call_goes_on(self):
+        process = self.start_and_stall()
         process.send_signal(signal.SIGKILL)
         process.communicate()
         self.assertEqual(process.returncode, -signal.SIGKILL)
@@ -353,6 +372,12 @@ class PullTest(Program):
     def test_offline_mode_and_an_absent_hub_are_told(self):
         self.refuse_pull(saying="HF_HUB_OFFLINE is set", env={"HF_HUB_OFFLINE": "1"})
         self.assertEqual(self.hub.requests, [])
+        self.pull()
+        asked = len(self.hub.requests)
+        told = json.loads(self.pull("--json", env={"HF_HUB_OFFLINE": "1"}))
+        self.assertEqual(len(self.hub.requests), asked)
+        self.assertEqual((told["commit"], told["fetched_bytes"]), (COMMIT, 0))
+        self.assertEqual(told["files"], 4)
         message = self.refuse(
             "generate", "acme/other", "Hello", env=self.settings()
         )  # fmt: skip

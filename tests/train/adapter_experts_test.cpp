@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include <mlx/ops.h>
 #include <nlohmann/json.hpp>
@@ -173,22 +174,23 @@ TEST_F(ExpertAdapterTest, BothFormsAndTheFusedModelAnswerAlike) {
   EXPECT_LT(max_error(adapted, logits_with(*fused, {}, ids)), 0.05);
 }
 
+/// [experts, rank, in] → [experts · rank, in]
+mx::array flat_a(const mx::array& a) {
+  return mx::contiguous(mx::reshape(a, {a.shape(0) * a.shape(1), a.shape(2)}));
+}
+
+/// [experts, out, rank] → [out, rank · experts]
+mx::array flat_b(const mx::array& b) {
+  return mx::contiguous(mx::reshape(
+      mx::transpose(b, {1, 2, 0}),
+      {b.shape(1), b.shape(2) * b.shape(0)}));
+}
+
 /// PEFT of transformers 5 has no modules for experts but wraps parameters.
 TEST_F(ExpertAdapterTest, PeftsWrappedParametersAreTheSame) {
   const auto& base = *golden_.checkpoint;
   const auto all = stacks();
   const auto at = module("base_model.model.") + "experts";
-  // [experts, rank, in] → [experts · rank, in]; [experts, out, rank] → [out,
-  // rank · experts].
-  const auto flat_a = [&](const mx::array& a) {
-    return mx::contiguous(
-        mx::reshape(a, {a.shape(0) * a.shape(1), a.shape(2)}));
-  };
-  const auto flat_b = [&](const mx::array& b) {
-    return mx::contiguous(mx::reshape(
-        mx::transpose(b, {1, 2, 0}),
-        {b.shape(1), b.shape(2) * b.shape(0)}));
-  };
   const auto none = [](const mx::array& b) { return mx::zeros_like(b); };
   const auto gate_up_a = mx::concatenate({all[0].a, all[1].a}, 1);
   const auto gate_up_b = mx::concatenate(
@@ -227,6 +229,69 @@ TEST_F(ExpertAdapterTest, PeftsWrappedParametersAreTheSame) {
     }
   }
   EXPECT_EQ(wrapped.scale, each.scale);
+}
+
+TEST_F(ExpertAdapterTest, AWrappedParameterIsToldByItsShape) {
+  const auto& base = *golden_.checkpoint;
+  const auto all = stacks();
+  const auto at = module("base_model.model.") + "experts";
+  const auto gate_up_a = flat_a(all[0].a);
+  const auto gate_up_b = flat_b(mx::concatenate({all[0].b, all[1].b}, 1));
+  const Arrays alone = {
+      {at + ".lora_A.weight", gate_up_a},
+      {at + ".lora_B.weight", gate_up_b}};
+  Arrays both = alone;
+  both.emplace_back(at + ".base_layer.lora_A.weight", flat_a(all[2].a));
+  both.emplace_back(at + ".base_layer.lora_B.weight", flat_b(all[2].b));
+  const Json config = {
+      {"peft_type", "LORA"},
+      {"r", kRank},
+      {"lora_alpha", 2 * kRank}};
+  for (const auto& [arrays, names] :
+       {std::pair{alone, std::set<std::string>{"gate", "up"}},
+        {both, {"gate", "up", "down"}}}) {
+    const fs::path folder = folder_.path() / std::to_string(names.size());
+    write_folder(folder, "adapter_model.safetensors", arrays, config);
+    std::set<std::string> read;
+    for (const auto& matrix : read_adapter(folder, base).matrices) {
+      const std::string name = matrix.name.substr(matrix.name.rfind('.') + 1);
+      read.insert(name);
+      const auto& wanted = name == "down" ? all[2] : all[name == "up"];
+      const auto& a = name == "down" ? all[2].a : all[0].a;
+      EXPECT_LT(max_error(to_host(matrix.a), to_host(a)), 1e-6) << name;
+      EXPECT_LT(max_error(to_host(matrix.b), to_host(wanted.b)), 1e-6) << name;
+    }
+    EXPECT_EQ(read, names);
+  }
+}
+
+TEST(SharedGateAdapter, AttachedAndFusedAnswerAlike) {
+  mx::set_default_device(mx::Device::cpu);
+  const auto golden = open_golden("qwen2_moe");
+  const auto& base = *golden.checkpoint;
+  const ScratchFolder scratch("shared_gate");
+  std::string at = "base_model.model.model.layers.1.mlp.shared_expert_gate.";
+  const fs::path folder = scratch.path() / "peft";
+  write_folder(
+      folder,
+      "adapter_model.safetensors",
+      {{at + "lora_A.weight", waves({kRank, base.spec().dim}, 0.7f)},
+       {at + "lora_B.weight", waves({1, kRank}, 2.0f)}},
+      {{"peft_type", "LORA"}, {"r", kRank}, {"lora_alpha", 2 * kRank}});
+  const auto ids = golden.ids[0];
+  const auto adapted = logits_with(base, {{folder, 1.0f}}, ids);
+  EXPECT_GT(max_error(adapted, golden.logits[0]), 0.1);
+  const Adapter adapters[] = {read_adapter(folder, base)};
+  const float weights[] = {1.0f};
+  write_changed_model(
+      base,
+      adapter_changes(base, adapters, weights),
+      scratch.path() / "fused",
+      FuseQuantized::decode,
+      false);
+  const auto fused = Checkpoint::open(scratch.path() / "fused");
+  // Files hold bfloat16.
+  EXPECT_LT(max_error(adapted, logits_with(*fused, {}, ids)), 0.05);
 }
 
 TEST_F(ExpertAdapterTest, AnExpertWithoutMatricesStaysAsItIs) {

@@ -328,14 +328,82 @@ TEST(GgufCheckpoint, EndTokensComeFromTheVocabulary) {
       (std::vector<std::int32_t>{5, 6}));
 }
 
-TEST(GgufCheckpoint, PartsOfModelsAreNamed) {
+/// The tiny model's tensors in two files.
+class PartsTest : public ::testing::Test {
+ protected:
+  PartsTest() {
+    Shapes first;
+    for (const auto& [name, shape] : tiny_gguf_shapes()) {
+      (first.size() < 3 ? first : second_)[name] = shape;
+    }
+    path_ = folder_.write("m-00001-of-00002.gguf", part(0, first));
+  }
+  std::string part(std::uint32_t number, const Shapes& shapes) const {
+    GgufBuilder builder = tiny_gguf_metadata();
+    builder.u32("split.count", 2);
+    builder.u32("split.no", number);
+    builder.u32(
+        "split.tensors.count",
+        static_cast<std::uint32_t>(tiny_gguf_shapes().size()));
+    add_gguf_tensors(builder, shapes);
+    return builder.build();
+  }
+
+  TempFolder folder_;
+  Shapes second_;
+  std::filesystem::path path_;
+};
+
+TEST_F(PartsTest, AreOneModelByTheFirstOne) {
+  folder_.write("m-00002-of-00002.gguf", part(1, second_));
+  GgufBuilder whole = tiny_gguf_metadata();
+  add_gguf_tensors(whole, tiny_gguf_shapes());
+  const auto one = Checkpoint::open(folder_.write("w.gguf", whole.build()));
+  const auto parts = Checkpoint::open(path_);
+  ASSERT_EQ(parts->tensors().size(), one->tensors().size());
+  for (const Tensor& tensor : one->tensors()) {
+    const Tensor* same = parts->find(tensor.name);
+    ASSERT_NE(same, nullptr) << tensor.name;
+    EXPECT_TRUE(std::equal(
+        tensor.bytes.begin(),
+        tensor.bytes.end(),
+        same->bytes.begin(),
+        same->bytes.end()));
+  }
+}
+
+TEST_F(PartsTest, ThatAreMissingSwappedOrNamedAloneAreTold) {
+  expect_error<UserError>(
+      [&] { Checkpoint::open(path_); },
+      {"m-00002-of-00002.gguf is missing", "part 2 of the 2"});
+  const auto second = folder_.write("m-00002-of-00002.gguf", part(1, second_));
+  expect_error<UserError>(
+      [&] { Checkpoint::open(second); },
+      {"is part 2 of 2", "m-00001-of-00002.gguf"});
+  folder_.write("m-00002-of-00002.gguf", part(0, second_));
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(path_); },
+      {"another part"});
+  folder_.write("m-00002-of-00002.gguf", part(1, tiny_gguf_shapes()));
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(path_); },
+      {"is in two parts"});
+  second_.erase(second_.begin());
+  folder_.write("m-00002-of-00002.gguf", part(1, second_));
+  expect_error<CheckpointError>(
+      [&] { Checkpoint::open(path_); },
+      {"tensors, and it says"});
+  const auto other = folder_.write("a.gguf", part(0, second_));
+  expect_error<UserError>(
+      [&] { Checkpoint::open(other); },
+      {"-00001-of-00002.gguf", "own names"});
+}
+
+TEST(GgufCheckpoint, FilesWithoutWeightsAndFoldersOfSeveralAreNamed) {
   TempFolder folder;
-  GgufBuilder split = tiny_gguf_metadata();
-  split.u32("split.count", 3);
-  add_gguf_tensors(split, tiny_gguf_shapes());
-  expect_error<UnsupportedError>(
-      [&] { Checkpoint::open(folder.write("a.gguf", split.build())); },
-      {"3 parts", "Merge"});
+  GgufBuilder whole = tiny_gguf_metadata();
+  add_gguf_tensors(whole, tiny_gguf_shapes());
+  folder.write("a.gguf", whole.build());
   expect_error<CheckpointError>(
       [&] {
         Checkpoint::open(folder.write("b.gguf", tiny_gguf_metadata().build()));

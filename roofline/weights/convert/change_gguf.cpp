@@ -3,6 +3,9 @@
 #include <array>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
 #include "roofline/weights/convert/ggml_quantize.h"
 #include "roofline/weights/convert/gguf_output.h"
 #include "roofline/weights/encodings.h"
@@ -52,6 +55,12 @@ void change_gguf(
     const ChangeGgufOptions& options) {
   require_gguf_target(target, options.force);
   const GgufFile source(checkpoint.path());
+  if (source.files().size() > 1) {
+    fail<UnsupportedError>(
+        fmt::format("{} can't be changed", source.label()),
+        "It is in several parts",
+        "Merge them into one file first (llama-gguf-split --merge)");
+  }
   FileChanges changed(changes, NameStyle::gguf, checkpoint.spec());
   std::vector<PlannedGgufTensor> plan;
   for (const GgufTensor& tensor : source.tensors()) {

@@ -238,28 +238,26 @@ std::vector<RowTensor> stack_experts(
 
 std::vector<RowTensor> split_stacked_experts(
     const RowTensor& tensor,
-    std::string_view folder) {
+    const ExpertNames& names) {
   constexpr std::string_view kGateUp = "experts.gate_up_proj";
-  constexpr std::string_view kUp = "experts.up_proj";
-  constexpr std::string_view kDown = "experts.down_proj";
+  const std::pair<std::string_view, std::string_view> kRest[] = {
+      {"experts.up_proj", names.numbered ? "fc1" : "up_proj"},
+      {"experts.down_proj", names.numbered ? "fc2" : "down_proj"}};
   if (tensor.shape.size() != 3) {
     return {tensor};
   }
   const std::string& name = tensor.name;
   if (name.ends_with(kGateUp)) {
-    const std::string base = before(name, kGateUp) + std::string(folder);
+    const std::string base = before(name, kGateUp) + std::string(names.folder);
     return {
         half(tensor, base + "gate_proj.weight", false),
         half(tensor, base + "up_proj.weight", true)};
   }
-  for (std::string_view end : {kUp, kDown}) {
+  for (const auto& [end, module] : kRest) {
     if (name.ends_with(end)) {
       RowTensor renamed = tensor;
-      renamed.name = fmt::format(
-          "{}{}{}.weight",
-          before(name, end),
-          folder,
-          end.substr(end.find('.') + 1));
+      renamed.name =
+          fmt::format("{}{}{}.weight", before(name, end), names.folder, module);
       return {renamed};
     }
   }

@@ -28,7 +28,7 @@ std::vector<RowTensor> stack_experts(
 /// come back as they are.
 std::vector<RowTensor> split_stacked_experts(
     const RowTensor& tensor,
-    std::string_view folder);
+    const ExpertNames& names);
 
 /// The same of "….input_linear.weight" and "….output_linear.weight", which
 /// become those of `part`: "switch_mlp." beside them, or "mlp." for a dense

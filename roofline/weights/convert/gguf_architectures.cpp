@@ -242,6 +242,20 @@ constexpr std::array kArchitectures = {
         .packed_gate_up = true,
         .whole_heads = true,
         .window_ignored = true},
+    GgufArchitecture{
+        .name = "phimoe",
+        .tied = false,
+        .output_bias = true,
+        .head_bias = true,
+        .longrope = true,
+        .experts = true,
+        .whole_heads = true,
+        .window_ignored = true,
+        .needs_output_biases = true,
+        .rms_epsilon = true,
+        .unlike =
+            "llama.cpp computes phimoe's layer norms without the mean and its "
+            "sparsemixer as a softmax, and answers otherwise than this model"},
     GgufArchitecture{.name = "qwen2", .whole_heads = true},
     GgufArchitecture{
         .name = "qwen2moe",

@@ -64,6 +64,12 @@ struct GgufArchitecture {
   /// Biases that the loader can't do without, of attention and feed-forward
   /// parts alike: zeros where the model has none.
   bool needs_biases = false;
+  /// The same of what attention gives and of the head alone.
+  bool needs_output_biases = false;
+  /// Layer norms whose epsilon has the other norms' key.
+  bool rms_epsilon = false;
+  /// What llama.cpp makes of all its files otherwise than the models are.
+  std::string_view unlike = {};
   bool needs_shared_experts = false;
   /// Keys and values have as many heads as queries, whatever the file says.
   bool all_kv_heads = false;

@@ -149,7 +149,8 @@ class MetadataMaker {
   }
 
   void add_norm() {
-    const bool rms = spec_.layers[0].norm.kind == NormKind::rms;
+    const bool rms =
+        spec_.layers[0].norm.kind == NormKind::rms || architecture_.rms_epsilon;
     add(rms ? "attention.layer_norm_rms_epsilon"
             : "attention.layer_norm_epsilon",
         spec_.layers[0].norm.eps);

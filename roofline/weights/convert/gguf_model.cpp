@@ -145,6 +145,9 @@ class Zeros {
     if (architecture_.needs_biases) {
       add_biases(*layer.attention, *layer.feed_forward, dim);
     }
+    if (architecture_.needs_output_biases && !layer.attention->output_bias) {
+      add("attn_output", dim);
+    }
     if (layer.recurrent && architecture_.needs_conv_bias &&
         !layer.recurrent->conv_bias) {
       add("ssm_conv1d", layer.recurrent->conv_channels);
@@ -233,6 +236,11 @@ GgufModel describe_gguf_model(const ModelSpec& spec, const json& config) {
   Zeros zeros(architecture, model);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
     zeros.add_to(i, spec.layers[i], spec.dim);
+  }
+  if (architecture.needs_output_biases && !spec.head_bias) {
+    model.factors.emplace_back(
+        "output.bias",
+        std::vector<float>(static_cast<std::size_t>(spec.vocab)));
   }
   model.warning = unlike_in_llama_cpp(architecture, spec);
   return model;

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "roofline/spec/families.h"
 
@@ -296,10 +298,6 @@ struct Unknown {
 };
 constexpr std::array kUnknown = {
     Unknown{"helium", "llama.cpp has no architecture for it"},
-    Unknown{
-        "phimoe",
-        "llama.cpp computes its layer norms without the mean and its "
-        "sparsemixer as a softmax"},
 };
 
 }  // namespace
@@ -327,8 +325,12 @@ std::string refused_by_llama_cpp(
 std::string unlike_in_llama_cpp(
     const GgufArchitecture& architecture,
     const ModelSpec& spec) {
-  const std::string window = ignored_window(architecture, spec);
-  return window.empty() ? unlike_latent_norm(spec) : window;
+  std::vector<std::string> all = {
+      std::string(architecture.unlike),
+      ignored_window(architecture, spec),
+      unlike_latent_norm(spec)};
+  std::erase(all, "");
+  return fmt::format("{}", fmt::join(all, ". "));
 }
 
 std::string unknown_to_llama_cpp(std::string_view family) {

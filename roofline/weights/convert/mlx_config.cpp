@@ -5,7 +5,9 @@
 #include <string_view>
 #include <utility>
 
+#include "roofline/spec/families.h"
 #include "roofline/spec/read_config.h"
+#include "roofline/spec/write_config.h"
 #include "roofline/spec/write_config_parts.h"
 
 namespace roofline {
@@ -106,6 +108,75 @@ void add_old_rope_names(json& config) {
   if (type_of(config) == "phi3") {
     const char* original = "original_max_position_embeddings";
     add(original, rope, original);
+  }
+}
+
+/// What reads the kind of a scaling under its older name only.
+void add_scaling_type(json& text) {
+  const auto scaling = text.find("rope_scaling");
+  if (scaling != text.end() && scaling->is_object() &&
+      scaling->contains("rope_type")) {
+    add_absent(*scaling, "type", (*scaling)["rope_type"]);
+  }
+}
+
+/// It takes the context of another model for the one that a yarn leaves open.
+void fill_yarn(json& text) {
+  json& scaling = text["rope_scaling"];
+  if (scaling.is_object() && scaling.value("type", json()) == "yarn") {
+    add_absent(
+        scaling,
+        "original_max_position_embeddings",
+        text.value("max_position_embeddings", std::int64_t{2048}));
+  }
+}
+
+/// What the family has where a config has no positions, at the only place where
+/// mlx-lm's ministral3 looks.
+void fill_default_rope(json& text) {
+  const Family* family = find_family(type_of(text));
+  if (family != nullptr && !family->rope_parameters.empty() &&
+      text.value("rope_parameters", json()).is_null()) {
+    text["rope_parameters"] = json::parse(family->rope_parameters);
+    text.erase("rope_scaling");
+    text.erase("rope_theta");
+  }
+}
+
+/// Attention has no biases in this family, whatever is said.
+void fill_nemotron_attention(json& text) {
+  text["attention_bias"] = false;
+}
+
+/// Every so many-th layer sees all.
+void fill_window_pattern(json& text) {
+  const json types = text.value("layer_types", json::array());
+  const auto full = std::find(types.begin(), types.end(), "full_attention");
+  if (full != types.end()) {
+    add_absent(text, "sliding_window_pattern", full - types.begin() + 1);
+  }
+}
+
+/// Changes a part of the config unless that made it another model.
+void try_fill(json& config, void (*fill)(json& text)) {
+  json changed = config;
+  fill(text_config(changed));
+  if (reads_as(changed, read_config(config))) {
+    config = std::move(changed);
+  }
+}
+
+void fill_positions(json& config) {
+  const std::string type = type_of(text_config(config));
+  try_fill(config, add_scaling_type);
+  try_fill(config, fill_default_rope);
+  if (type == "nemotron_h") {
+    try_fill(config, fill_nemotron_attention);
+  } else if (type == "cohere2" || type == "gemma3_text") {
+    try_fill(config, fill_window_pattern);
+  }
+  if (text_config(config).value("rope_scaling", json()).is_object()) {
+    try_fill(config, fill_yarn);
   }
 }
 
@@ -221,12 +292,16 @@ void fill_required(json& config) {
       Row{"exaone4", "sliding_window_pattern"},
       Row{"glm4_moe", "rope_scaling"},
       Row{"gpt2", "n_ctx", "n_positions", "1024"},
+      Row{"granitemoehybrid", "attention_bias", "", "false"},
+      Row{"granitemoehybrid", "attention_multiplier", "", "1.0"},
+      Row{"lfm2", "block_auto_adjust_ff_dim", "", "true"},
       Row{"lfm2", "block_dim", "hidden_size", "2560"},
       Row{"lfm2", "block_ffn_dim_multiplier", "", "1.0"},
       Row{"lfm2", "block_multiple_of", "", "256"},
       // No bound: it would have to be infinite.
       Row{"mamba2", "time_step_limit", "", "[0.0, 1e30]"},
       Row{"mamba2", "time_step_rank", "", "\"auto\""},
+      Row{"nemotron_h", "mlp_bias", "", "false"},
       Row{"minimax_m2", "shared_intermediate_size", "", "0"},
       Row{"qwen3_moe", "num_experts", "num_local_experts", "128"},
   };
@@ -314,7 +389,9 @@ json mlx_config(json config) {
   config.erase("audio_config");
   wrap_text_model(config);
   add_old_rope_names(config);
+  write_absent_fields(config);
   fill_in(config);
+  fill_positions(config);
   return config;
 }
 

@@ -294,6 +294,32 @@ std::string letters_spelt_out(std::string name) {
   return name;
 }
 
+/// Names that transformers gives a family's modules since version 5, and those
+/// before, which are MLX's.
+struct NewName {
+  std::string_view model_type, now, before;
+};
+constexpr std::array kNewNames = {
+    NewName{"granitemoe", ".router.weight", ".router.layer.weight"},
+    NewName{"granitemoehybrid", ".router.weight", ".router.layer.weight"},
+    NewName{"minimax_m2", ".mlp.", ".block_sparse_moe."},
+    NewName{"mixtral", ".mlp.", ".block_sparse_moe."},
+    NewName{"nemotron_h", "model.embeddings.", "backbone.embeddings."},
+    NewName{"nemotron_h", "model.layers.", "backbone.layers."},
+    NewName{"nemotron_h", "model.norm_f.", "backbone.norm_f."},
+    NewName{"phimoe", ".mlp.router.", ".block_sparse_moe.gate."},
+    NewName{"phimoe", ".mlp.", ".block_sparse_moe."},
+};
+
+std::string with_older_names(std::string name, std::string_view model_type) {
+  for (const NewName& each : kNewNames) {
+    if (each.model_type == model_type) {
+      name = replaced(std::move(name), each.now, each.before);
+    }
+  }
+  return name;
+}
+
 std::string renamed(std::string name, unsigned rules) {
   if ((rules & kModelPrefix) != 0) {
     name = "model." + replaced(name, "transformer.", "");
@@ -320,7 +346,7 @@ std::vector<RowTensor> taken_apart(
     const nlohmann::json& config) {
   const unsigned rules = layout.rules;
   if ((rules & kStackExperts) != 0 && contains(tensor.name, ".experts.")) {
-    return split_stacked_experts(tensor, layout.experts.folder);
+    return split_stacked_experts(tensor, layout.experts);
   }
   if ((rules & kTurnedExperts) != 0 && contains(tensor.name, ".experts.")) {
     return tensor.name.ends_with("_blocks") ? split_expert_blocks(tensor)
@@ -330,6 +356,9 @@ std::vector<RowTensor> taken_apart(
       (rules & kFusedDense) != 0 && number_in(config, "num_local_experts") == 0;
   if (dense && contains(tensor.name, ".shared_mlp.")) {
     return split_input_linear(tensor, "shared_mlp.", "mlp.");
+  }
+  if ((rules & kSplitExpertInput) != 0 && contains(tensor.name, ".experts.")) {
+    return split_stacked_experts(tensor, layout.experts);
   }
   if ((rules & kSplitExpertInput) != 0 && tensor.shape.size() == 3 &&
       contains(tensor.name, "put_linear.weight")) {
@@ -379,6 +408,20 @@ bool is_mlx_layout(const std::vector<RowTensor>& tensors, unsigned rules) {
         return (rules & (kModelPrefix | kNeoxNames)) != 0 &&
                name.starts_with("model.");
       });
+}
+
+/// By a convolution's shape readers tell whether norms hold their one.
+void require_convolution(
+    const std::vector<RowTensor>& tensors,
+    unsigned rules) {
+  if ((rules & kNormPlusOne) == 0 ||
+      std::any_of(tensors.begin(), tensors.end(), is_unturned_convolution)) {
+    return;
+  }
+  fail<UnsupportedError>(
+      "MLX's layout can't say what this model's norms hold",
+      "Readers tell it by a convolution, and no layer has one",
+      "Keep this checkpoint in the layout that it has");
 }
 
 /// mlx-lm asks for keys and values of layers that take another's, and doesn't
@@ -437,6 +480,7 @@ std::vector<RowTensor> to_mlx_layout(
   if (is_mlx_layout(tensors, rules)) {
     return tensors;
   }
+  require_convolution(tensors, rules);
   if ((rules & kStackExperts) != 0) {
     tensors = stack_experts(std::move(tensors), layout.experts);
   }
@@ -444,7 +488,8 @@ std::vector<RowTensor> to_mlx_layout(
   for (const RowTensor& tensor : tensors) {
     for (RowTensor& part : taken_apart(tensor, layout, config)) {
       out.push_back(revalued(std::move(part), rules, config));
-      out.back().name = renamed(out.back().name, rules);
+      out.back().name =
+          renamed(with_older_names(out.back().name, layout.model_type), rules);
     }
   }
   if ((rules & kNeoxNames) != 0) {
@@ -454,6 +499,13 @@ std::vector<RowTensor> to_mlx_layout(
     fill_shared_kv(out, config);
   }
   return out;
+}
+
+bool mlx_layout_adds_ones(
+    const std::vector<RowTensor>& tensors,
+    const nlohmann::json& config) {
+  return (layout_of(config).rules & kNormPlusOne) != 0 &&
+         std::any_of(tensors.begin(), tensors.end(), is_unturned_convolution);
 }
 
 std::vector<std::string> mlx_layout_families() {

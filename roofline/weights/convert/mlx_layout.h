@@ -23,6 +23,12 @@ std::vector<RowTensor> to_mlx_layout(
     const nlohmann::json& config,
     bool tied);
 
+/// The layout has some norms as 1 + w, and these tensors, under Hugging Face's
+/// names, have them as w.
+bool mlx_layout_adds_ones(
+    const std::vector<RowTensor>& tensors,
+    const nlohmann::json& config);
+
 /// Model types whose layout is known, sorted.
 std::vector<std::string> mlx_layout_families();
 

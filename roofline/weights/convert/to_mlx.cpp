@@ -7,8 +7,11 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/hf_source.h"
+#include "roofline/weights/convert/mlx_config.h"
 #include "roofline/weights/convert/mlx_layout.h"
+#include "roofline/weights/convert/mlx_lm.h"
 #include "roofline/weights/convert/mlx_source.h"
 #include "roofline/weights/convert/model_card.h"
 #include "roofline/weights/convert/write_rows.h"
@@ -127,6 +130,25 @@ json quantization_entry(
   return out;
 }
 
+/// Writes config.json, and what goes beside the weights. Returns what mlx-lm
+/// makes of it otherwise.
+std::string write_beside(
+    CheckpointWriter& writer,
+    const HfSource& source,
+    const json& config,
+    const fs::path& from,
+    const ToMlxOptions& options) {
+  const json written = mlx_config(config);
+  writer.write_text("config.json", written.dump(4) + "\n");
+  write_files_beside(
+      writer,
+      source,
+      model_card(from, options.base_model, "mlx"));
+  ModelSpec spec = read_config(written);
+  spec.tied_embeddings = source.tied;
+  return unlike_in_mlx_lm(spec, written);
+}
+
 /// Packed weights keep their bytes.
 ConvertedModel copy_packed(
     const HfSource& source,
@@ -156,11 +178,7 @@ ConvertedModel copy_packed(
     writer.put(entry->name, entry->bytes);
     done += entry->bytes.size();
   }
-  writer.write_text("config.json", mlx_config_text(source.config));
-  write_files_beside(
-      writer,
-      source,
-      model_card(from, options.base_model, "mlx"));
+  out.warning = write_beside(writer, source, source.config, from, options);
   writer.publish();
   return out;
 }
@@ -207,6 +225,22 @@ void require_packed(
   }
 }
 
+/// Norms lie near one in this layout, where small types have few values.
+void add_rounded_ones(const std::vector<RowJob>& jobs, std::string& warning) {
+  const auto norm =
+      std::find_if(jobs.begin(), jobs.end(), [](const RowJob& job) {
+        return job.tensor->name.ends_with("_layernorm.weight");
+      });
+  if (norm == jobs.end() || norm->dtype == mx::float32) {
+    return;
+  }
+  warning += fmt::format(
+      "{}MLX's layout has norms as 1 + w, which rounds them to {} bits; "
+      "--dtype float32 keeps them whole",
+      warning.empty() ? "" : ". ",
+      norm->dtype == mx::bfloat16 ? 8 : 11);
+}
+
 }  // namespace
 
 ConvertedModel convert_to_mlx(
@@ -222,6 +256,7 @@ ConvertedModel convert_to_mlx(
   if (source.packed && !options.dequantize) {
     return copy_packed(source, from, target, options);
   }
+  const bool adds_ones = mlx_layout_adds_ones(source.tensors, source.config);
   const std::vector<RowTensor> tensors =
       to_mlx_layout(std::move(source.tensors), source.config, source.tied);
   std::optional<MlxQuantizer> quantizer;
@@ -261,11 +296,10 @@ ConvertedModel convert_to_mlx(
   writer.plan(plan, out.parameters);
   out.shards = writer.shards();
   write_rows(writer, jobs, options.progress);
-  writer.write_text("config.json", mlx_config_text(config));
-  write_files_beside(
-      writer,
-      source,
-      model_card(from, options.base_model, "mlx"));
+  out.warning = write_beside(writer, source, config, from, options);
+  if (adds_ones) {
+    add_rounded_ones(jobs, out.warning);
+  }
   writer.publish();
   return out;
 }

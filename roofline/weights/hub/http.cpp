@@ -80,6 +80,7 @@ class Exchange {
   Exchange(HttpResponse& response, const HttpStart& start)
       : response_(response), start_(start) {}
 
+  /// Throws what a callback threw.
   void run(const HttpRequest& request, const std::string& url, bool token) {
     curl_slist* list = nullptr;
     if (token) {
@@ -112,6 +113,10 @@ class Exchange {
     set(CURLOPT_HEADERDATA, this);
     set(CURLOPT_WRITEFUNCTION, &Exchange::on_body);
     set(CURLOPT_WRITEDATA, this);
+    waiting_ = request.while_waiting;
+    set(CURLOPT_NOPROGRESS, 0L);
+    set(CURLOPT_XFERINFOFUNCTION, &Exchange::on_progress);
+    set(CURLOPT_XFERINFODATA, this);
     const CURLcode code = curl().easy_perform(handle);
     if (thrown_) {
       std::rethrow_exception(thrown_);
@@ -137,6 +142,27 @@ class Exchange {
       std::size_t size,
       void* self) {
     return static_cast<Exchange*>(self)->take_body({bytes, size}) ? size : 0;
+  }
+
+  static int on_progress(
+      void* self,
+      curl_off_t,
+      curl_off_t,
+      curl_off_t,
+      curl_off_t) {
+    return static_cast<Exchange*>(self)->wait() ? 0 : 1;
+  }
+
+  bool wait() {
+    try {
+      if (waiting_) {
+        waiting_();
+      }
+      return true;
+    } catch (...) {
+      thrown_ = std::current_exception();
+      return false;
+    }
   }
 
   void take_header(std::string_view line) {
@@ -186,6 +212,7 @@ class Exchange {
   HttpResponse& response_;
   const HttpStart& start_;
   HttpSink sink_;
+  std::function<void()> waiting_;
   std::exception_ptr thrown_;
 };
 

@@ -16,6 +16,8 @@ struct HttpRequest {
   std::string token;       ///< "Authorization: Bearer …"; empty: none
   std::uint64_t from = 0;  ///< the first byte wanted
   bool head = false;       ///< headers only; redirects to other hosts are left
+  /// Called about once a second at least; what it throws comes out.
+  std::function<void()> while_waiting = nullptr;
 };
 
 struct HttpResponse {

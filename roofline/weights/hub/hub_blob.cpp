@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -80,7 +82,42 @@ class Digest {
   std::optional<Sha1> sha1_;
 };
 
-/// The file that grows, locked against other processes.
+/// Keeps other processes from the same blob, by the file that the Hugging Face
+/// tools lock too. Where there can be none, nobody else has one either.
+class BlobLock {
+ public:
+  BlobLock(
+      const HubSettings& hub,
+      const fs::path& blobs,
+      const std::string& etag) {
+    const fs::path folder =
+        hub.cache / ".locks" / blobs.parent_path().filename();
+    std::error_code error;
+    fs::create_directories(folder, error);
+    const fs::path path = folder / (etag + ".lock");
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 &&
+           (errno == EWOULDBLOCK || errno == EINTR)) {
+      if (hub.while_waiting) {
+        hub.while_waiting();
+      }
+      std::this_thread::sleep_for(kGlance);
+    }
+  }
+  ~BlobLock() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+    }
+  }
+  BlobLock(const BlobLock&) = delete;
+  BlobLock& operator=(const BlobLock&) = delete;
+
+ private:
+  static constexpr std::chrono::milliseconds kGlance{50};
+  int fd_ = -1;
+};
+
+/// The file that grows.
 class IncompleteFile {
  public:
   IncompleteFile(const fs::path& path, const HubFile& file)
@@ -94,7 +131,6 @@ class IncompleteFile {
           std::strerror(errno),
           "Check the cache's folder, or set HF_HUB_CACHE to another");
     }
-    ::flock(fd_, LOCK_EX);
     read_what_is_there();
   }
   ~IncompleteFile() { ::close(fd_); }
@@ -168,7 +204,7 @@ HttpResponse fetch_once(
     const std::function<void(std::uint64_t)>& arrived) {
   const std::uint64_t from = out.bytes();
   return http_get(
-      {file.url, hub.token, from},
+      {file.url, hub.token, from, false, hub.while_waiting},
       [&, from](const HttpResponse& response) -> HttpSink {
         if (response.status != 200 && response.status != 206) {
           return [](std::string_view) { return true; };  // an error's text
@@ -212,7 +248,7 @@ void fetch_all(
     }
     // A connection that gave something counts as a fresh start.
     retry = out.bytes() > before ? 1 : retry + 1;
-    if (!wait_before_retry(retry)) {
+    if (!wait_before_retry(hub, retry)) {
       HttpResponse broken = response;
       if (broken.error.empty() && cut) {
         broken.error = fmt::format(
@@ -231,14 +267,15 @@ HubFile ask_hub_file(
     const HubSettings& hub,
     const std::string& name,
     const std::string& url) {
-  const HttpRequest request{url, hub.token, 0, true};
+  const HttpRequest request{url, hub.token, 0, true, hub.while_waiting};
   const auto ask = [&] {
     return http_get(request, [](const HttpResponse&) {
       return [](std::string_view) { return true; };
     });
   };
   HttpResponse response = ask();
-  for (int retry = 1; is_worth_a_retry(response) && wait_before_retry(retry);
+  for (int retry = 1;
+       is_worth_a_retry(response) && wait_before_retry(hub, retry);
        ++retry) {
     response = ask();
   }
@@ -274,6 +311,7 @@ std::uint64_t fetch_hub_blob(
     const fs::path& blobs,
     const std::function<void(std::uint64_t)>& arrived) {
   const fs::path blob = blobs / file.etag;
+  const BlobLock lock(hub, blobs, file.etag);
   std::error_code error;
   if (fs::exists(blob, error)) {
     arrived(file.bytes);

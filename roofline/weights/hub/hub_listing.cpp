@@ -141,11 +141,19 @@ std::vector<std::string> choose_gguf(
 
 }  // namespace
 
-bool wait_before_retry(int retry) {
+bool wait_before_retry(const HubSettings& hub, int retry) {
+  constexpr std::chrono::milliseconds kGlance(100);
   if (retry > kMostRetries) {
     return false;
   }
-  std::this_thread::sleep_for(kFirstWait * (1 << (retry - 1)));
+  const auto end =
+      std::chrono::steady_clock::now() + kFirstWait * (1 << (retry - 1));
+  while (std::chrono::steady_clock::now() < end) {
+    if (hub.while_waiting) {
+      hub.while_waiting();
+    }
+    std::this_thread::sleep_for(kGlance);
+  }
   return true;
 }
 
@@ -216,11 +224,12 @@ HubListing list_hub_model(
       hub.endpoint,
       escaped(name, true),
       escaped(revision, false));
-  HttpText answer = http_text({url, hub.token}, kLargestListing);
+  const HttpRequest request{url, hub.token, 0, false, hub.while_waiting};
+  HttpText answer = http_text(request, kLargestListing);
   for (int retry = 1;
-       is_worth_a_retry(answer.response) && wait_before_retry(retry);
+       is_worth_a_retry(answer.response) && wait_before_retry(hub, retry);
        ++retry) {
-    answer = http_text({url, hub.token}, kLargestListing);
+    answer = http_text(request, kLargestListing);
   }
   if (!answer.response.complete() || answer.response.status != 200) {
     fail_response(hub, answer.response, name);

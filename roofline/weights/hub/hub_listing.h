@@ -41,7 +41,7 @@ std::string hub_file_url(
 
 /// Waits before try number `retry` (1, 2, …): longer each time. False when it
 /// is time to give up.
-bool wait_before_retry(int retry);
+bool wait_before_retry(const HubSettings& hub, int retry);
 
 /// A broken connection, or an answer that another try may change.
 bool is_worth_a_retry(const HttpResponse& response);

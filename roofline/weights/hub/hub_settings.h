@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 namespace roofline {
@@ -12,6 +13,9 @@ struct HubSettings {
   std::string token;     ///< empty: none
   std::filesystem::path cache;
   bool offline = false;
+  /// Called a few times a second while the hub, another process or a retry is
+  /// waited for. What it throws ends that.
+  std::function<void()> while_waiting = nullptr;
 };
 
 /// HF_HUB_CACHE, else HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -106,7 +107,11 @@ class Pull {
       : hub_(hub),
         name_(name),
         options_(options),
-        model_(folder_of(hub, name)) {}
+        model_(folder_of(hub, name)) {
+    hub_.while_waiting = [this] { tell(0, current_); };
+  }
+  Pull(const Pull&) = delete;
+  Pull& operator=(const Pull&) = delete;
 
   PulledModel run() {
     const HubListing listing = list_hub_model(hub_, name_, options_.revision);
@@ -121,6 +126,7 @@ class Pull {
     make_folder(model_ / "blobs");
     plan(files);
     for (const auto& [file, about] : wanted_) {
+      current_ = file;
       out_.fetched_bytes += fetch_hub_blob(
           hub_,
           about,
@@ -167,7 +173,7 @@ class Pull {
     arrived_bytes_ += bytes;
     if (options_.progress) {
       options_.progress(
-          missing_bytes_ == 0 ? 1
+          missing_bytes_ == 0 ? 0
                               : std::min(
                                     1.0,
                                     static_cast<double>(arrived_bytes_) /
@@ -186,15 +192,47 @@ class Pull {
     write_file_atomically(ref, std::as_bytes(std::span(out_.commit)));
   }
 
-  const HubSettings& hub_;
+  HubSettings hub_;
   std::string name_;
   const PullOptions& options_;
   fs::path model_;
   PulledModel out_;
   std::vector<std::pair<std::string, HubFile>> wanted_;
+  std::string current_;  ///< the file that comes
   std::uint64_t missing_bytes_ = 0;
   std::uint64_t arrived_bytes_ = 0;
 };
+
+/// What an earlier download left. Throws UserError where there is nothing.
+PulledModel in_cache(
+    const HubSettings& hub,
+    std::string_view name,
+    const std::string& revision) {
+  const fs::path model = folder_of(hub, name);
+  PulledModel out;
+  std::getline(std::ifstream(model / "refs" / revision), out.commit);
+  out.commit = out.commit.empty() ? revision : out.commit;
+  out.folder = model / "snapshots" / out.commit;
+  std::error_code error;
+  for (fs::recursive_directory_iterator file(out.folder, error), end;
+       !error && file != end;
+       file.increment(error)) {
+    if (file->is_regular_file(error)) {
+      ++out.files;
+      out.bytes += file->file_size(error);
+    }
+  }
+  if (out.files == 0) {
+    fail<UserError>(
+        fmt::format("Can't pull {}", name),
+        fmt::format(
+            "HF_HUB_OFFLINE is set, and {} has no {} of it",
+            hub.cache.string(),
+            revision),
+        "Unset it to use the network");
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -205,10 +243,7 @@ PulledModel pull_model(
   check_name(name);
   check_revision(options.revision);
   if (hub.offline) {
-    fail<UserError>(
-        fmt::format("Can't pull {}", name),
-        "HF_HUB_OFFLINE is set",
-        "Unset it to use the network");
+    return in_cache(hub, name, options.revision);
   }
   return Pull(hub, name, options).run();
 }
