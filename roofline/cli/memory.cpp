@@ -167,8 +167,10 @@ MemoryBudget Memory::budget() const {
   }
   const std::uint64_t ram = parse_memory_size(*flags_.ram);
   MemoryBudget budget = budget_here(ram, gpu());
-  budget.name =
-      fmt::format("A machine of {:g} GiB", static_cast<double>(ram) / kGib);
+  budget.name = ram < kGib ? "A machine of " + format_bytes(ram)
+                           : fmt::format(
+                                 "A machine of {:g} GiB",
+                                 static_cast<double>(ram) / kGib);
   return budget;
 }
 
@@ -218,14 +220,21 @@ InferenceQuestion Memory::question() const {
   }
   question.context_tokens = kDefaultContext;
   if (!flags_.context.empty() && flags_.context != "max") {
+    std::string digits = flags_.context;
+    const bool thousands = digits.back() == 'k' || digits.back() == 'K';
+    if (thousands) {
+      digits.pop_back();
+    }
+    const std::int64_t unit = thousands ? 1024 : 1;
     std::int64_t tokens = 0;
-    if (!CLI::detail::lexical_cast(flags_.context, tokens) || tokens < 1) {
+    if (!CLI::detail::lexical_cast(digits, tokens) || tokens < 1 ||
+        tokens > INT64_MAX / unit) {
       fail<UserError>(
           fmt::format("--context can't be \"{}\"", flags_.context),
           "",
-          "It takes a number of tokens, or max");
+          "It takes a number of tokens, as in 8192 or 8k, or max");
     }
-    question.context_tokens = tokens;
+    question.context_tokens = tokens * unit;
   }
   return question;
 }

@@ -182,7 +182,8 @@ void MemoryFlags::declare_run(CLI::App& app) {
   app.add_option(
          "--context",
          context,
-         "Tokens of the sequence, or max: the most that fit. Default: 4096.")
+         "Tokens of the sequence, as in 8192 or 8k, or max: the most that fit. "
+         "Default: 4096.")
       ->type_name("N|max")
       ->group(group);
   app.add_option(
