@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include <mlx/fast.h>
 #include <mlx/ops.h>
 
+#include "roofline/kernels/attention/cached_attention.h"
 #include "roofline/model/graph_codes.h"
 
 namespace roofline {
@@ -204,23 +206,69 @@ void write_run(
   }
 }
 
-/// Writes x [1, heads, tokens, dims], the first at `position`.
-void write(
+/// Where `tokens` tokens go, the first at `position`.
+std::vector<KvRun> runs_of(
     const KvCache& cache,
     int layer,
-    KvStore& store,
-    const mx::array& x,
+    int tokens,
     std::int64_t position) {
-  const int tokens = x.shape(2);
-  for (int begin = 0; begin < tokens;) {
-    const auto slot = cache.slot_of(layer, position + begin);
-    auto end = begin + 1;
-    while (end < tokens &&
-           cache.slot_of(layer, position + end) == slot + end - begin) {
-      ++end;
+  std::vector<KvRun> runs;
+  for (int t = 0; t < tokens; ++t) {
+    const int slot = cache.slot_of(layer, position + t);
+    if (!runs.empty() && runs.back().first_slot + runs.back().count == slot) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({t, slot, 1});
     }
-    write_run(store, x, begin, end, slot);
-    begin = end;
+  }
+  return runs;
+}
+
+/// With the CPU's kernels: all that a layer keeps of a step by one op.
+void write_in_place(
+    KvCache& cache,
+    int layer,
+    const std::vector<CachedPart>& parts,
+    std::vector<KvRun> runs) {
+  KvOrder& order = cache.order(layer);
+  std::vector<mx::array> after = std::exchange(order.read, {});
+  if (order.written) {
+    after.push_back(*order.written);
+  }
+  // Steps are evaluated one by one, as a rule: then it has nothing to wait for.
+  std::erase_if(after, [](const mx::array& ran) { return ran.is_available(); });
+  order.written = write_cached(parts, std::move(runs), after);
+}
+
+/// Writes x [1, heads, tokens, dims], of which each store keeps its own.
+void write(
+    KvCache& cache,
+    int layer,
+    const std::vector<std::pair<KvStore*, mx::array>>& fresh,
+    std::int64_t position) {
+  auto runs = runs_of(cache, layer, fresh[0].second.shape(2), position);
+  bool in_place = false;
+  for (const auto& [store, x] : fresh) {
+    in_place = in_place || (store->in_codes() &&
+                            store->shape().layout == KvLayout::kernels);
+  }
+  if (in_place) {
+    std::vector<CachedPart> parts;
+    for (const auto& [store, x] : fresh) {
+      parts.push_back({x, store->arrays(), store->sizes()});
+    }
+    write_in_place(cache, layer, parts, std::move(runs));
+    return;
+  }
+  for (const auto& [store, x] : fresh) {
+    for (const KvRun& run : runs) {
+      write_run(
+          *store,
+          x,
+          run.first_token,
+          run.first_token + run.count,
+          run.first_slot);
+    }
   }
 }
 
@@ -232,8 +280,11 @@ void store(
     const mx::array& k,
     const mx::array& v,
     std::int64_t position) {
-  write(cache, layer, cache.key_store(layer), k, position);
-  write(cache, layer, cache.value_store(layer), v, position);
+  write(
+      cache,
+      layer,
+      {{&cache.key_store(layer), k}, {&cache.value_store(layer), v}},
+      position);
 }
 
 void store_latent(
@@ -241,7 +292,7 @@ void store_latent(
     int layer,
     const mx::array& latents,
     std::int64_t position) {
-  write(cache, layer, cache.key_store(layer), latents, position);
+  write(cache, layer, {{&cache.key_store(layer), latents}}, position);
 }
 
 mx::array attend(

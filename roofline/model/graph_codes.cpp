@@ -18,26 +18,6 @@ namespace {
 /// is better to turn them into floats once.
 constexpr int kFewTokens = 8;
 
-std::vector<mx::array> arrays_of(KvStore& store) {
-  std::vector<mx::array> arrays = {store.floats()};
-  const auto& codes = store.codes();
-  arrays.insert(arrays.end(), codes.begin(), codes.end());
-  return arrays;
-}
-
-/// Sizes of a store's codes, without memory.
-KvCodes sizes_of(KvStore& store) {
-  KvCodes codes;
-  if (!store.in_codes()) {
-    return codes;
-  }
-  codes.bits = store.shape().bits;
-  codes.group = store.shape().group_size;
-  codes.dims = store.shape().dims;
-  codes.slots = store.codes()[0].shape(2);
-  return codes;
-}
-
 /// With the CPU's kernels.
 mx::array attend_kernels(
     const GraphQueries& queries,
@@ -65,8 +45,8 @@ mx::array attend_kernels(
   kv.head_dim = keys.shape().dims;
   kv.slots = keys.slots();
   kv.full_slots = std::min(kv.slots, keys.shape().full_slots);
-  kv.key_codes = sizes_of(keys);
-  kv.value_codes = what.latent ? kv.key_codes : sizes_of(values);
+  kv.key_codes = keys.sizes();
+  kv.value_codes = what.latent ? kv.key_codes : values.sizes();
   kv.value_dim = value_dim.value_or(values.shape().dims);
   kv.value_row = what.latent ? kv.head_dim : kv.value_dim;
   args.q_stride = heads * kv.head_dim;
@@ -74,14 +54,22 @@ mx::array attend_kernels(
   const auto rows =
       mx::reshape(mx::transpose(q, {0, 2, 1, 3}), {tokens, args.q_stride});
   const int out_dim = kv.value_dim;
-  const auto y = cached_attention(
+  KvOrder& order = cache.order(layer);
+  const auto attended = cached_attention(
       rows,
-      arrays_of(keys),
-      what.latent ? std::vector<mx::array>() : arrays_of(values),
+      keys.arrays(),
+      what.latent ? std::vector<mx::array>() : values.arrays(),
       queries.sinks,
+      order.written ? std::vector<mx::array>{*order.written}
+                    : std::vector<mx::array>(),
       std::move(what));
+  if (attended.read) {
+    order.read.push_back(*attended.read);
+  }
   return mx::astype(
-      mx::transpose(mx::reshape(y, {1, tokens, heads, out_dim}), {0, 2, 1, 3}),
+      mx::transpose(
+          mx::reshape(attended.y, {1, tokens, heads, out_dim}),
+          {0, 2, 1, 3}),
       q.dtype());
 }
 

@@ -151,6 +151,7 @@ struct KvCache::Layer {
   std::int64_t slots = 0;
   KvStore keys;
   KvStore values;
+  KvOrder order;
   std::vector<KvSegment> segments;
   /// Ring positions below this were overwritten before a truncate().
   std::int64_t lost_below = 0;
@@ -160,6 +161,10 @@ struct KvCache::Layer {
     return std::max({placement.keep, lost_below, position - placement.ring});
   }
   void grow(std::int64_t new_slots);
+  bool is_available() const {
+    return keys.is_available() && values.is_available() &&
+           (!order.written || order.written->is_available());
+  }
   void list_segments(std::int64_t from, std::int64_t to);
 };
 
@@ -179,6 +184,10 @@ struct KvCache::State {
 };
 
 void KvCache::Layer::grow(std::int64_t new_slots) {
+  // What is copied must have been written.
+  if (order.written) {
+    mx::eval(*order.written);
+  }
   keys.grow(static_cast<int>(new_slots));
   values.grow(static_cast<int>(new_slots));
   slots = new_slots;
@@ -239,6 +248,7 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
          0,
          store(kept.key_dim, format.key_bits),
          store(kept.value_dim, format.value_bits),
+         {},
          {},
          0});
   }
@@ -364,11 +374,16 @@ KvView KvCache::view(int layer) {
         "CPU kernels read f16 and f32",
         "Make the cache with one of these.");
   }
-  if (!held.keys.is_available() || !held.values.is_available()) {
+  if (!held.is_available()) {
     std::vector<mx::array> all;
-    for (auto& each : state_->layers) {
-      each.keys.list(all);
-      each.values.list(all);
+    for (const auto& each : state_->layers) {
+      for (const KvStore* store : {&each.keys, &each.values}) {
+        const auto arrays = store->arrays();
+        all.insert(all.end(), arrays.begin(), arrays.end());
+      }
+      if (each.order.written) {
+        all.push_back(*each.order.written);
+      }
     }
     mx::eval(all);
   }
@@ -402,6 +417,10 @@ KvStore& KvCache::key_store(int layer) {
 
 KvStore& KvCache::value_store(int layer) {
   return state_->layers.at(layer).values;
+}
+
+KvOrder& KvCache::order(int layer) {
+  return state_->layers.at(layer).order;
 }
 
 RecurrentState& KvCache::recurrent(int layer) {

@@ -41,6 +41,13 @@ struct KvOptions {
   bool operator==(const KvOptions&) const = default;
 };
 
+/// Of a layer whose codes a graph writes in place: tokens of the ops that must
+/// have run before the next one.
+struct KvOrder {
+  std::optional<mx::array> written;
+  std::vector<mx::array> read;  ///< since then
+};
+
 class KvCache {
  public:
   /// Throws UserError when keep_tokens doesn't lie below max_tokens, a size
@@ -87,6 +94,7 @@ class KvCache {
   mx::array& values(int layer);
   KvStore& key_store(int layer);
   KvStore& value_store(int layer);
+  KvOrder& order(int layer);
   /// What a recurrent layer remembers, which the caller replaces after a step.
   RecurrentState& recurrent(int layer);
   /// Slot of a position that is still held.

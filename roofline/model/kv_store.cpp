@@ -8,7 +8,6 @@
 #include <mlx/ops.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/kernels/attention/cached_attention.h"
 #include "roofline/model/kv_format.h"
 
 namespace roofline {
@@ -104,19 +103,32 @@ void KvStore::grow(int slots) {
   }
 }
 
-KvCodes KvStore::view() {
-  KvCodes view;
+KvCodes KvStore::sizes() const {
+  KvCodes sizes;
   if (codes_.empty()) {
-    return view;
+    return sizes;
   }
-  view.bits = shape_.bits;
-  view.group = shape_.group_size;
-  view.dims = shape_.dims;
-  view.slots = codes_[0].shape(2);
-  view.codes = codes_[0].data<std::uint8_t>();
-  view.scales = codes_[1].data<std::uint16_t>();
-  view.biases = codes_[2].data<std::uint16_t>();
+  sizes.bits = shape_.bits;
+  sizes.group = shape_.group_size;
+  sizes.dims = shape_.dims;
+  sizes.slots = codes_[0].shape(2);
+  return sizes;
+}
+
+KvCodes KvStore::view() {
+  KvCodes view = sizes();
+  if (view.bits > 0) {
+    view.codes = codes_[0].data<std::uint8_t>();
+    view.scales = codes_[1].data<std::uint16_t>();
+    view.biases = codes_[2].data<std::uint16_t>();
+  }
   return view;
+}
+
+std::vector<mx::array> KvStore::arrays() const {
+  std::vector<mx::array> all = {floats_};
+  all.insert(all.end(), codes_.begin(), codes_.end());
+  return all;
 }
 
 std::size_t KvStore::bytes() const {
@@ -127,11 +139,6 @@ std::size_t KvStore::bytes() const {
   return sum;
 }
 
-void KvStore::list(std::vector<mx::array>& out) const {
-  out.push_back(floats_);
-  out.insert(out.end(), codes_.begin(), codes_.end());
-}
-
 bool KvStore::is_available() const {
   return floats_.is_available() &&
          std::all_of(codes_.begin(), codes_.end(), [](const mx::array& array) {
@@ -140,9 +147,6 @@ bool KvStore::is_available() const {
 }
 
 std::vector<mx::array> to_codes(const mx::array& x, const KvStoreShape& shape) {
-  if (shape.layout == KvLayout::kernels) {
-    return kv_codes_of(x, shape.bits, shape.group_size);
-  }
   const int more = padded_dims_of(shape) - shape.dims;
   const auto whole =
       more == 0 ? x : mx::pad(x, {{0, 0}, {0, 0}, {0, 0}, {0, more}});

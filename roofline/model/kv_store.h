@@ -53,10 +53,12 @@ class KvStore {
   /// What the CPU's kernels read and write; bits 0 without codes. All arrays
   /// must be evaluated.
   KvCodes view();
+  /// The same without memory, of arrays that needn't be evaluated.
+  KvCodes sizes() const;
+  /// The floats, then the codes, their scales and biases where there are some.
+  std::vector<mx::array> arrays() const;
 
   std::size_t bytes() const;
-  /// All arrays that there are.
-  void list(std::vector<mx::array>& out) const;
   bool is_available() const;
 
  private:
@@ -66,7 +68,8 @@ class KvStore {
   std::vector<mx::array> codes_;
 };
 
-/// Values in codes, as KvStore::codes(). x: [1, heads, tokens, dims].
+/// Values in codes of MLX's layout, as KvStore::codes(). x: [1, heads, tokens,
+/// dims].
 std::vector<mx::array> to_codes(const mx::array& x, const KvStoreShape& shape);
 /// The values of slots [first, first + count) as `dtype`:
 /// [1, heads, count, dims].

@@ -1,6 +1,7 @@
 #include "roofline/kernels/attention/cached_attention.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/kernels/norm_rope/norm_rope.h"
 #include "roofline/kernels/op_memory.h"
 
 namespace roofline {
@@ -19,7 +21,12 @@ namespace roofline {
 namespace {
 
 /// Tokens of one head that a piece of work writes.
-constexpr int kEncodeTokens = 64;
+constexpr int kWriteTokens = 64;
+/// Values up to which waking the pool takes longer than writing them.
+constexpr int kFewValues = 1 << 13;
+
+/// Of what tells that an op has run.
+const mx::Shape kTokenShape = {1};
 
 /// What both ops share: they run on the CPU's stream and have no gradient.
 class CpuOnly : public mx::Primitive {
@@ -109,46 +116,133 @@ class CachedAttentionOp : public CpuOnly {
   std::shared_ptr<const CachedAttention> what_;
 };
 
-class KvCodesOp : public CpuOnly {
- public:
-  KvCodesOp(mx::Stream stream, const KvCodes& shape, int heads)
-      : CpuOnly(stream), shape_(shape), heads_(heads) {}
+/// Where the rows of one part come from and go to.
+struct WritePart {
+  const float* x = nullptr;
+  std::int64_t head_stride = 0;
+  std::int64_t token_stride = 0;
+  std::int64_t dim_stride = 1;
+  int heads = 0;
+  int dims = 0;
+  void* floats = nullptr;
+  KvType type = KvType::f16;
+  int float_slots = 0;
+  KvCodes codes = {};
 
-  const char* name() const override { return "KvCodes"; }
+  /// One token of one head becomes the row of a slot.
+  void write(int head, int token, int slot, std::vector<float>& row) const {
+    const float* from = x + head * head_stride + token * token_stride;
+    if (dim_stride != 1) {
+      row.resize(static_cast<std::size_t>(dims));
+      for (int d = 0; d < dims; ++d) {
+        row[static_cast<std::size_t>(d)] = from[d * dim_stride];
+      }
+      from = row.data();
+    }
+    if (codes.bits > 0 && slot >= float_slots) {
+      kv_code_kernels().encode(from, codes, head, slot - float_slots);
+      return;
+    }
+    const std::ptrdiff_t at =
+        (static_cast<std::ptrdiff_t>(head) * float_slots + slot) * dims;
+    if (type == KvType::f32) {
+      const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(dims);
+      std::memcpy(static_cast<float*>(floats) + at, from, bytes);
+    } else {
+      row_kernels().to_half(from, dims, static_cast<Half*>(floats) + at);
+    }
+  }
+};
+
+/// All rows of a run's tokens [begin, end) of one head.
+void write_tokens(
+    const WritePart& part,
+    int head,
+    const KvRun& run,
+    int begin,
+    int end) {
+  std::vector<float> row;
+  for (int t = begin; t < end; ++t) {
+    part.write(head, run.first_token + t, run.first_slot + t, row);
+  }
+}
+
+void write_run(const std::vector<WritePart>& parts, const KvRun& run) {
+  int values = 0;
+  for (const WritePart& part : parts) {
+    values += part.heads * part.dims * run.count;
+  }
+  const int steps =
+      values <= kFewValues ? 1 : (run.count + kWriteTokens - 1) / kWriteTokens;
+  const int tokens = (run.count + steps - 1) / steps;
+  for (const WritePart& part : parts) {
+    auto piece = [&](int index, int) {
+      const int begin = index % steps * tokens;
+      const int end = std::min(run.count, begin + tokens);
+      write_tokens(part, index / steps, run, begin, end);
+    };
+    if (values > kFewValues) {
+      ThreadPool::global().run(part.heads * steps, piece);
+      continue;
+    }
+    for (int head = 0; head < part.heads; ++head) {
+      piece(head, 0);
+    }
+  }
+}
+
+class CachedWriteOp : public CpuOnly {
+ public:
+  CachedWriteOp(
+      mx::Stream stream,
+      std::vector<KvCodes> sizes,
+      std::vector<KvRun> runs)
+      : CpuOnly(stream), sizes_(std::move(sizes)), runs_(std::move(runs)) {}
+
+  const char* name() const override { return "CachedWrite"; }
 
   void eval_cpu(
       const std::vector<mx::array>& inputs,
       std::vector<mx::array>& outputs) override {
-    auto& encoder = open(inputs, outputs);
-    KvCodes to = shape_;
-    to.codes = outputs[0].data<std::uint8_t>();
-    to.scales = outputs[1].data<std::uint16_t>();
-    to.biases = outputs[2].data<std::uint16_t>();
-    encoder.dispatch([to, heads = heads_, x = inputs[0].data<float>()] {
-      const int steps = (to.slots + kEncodeTokens - 1) / kEncodeTokens;
-      auto piece = [&](int index, int) {
-        const int head = index / steps;
-        const int begin = index % steps * kEncodeTokens;
-        const int end = std::min(to.slots, begin + kEncodeTokens);
-        for (int t = begin; t < end; ++t) {
-          const auto row = static_cast<std::ptrdiff_t>(head) * to.slots + t;
-          kv_code_kernels().encode(x + row * to.dims, to, head, t);
-        }
-      };
-      ThreadPool::global().run(heads * steps, piece);
+    std::vector<WritePart> parts;
+    std::size_t at = 0;
+    for (const KvCodes& codes : sizes_) {
+      WritePart part;
+      const mx::array& x = inputs[at++];
+      part.x = x.data<float>();
+      part.head_stride = x.strides()[1];
+      part.token_stride = x.strides()[2];
+      part.dim_stride = x.strides()[3];
+      part.heads = x.shape(1);
+      part.dims = x.shape(3);
+      const mx::array& floats = inputs[at];
+      part.type = floats.dtype() == mx::float32 ? KvType::f32 : KvType::f16;
+      part.float_slots = floats.shape(2);
+      part.codes = codes;
+      at += place(inputs, at, part.floats, part.codes);
+      parts.push_back(part);
+    }
+    open(inputs, outputs).dispatch([parts = std::move(parts), runs = runs_] {
+      for (const KvRun& run : runs) {
+        write_run(parts, run);
+      }
     });
   }
 
  private:
-  KvCodes shape_;
-  int heads_;
+  std::vector<KvCodes> sizes_;
+  std::vector<KvRun> runs_;
 };
 
 mx::Stream cpu_stream() {
   return mx::default_stream(mx::Device(mx::Device::cpu));
 }
 
+/// Row by row in memory; no op where it lies there so already.
 mx::array whole(const mx::array& x) {
+  if (x.is_available() && x.flags().row_contiguous) {
+    return x;
+  }
   return mx::contiguous(x, false, cpu_stream());
 }
 
@@ -158,11 +252,12 @@ mx::array whole_floats(const mx::array& x) {
 
 }  // namespace
 
-mx::array cached_attention(
+CachedAttended cached_attention(
     const mx::array& q,
     const std::vector<mx::array>& keys,
     const std::vector<mx::array>& values,
     const std::optional<mx::array>& sinks,
+    const std::vector<mx::array>& after,
     CachedAttention what) {
   std::vector<mx::array> inputs = {whole_floats(q)};
   // Says only that there are some; eval fills in where.
@@ -177,27 +272,41 @@ mx::array cached_attention(
   for (const auto& array : values) {
     inputs.push_back(whole(array));
   }
+  inputs.insert(inputs.end(), after.begin(), after.end());
   const mx::Shape shape = {what.args.tokens, what.args.out_stride};
-  return mx::array::make_arrays(
-      {shape},
-      {mx::float32},
-      std::make_shared<CachedAttentionOp>(cpu_stream(), std::move(what)),
-      inputs)[0];
+  const bool tells = what.args.kv.any_codes();
+  auto op = std::make_shared<CachedAttentionOp>(cpu_stream(), std::move(what));
+  if (!tells) {
+    return {mx::array(shape, mx::float32, op, std::move(inputs)), std::nullopt};
+  }
+  auto both = mx::array::make_arrays(
+      {shape, kTokenShape},
+      {mx::float32, mx::uint8},
+      op,
+      inputs);
+  return {both[0], both[1]};
 }
 
-std::vector<mx::array> kv_codes_of(const mx::array& x, int bits, int group) {
-  KvCodes shape;
-  shape.bits = bits;
-  shape.group = group;
-  const int heads = x.shape(1);
-  shape.slots = x.shape(2);
-  shape.dims = x.shape(3);
-  const mx::Shape scales = {1, heads * shape.groups(), shape.slots, 1};
-  return mx::array::make_arrays(
-      {{1, heads, shape.slots, shape.row_bytes()}, scales, scales},
-      {mx::uint8, mx::float16, mx::float16},
-      std::make_shared<KvCodesOp>(cpu_stream(), shape, heads),
-      {whole_floats(x)});
+mx::array write_cached(
+    const std::vector<CachedPart>& parts,
+    std::vector<KvRun> runs,
+    const std::vector<mx::array>& after) {
+  std::vector<mx::array> inputs;
+  std::vector<KvCodes> sizes;
+  for (const CachedPart& part : parts) {
+    inputs.push_back(mx::astype(part.x, mx::float32, cpu_stream()));
+    inputs.insert(inputs.end(), part.held.begin(), part.held.end());
+    sizes.push_back(part.codes);
+  }
+  inputs.insert(inputs.end(), after.begin(), after.end());
+  return mx::array(
+      kTokenShape,
+      mx::uint8,
+      std::make_shared<CachedWriteOp>(
+          cpu_stream(),
+          std::move(sizes),
+          std::move(runs)),
+      std::move(inputs));
 }
 
 }  // namespace roofline
