@@ -31,6 +31,8 @@ constexpr std::array<std::string_view, 4> kAnswerKeys = {
     "answerKey",
     "gold",
     "label"};
+/// Of these, the ones whose digits count choices.
+constexpr std::array<std::string_view, 2> kIndexKeys = {"gold", "label"};
 
 class Line {
  public:
@@ -67,7 +69,8 @@ class Line {
     if (answer == nullptr) {
       fail_with("\"answer\" is missing");
     }
-    out.answer = answer_of(*answer, out.choices, labels);
+    const bool indexed = answer == first_of(value, kIndexKeys);
+    out.answer = answer_of(*answer, out.choices, labels, indexed);
     return out;
   }
 
@@ -93,11 +96,13 @@ class Line {
     return nullptr;
   }
 
-  /// An index, the text of a choice, its label, a letter, or digits.
+  /// An index, a choice's label or text, digits, or a letter. indexed: digits
+  /// are an index even where a choice reads so.
   std::size_t answer_of(
       const json& value,
       const std::vector<std::string>& choices,
-      const json* labels) const {
+      const json* labels,
+      bool indexed) const {
     if (value.is_number_integer()) {
       return checked_index(value.get<std::int64_t>(), choices.size());
     }
@@ -105,25 +110,27 @@ class Line {
       fail_with("\"answer\" is no index and no text");
     }
     const auto text = value.get<std::string>();
-    const auto found = std::find(choices.begin(), choices.end(), text);
-    if (found != choices.end()) {
-      return static_cast<std::size_t>(found - choices.begin());
-    }
+    // Labels first: some are digits, and so may the choices be.
     if (labels != nullptr && labels->is_array()) {
       const auto label = std::find(labels->begin(), labels->end(), json(text));
       if (label != labels->end()) {
         return checked_index(label - labels->begin(), choices.size());
       }
     }
-    if (text.size() == 1 && text[0] >= 'A' &&
-        static_cast<std::size_t>(text[0] - 'A') < choices.size()) {
-      return static_cast<std::size_t>(text[0] - 'A');
-    }
     std::int64_t index = 0;
     const auto* end = text.data() + text.size();
     const auto [at, error] = std::from_chars(text.data(), end, index);
-    if (error == std::errc() && at == end) {
+    const bool digits = error == std::errc() && at == end;
+    const auto found = std::find(choices.begin(), choices.end(), text);
+    if (found != choices.end() && !(digits && indexed)) {
+      return static_cast<std::size_t>(found - choices.begin());
+    }
+    if (digits) {
       return checked_index(index, choices.size());
+    }
+    if (text.size() == 1 && text[0] >= 'A' &&
+        static_cast<std::size_t>(text[0] - 'A') < choices.size()) {
+      return static_cast<std::size_t>(text[0] - 'A');
     }
     fail_with("The answer \"" + text + "\" is none of the choices");
   }

@@ -22,6 +22,8 @@ constexpr int kSingleBlockTokens = 3;
 /// With many tokens pieces are whole tiles of them, whatever the kernels take
 /// at a time: 2, 4 or 6.
 constexpr int kTokenMultiple = 12;
+/// Tokens that are too few for a tile of their own.
+constexpr int kLeastTail = 4;
 /// Weights of a piece with many tokens. What a kernel finds out of the tokens
 /// is for all of them; so many where there are pieces enough, and never fewer
 /// than the least.
@@ -67,6 +69,11 @@ ProductGrid::ProductGrid(
         std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
     const int parts = ceil_div(tokens, std::max(kFewTokens, fitting));
     token_step_ = round_up(ceil_div(tokens, parts), kTokenMultiple);
+    if (tokens > token_step_ && tokens % token_step_ > 0 &&
+        tokens % token_step_ < kLeastTail) {
+      // What is left would read all weights again for a few tokens.
+      token_step_ = ceil_div(tokens, ceil_div(tokens, token_step_));
+    }
     const int even = all_blocks * parts / (threads * kPiecesPerThread);
     block_step_ = std::clamp(
         even,

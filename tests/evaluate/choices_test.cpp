@@ -39,6 +39,19 @@ TEST(ChoiceQuestions, HaveTheFieldsOfCommonDataSets) {
   EXPECT_EQ(questions[2].answer, 0u);
 }
 
+TEST(ChoiceQuestions, TakeLabelsAndIndicesBeforeTextsThatReadTheSame) {
+  const auto questions = parse_choice_questions(
+      "{\"question\": \"a\", \"choices\": {\"text\": [\"2\", \"4\"], "
+      "\"label\": [\"1\", \"2\"]}, \"answerKey\": \"2\"}\n"
+      "{\"ctx\": \"b\", \"endings\": [\"1\", \"0\"], \"label\": \"1\"}\n"
+      "{\"question\": \"c\", \"choices\": [\"1\", \"0\"], \"answer\": \"1\"}",
+      "test");
+  ASSERT_EQ(questions.size(), 3u);
+  EXPECT_EQ(questions[0].answer, 1u);
+  EXPECT_EQ(questions[1].answer, 1u);
+  EXPECT_EQ(questions[2].answer, 0u);
+}
+
 TEST(ChoiceQuestions, NameTheLineOfAMistake) {
   for (const char* bad :
        {"{\"question\": \"a\", \"choices\": [\"x\", \"y\"], \"answer\": 2}",

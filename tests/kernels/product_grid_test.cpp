@@ -35,5 +35,18 @@ TEST(ProductGrid, CoversEveryBlockAndTokenOnce) {
   }
 }
 
+TEST(ProductGrid, LeavesNoPieceOfOneOrTwoTokens) {
+  for (int tokens = 17; tokens < 300; ++tokens) {
+    for (const int cols : {576, 1536, 8192, 14336}) {
+      const ProductGrid grid(96, 96, tokens, cols, 9 * cols, 2, 1);
+      for (int i = 0; i < grid.pieces(); ++i) {
+        const ProductPiece piece = grid.piece(i);
+        EXPECT_GE(piece.token_end - piece.token_begin, 4)
+            << tokens << " tokens, " << cols << " columns";
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace roofline

@@ -1,6 +1,5 @@
 // The kernel with AVX-512's vdpbf16ps. A few rows at a time meet a tile of
-// keys: their scores, weights and sums stay in the first cache, as the tile
-// does.
+// keys: their scores, weights and sums stay in the first cache.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +16,7 @@ namespace {
 
 constexpr int kWidth = 16;
 constexpr int kPairDims = 2 * kWidth;  ///< dims of a register of pairs
-constexpr int kRows = 6;               ///< whose sums, times kVecs, are 24
+constexpr int kRows = kBfloat16Group;  ///< whose sums, times kVecs, are 24
 constexpr int kVecs = 4;
 /// How far scores (times log2(e)) may grow beyond what they are held against
 /// before sums are scaled: their weights are 2 to that power at most.

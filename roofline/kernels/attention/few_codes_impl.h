@@ -32,6 +32,7 @@ inline float whole_factor(float largest) {
 
 /// The queries of a task in whole numbers, in the scratch that turned keys have
 /// where rows are many, [dims, kKeyTile]: up to 96 rows take dims · 54 of it.
+static_assert(kTargetRows <= 96);
 struct QueryCodes {
   std::int32_t* pairs = nullptr;  ///< [rows, dims / 2]: for four dims from d on
                                   ///< (d, d + 2), (d + 1, d + 3)

@@ -9,11 +9,8 @@ namespace roofline {
 
 namespace {
 
-/// Rows of a tile of queries: enough that converting a tile of keys is a small
-/// part of the work, few enough that their sums stay in the second cache.
-constexpr int kTargetRows = 96;
-/// In bfloat16, whose products are quicker against the conversion, where there
-/// are so many keys that few of them are masked.
+/// Rows of a tile of queries in bfloat16, whose products are quicker against
+/// the conversion, where there are so many keys that few of them are masked.
 constexpr int kBfloat16Rows = 192;
 constexpr int kManyKeys = 1024;
 /// On AMX's tiles, whose products are ten times as quick against the
@@ -118,14 +115,13 @@ std::size_t attention_scratch_floats(int rows, const KvView& kv) {
 }
 
 std::size_t bf16_scratch_floats(int rows, const KvView& kv) {
-  constexpr std::size_t kLanes = 16;      // of a row's total
-  constexpr std::size_t kScoredRows = 6;  // at a time
+  constexpr std::size_t kLanes = 16;  // of a row's total
   constexpr std::size_t keys = kBfloat16Keys;
   const auto r = static_cast<std::size_t>(rows);
   const auto dims = static_cast<std::size_t>(kv.head_dim);
   const std::size_t copy = kv.any_codes() ? keys * dims / 2 : 0;
   const std::size_t floats = r * (dims + dims / 2 + kLanes + 1) + keys * dims +
-                             kScoredRows * keys + copy;
+                             kBfloat16Group * keys + copy;
   return (floats + 15) / 16 * 16;
 }
 

@@ -38,10 +38,16 @@ struct AttentionTask {
   int rows() const { return (token_end - token_begin) * group(); }
 };
 
+/// Rows of a tile of queries: enough that converting a tile of keys is a small
+/// part of the work, few enough that their sums stay in the second cache.
+constexpr int kTargetRows = 96;
 /// Keys that are scored at a time; a multiple of every vector width.
 constexpr int kKeyTile = 64;
-/// The same in bfloat16: their keys and values fit the first cache.
+/// The same in bfloat16: with heads of 64 dims keys and values fit the first
+/// cache.
 constexpr int kBfloat16Keys = 128;
+/// Rows that meet them at a time.
+constexpr int kBfloat16Group = 6;
 /// The same on AMX's tiles: sums are loaded and stored once a block.
 constexpr int kTiledKeys = 256;
 /// Most rows of a task there.
