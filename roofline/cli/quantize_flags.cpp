@@ -234,6 +234,13 @@ void QuantizeFlags::check() const {
         "Steps, tokens and the learning rate are above zero",
         "See `roofline quantize --help`");
   }
+  constexpr double kMostBpw = 16;
+  if (target_bpw && !(*target_bpw > 0 && *target_bpw <= kMostBpw)) {
+    fail<UserError>(
+        fmt::format("--target-bpw can't be {:g}", *target_bpw),
+        "It is a number of bits above 0 and up to 16",
+        "Matrices get 2 to 8 bits and their scales");
+  }
   if (calibration_tokens < 1 || window < 2 || quality_tokens < 0 ||
       sensitivity_tokens < 4) {
     fail<UserError>(

@@ -107,7 +107,13 @@ FamilyTrial try_family(
   }
   out.readable = spec.has_value();
   if (spec && !tensors.empty()) {
-    out.tensors = fit_tensors(std::move(*spec), family, reader.style, tensors);
+    try {
+      out.tensors =
+          fit_tensors(std::move(*spec), family, reader.style, tensors);
+    } catch (const Error&) {
+      // Such sizes give this family no tensors: it isn't the nearest.
+      out.readable = false;
+    }
   }
   return out;
 }

@@ -1,5 +1,5 @@
 // One family tried on the config or metadata of a model that isn't known: what
-// it explains, and what not. Shared by nearest_family.h and nearest_gguf.h.
+// it explains, and what not. nearest_family.h compares them.
 #pragma once
 
 #include <functional>

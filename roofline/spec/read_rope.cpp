@@ -123,10 +123,8 @@ void read_llama3(Fields& fields, RopeRecipe& recipe) {
   }
 }
 
-void read_yarn(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
-  const double ratio =
-      static_cast<double>(beside.context_tokens) / recipe.original_context;
-  recipe.factor = fields.number("factor", kFactor).value_or(ratio);
+void read_yarn(Fields& fields, RopeRecipe& recipe) {
+  recipe.factor = fields.needed_number("factor", kFactor);
   recipe.attention_factor = fields.number("attention_factor", kFactor);
   recipe.mscale = fields.number("mscale", kWeight);
   recipe.mscale_all_dims = fields.number("mscale_all_dim", kWeight);
@@ -258,7 +256,7 @@ RopeSpec read_rope(const Json& object, std::string prefix, Beside beside) {
       break;
     case RopeScaling::yarn:
       recipe.original_context = original_context(fields, beside);
-      read_yarn(fields, beside, recipe);
+      read_yarn(fields, recipe);
       break;
     case RopeScaling::longrope:
       recipe.original_context = original_context(fields, beside);

@@ -369,7 +369,10 @@ void write_absent_fields(Json& config) {
   const auto nested = config.find("text_config");
   Json& inner =
       nested != config.end() && nested->is_object() ? *nested : config;
-  const Family* family = find_family(inner.value("model_type", std::string()));
+  const auto type = inner.find("model_type");
+  const Family* family = type != inner.end() && type->is_string()
+                             ? find_family(type->get<std::string>())
+                             : nullptr;
   if (family == nullptr || spec.layers.empty()) {
     return;
   }

@@ -37,8 +37,14 @@ std::string ending(std::int64_t part, std::int64_t count) {
 void GgufFile::join_parts(const fs::path& path) {
   const std::int64_t count = number_in(metadata_, "split.count");
   const std::int64_t own = number_in(metadata_, "split.no");
-  if (count <= 1 || count > kMostParts) {
+  if (count == 0 || count == 1) {
     return;
+  }
+  if (count < 0 || count > kMostParts || own < 0 || own >= count) {
+    fail<CheckpointError>(
+        fmt::format("{} has a wrong number of parts", label_),
+        fmt::format("split.no is {} and split.count {}", own, count),
+        "Download or copy the file again");
   }
   const std::string name = path.filename().string();
   const std::string end = ending(own, count);

@@ -176,11 +176,16 @@ RowTensor unpacked_rows(
           std::int64_t first,
           std::int64_t count,
           mx::Stream stream) {
+        // Affine codes in float32: their product would be rounded to the
+        // scales' type, in which the values may not be asked for.
+        const auto side = [&](const SafetensorsEntry& entry) {
+          const auto stored = raw_rows(entry, rows, first, count);
+          return affine ? mx::astype(stored, mx::float32, stream) : stored;
+        };
         const auto values = mx::dequantize(
             raw_rows(codes, rows, first, count),
-            raw_rows(*scales, rows, first, count),
-            affine ? std::optional(raw_rows(*biases, rows, first, count))
-                   : std::nullopt,
+            side(*scales),
+            affine ? std::optional(side(*biases)) : std::nullopt,
             packing->group_size,
             packing->bits,
             packing->mode,

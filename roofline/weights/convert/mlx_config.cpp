@@ -96,8 +96,10 @@ void add_old_rope_names(json& config) {
     add(neox ? "rotary_pct" : partial, rope, partial);
   }
   // "proportional" is read from rope_parameters, and nowhere else.
-  const std::string kind =
-      rope.is_object() ? rope.value("rope_type", "default") : "default";
+  const std::string kind = rope.is_object() && rope.contains("rope_type") &&
+                                   rope["rope_type"].is_string()
+                               ? rope["rope_type"].get<std::string>()
+                               : "default";
   const bool scaled = kind != "default" && kind != "proportional";
   if (scaled && !config.contains("rope_scaling")) {
     rope.erase("rope_theta");

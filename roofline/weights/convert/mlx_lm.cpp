@@ -253,7 +253,10 @@ const std::array kModels = {
 std::string family_in(const nlohmann::json& config) {
   const auto inner = config.find("text_config");
   const bool nested = inner != config.end() && inner->is_object();
-  return (nested ? *inner : config).value("model_type", std::string());
+  const nlohmann::json& own = nested ? *inner : config;
+  const auto type = own.find("model_type");
+  return type != own.end() && type->is_string() ? type->get<std::string>()
+                                                : std::string();
 }
 
 }  // namespace

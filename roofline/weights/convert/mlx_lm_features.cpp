@@ -126,7 +126,12 @@ class Finder {
     const auto inner = config_.find("text_config");
     return inner != config_.end() && inner->is_object() ? *inner : config_;
   }
-  std::string type() const { return text().value("model_type", std::string()); }
+  std::string type() const {
+    const auto found = text().find("model_type");
+    return found != text().end() && found->is_string()
+               ? found->get<std::string>()
+               : std::string();
+  }
 
   void add(F feature, bool there = true) {
     if (there) {
