@@ -245,8 +245,12 @@ Adapter read_adapter(const fs::path& folder, const Checkpoint& checkpoint) {
       refuse_adapter(folder, name + " has parts that don't fit");
     }
     adapter.rank = std::max(adapter.rank, module.a->shape(-2));
-    const auto experts =
-        peft ? expert_parameter(name, module.b->shape(0), spec) : std::nullopt;
+    const auto experts = peft ? expert_parameter(
+                                    name,
+                                    module.a->shape(-1),
+                                    module.b->shape(0),
+                                    spec)
+                              : std::nullopt;
     if (scales) {
       const float own = scales->of(experts.value_or(name));
       if (own != adapter.scale) {  // by a pattern

@@ -91,6 +91,7 @@ std::string stacks_of(const std::string& module) {
 
 std::optional<std::string> expert_parameter(
     const std::string& module,
+    int columns,
     int rows,
     const ModelSpec& spec) {
   constexpr std::string_view kInner = ".base_layer";
@@ -102,8 +103,9 @@ std::optional<std::string> expert_parameter(
   if (mixture == nullptr || !experts.ends_with(".experts")) {
     return std::nullopt;
   }
-  const bool gate_up = rows == 2 * mixture->expert_hidden &&
-                       rows != mixture->latent_dim.value_or(spec.dim);
+  const int dim = mixture->latent_dim.value_or(spec.dim);
+  const bool down = columns == mixture->expert_hidden && rows == dim;
+  const bool gate_up = !down && rows == 2 * mixture->expert_hidden;
   return experts + (gate_up ? ".gate_up_proj" : ".down_proj");
 }
 

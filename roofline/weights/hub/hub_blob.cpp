@@ -83,7 +83,7 @@ class Digest {
 };
 
 /// Keeps other processes from the same blob, by the file that the Hugging Face
-/// tools lock too. Where there can be none, nobody else has one either.
+/// tools lock too. A file system without locks has none for them either.
 class BlobLock {
  public:
   BlobLock(
@@ -96,7 +96,13 @@ class BlobLock {
     fs::create_directories(folder, error);
     const fs::path path = folder / (etag + ".lock");
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 &&
+    if (fd_ < 0) {
+      fail<UserError>(
+          "Can't write " + path.string(),
+          std::strerror(errno),
+          "Check the cache's folder, or set HF_HUB_CACHE to another");
+    }
+    while (::flock(fd_, LOCK_EX | LOCK_NB) != 0 &&
            (errno == EWOULDBLOCK || errno == EINTR)) {
       if (hub.while_waiting) {
         hub.while_waiting();
@@ -104,11 +110,7 @@ class BlobLock {
       std::this_thread::sleep_for(kGlance);
     }
   }
-  ~BlobLock() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-    }
-  }
+  ~BlobLock() { ::close(fd_); }
   BlobLock(const BlobLock&) = delete;
   BlobLock& operator=(const BlobLock&) = delete;
 

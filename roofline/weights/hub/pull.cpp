@@ -203,26 +203,30 @@ class Pull {
   std::uint64_t arrived_bytes_ = 0;
 };
 
-/// What an earlier download left. Throws UserError where there is nothing.
+/// What an earlier download left of the files that are asked for. Throws
+/// UserError where there is nothing.
 PulledModel in_cache(
     const HubSettings& hub,
     std::string_view name,
-    const std::string& revision) {
+    const PullOptions& options) {
+  const std::string& revision = options.revision;
   const fs::path model = folder_of(hub, name);
   PulledModel out;
   std::getline(std::ifstream(model / "refs" / revision), out.commit);
   out.commit = out.commit.empty() ? revision : out.commit;
   out.folder = model / "snapshots" / out.commit;
+  std::vector<std::string> files;
   std::error_code error;
   for (fs::recursive_directory_iterator file(out.folder, error), end;
        !error && file != end;
        file.increment(error)) {
-    if (file->is_regular_file(error)) {
-      ++out.files;
-      out.bytes += file->file_size(error);
+    // A link whose file is gone is as good as none.
+    std::error_code gone;
+    if (fs::is_regular_file(file->path(), gone)) {
+      files.push_back(file->path().lexically_relative(out.folder).string());
     }
   }
-  if (out.files == 0) {
+  if (files.empty()) {
     fail<UserError>(
         fmt::format("Can't pull {}", name),
         fmt::format(
@@ -230,6 +234,14 @@ PulledModel in_cache(
             hub.cache.string(),
             revision),
         "Unset it to use the network");
+  }
+  std::sort(files.begin(), files.end());
+  for (const std::string& file :
+       choose_hub_files(name, files, options.include, options.gguf_quant)) {
+    std::error_code gone;
+    const auto bytes = fs::file_size(out.folder / file, gone);
+    ++out.files;
+    out.bytes += gone ? 0 : bytes;
   }
   return out;
 }
@@ -243,7 +255,7 @@ PulledModel pull_model(
   check_name(name);
   check_revision(options.revision);
   if (hub.offline) {
-    return in_cache(hub, name, options.revision);
+    return in_cache(hub, name, options);
   }
   return Pull(hub, name, options).run();
 }
