@@ -1,7 +1,8 @@
 // Attention for a few rows over codes: whole numbers up to the group's scale.
 // A query and a row's weights are rounded to 16 bits, each with its own scale,
 // relative to the largest of a group; sums of their products with codes are
-// exact. What that rounding moves is below a twentieth of what 8-bit codes do.
+// exact. What that rounding moves is below a twentieth of what 8-bit codes do,
+// a fifth where one key of a tile outweighs all others.
 //   score(k) = Σ_g s(g,k) · (q_scale(g) · Σ_d q'(d)·c(k,d)) + b(g,k) · Σ_d q(d)
 //   out(d)   = w_scale(g) · Σ_k w'(g,k)·c(k,d) + Σ_k w(k)·b(g,k),
 //   w'(g,k)  ≈ w(k)·s(g,k) / w_scale(g)
