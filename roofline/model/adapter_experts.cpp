@@ -80,6 +80,22 @@ const MixtureSpec* mixture_of(const std::string& name, const ModelSpec& spec) {
   return feeds && feeds->mixture ? &*feeds->mixture : nullptr;
 }
 
+/// Which of a mixture's parameters has so many columns and rows: gate and up
+/// are one, and neither is what it isn't the shape of.
+enum class ExpertShape { down, gate_up, neither };
+
+ExpertShape shape_of(
+    const MixtureSpec& mixture,
+    const ModelSpec& spec,
+    int columns,
+    int rows) {
+  const int dim = mixture.latent_dim.value_or(spec.dim);
+  const int width = mixture.expert_hidden;
+  return columns == width && rows == dim       ? ExpertShape::down
+         : columns == dim && rows == 2 * width ? ExpertShape::gate_up
+                                               : ExpertShape::neither;
+}
+
 /// "…layers.3.…" → "layers.3.feed_forward.experts."
 std::string stacks_of(const std::string& module) {
   const auto begin = module.find(kLayers);
@@ -103,10 +119,10 @@ std::optional<std::string> expert_parameter(
   if (mixture == nullptr || !experts.ends_with(".experts")) {
     return std::nullopt;
   }
-  const int dim = mixture->latent_dim.value_or(spec.dim);
-  const bool down = columns == mixture->expert_hidden && rows == dim;
-  const bool gate_up = !down && rows == 2 * mixture->expert_hidden;
-  return experts + (gate_up ? ".gate_up_proj" : ".down_proj");
+  // Of another shape it is refused later: its name doesn't matter.
+  const ExpertShape shape = shape_of(*mixture, spec, columns, rows);
+  return experts +
+         (shape == ExpertShape::gate_up ? ".gate_up_proj" : ".down_proj");
 }
 
 void add_expert_parameter(
@@ -123,7 +139,6 @@ void add_expert_parameter(
   }
   const int rank = a.shape(0) / experts;
   const int width = mixture->expert_hidden;
-  const int dim = mixture->latent_dim.value_or(spec.dim);
   const int in = a.shape(1);
   const int out = b.shape(0);
   const auto as = mx::reshape(a, {experts, rank, in});
@@ -133,16 +148,13 @@ void add_expert_parameter(
     adapter.matrices.push_back(
         {stacks_of(module) + name, as, mx::contiguous(rows)});
   };
-  const bool down = in == width && out == dim;
-  if (down || out != 2 * width) {
-    if (!down) {
-      adapter_files::refuse_adapter(folder, module + " has another shape");
-    }
+  const ExpertShape shape = shape_of(*mixture, spec, in, out);
+  if (shape == ExpertShape::neither) {
+    adapter_files::refuse_adapter(folder, module + " has another shape");
+  }
+  if (shape == ExpertShape::down) {
     add("down", bs);
     return;
-  }
-  if (in != dim || out != 2 * width) {
-    adapter_files::refuse_adapter(folder, module + " has another shape");
   }
   const bool apart = mixture->layout == ExpertLayout::apart;
   const auto half = [&](int which) {

@@ -20,8 +20,7 @@ std::string stack_of(const std::string& name);
 /// The parameter of experts that PEFT wrapped as this module: "….experts", or
 /// "….experts.base_layer" for the inner one of two, in whatever order they were
 /// named. columns: of its a, rows: of its b, by which it is told (gate and up
-/// are one). nullopt
-/// for other modules.
+/// are one). nullopt for other modules.
 std::optional<std::string> expert_parameter(
     const std::string& module,
     int columns,

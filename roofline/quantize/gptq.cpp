@@ -16,20 +16,6 @@ constexpr int kBlock = 128;
 constexpr int kMostDampings = 6;
 constexpr float kMoreDamping = 0.1f;
 
-SquareMatrix root_of_damped(SquareMatrix moments, ThreadPool& pool) {
-  SquareMatrix root;
-  for (int i = 0; i < kMostDampings; ++i) {
-    if (inverse_root(moments, root, pool)) {
-      return root;
-    }
-    moments = damped(std::move(moments), kMoreDamping);
-  }
-  fail<BugError>(
-      "gptq: the inputs' moments can't be inverted",
-      "They aren't finite, or not symmetric",
-      "Please report this");
-}
-
 class Run {
  public:
   Run(const FloatMatrix& weights,
@@ -127,8 +113,18 @@ class Run {
 
 }  // namespace
 
-SquareMatrix gptq_root(const SquareMatrix& moments, ThreadPool& pool) {
-  return root_of_damped(moments, pool);
+SquareMatrix gptq_root(SquareMatrix moments, ThreadPool& pool) {
+  SquareMatrix root;
+  for (int i = 0; i < kMostDampings; ++i) {
+    if (inverse_root(moments, root, pool)) {
+      return root;
+    }
+    moments = damped(std::move(moments), kMoreDamping);
+  }
+  fail<BugError>(
+      "gptq: the inputs' moments can't be inverted",
+      "They aren't finite, or not symmetric",
+      "Please report this");
 }
 
 CodeMatrix gptq_by_root(

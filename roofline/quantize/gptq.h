@@ -23,7 +23,7 @@ CodeMatrix gptq(
 
 /// In two parts, for several formats of the same inputs: U with Uᵀ·U the
 /// inverse of the moments, then what is rounded by it.
-SquareMatrix gptq_root(const SquareMatrix& moments, ThreadPool& pool);
+SquareMatrix gptq_root(SquareMatrix moments, ThreadPool& pool);
 CodeMatrix gptq_by_root(
     const FloatMatrix& weights,
     const SquareMatrix& root,

@@ -43,14 +43,6 @@ mx::array rows_of(const Tensor& tensor, std::span<const std::int32_t> ids) {
 
 }  // namespace
 
-std::size_t LayeredWindow::bytes() const {
-  std::size_t sum = x.nbytes() + (own_inputs ? own_inputs->nbytes() : 0);
-  for (const auto& [layer, held] : shared) {
-    sum += held.keys.nbytes() + held.values.nbytes();
-  }
-  return sum;
-}
-
 LayeredModel::LayeredModel(const ModelSpec& spec) : spec_(spec) {
   for (const LayerSpec& layer : spec.layers) {
     if (layer.attention && layer.attention->shares_kv_of_layer) {

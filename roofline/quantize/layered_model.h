@@ -34,7 +34,6 @@ struct LayeredWindow {
   std::map<int, KeysAndValues> shared = {};
 
   int tokens() const { return x.shape(-2); }
-  std::size_t bytes() const;
 };
 
 class LayeredModel {

@@ -6,6 +6,7 @@
 
 #include "roofline/kernels/attention/bf16_parts.h"
 #include "roofline/kernels/attention/bf16_rows.h"
+#include "roofline/kernels/simd/add_pairs_avx512.h"
 
 // Beyond what files for AVX-512 are compiled for; the plan asks the processor.
 #define ROOFLINE_BF16 __attribute__((target("avx512bf16")))
@@ -133,34 +134,6 @@ ROOFLINE_BF16 inline void convert_values(
       const __m512i a = _mm512_cvtepu16_epi32(rounded(Vec::load(first + d).v));
       const __m512i b = _mm512_cvtepu16_epi32(rounded(Vec::load(second + d).v));
       _mm512_storeu_si512(to + d, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
-    }
-  }
-}
-
-/// sums += a · b, ROWS rows of pairs times VECS vectors of columns.
-template <int ROWS, int VECS>
-ROOFLINE_BF16 inline void add_pairs(
-    const std::uint32_t* a,
-    std::ptrdiff_t lda,
-    const std::uint32_t* b,
-    std::ptrdiff_t ldb,
-    int pairs,
-    __m512 (*sums)[VECS]) {
-  for (int p = 0; p < pairs; ++p, b += ldb) {
-    __m512i row[VECS];
-#pragma GCC unroll 4
-    for (int v = 0; v < VECS; ++v) {
-      row[v] = _mm512_loadu_si512(b + v * kWidth);
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; ++r) {
-      const __m512i factor =
-          _mm512_set1_epi32(static_cast<int>(a[r * lda + p]));
-#pragma GCC unroll 4
-      for (int v = 0; v < VECS; ++v) {
-        sums[r][v] =
-            _mm512_dpbf16_ps(sums[r][v], (__m512bh)factor, (__m512bh)row[v]);
-      }
     }
   }
 }

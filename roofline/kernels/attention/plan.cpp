@@ -210,11 +210,23 @@ int AttentionPlan::tiled_rows(const AttentionArgs& args) const {
       std::clamp<std::int64_t>(even, kLeastTiledRows, kMostTiledRows));
 }
 
+AttentionPlan::Kernel AttentionPlan::kernel_of(
+    const AttentionArgs& args,
+    int rows) const {
+  // Over codes few rows round what they meet to 16 bits: not beside float32.
+  const KvView& kv = args.kv;
+  const bool exact = kv.any_codes() && kv.type == KvType::f32;
+  if (rows <= kernels_->most_few_rows && !exact) {
+    return Kernel::few_rows;
+  }
+  const bool bf16 = bf16_rows_ != nullptr && fits_bf16_rows(args);
+  return bf16 ? Kernel::bfloat16 : Kernel::many_rows;
+}
+
 std::size_t AttentionPlan::scratch_of(const Tile& tile) const {
   const AttentionArgs& args = args_[static_cast<std::size_t>(tile.args)];
   const int rows = tile_rows(tile);
-  if (bf16_rows_ == nullptr || !fits_bf16_rows(args) ||
-      rows <= kernels_->most_few_rows) {
+  if (kernel_of(args, rows) != Kernel::bfloat16) {
     return attention_scratch_floats(rows, args.kv);
   }
   return is_tiled(args) ? tiled_scratch_floats(rows, args.kv)
@@ -361,15 +373,16 @@ void AttentionPlan::run(int index, int worker) {
       scratch_.data() + scratch_each_ * static_cast<std::size_t>(worker);
   task.partial = tile.splits > 1 ? partials_.data() + piece.partial : nullptr;
   const int rows = row_by_row_ ? task.group() : task.rows();
-  // Over codes few rows round what they meet to 16 bits: not beside float32.
-  const KvView& kv = task.args->kv;
-  const bool exact = kv.any_codes() && kv.type == KvType::f32;
-  if (rows <= kernels_->most_few_rows && !exact) {
-    kernels_->few_rows(task);
-  } else if (bf16_rows_ != nullptr && fits_bf16_rows(*task.args)) {
-    bf16_rows_(task);
-  } else {
-    kernels_->many_rows(task);
+  switch (kernel_of(*task.args, rows)) {
+    case Kernel::few_rows:
+      kernels_->few_rows(task);
+      break;
+    case Kernel::bfloat16:
+      bf16_rows_(task);
+      break;
+    case Kernel::many_rows:
+      kernels_->many_rows(task);
+      break;
   }
   if (tile.splits == 1) {
     return;

@@ -59,6 +59,9 @@ class AttentionPlan {
   int tile_rows(const Tile& tile) const;
   bool is_tiled(const AttentionArgs& args) const;
   int tiled_rows(const AttentionArgs& args) const;
+  /// What runs a task of so many rows.
+  enum class Kernel { few_rows, bfloat16, many_rows };
+  Kernel kernel_of(const AttentionArgs& args, int rows) const;
   std::size_t scratch_of(const Tile& tile) const;
 
   const AttentionKernels* kernels_ = nullptr;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "roofline/kernels/gemm/gemm_bf16.h"
+#include "roofline/kernels/simd/add_pairs_avx512.h"
 #include "roofline/kernels/simd/avx512_intrinsics.h"
 
 // Beyond what files of this name are compiled for; gemm.cpp asks the processor.
@@ -62,24 +63,7 @@ ROOFLINE_BF16 void tile_of(const PairProduct& t) {
       sums[r][v] = _mm512_setzero_ps();
     }
   }
-  const std::uint32_t* b = t.b;
-  for (int k = 0; k < t.pairs; ++k, b += t.ldb) {
-    __m512i row[VECS];
-#pragma GCC unroll 4
-    for (int v = 0; v < VECS; ++v) {
-      row[v] = _mm512_loadu_si512(b + v * kWidth);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) {
-      const __m512i factor =
-          _mm512_set1_epi32(static_cast<int>(t.a[r * t.lda + k]));
-#pragma GCC unroll 4
-      for (int v = 0; v < VECS; ++v) {
-        sums[r][v] =
-            _mm512_dpbf16_ps(sums[r][v], (__m512bh)factor, (__m512bh)row[v]);
-      }
-    }
-  }
+  add_pairs<ROWS, VECS>(t.a, t.lda, t.b, t.ldb, t.pairs, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
     float* c = t.c + r * t.ldc;

@@ -249,22 +249,12 @@ const std::array kModels = {
         kNeedsBiases},
 };
 
-/// The family of the language model.
-std::string family_in(const nlohmann::json& config) {
-  const auto inner = config.find("text_config");
-  const bool nested = inner != config.end() && inner->is_object();
-  const nlohmann::json& own = nested ? *inner : config;
-  const auto type = own.find("model_type");
-  return type != own.end() && type->is_string() ? type->get<std::string>()
-                                                : std::string();
-}
-
 }  // namespace
 
 std::string unlike_in_mlx_lm(
     const ModelSpec& spec,
     const nlohmann::json& config) {
-  const std::string family = family_in(config);
+  const std::string family = language_family(config);
   const auto model =
       std::find_if(kModels.begin(), kModels.end(), [&](const MlxLmModel& each) {
         return each.model_type == family;

@@ -14,6 +14,11 @@ using nlohmann::json;
 
 namespace {
 
+const json& language_config(const json& config) {
+  const auto inner = config.find("text_config");
+  return inner != config.end() && inner->is_object() ? *inner : config;
+}
+
 using F = MlxFeature;
 constexpr auto kCount = static_cast<std::size_t>(F::count_);
 
@@ -122,16 +127,8 @@ class Finder {
   }
 
  private:
-  const json& text() const {
-    const auto inner = config_.find("text_config");
-    return inner != config_.end() && inner->is_object() ? *inner : config_;
-  }
-  std::string type() const {
-    const auto found = text().find("model_type");
-    return found != text().end() && found->is_string()
-               ? found->get<std::string>()
-               : std::string();
-  }
+  const json& text() const { return language_config(config_); }
+  std::string type() const { return language_family(config_); }
 
   void add(F feature, bool there = true) {
     if (there) {
@@ -358,6 +355,13 @@ class Finder {
 };
 
 }  // namespace
+
+std::string language_family(const json& config) {
+  const json& text = language_config(config);
+  const auto type = text.find("model_type");
+  return type != text.end() && type->is_string() ? type->get<std::string>()
+                                                 : std::string();
+}
 
 std::vector<MlxFeature> mlx_features(
     const ModelSpec& spec,

@@ -88,6 +88,9 @@ enum class MlxFeature : std::uint8_t {
   count_,
 };
 
+/// The family of a config's language model; "" where it names none.
+std::string language_family(const nlohmann::json& config);
+
 /// Sorted as above. config: as it is written.
 std::vector<MlxFeature> mlx_features(
     const ModelSpec& spec,
