@@ -9,6 +9,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/spec/family_trial.h"
 #include "roofline/spec/fields.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/read_text_config.h"
 #include "roofline/spec/unknown_fields.h"
@@ -124,9 +125,9 @@ void refuse_unknown_family(
     const std::string& model_type,
     std::span<const std::string> tensors,
     const std::vector<std::string>& known) {
-  const auto text = config.find("text_config");
-  const bool wrapped = text != config.end() && text->is_object();
-  const Json inner = with_usual_names(wrapped ? *text : config);
+  const Json& text = language_config(config);
+  const bool wrapped = &text != &config;
+  const Json inner = with_usual_names(text);
   const Json type = inner.value("model_type", Json(model_type));
   const std::string inner_type =
       wrapped && type.is_string() ? type.get<std::string>() : model_type;

@@ -12,6 +12,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/spec/activation_names.h"
 #include "roofline/spec/families.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/rope.h"
 #include "roofline/spec/spec_agreement.h"
@@ -366,9 +367,7 @@ bool reads_as(const Json& config, const ModelSpec& spec) {
 
 void write_absent_fields(Json& config) {
   const ModelSpec spec = read_config(config);
-  const auto nested = config.find("text_config");
-  Json& inner =
-      nested != config.end() && nested->is_object() ? *nested : config;
+  Json& inner = language_config(config);
   const auto type = inner.find("model_type");
   const Family* family = type != inner.end() && type->is_string()
                              ? find_family(type->get<std::string>())

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/weights/foreign_names.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/printable.h"
@@ -41,15 +42,10 @@ ForeignTensors::ForeignTensors(
     const Shards& shards,
     const std::string& label)
     : shards_(shards), label_(label) {
-  const json* holder = &config;
-  if (!config.contains("quantization_config")) {
-    const auto text = config.find("text_config");
-    if (text != config.end() && text->is_object()) {
-      holder = &*text;
-    }
-  }
-  const auto found = holder->find("quantization_config");
-  if (config.contains("quantization") || found == holder->end() ||
+  const json& holder =
+      config.contains("quantization_config") ? config : language_config(config);
+  const auto found = holder.find("quantization_config");
+  if (config.contains("quantization") || found == holder.end() ||
       !found->is_object()) {
     return;
   }

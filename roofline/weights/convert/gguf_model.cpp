@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/spec_agreement.h"
 #include "roofline/spec/tensor_names.h"
@@ -94,12 +95,6 @@ GgufFamily gguf_family_of(const ModelSpec& spec) {
                         fmt::join(written_gguf_architectures(), ", "))
                   : why,
       "Convert it to MLX layout instead (--mlx-path)");
-}
-
-/// Of a model that is a part of a larger one, its own.
-const json& own_config(const json& config) {
-  const auto text = config.find("text_config");
-  return text != config.end() && text->is_object() ? *text : config;
 }
 
 /// Reads back what was written, and refuses where it isn't the model.
@@ -229,8 +224,11 @@ GgufModel describe_gguf_model(const ModelSpec& spec, const json& config) {
   }
   const ModelSpec written =
       architecture.folds_factors ? without_factors(spec) : spec;
-  GgufModel model =
-      describe_gguf_metadata(written, own_config(config), family, architecture);
+  GgufModel model = describe_gguf_metadata(
+      written,
+      language_config(config),
+      family,
+      architecture);
   model.tensors = list_gguf_tensors(spec, family, architecture);
   check_agreement(model, written, family);
   Zeros zeros(architecture, model);

@@ -9,6 +9,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/families.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/foreign_source.h"
 #include "roofline/weights/encodings.h"
@@ -203,10 +204,7 @@ RowTensor unpacked_rows(
 }
 
 bool is_tied(const json& config) {
-  const json& inner =
-      config.contains("text_config") && config["text_config"].is_object()
-          ? config["text_config"]
-          : config;
+  const json& inner = language_config(config);
   bool said = false;
   for (const json* place : {&config, &inner}) {
     const auto flag = place->find("tie_word_embeddings");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "roofline/spec/families.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/spec/write_config.h"
 #include "roofline/spec/write_config_parts.h"
@@ -15,11 +16,6 @@ namespace roofline {
 using nlohmann::json;
 
 namespace {
-
-json& text_config(json& config) {
-  const auto inner = config.find("text_config");
-  return inner != config.end() && inner->is_object() ? *inner : config;
-}
 
 std::string type_of(const json& config) {
   return config.value("model_type", std::string());
@@ -72,8 +68,8 @@ void wrap_text_model(json& config) {
 /// Repeats what "rope_parameters" says under the names of before, which are
 /// all that mlx-lm reads for some families.
 void add_old_rope_names(json& config) {
-  if (config.contains("text_config") && config["text_config"].is_object()) {
-    add_old_rope_names(config["text_config"]);
+  if (json& text = language_config(config); &text != &config) {
+    add_old_rope_names(text);
   }
   json rope = config.value("rope_parameters", json());
   if (!rope.is_object()) {
@@ -129,7 +125,7 @@ void fill_yarn(json& text) {
     add_absent(
         scaling,
         "original_max_position_embeddings",
-        text.value("max_position_embeddings", std::int64_t{2048}));
+        whole_number(text, "max_position_embeddings", 2048));
   }
 }
 
@@ -162,14 +158,14 @@ void fill_window_pattern(json& text) {
 /// Changes a part of the config unless that made it another model.
 void try_fill(json& config, void (*fill)(json& text)) {
   json changed = config;
-  fill(text_config(changed));
+  fill(language_config(changed));
   if (reads_as(changed, read_config(config))) {
     config = std::move(changed);
   }
 }
 
 void fill_positions(json& config) {
-  const std::string type = type_of(text_config(config));
+  const std::string type = type_of(language_config(config));
   try_fill(config, add_scaling_type);
   try_fill(config, fill_default_rope);
   if (type == "nemotron_h") {
@@ -177,7 +173,7 @@ void fill_positions(json& config) {
   } else if (type == "cohere2" || type == "gemma3_text") {
     try_fill(config, fill_window_pattern);
   }
-  if (text_config(config).value("rope_scaling", json()).is_object()) {
+  if (language_config(config).value("rope_scaling", json()).is_object()) {
     try_fill(config, fill_yarn);
   }
 }
@@ -320,7 +316,7 @@ void fill_required(json& config) {
 /// The same of products and quotients of sizes.
 void fill_sizes(json& config) {
   const auto size = [&](const char* name) {
-    return config.value(name, std::int64_t{0});
+    return whole_number(config, name);
   };
   if (type_of(config) == "exaone4" && size("num_attention_heads") > 0) {
     add_absent(
@@ -354,13 +350,13 @@ void fill_sizes(json& config) {
     add_absent(
         config,
         "intermediate_size",
-        config.value("expand", std::int64_t{2}) * size("hidden_size"));
+        whole_number(config, "expand", 2) * size("hidden_size"));
   }
 }
 
 void fill_in(json& config) {
   const std::string type = type_of(config);
-  json& text = text_config(config);
+  json& text = language_config(config);
   if (type == "gemma3n") {
     fill_gemma3n(text, read_config(config));
   } else if (type == "gemma4" || type == "gemma4_text") {

@@ -12,6 +12,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/weights/convert/expert_rows.h"
 #include "roofline/weights/convert/mlx_values.h"
 
@@ -176,24 +177,13 @@ std::optional<int> layer_in(std::string_view name) {
   return error == std::errc() ? std::optional(layer) : std::nullopt;
 }
 
-/// The part of a config that tells of the language model.
-const nlohmann::json& text_config(const nlohmann::json& config) {
-  const auto inner = config.find("text_config");
-  return inner != config.end() && inner->is_object() ? *inner : config;
-}
-
-int number_in(const nlohmann::json& config, const char* name) {
-  const auto found = config.find(name);
-  return found != config.end() && found->is_number_integer() ? found->get<int>()
-                                                             : 0;
-}
-
 /// A layer past the model's own, or under "mtp.".
 bool is_prediction(std::string_view name, const nlohmann::json& config) {
   if (contains(name, "mtp.")) {
     return true;
   }
-  const int layers = number_in(text_config(config), "num_hidden_layers");
+  const std::int64_t layers =
+      whole_number(language_config(config), "num_hidden_layers");
   return layers > 0 && layer_in(name).value_or(-1) >= layers;
 }
 
@@ -205,9 +195,9 @@ bool is_kv(std::string_view name) {
 
 /// Keys or values of a layer that takes another's.
 bool is_shared_kv(std::string_view name, const nlohmann::json& config) {
-  const nlohmann::json& text = text_config(config);
-  const int own = number_in(text, "num_hidden_layers") -
-                  number_in(text, "num_kv_shared_layers");
+  const nlohmann::json& text = language_config(config);
+  const std::int64_t own = whole_number(text, "num_hidden_layers") -
+                           whole_number(text, "num_kv_shared_layers");
   return is_kv(name) && layer_in(name).value_or(-1) >= own;
 }
 
@@ -352,8 +342,8 @@ std::vector<RowTensor> taken_apart(
     return tensor.name.ends_with("_blocks") ? split_expert_blocks(tensor)
                                             : split_turned_experts(tensor);
   }
-  const bool dense =
-      (rules & kFusedDense) != 0 && number_in(config, "num_local_experts") == 0;
+  const bool dense = (rules & kFusedDense) != 0 &&
+                     whole_number(config, "num_local_experts") == 0;
   if (dense && contains(tensor.name, ".shared_mlp.")) {
     return split_input_linear(tensor, "shared_mlp.", "mlp.");
   }
@@ -429,9 +419,9 @@ void require_convolution(
 void fill_shared_kv(
     std::vector<RowTensor>& tensors,
     const nlohmann::json& config) {
-  const nlohmann::json& text = text_config(config);
-  const int layers = number_in(text, "num_hidden_layers");
-  const int own = layers - number_in(text, "num_kv_shared_layers");
+  const nlohmann::json& text = language_config(config);
+  const std::int64_t layers = whole_number(text, "num_hidden_layers");
+  const std::int64_t own = layers - whole_number(text, "num_kv_shared_layers");
   std::set<std::string, std::less<>> names;
   std::vector<RowTensor> last;
   const std::string infix = fmt::format("layers.{}.", own - 1);
@@ -441,7 +431,7 @@ void fill_shared_kv(
       last.push_back(tensor);
     }
   }
-  for (int layer = own; layer < layers; ++layer) {
+  for (std::int64_t layer = own; layer < layers; ++layer) {
     for (RowTensor copy : last) {
       copy.name = replaced(copy.name, infix, fmt::format("layers.{}.", layer));
       if (!names.contains(copy.name)) {

@@ -7,17 +7,13 @@
 #include <string>
 
 #include "roofline/spec/families.h"
+#include "roofline/spec/language_config.h"
 
 namespace roofline {
 
 using nlohmann::json;
 
 namespace {
-
-const json& language_config(const json& config) {
-  const auto inner = config.find("text_config");
-  return inner != config.end() && inner->is_object() ? *inner : config;
-}
 
 using F = MlxFeature;
 constexpr auto kCount = static_cast<std::size_t>(F::count_);

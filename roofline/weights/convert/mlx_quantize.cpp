@@ -9,6 +9,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/weights/name_tensors.h"
 #include "roofline/weights/save_arrays.h"
 
@@ -112,10 +113,8 @@ int layer_of(std::string_view module) {
 }
 
 int layers_in(const nlohmann::json& config) {
-  const auto text = config.find("text_config");
-  return text != config.end() && text->is_object()
-             ? text->value("num_hidden_layers", 0)
-             : config.value("num_hidden_layers", 0);
+  return static_cast<int>(
+      whole_number(language_config(config), "num_hidden_layers"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "roofline/spec/families.h"
+#include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/checkpoint.h"
 #include "roofline/weights/json_file.h"
@@ -17,33 +18,26 @@ namespace fs = std::filesystem;
 
 namespace {
 
-nlohmann::json* text_config(HfSource& source) {
-  const auto text = source.config.find("text_config");
-  return text != source.config.end() && text->is_object() ? &*text : nullptr;
-}
-
 /// The flag was wrong: there is a head of other values.
 void untie(HfSource& source) {
   source.tied = false;
   source.config["tie_word_embeddings"] = false;
-  if (nlohmann::json* text = text_config(source)) {
-    (*text)["tie_word_embeddings"] = false;
-  }
+  language_config(source.config)["tie_word_embeddings"] = false;
 }
 
 /// mlx-lm reads the inner config alone, and takes mistral3's absent flag for
 /// false.
 void settle_text_config(HfSource& source) {
-  nlohmann::json* text = text_config(source);
-  if (text == nullptr) {
+  nlohmann::json& text = language_config(source.config);
+  if (&text == &source.config) {
     return;
   }
   if (source.tied) {
-    (*text)["tie_word_embeddings"] = true;
+    text["tie_word_embeddings"] = true;
   }
   const auto vocab = source.config.find("vocab_size");
-  if (vocab != source.config.end() && !text->contains("vocab_size")) {
-    (*text)["vocab_size"] = *vocab;
+  if (vocab != source.config.end() && !text.contains("vocab_size")) {
+    text["vocab_size"] = *vocab;
   }
 }
 

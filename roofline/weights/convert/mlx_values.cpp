@@ -10,6 +10,7 @@
 #include <mlx/ops.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/spec/language_config.h"
 
 namespace roofline {
 
@@ -74,7 +75,7 @@ mx::array part_factors(
     std::int64_t rows,
     mx::Dtype dtype) {
   const auto size = [&](const char* name) {
-    return config.value(name, std::int64_t{0});
+    return whole_number(config, name);
   };
   const std::int64_t inner = size("mamba_d_ssm");
   const std::int64_t state = size("mamba_n_groups") * size("mamba_d_state");
@@ -231,7 +232,7 @@ std::vector<RowTensor> split_latent(
     const RowTensor& tensor,
     const nlohmann::json& config) {
   const auto size = [&](const char* name) {
-    return config.value(name, std::int64_t{0});
+    return whole_number(config, name);
   };
   const std::int64_t heads = size("num_attention_heads");
   const std::int64_t nope = size("qk_nope_head_dim");
