@@ -565,7 +565,14 @@ TEST(QmmTrim, VariantsLeaveTheSameCodes) {
     generic.quantize(x.data(), 0, 9, q.rows);
     q.trim(*k, 0.5f);
     EXPECT_EQ(q.high, wanted.high);
-    EXPECT_EQ(q.scales, wanted.scales);
+    for (std::size_t g = 0; g < 9 * 7; ++g) {
+      // AVX2 rounds scales to whole numbers of a quantum.
+      const float largest = *std::max_element(
+          wanted.scales.begin() + g / 7 * 7,
+          wanted.scales.begin() + (g / 7 + 1) * 7);
+      const float most = k == qmm_kernels(Isa::avx2) ? 0x1p-15f : 0.0f;
+      EXPECT_NEAR(q.scales[g], wanted.scales[g], most * largest) << g;
+    }
     EXPECT_EQ(q.code_sums, wanted.code_sums);
     for (std::size_t i = 0; i < 9 * 224; ++i) {
       EXPECT_EQ(code_of(q.rows, i), code_of(wanted.rows, i)) << i;

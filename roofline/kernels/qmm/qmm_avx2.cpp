@@ -14,7 +14,8 @@
 #include "roofline/kernels/qmm/one_token_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
-#include "roofline/kernels/qmm/trim_rows.h"
+#include "roofline/kernels/qmm/trim_avx2.h"
+#include "roofline/kernels/qmm/unpacked_product_avx2.h"
 
 namespace roofline {
 
@@ -104,6 +105,18 @@ void fast(
     float* y,
     int ldy) {
   const int all = token_end - token_begin;
+  if (w.format == PackedFormat::q4 && x.high != nullptr) {
+    unpacked_product(
+        w,
+        block_begin,
+        block_end,
+        x,
+        token_begin,
+        token_end,
+        y,
+        ldy);
+    return;
+  }
   if (all == 1) {
     one_token(w, block_begin, block_end, x, token_begin, y, ldy);
     return;
@@ -175,7 +188,7 @@ const QmmKernels& qmm_avx2() {
       quantize_groups<quantize_group>,
       fast,
       exact,
-      trim_rows<PortableGroups>,
+      trim_to_quanta,
       true};
   return kKernels;
 }
