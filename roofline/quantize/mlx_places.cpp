@@ -12,6 +12,7 @@
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/convert/gguf_tensor_source.h"
 #include "roofline/weights/convert/mlx_layout.h"
+#include "roofline/weights/convert/mlx_layouts.h"
 #include "roofline/weights/convert/mlx_source.h"
 #include "roofline/weights/name_tensors.h"
 

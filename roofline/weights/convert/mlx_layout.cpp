@@ -8,159 +8,19 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/base/nearest.h"
 #include "roofline/spec/language_config.h"
 #include "roofline/weights/convert/expert_rows.h"
+#include "roofline/weights/convert/mlx_layouts.h"
 #include "roofline/weights/convert/mlx_values.h"
 
 namespace roofline {
 
 namespace {
 
-/// What is done to a family's weights, beyond dropping rotary buffers and a
-/// tied head. Bits.
-enum Rule : unsigned {
-  kSameNames = 0,
-  kStackExperts = 1,      ///< experts.E.X → switch_mlp.X, [experts, out, in]
-  kTurnConvolutions = 2,  ///< [channels, 1, width] → [channels, width, 1]
-  kNormPlusOne = 4,       ///< norm weights are stored as 1 + w
-  kSplitExpertInput = 8,  ///< input_linear holds gate and up of all experts
-  kTurnedLinears = 16,    ///< c_attn, c_proj and c_fc are [in, out]
-  kModelPrefix = 32,      ///< names begin with "model."
-  kDropPrediction = 64,   ///< layers that predict further tokens
-  kLanguageModel = 128,   ///< names begin with "language_model."
-  kSplitLatent = 256,     ///< kv_b_proj → embed_q and unembed_out, by head
-  kNeoxNames = 512,       ///< gpt_neox.layers → model.h
-  kInnerModel = 1024,     ///< names begin with "model.language_model."
-  kFoldFactors = 2048,    ///< the config's multipliers go into the weights
-  kDropSharedKv = 4096,   ///< layers that read others' keys have none
-  kTurnedExperts = 8192,  ///< experts are [in, out], gate and up in turns
-  kLetterNames = 16384,   ///< w1, w2, w3 → gate_proj, down_proj, up_proj
-  kFusedDense = 32768,    ///< shared_mlp.input_linear, where no experts are
-};
-
-struct Layout {
-  std::string_view model_type;
-  unsigned rules = kSameNames;
-  ExpertNames experts = {};
-};
-
-constexpr unsigned kQwen3Next =
-    kStackExperts | kTurnConvolutions | kNormPlusOne | kDropPrediction;
-
-constexpr std::array kLayouts = {
-    Layout{"apertus"},
-    Layout{"arcee"},
-    Layout{"bitnet"},
-    Layout{"cohere"},
-    Layout{"cohere2"},
-    Layout{"deepseek_v2", kStackExperts},
-    Layout{"deepseek_v3", kStackExperts | kSplitLatent | kDropPrediction},
-    Layout{"dots1", kStackExperts, {.folder = "experts."}},
-    Layout{"ernie4_5"},
-    Layout{"ernie4_5_moe", kStackExperts | kDropPrediction},
-    Layout{"exaone4"},
-    Layout{"falcon_h1", kFoldFactors | kTurnConvolutions},
-    Layout{"gemma"},
-    Layout{"gemma2"},
-    Layout{"gemma3", kLanguageModel},
-    Layout{"gemma3_text"},
-    Layout{"gemma3n", kInnerModel},
-    Layout{"gemma3n_text", kInnerModel},
-    Layout{
-        "gemma4",
-        kStackExperts | kLanguageModel | kDropSharedKv,
-        {.folder = "experts.switch_glu."}},
-    Layout{
-        "gemma4_text",
-        kStackExperts | kDropSharedKv,
-        {.folder = "experts.switch_glu."}},
-    Layout{"glm"},
-    Layout{"glm4"},
-    Layout{"glm4_moe", kStackExperts | kDropPrediction},
-    Layout{"gpt2", kTurnedLinears | kModelPrefix},
-    Layout{"gpt_neox", kNeoxNames},
-    Layout{"gpt_oss", kTurnedExperts},
-    Layout{"granite"},
-    Layout{"granitemoe", kSplitExpertInput},
-    Layout{
-        "granitemoehybrid",
-        kSplitExpertInput | kFusedDense | kTurnConvolutions},
-    Layout{"helium"},
-    Layout{"hunyuan_v1_dense"},
-    Layout{"kimi_k2", kStackExperts | kSplitLatent | kDropPrediction},
-    Layout{"lfm2", kTurnConvolutions},
-    Layout{"lfm2_moe", kStackExperts | kTurnConvolutions | kLetterNames},
-    Layout{"llama"},
-    Layout{"mamba2", kTurnConvolutions},
-    Layout{"minimax", kStackExperts},
-    Layout{"minimax_m2", kStackExperts},
-    Layout{"ministral"},
-    Layout{"ministral3"},
-    Layout{"mistral"},
-    Layout{"mistral3", kLanguageModel},
-    Layout{"mixtral", kStackExperts},
-    Layout{"nemotron"},
-    Layout{
-        "nemotron_h",
-        kStackExperts | kTurnConvolutions | kDropPrediction,
-        {.numbered = true}},
-    Layout{"olmo"},
-    Layout{"olmo2"},
-    Layout{"olmo3"},
-    Layout{"olmoe", kStackExperts},
-    Layout{"phi"},
-    Layout{"phi3"},
-    Layout{"phimoe", kStackExperts},
-    Layout{"qwen2"},
-    Layout{"qwen2_moe", kStackExperts},
-    Layout{"qwen3"},
-    Layout{"qwen3_5", kQwen3Next | kLanguageModel},
-    Layout{"qwen3_5_moe", kQwen3Next | kLanguageModel},
-    Layout{"qwen3_5_moe_text", kQwen3Next | kLanguageModel},
-    Layout{"qwen3_5_text", kQwen3Next | kLanguageModel},
-    Layout{"qwen3_moe", kStackExperts},
-    Layout{"qwen3_next", kQwen3Next},
-    Layout{"seed_oss"},
-    Layout{"smollm3"},
-    Layout{"stablelm"},
-    Layout{"starcoder2"},
-};
-
-static_assert(std::is_sorted(
-    kLayouts.begin(),
-    kLayouts.end(),
-    [](const Layout& a, const Layout& b) {
-      return a.model_type < b.model_type;
-    }));
-
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
-}
-
-const Layout* find_layout(std::string_view type) {
-  for (const Layout& layout : kLayouts) {
-    if (layout.model_type == type) {
-      return &layout;
-    }
-  }
-  return nullptr;
-}
-
-const Layout& layout_of(const nlohmann::json& config) {
-  const std::string type = config.value("model_type", std::string());
-  const Layout* layout = find_layout(type);
-  if (layout == nullptr) {
-    const std::vector<std::string> known = mlx_layout_families();
-    fail<UnsupportedError>(
-        fmt::format("Can't write \"{}\" in MLX layout", type),
-        fmt::format("The layouts known are {}", fmt::join(known, ", ")),
-        did_you_mean(type, known));
-  }
-  return *layout;
 }
 
 /// The number in "….layers.12.…"; nullopt where there is none.
@@ -332,7 +192,7 @@ std::string renamed(std::string name, unsigned rules) {
 /// What one tensor becomes, names aside.
 std::vector<RowTensor> taken_apart(
     const RowTensor& tensor,
-    const Layout& layout,
+    const MlxLayout& layout,
     const nlohmann::json& config) {
   const unsigned rules = layout.rules;
   if ((rules & kStackExperts) != 0 && contains(tensor.name, ".experts.")) {
@@ -462,7 +322,7 @@ std::vector<RowTensor> to_mlx_layout(
     std::vector<RowTensor> tensors,
     const nlohmann::json& config,
     bool tied) {
-  const Layout& layout = layout_of(config);
+  const MlxLayout& layout = mlx_layout_of(config);
   const unsigned rules = layout.rules;
   std::erase_if(tensors, [&](const RowTensor& tensor) {
     return is_dropped(tensor, rules, config, tied);
@@ -494,22 +354,8 @@ std::vector<RowTensor> to_mlx_layout(
 bool mlx_layout_adds_ones(
     const std::vector<RowTensor>& tensors,
     const nlohmann::json& config) {
-  return (layout_of(config).rules & kNormPlusOne) != 0 &&
+  return (mlx_layout_of(config).rules & kNormPlusOne) != 0 &&
          std::any_of(tensors.begin(), tensors.end(), is_unturned_convolution);
-}
-
-std::vector<std::string> mlx_layout_families() {
-  std::vector<std::string> out;
-  for (const Layout& layout : kLayouts) {
-    out.emplace_back(layout.model_type);
-  }
-  return out;
-}
-
-bool mlx_layout_keeps_rows(std::string_view model_type) {
-  const Layout* layout = find_layout(model_type);
-  return layout != nullptr &&
-         (layout->rules & (kSplitLatent | kFoldFactors | kTurnedExperts)) == 0;
 }
 
 }  // namespace roofline

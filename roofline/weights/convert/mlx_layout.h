@@ -29,11 +29,4 @@ bool mlx_layout_adds_ones(
     const std::vector<RowTensor>& tensors,
     const nlohmann::json& config);
 
-/// Model types whose layout is known, sorted.
-std::vector<std::string> mlx_layout_families();
-
-/// Every matrix of this family holds the rows there that it holds in Hugging
-/// Face's layout, turned by no head and multiplied by nothing.
-bool mlx_layout_keeps_rows(std::string_view model_type);
-
 }  // namespace roofline
