@@ -37,9 +37,9 @@ void StepRun::start() {
 /// normed := norm(x), in codes too if asked for; on tiles in nothing else.
 void StepRun::norm_input(
     int t,
+    const StepLayer& layer,
     const std::optional<StepNorm>& before,
-    bool codes,
-    bool trimmed) {
+    bool codes) {
   const float* x = row(s_.x, t, model_.dim);
   thread_local AlignedBuffer<float> kept_by_none;
   kept_by_none.grow(static_cast<std::size_t>(model_.dim));
@@ -56,8 +56,8 @@ void StepRun::norm_input(
     kernels_.bf16
         ->round(normed, model_.dim, t, 0, rounded(s_.normed_tiles, model_.dim));
   } else if (codes) {
-    StepInput input = normed_input(trimmed);
-    quantize(t, input, kNormedOctaves);
+    StepInput input = normed_input(trims());
+    quantize(t, input, octaves(layer, kNormedOctaves));
   }
 }
 
@@ -179,14 +179,15 @@ void StepRun::hidden_piece(
 StepInput StepRun::hidden_input(const StepLayer& layer) {
   const StepFeedForward& ff = layer.feed_forward;
   const bool in_float = hidden_in_float(model_, ff);
-  const bool trimmed = !in_float && trims(layer);
+  const bool trimmed = !in_float && !tiles_ && trims();
   const StepInput down{
       in_float ? s_.hidden.data() : nullptr,
       s_.hidden_codes.rows(tokens_, ff.down.cols(), trimmed),
       rounded(s_.hidden_tiles, ff.down.cols())};
   if (trimmed) {
     // Only now: a piece doesn't see the scales of the whole row.
-    each_token(tokens_, [&](int t) { trim(t, down.quantized, kInnerOctaves); });
+    const float own = octaves(layer, kInnerOctaves);
+    each_token(tokens_, [&](int t) { trim(t, down.quantized, own); });
   }
   return down;
 }
@@ -196,15 +197,14 @@ void StepRun::feed_forward(const StepLayer& layer) {
   const StepFeedForward& ff = layer.feed_forward;
   const bool parallel = layer.placement == NormPlacement::parallel;
   const bool codes = wants_codes(ff.up) || wants_codes(ff.gate);
-  const bool trimmed = trims(layer);
   each_token(tokens_, [&](int t) {
     join(layer, layer.attention_post_norm, t);
     if (!parallel) {
-      norm_input(t, layer.feed_forward_norm, codes, trimmed);
+      norm_input(t, layer, layer.feed_forward_norm, codes);
     }
   });
   lap(StepOp::norm);
-  const StepInput input = normed_input(trimmed);
+  const StepInput input = normed_input(trims());
   const PackedMatrix& up = ff.up.parts[0];
   const ProductGrid grid = tiles_
                                ? ProductGrid::for_tiles(
@@ -251,8 +251,9 @@ void StepRun::head(float* logits) {
   const int count = static_cast<int>(s_.logit_rows.size());
   const StepLayer* last =
       model_.layers.empty() ? nullptr : &model_.layers.back();
-  // In codes: what the head rounds, no later layer evens out.
-  StepInput input = normed_input(false);
+  // In codes: what the head rounds, no later layer evens out. Of few rows they
+  // keep both planes, which cost nothing.
+  StepInput input = normed_input(trims() && count > kUntrimmedTokens);
   input.rounded = {};
   each_token(count, [&](int i) {
     const int t = s_.logit_rows[static_cast<std::size_t>(i)];
@@ -265,7 +266,7 @@ void StepRun::head(float* logits) {
         model_.dim,
         row(s_.normed, i, model_.dim));
     if (!model_.exact && model_.head.any_quantized()) {
-      quantize(i, input, kNormedOctaves);
+      quantize(i, input, kLastOctaves);
     }
   });
   lap(StepOp::norm);

@@ -35,19 +35,18 @@ void StepRun::attention(const StepLayer& layer) {
   const bool codes = wants_codes(attention.qkv) ||
                      (parallel && (wants_codes(ff.up) || wants_codes(ff.gate)));
   const StepLayer* before = index > 0 ? &model_.layers[index - 1] : nullptr;
-  const bool trimmed = trims(layer);
   each_token(tokens_, [&](int t) {
     if (before) {
       join(*before, before->feed_forward_post_norm, t);
     }
-    norm_input(t, layer.attention_norm, codes, trimmed);
+    norm_input(t, layer, layer.attention_norm, codes);
   });
   lap(StepOp::norm);
   const int width = attention.qkv_width();
   run_linear(
       kernels_,
       attention.qkv,
-      normed_input(trimmed),
+      normed_input(trims()),
       tokens_,
       s_.qkv.data(),
       width,
@@ -60,10 +59,11 @@ void StepRun::attention(const StepLayer& layer) {
   const int q_width = attention.q_width();
   StepInput attended{
       s_.attended.data(),
-      s_.attended_codes.rows(tokens_, q_width, trimmed),
+      s_.attended_codes.rows(tokens_, q_width, trims()),
       rounded(s_.attended_tiles, q_width)};
   if (wants_codes(attention.out)) {
-    each_token(tokens_, [&](int t) { quantize(t, attended, kInnerOctaves); });
+    const float own = octaves(layer, kInnerOctaves);
+    each_token(tokens_, [&](int t) { quantize(t, attended, own); });
   }
   run_linear(
       kernels_,

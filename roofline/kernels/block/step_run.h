@@ -26,10 +26,12 @@ constexpr int kRowTokens = 8;
 /// Up to so many tokens a product is bound by reading its weights: both planes
 /// of the activations cost nothing then.
 constexpr int kUntrimmedTokens = 8;
-/// QmmKernels::trim's octaves for what a norm leaves, and for what attention
-/// and the activation leave, whose errors weigh less: docs/accuracy.md.
-constexpr float kNormedOctaves = 0.0f;
-constexpr float kInnerOctaves = 0.5f;
+/// QmmKernels::trim's octaves for what a norm leaves, for what attention and
+/// the activation leave, whose errors weigh less, and for the last layer and
+/// the head, whose errors weigh most: docs/accuracy.md.
+constexpr float kNormedOctaves = 0.5f;
+constexpr float kInnerOctaves = 1.0f;
+constexpr float kLastOctaves = -1.0f;
 
 /// One call of run_step.
 class StepRun {
@@ -55,6 +57,7 @@ class StepRun {
         checks() ? DenseOrder::alike : DenseOrder::quick};
     tiles_ = kernels_.bf16 != nullptr && tokens_ >= kLeastTileTokens &&
              rounds_more();
+    trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
     list_rows();
   }
@@ -185,11 +188,13 @@ class StepRun {
     return !model_.exact && tokens_ > kUntrimmedTokens && !checks();
   }
 
-  /// Whether a layer's products leave high codes out. The first layer's and the
-  /// last one's errors weigh most: they keep them, as the head does.
-  bool trims(const StepLayer& layer) const {
-    return kernels_.qmm->skips_high && !tiles_ && rounds_more() &&
-           &layer != &model_.layers.front() && &layer != &model_.layers.back();
+  /// Whether products leave high codes out.
+  bool trims() const { return trims_; }
+
+  /// QmmKernels::trim's octaves in a layer, where they are usual_octaves in
+  /// most.
+  float octaves(const StepLayer& layer, float usual_octaves) const {
+    return &layer == &model_.layers.back() ? kLastOctaves : usual_octaves;
   }
 
   /// Whether a product of this step takes x in another form than float32.
@@ -200,9 +205,9 @@ class StepRun {
   void start();
   void norm_input(
       int t,
+      const StepLayer& layer,
       const std::optional<StepNorm>& norm,
-      bool codes,
-      bool trimmed);
+      bool codes);
   void join(
       const StepLayer& layer,
       const std::optional<StepNorm>& post_norm,
@@ -259,6 +264,7 @@ class StepRun {
   StepKernels kernels_;
   int tokens_ = 0;
   bool tiles_ = false;  ///< products of the layers are on tiles of bfloat16
+  bool trims_ = false;
 #ifdef ROOFLINE_NO_OP_TIMES
   // As if there were no such thing: bench/trace_cost.py measures the
   // difference.
