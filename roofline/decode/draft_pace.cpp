@@ -84,20 +84,23 @@ void DraftPace::begin(int most_tokens) {
   lost_steps_ = std::min(kMostLostSteps, kMostLostOfAnswer * most_tokens);
 }
 
+bool DraftPace::may_pay() const {
+  return !known() || best(kMostDraftTokens) > 0;
+}
+
 int DraftPace::next(int most, double catch_up_seconds) {
   catch_up_ = catch_up_seconds;
   if (most < 1 || plain_steps_ < kFirstPlain || since_plain_ >= kPlainEvery) {
     return 0;
   }
-  const bool known = draft_.known() && row_.known();
-  const int count = known ? best(most) : 0;
+  const int count = known() ? best(most) : 0;
   if (count > 0) {
     return affordable(catch_up_seconds) ? count : 0;
   }
   // The first one is to find out what a guess costs.
-  const int trial = known ? std::min(kTrial, most) : 1;
-  const double cost = known ? trial * (draft_.value() + row_.value())
-                            : (guess_share_ + kRowShare) * plain_.value();
+  const int trial = known() ? std::min(kTrial, most) : 1;
+  const double cost = known() ? trial * (draft_.value() + row_.value())
+                              : (guess_share_ + kRowShare) * plain_.value();
   return wait_ == 0 && affordable(catch_up_seconds + cost) ? trial : 0;
 }
 

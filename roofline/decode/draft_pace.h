@@ -31,6 +31,9 @@ class DraftPace {
 
   /// An answer of at most so many tokens begins.
   void begin(int most_tokens);
+  /// Whether a prompt is to be read for guesses: not where it is known that
+  /// none pay. A trial reads then what it missed, where that can be borne.
+  bool may_pay() const;
   /// The number of tokens to guess in the next step, at most `most`.
   /// catch_up_seconds: what the draft model needs to read what it missed.
   int next(int most, double catch_up_seconds = 0);
@@ -50,6 +53,7 @@ class DraftPace {
     std::size_t oldest_ = 0;
   };
 
+  bool known() const { return draft_.known() && row_.known(); }
   void note_plain(double seconds);
   void note_guesses(const DraftRound& round);
   int best(int most) const;

@@ -56,7 +56,7 @@ void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
   }
   // Of a prompt that was cut short there is no speed to tell.
   result_.stats.prefill_seconds = logits_ ? seconds_since(start_) : 0;
-  if (draft_ && logits_) {
+  if (draft_ && logits_ && pace_->may_pay()) {
     const auto start = Clock::now();
     if (!draft_->read(session_.tokens(), [&] { return cancelled(); })) {
       logits_.reset();

@@ -40,6 +40,17 @@ int round_up(int value, int multiple) {
   return ceil_div(value, multiple) * multiple;
 }
 
+/// The largest step, of whole groups of `multiple` from `most` down to `least`,
+/// with which all threads find as many pieces; else `most`.
+int balanced_step(int blocks, int most, int least, int multiple, int threads) {
+  for (int step = most; step >= least; step -= multiple) {
+    if (ceil_div(blocks, step) % threads == 0) {
+      return step;
+    }
+  }
+  return most;
+}
+
 }  // namespace
 
 ProductGrid::ProductGrid(
@@ -83,6 +94,12 @@ ProductGrid::ProductGrid(
   multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
   block_step_ =
       std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
+  if (tokens <= kFewTokens) {
+    const int least =
+        std::max(ceil_div(block_step_, 2), blocks_of(kLeastPieceBytes));
+    block_step_ =
+        balanced_step(all_blocks, block_step_, least, multiple, threads);
+  }
   cut();
 }
 

@@ -120,6 +120,16 @@ TEST(DraftPace, DoesNotCatchUpWhereThatTakesLongerThanItMayLose) {
   EXPECT_GT(pace.next(8, 0), 0);
 }
 
+TEST(DraftPace, KnowsAfterAnAnswerWhetherThePromptOfTheNextIsToBeRead) {
+  EXPECT_TRUE(DraftPace().may_pay());
+  for (const double share : {0.0, 0.95}) {
+    DraftPace pace;
+    run(pace, {0.2, 0.1, often(share)}, 400);
+    pace.begin(400);
+    EXPECT_EQ(pace.may_pay(), share > 0.5);
+  }
+}
+
 TEST(DraftPace, ABurstOfANeighbourChangesNothing) {
   DraftPace pace;
   run(pace, {0.05, 0.05, often(1.0)}, 200);

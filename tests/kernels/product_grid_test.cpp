@@ -35,6 +35,16 @@ TEST(ProductGrid, CoversEveryBlockAndTokenOnce) {
   }
 }
 
+TEST(ProductGrid, GivesTwoThreadsAsManyPiecesWhereFewTokensAreMultiplied) {
+  for (const int blocks : {36, 60, 192}) {
+    for (const int tokens : {1, 4, 9, 16}) {
+      const ProductGrid grid(blocks, blocks, tokens, 576, 5760, 2);
+      EXPECT_GE(grid.pieces(), 8);
+      EXPECT_EQ(grid.pieces() % 2, 0) << blocks << " blocks, " << tokens;
+    }
+  }
+}
+
 TEST(ProductGrid, LeavesNoPieceOfOneOrTwoTokens) {
   for (int tokens = 17; tokens < 300; ++tokens) {
     for (const int cols : {576, 1536, 8192, 14336}) {
