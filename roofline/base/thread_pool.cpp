@@ -12,6 +12,7 @@
 
 #include "roofline/base/core_count.h"
 #include "roofline/base/errors.h"
+#include "roofline/base/read_ahead.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -74,18 +75,34 @@ void wake_all(std::atomic<std::uint32_t>& word) {
 #endif
 }
 
+/// What read_while_waiting() said last in this thread.
+thread_local ReadAhead t_next;
+
+/// Passes the time: asks for one of the lines that are read next.
+void ask_or_relax(ReadAhead& next) {
+  constexpr int kSecondCache = 2;
+  if (next.bytes < kCacheLine) {
+    relax();
+    return;
+  }
+  __builtin_prefetch(next.begin, 0, kSecondCache);
+  next.begin += kCacheLine;
+  next.bytes -= kCacheLine;
+}
+
 /// Spins until done() or for `most`; returns done().
 template <class Done>
 bool spin(microseconds most, const Done& done) {
   // The clock costs about as much as one pause: ask it now and then.
   constexpr int kPausesPerLook = 8;
+  ReadAhead next = std::exchange(t_next, {});
   const auto start = Clock::now();
   do {
     for (int i = 0; i < kPausesPerLook; ++i) {
       if (done()) {
         return true;
       }
-      relax();
+      ask_or_relax(next);
     }
   } while (Clock::now() - start < most);
   return done();
@@ -317,6 +334,10 @@ void ThreadPool::State::wait_for_pieces(std::uint32_t target) {
     sleep_on(done, now);
   }
   caller_sleeps.store(false);
+}
+
+void read_while_waiting(const ReadAhead& next) {
+  t_next = next;
 }
 
 ThreadPool::ThreadPool(int threads) {

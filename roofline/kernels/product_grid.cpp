@@ -40,11 +40,24 @@ int round_up(int value, int multiple) {
   return ceil_div(value, multiple) * multiple;
 }
 
-/// The largest step, of whole groups of `multiple` from `most` down to `least`,
-/// with which all threads find as many pieces; else `most`.
-int balanced_step(int blocks, int most, int least, int multiple, int threads) {
+/// Blocks of a piece, of whole groups of `multiple` from `most` down to
+/// `least`: the largest number with which all threads' shares are equal, what
+/// has `blocks` being part of a stack of `all_blocks`; else the largest with
+/// which they find as many pieces; else `most`.
+int balanced_step(
+    int blocks,
+    int all_blocks,
+    int most,
+    int least,
+    int multiple,
+    int threads) {
   for (int step = most; step >= least; step -= multiple) {
-    if (ceil_div(blocks, step) % threads == 0) {
+    if (blocks % step == 0 && all_blocks / step % threads == 0) {
+      return step;
+    }
+  }
+  for (int step = most; step >= least; step -= multiple) {
+    if (ceil_div(all_blocks, step) % threads == 0) {
       return step;
     }
   }
@@ -97,8 +110,13 @@ ProductGrid::ProductGrid(
   if (tokens <= kFewTokens) {
     const int least =
         std::max(ceil_div(block_step_, 2), blocks_of(kLeastPieceBytes));
-    block_step_ =
-        balanced_step(all_blocks, block_step_, least, multiple, threads);
+    block_step_ = balanced_step(
+        blocks,
+        all_blocks,
+        block_step_,
+        least,
+        multiple,
+        threads);
   }
   cut();
 }

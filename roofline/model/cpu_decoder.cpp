@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 #include <mlx/ops.h>
-#include <mlx/transforms.h>
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
@@ -27,7 +26,6 @@ class CpuDecoder : public Decoder {
         kv_(options.kv),
         pool_(ThreadPool::global()),
         weights_(CpuWeights::load(checkpoint, options, pool_)),
-        scratch_(std::make_shared<StepScratch>()),
         ropes_(spec_) {}
 
   const ModelSpec& spec() const override { return spec_; }
@@ -58,7 +56,7 @@ class CpuDecoder : public Decoder {
   KvFormat kv_;
   ThreadPool& pool_;
   std::shared_ptr<const CpuWeights> weights_;
-  std::shared_ptr<StepScratch> scratch_;
+  StepScratch scratch_;
   CpuRopes ropes_;
 };
 
@@ -107,11 +105,7 @@ mx::array CpuDecoder::forward(
   if (slices.empty()) {
     return mx::zeros({0, spec_.vocab}, mx::float32);
   }
-  DecoderStepArgs args;
-  // The model lives in the weights and keeps them alive.
-  args.model = {weights_, &weights_->model()};
-  args.scratch = scratch_;
-  args.pool = &pool_;
+  std::vector<StepSlice> steps;
   std::vector<std::int32_t> ids;
   for (const Slice& slice : slices) {
     StepSlice step;
@@ -119,18 +113,15 @@ mx::array CpuDecoder::forward(
     step.logit_rows = slice.rows == LogitRows::all ? step.tokens : 1;
     step.first_position = slice.cache->position();
     slice.cache->reserve(step.tokens);
+    step.layers.reserve(spec_.layers.size());
     for (std::size_t i = 0; i < spec_.layers.size(); ++i) {
       step.layers.push_back(slice.cache->view(static_cast<int>(i)));
     }
     step.regimes = ropes_.at(std::max(context_tokens, slice.cache->position()));
     ids.insert(ids.end(), slice.tokens.begin(), slice.tokens.end());
-    args.slices.push_back(std::move(step));
+    steps.push_back(std::move(step));
   }
-  const mx::array tokens(ids.data(), {static_cast<int>(ids.size())});
-  mx::array logits = decoder_step(tokens, std::move(args));
-  // Done before the caches can move: the views point into them.
-  logits.eval();
-  return logits;
+  return decoder_step(weights_->model(), ids, steps, scratch_, pool_);
 }
 
 }  // namespace

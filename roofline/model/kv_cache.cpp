@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/model/kv_memory.h"
 
 namespace roofline {
 
@@ -149,6 +152,7 @@ struct KvCache::Layer {
   int kv_heads = 0;
   int head_dim = 0;
   std::int64_t slots = 0;
+  std::int64_t gathered_slots = 0;  ///< when gather() last moved the arrays
   KvStore keys;
   KvStore values;
   KvOrder order;
@@ -175,7 +179,12 @@ struct KvCache::State {
   std::int64_t position = 0;
   /// position() before the last reserve().
   std::int64_t step_begin = 0;
+  /// Somebody reads and writes through view(), not by MLX's ops, which would
+  /// copy an array that shares its memory at each update.
+  bool viewed = false;
+  KvMemory memory;
 
+  void gather();
   void list_segments() {
     for (auto& layer : layers) {
       layer.list_segments(step_begin, position);
@@ -222,9 +231,36 @@ void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
   add(placement.first_seen(from), to);
 }
 
+/// Moves the arrays of layers that grew into shared blocks.
+void KvCache::State::gather() {
+  std::vector<mx::array*> moved;
+  for (Layer& layer : layers) {
+    if (layer.slots == std::exchange(layer.gathered_slots, layer.slots)) {
+      continue;
+    }
+    for (KvStore* store : {&layer.keys, &layer.values}) {
+      moved.push_back(&store->floats());
+      for (mx::array& array : store->codes()) {
+        moved.push_back(&array);
+      }
+    }
+  }
+  std::size_t bytes = 0;
+  for (const mx::array* array : moved) {
+    bytes += KvMemory::rounded(array->nbytes());
+  }
+  memory.expect(bytes);
+  for (mx::array* array : moved) {
+    const bool there = array->nbytes() > 0 && array->is_available();
+    if (there && array->flags().row_contiguous) {
+      *array = memory.copy_of(*array);
+    }
+  }
+}
+
 KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
     : state_(std::make_unique<State>(
-          State{options, {}, {spec, options.kept_states}, 0, 0})) {
+          State{options, {}, {spec, options.kept_states}, 0, 0, false, {}})) {
   check(options);
   check_kv_format(options.format, spec);
   const KvFormat& format = options.format;
@@ -245,6 +281,7 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
         {place(attention, options),
          kept.heads,
          kept.key_dim,
+         0,
          0,
          store(kept.key_dim, format.key_bits),
          store(kept.value_dim, format.value_bits),
@@ -283,6 +320,7 @@ void KvCache::reserve(int tokens) {
         "Positions beyond 2^31 aren't supported",
         "Start a new sequence.");
   }
+  bool grew = false;
   for (auto& layer : state.layers) {
     if (layer.kv_heads == 0) {
       continue;
@@ -290,7 +328,11 @@ void KvCache::reserve(int tokens) {
     const auto slots = grown(layer.placement, layer.slots, end);
     if (layer.kv_heads > 0 && slots != layer.slots) {
       layer.grow(slots);
+      grew = true;
     }
+  }
+  if (grew && state.viewed) {
+    state.gather();
   }
   state.recurrent.reserve();
   state.step_begin = state.position;
@@ -386,6 +428,10 @@ KvView KvCache::view(int layer) {
       }
     }
     mx::eval(all);
+  }
+  if (!state_->viewed) {
+    state_->viewed = true;
+    state_->gather();
   }
   KvView view;
   view.type = dtype == mx::float32 ? KvType::f32 : KvType::f16;

@@ -11,6 +11,7 @@
 
 #include "roofline/base/core_count.h"
 #include "roofline/base/errors.h"
+#include "roofline/base/read_ahead.h"
 
 #if defined(__unix__)
 #include <sys/wait.h>
@@ -95,6 +96,20 @@ TEST(ThreadPool, TheCallerSleepsUntilASlowPieceEnds) {
   };
   pool.run(2, fn);
   EXPECT_TRUE(slow_done);
+}
+
+TEST(ThreadPool, MemoryToReadNextMayBeGone) {
+  ThreadPool pool(2);
+  for (int run = 0; run < 1000; ++run) {
+    std::vector<std::byte> read(4096 + run % 64);
+    std::atomic<int> done{0};
+    auto fn = [&](int piece, int) {
+      read_while_waiting({read.data(), piece == 4 ? 0 : read.size()});
+      done.fetch_add(1);
+    };
+    pool.run(5, fn);
+    ASSERT_EQ(done.load(), 5);
+  }
 }
 
 TEST(ThreadPool, WritesOfAPieceAreVisibleToTheCaller) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <numeric>
 #include <vector>
 
 namespace roofline {
@@ -53,6 +54,44 @@ TEST(ProductGrid, LeavesNoPieceOfOneOrTwoTokens) {
         const ProductPiece piece = grid.piece(i);
         EXPECT_GE(piece.token_end - piece.token_begin, 4)
             << tokens << " tokens, " << cols << " columns";
+      }
+    }
+  }
+}
+
+/// Blocks of the pieces in [begin, end) of successive grids.
+int blocks_between(const std::vector<ProductGrid>& grids, int begin, int end) {
+  int sum = 0;
+  int first = 0;
+  for (const ProductGrid& grid : grids) {
+    for (int i = 0; i < grid.pieces(); ++i) {
+      const ProductPiece piece = grid.piece(i);
+      const bool inside = first + i >= begin && first + i < end;
+      sum += inside ? piece.block_end - piece.block_begin : 0;
+    }
+    first += grid.pieces();
+  }
+  return sum;
+}
+
+TEST(ProductGrid, SharesOfATokenAreEqualWhereBlocksDivide) {
+  const std::vector<std::vector<int>> stacks =
+      {{36, 12, 12}, {128, 16, 16}, {128, 32, 32}, {128}, {512}, {96}};
+  for (const auto& stack : stacks) {
+    const int all = std::accumulate(stack.begin(), stack.end(), 0);
+    for (const int threads : {2, 4}) {
+      std::vector<ProductGrid> grids;
+      int pieces = 0;
+      for (const int blocks : stack) {
+        grids.emplace_back(blocks, all, 1, 2048, 18432, threads);
+        pieces += grids.back().pieces();
+      }
+      EXPECT_GE(pieces, 4 * threads);
+      for (int share = 0; share < threads; ++share) {
+        const int begin = pieces * share / threads;
+        const int end = pieces * (share + 1) / threads;
+        EXPECT_EQ(blocks_between(grids, begin, end), all / threads)
+            << stack[0] << " of " << all << " blocks, " << threads;
       }
     }
   }

@@ -4,6 +4,9 @@
 #include <mlx/memory.h>
 #include <mlx/ops.h>
 
+#include <cstdint>
+#include <iterator>
+#include <map>
 #include <set>
 
 #include "roofline/base/errors.h"
@@ -106,6 +109,33 @@ TEST(KvCache, GrowthKeepsWhatWasWritten) {
     }
   }
   EXPECT_EQ(cache.position(), 10 * 100 + 20 * 37);
+}
+
+TEST(KvCache, ViewedArraysBeginOnCacheLinesAndStayApart) {
+  ModelSpec spec = spec_of({std::nullopt, std::nullopt, 40});
+  for (auto& layer : spec.layers) {
+    layer.attention->head_dim = 50;
+  }
+  KvCache cache(spec, options_of(std::nullopt, 512));
+  std::size_t more_than_a_block = 0;
+  while (more_than_a_block < (std::size_t{40} << 20)) {
+    cache.reserve(512);
+    std::map<std::uintptr_t, std::uintptr_t> ends;
+    for (int layer = 0; layer < 3; ++layer) {
+      const auto view = cache.view(layer);
+      const std::size_t bytes = std::size_t{2} * 2 * 50 * view.slots;
+      for (const void* data : {view.keys, view.values}) {
+        const auto begin = reinterpret_cast<std::uintptr_t>(data);
+        EXPECT_EQ(begin % 64, 0u);
+        ends[begin] = begin + bytes;
+      }
+    }
+    ASSERT_EQ(ends.size(), 6u);
+    for (auto each = ends.begin(); std::next(each) != ends.end(); ++each) {
+      ASSERT_LE(each->second, std::next(each)->first);
+    }
+    more_than_a_block = cache.bytes();
+  }
 }
 
 TEST(KvCache, GrowsInStepsAndNotByMoreThanAQuarter) {

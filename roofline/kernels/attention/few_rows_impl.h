@@ -49,7 +49,7 @@ inline void multiply_keys(
     }
   };
   for (int i = 0; i < KEYS; ++i) {
-    ask_ahead(keys.row(k + i), keys.row_bytes());
+    ask_ahead(keys.row(k + i), keys.row_bytes(), keys.end);
   }
   int d = 0;
   for (; d + V::kWidth <= keys.dims; d += V::kWidth) {
@@ -106,7 +106,10 @@ void add_values(
   }
   for (int k = 0; k < count; ++k) {
     const T* value = values.row(k) + d;
-    ask_ahead(value, VECS * V::kWidth * static_cast<int>(sizeof(T)));
+    ask_ahead(
+        value,
+        VECS * V::kWidth * static_cast<int>(sizeof(T)),
+        values.end);
     V parts[VECS];
     for (int v = 0; v < VECS; ++v) {
       // Only single vectors reach past the last dim.

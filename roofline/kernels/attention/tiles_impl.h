@@ -13,10 +13,22 @@ namespace {
 /// one after the other, but the hardware's own prefetch keeps too few lines
 /// under way and stops at each page. Inlined always: to a compiler a function
 /// that only asks does nothing, and its call can go.
+constexpr int kAskedAhead = 8192;
 [[gnu::always_inline]] inline void ask_ahead(const void* part, int bytes) {
-  constexpr int kAhead = 8192;
   for (int line = 0; line < bytes; line += 64) {
-    __builtin_prefetch(static_cast<const char*>(part) + kAhead + line);
+    __builtin_prefetch(static_cast<const char*>(part) + kAskedAhead + line);
+  }
+}
+
+/// The same for rows that end somewhere: beyond lie slots that nobody reads
+/// now, with a short cache as many bytes as the keys themselves.
+[[gnu::always_inline]] inline void ask_ahead(
+    const void* part,
+    int bytes,
+    const void* end) {
+  if (static_cast<const char*>(end) - static_cast<const char*>(part) >
+      kAskedAhead) {
+    ask_ahead(part, bytes);
   }
 }
 
@@ -39,6 +51,7 @@ struct PlainTile {
   const T* first = nullptr;
   std::int64_t stride = 0;
   int dims = 0;
+  const T* end = nullptr;  ///< of the run that the tile is part of
 
   const T* row(int k) const { return first + k * stride; }
   int row_bytes() const { return dims * static_cast<int>(sizeof(T)); }
@@ -185,6 +198,16 @@ inline TileSource value_source(const AttentionTask& task, AttentionState& s) {
       s.value_scales};
 }
 
+/// Slots from `slot` on to the end of its run.
+inline int slots_left(const AttentionTask& task, int slot) {
+  int i = 0;
+  while (slot < task.runs[i].slot ||
+         slot >= task.runs[i].slot + task.runs[i].count) {
+    ++i;
+  }
+  return task.runs[i].slot + task.runs[i].count - slot;
+}
+
 /// Calls f with the tile of `count` slots from `slot` on.
 template <class V, class F>
 inline void with_tile(const TileSource& source, int slot, int count, F f) {
@@ -203,12 +226,13 @@ inline void with_tile(const TileSource& source, int slot, int count, F f) {
   const std::int64_t at =
       (source.task.kv_head * slots + slot) * source.row_dims;
   const std::int64_t stride = source.row_dims;
+  const std::int64_t left = slots_left(source.task, slot) * stride;
   if (kv.type == KvType::f16) {
     const auto* first = static_cast<const Half*>(source.floats) + at;
-    f(PlainTile<Half>{first, stride, source.dims});
+    f(PlainTile<Half>{first, stride, source.dims, first + left});
   } else {
     const auto* first = static_cast<const float*>(source.floats) + at;
-    f(PlainTile<float>{first, stride, source.dims});
+    f(PlainTile<float>{first, stride, source.dims, first + left});
   }
 }
 

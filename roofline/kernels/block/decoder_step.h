@@ -1,9 +1,10 @@
-// The fused step as one MLX primitive: ids in, logits out, run on the CPU
-// stream. Between the two MLX schedules nothing else.
+// The fused step with its logits as an MLX array. It runs on the thread that
+// asks for it: handed to MLX's own CPU thread it would cost two wake-ups, a
+// twentieth of a small model's token.
 #pragma once
 
-#include <memory>
-#include <vector>
+#include <cstdint>
+#include <span>
 
 #include <mlx/array.h>
 
@@ -13,17 +14,14 @@ namespace roofline {
 
 namespace mx = mlx::core;
 
-/// What a step needs beside its ids; shared with the scheduled work.
-struct DecoderStepArgs {
-  std::shared_ptr<const StepModel> model;
-  std::shared_ptr<StepScratch> scratch;
-  std::vector<StepSlice> slices;
-  ThreadPool* pool = nullptr;  ///< outlives the work
-};
-
-/// ids: [tokens] int32, all slices' tokens in order, each in [0, vocab).
-/// Returns logits [sum of logit_rows, vocab] float32, not yet evaluated. The
-/// caches' views must hold until it is; it has no gradient.
-mx::array decoder_step(const mx::array& ids, DecoderStepArgs args);
+/// run_step(): ids are all slices' tokens in order, each in [0, vocab). Returns
+/// the logits [sum of logit_rows, vocab] float32. Whoever asks while another
+/// thread's step runs in the same scratch waits for its end.
+mx::array decoder_step(
+    const StepModel& model,
+    std::span<const std::int32_t> ids,
+    std::span<const StepSlice> slices,
+    StepScratch& scratch,
+    ThreadPool& pool);
 
 }  // namespace roofline

@@ -1,7 +1,6 @@
 #include "roofline/kernels/block/linear.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
 namespace roofline {
@@ -103,15 +102,60 @@ std::size_t bytes_per_block(const PackedMatrix& part) {
   return packed_bytes(part, kRowBlock, part.cols);
 }
 
-/// One part of a stack and its pieces.
-struct PartGrid {
-  const PackedMatrix* part = nullptr;
-  ProductGrid grid;
-  int first_piece = 0;
-  int first_row = 0;
-};
-
 }  // namespace
+
+StackGrid::StackGrid(
+    const StepLinear& linear,
+    int tokens,
+    int threads,
+    bool tiles) {
+  int all_blocks = 0;
+  for (const PackedMatrix& part : linear.parts) {
+    all_blocks += part.row_blocks();
+  }
+  int rows = 0;
+  for (const PackedMatrix& part : linear.parts) {
+    const int blocks = part.row_blocks();
+    const ProductGrid grid =
+        tiles ? ProductGrid::for_tiles(blocks, all_blocks, tokens, threads)
+              : ProductGrid(
+                    blocks,
+                    all_blocks,
+                    tokens,
+                    part.cols,
+                    bytes_per_block(part),
+                    threads);
+    grids_[parts_++] = {&part, grid, pieces_, rows};
+    pieces_ += grid.pieces();
+    rows += part.rows;
+  }
+}
+
+const PartGrid& StackGrid::part_of(int piece) const {
+  std::size_t at = parts_ - 1;
+  while (piece < grids_[at].first_piece) {
+    --at;
+  }
+  return grids_[at];
+}
+
+ProductGrid hidden_grid(
+    const StepFeedForward& ff,
+    int tokens,
+    int threads,
+    bool tiles) {
+  const PackedMatrix& up = ff.up.parts[0];
+  const int blocks = up.row_blocks();
+  return tiles ? ProductGrid::for_tiles(blocks, blocks, tokens, threads)
+               : ProductGrid(
+                     blocks,
+                     blocks,
+                     tokens,
+                     up.cols,
+                     2 * bytes_per_block(up),
+                     threads,
+                     kGroup / kRowBlock);
+}
 
 void run_linear(
     const StepKernels& kernels,
@@ -121,39 +165,12 @@ void run_linear(
     float* y,
     int ldy,
     ThreadPool& pool,
-    const AfterPiece& after) {
-  constexpr std::size_t kMostParts = 3;  // q, k and v
-  std::array<PartGrid, kMostParts> grids;
-  int pieces = 0;
-  int rows = 0;
-  std::size_t parts = 0;
-  int all_blocks = 0;
-  for (const PackedMatrix& part : linear.parts) {
-    all_blocks += part.row_blocks();
-  }
-  for (const PackedMatrix& part : linear.parts) {
-    const ProductGrid grid = input.rounded.tiles ? ProductGrid::for_tiles(
-                                                       part.row_blocks(),
-                                                       all_blocks,
-                                                       tokens,
-                                                       pool.threads())
-                                                 : ProductGrid(
-                                                       part.row_blocks(),
-                                                       all_blocks,
-                                                       tokens,
-                                                       part.cols,
-                                                       bytes_per_block(part),
-                                                       pool.threads());
-    grids[parts++] = {&part, grid, pieces, rows};
-    pieces += grid.pieces();
-    rows += part.rows;
-  }
-  auto run = [&](int index, int) {
-    std::size_t at = parts - 1;
-    while (index < grids[at].first_piece) {
-      --at;
-    }
-    const PartGrid& own = grids[at];
+    const AfterPiece& after,
+    NextReads next) {
+  const bool tiles = input.rounded.tiles != nullptr;
+  const StackGrid grid(linear, tokens, pool.threads(), tiles);
+  auto run = [&](int index, int worker) {
+    const PartGrid& own = grid.part_of(index);
     const ProductPiece piece = own.grid.piece(index - own.first_piece);
     float* to = y + own.first_row;
     product_piece(kernels, *own.part, piece, input, to, ldy);
@@ -169,8 +186,9 @@ void run_linear(
     if (after) {
       after(row, count, piece.token_begin, piece.token_end);
     }
+    next.say(worker);
   };
-  pool.run(pieces, run);
+  pool.run(grid.pieces(), run);
 }
 
 }  // namespace roofline

@@ -1,8 +1,11 @@
 // Matrix products of a step, in pieces (product_grid.h) for the pool.
 #pragma once
 
+#include <array>
 #include <functional>
+#include <span>
 
+#include "roofline/base/read_ahead.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/dense/dense.h"
@@ -47,10 +50,51 @@ void product_piece(
     float* y,
     int ldy);
 
+/// One part of a stack and its pieces.
+struct PartGrid {
+  const PackedMatrix* part = nullptr;
+  ProductGrid grid;
+  int first_piece = 0;
+  int first_row = 0;
+};
+
+/// How a product with stacked matrices is cut.
+class StackGrid {
+ public:
+  StackGrid(const StepLinear& linear, int tokens, int threads, bool tiles);
+  int pieces() const { return pieces_; }
+  const PartGrid& part_of(int piece) const;
+
+ private:
+  static constexpr std::size_t kMostParts = 3;  // q, k and v
+  std::array<PartGrid, kMostParts> grids_;
+  std::size_t parts_ = 0;
+  int pieces_ = 0;
+};
+
+/// How gate and up are cut.
+ProductGrid hidden_grid(
+    const StepFeedForward& ff,
+    int tokens,
+    int threads,
+    bool tiles);
+
 /// Called after a piece of y is there, with its first row of the weights, their
 /// number, and its tokens.
 using AfterPiece =
     std::function<void(int row, int rows, int token_begin, int token_end)>;
+
+/// For each thread what it reads first in the next product; empty: nothing is
+/// known.
+struct NextReads {
+  std::span<const ReadAhead> of_threads;
+
+  void say(int worker) const {
+    if (!of_threads.empty()) {
+      read_while_waiting(of_threads[static_cast<std::size_t>(worker)]);
+    }
+  }
+};
 
 /// y[tokens, ldy] = x · wᵀ + bias on the pool.
 void run_linear(
@@ -61,6 +105,7 @@ void run_linear(
     float* y,
     int ldy,
     ThreadPool& pool,
-    const AfterPiece& after = {});
+    const AfterPiece& after = {},
+    NextReads next = {});
 
 }  // namespace roofline

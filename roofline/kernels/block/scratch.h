@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/attention/plan.h"
 #include "roofline/kernels/block/linear.h"
 #include "roofline/kernels/block/logit_memory.h"
+#include "roofline/kernels/block/read_order.h"
 #include "roofline/kernels/block/step.h"
 
 namespace roofline {
@@ -37,6 +39,7 @@ struct QuantizedBuffer {
 };
 
 struct StepScratch::State {
+  std::mutex running;  ///< held by decoder_step
   std::shared_ptr<LogitMemory> logits = std::make_shared<LogitMemory>();
   AlignedBuffer<float> x;         ///< residual stream [tokens, dim]
   AlignedBuffer<float> normed;    ///< [tokens, dim]
@@ -54,6 +57,7 @@ struct StepScratch::State {
   AlignedBuffer<float> rope;   ///< cosines and sines, rope after rope
   std::vector<AttentionArgs> attention;
   AttentionPlan plan;
+  ReadOrder reads;
   std::vector<int> slice_begin;  ///< each slice's first token in the batch
   std::vector<int> logit_rows;   ///< tokens whose logits are asked for
 

@@ -205,27 +205,14 @@ void StepRun::feed_forward(const StepLayer& layer) {
   });
   lap(StepOp::norm);
   const StepInput input = normed_input(trims());
-  const PackedMatrix& up = ff.up.parts[0];
-  const ProductGrid grid = tiles_
-                               ? ProductGrid::for_tiles(
-                                     up.row_blocks(),
-                                     up.row_blocks(),
-                                     tokens_,
-                                     pool_.threads())
-                               : ProductGrid(
-                                     up.row_blocks(),
-                                     up.row_blocks(),
-                                     tokens_,
-                                     up.cols,
-                                     2 * packed_bytes(up, kRowBlock, up.cols),
-                                     pool_.threads(),
-                                     kGroup / kRowBlock);
+  const ProductGrid grid = hidden_grid(ff, tokens_, pool_.threads(), tiles_);
   const int width = grid.block_step() * kRowBlock;
   const std::size_t tile = tiles_
                                ? TiledSums::size(grid.token_step(), width)
                                : static_cast<std::size_t>(grid.token_step()) *
                                      static_cast<std::size_t>(width);
   s_.tiles.grow(2 * tile * static_cast<std::size_t>(pool_.threads()));
+  const NextReads next = reads(layer, Product::down);
   auto piece = [&](int index, int worker) {
     float* gate = s_.tiles.data() + 2 * tile * static_cast<std::size_t>(worker);
     if (tiles_) {
@@ -238,11 +225,21 @@ void StepRun::feed_forward(const StepLayer& layer) {
     } else {
       hidden_piece(ff, grid.piece(index), input, gate, gate + tile);
     }
+    next.say(worker);
   };
   pool_.run(grid.pieces(), piece);
   lap(StepOp::gate_up, &ff.gate, &ff.up);
   const StepInput down = hidden_input(layer);
-  run_linear(kernels_, ff.down, down, tokens_, s_.y.data(), model_.dim, pool_);
+  run_linear(
+      kernels_,
+      ff.down,
+      down,
+      tokens_,
+      s_.y.data(),
+      model_.dim,
+      pool_,
+      {},
+      reads(layer, Product::next_layer));
   lap(StepOp::down, &ff.down);
 }
 
@@ -291,7 +288,8 @@ void StepRun::head(float* logits) {
       logits,
       model_.vocab,
       pool_,
-      after);
+      after,
+      last ? reads(model_.layers.front(), Product::qkv) : NextReads{});
   lap(StepOp::head, &model_.head);
 }
 

@@ -50,11 +50,13 @@ void StepRun::attention(const StepLayer& layer) {
       tokens_,
       s_.qkv.data(),
       width,
-      pool_);
+      pool_,
+      {},
+      reads(layer, Product::out));
   lap(StepOp::qkv, &attention.qkv);
   finish_qkv(attention, index);
   lap(StepOp::rope);
-  attend(attention, index);
+  attend(layer, index);
   lap(StepOp::attention);
   const int q_width = attention.q_width();
   StepInput attended{
@@ -72,7 +74,9 @@ void StepRun::attention(const StepLayer& layer) {
       tokens_,
       s_.y.data(),
       model_.dim,
-      pool_);
+      pool_,
+      {},
+      reads(layer, Product::gate_up));
   lap(StepOp::out, &attention.out);
 }
 
@@ -157,7 +161,8 @@ void StepRun::store_row(
   }
 }
 
-void StepRun::attend(const StepAttention& attention, std::size_t index) {
+void StepRun::attend(const StepLayer& layer, std::size_t index) {
+  const StepAttention& attention = layer.attention;
   s_.attention.clear();
   const int q_width = attention.q_width();
   int begin = 0;
@@ -183,7 +188,11 @@ void StepRun::attend(const StepAttention& attention, std::size_t index) {
       checks()        ? AttentionProducts::row_by_row
       : rounds_more() ? AttentionProducts::bfloat16
                       : AttentionProducts::float32);
-  auto piece = [&](int i, int worker) { s_.plan.run(i, worker); };
+  const NextReads next = reads(layer, Product::out);
+  auto piece = [&](int i, int worker) {
+    s_.plan.run(i, worker);
+    next.say(worker);
+  };
   pool_.run(s_.plan.pieces(), piece);
 }
 

@@ -59,6 +59,9 @@ class StepRun {
              rounds_more();
     trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
+    if (asks_ahead()) {
+      s_.reads.prepare(model, pool.threads());
+    }
     list_rows();
   }
 
@@ -153,6 +156,24 @@ class StepRun {
     }
   }
 
+  /// Products in the order in which a step reads them.
+  enum class Product { qkv, out, gate_up, down, next_layer };
+
+  /// One token is bound by memory, which idles while threads wait.
+  bool asks_ahead() const {
+    return tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
+  }
+
+  /// What threads read first in a product of a layer, or after it.
+  NextReads reads(const StepLayer& layer, Product product) const {
+    if (!asks_ahead()) {
+      return {};
+    }
+    const auto index = static_cast<std::size_t>(&layer - model_.layers.data());
+    return {s_.reads.product(
+        index * ReadOrder::kLayerProducts + static_cast<std::size_t>(product))};
+  }
+
   /// A token of x in the form that the products of this step take.
   void quantize(int t, StepInput& input, float octaves) const {
     if (input.rounded.tiles != nullptr) {
@@ -226,7 +247,7 @@ class StepRun {
       int head,
       int slot,
       const float* x) const;
-  void attend(const StepAttention& attention, std::size_t index);
+  void attend(const StepLayer& layer, std::size_t index);
   void feed_forward(const StepLayer& layer);
   void hidden_tiles_piece(
       const StepFeedForward& ff,

@@ -1,0 +1,101 @@
+#include "roofline/model/kv_memory.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <mlx/allocator.h>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace roofline {
+
+namespace {
+
+constexpr std::size_t kLine = 64;
+/// The usual large page. A block below it takes small ones.
+constexpr std::size_t kLargePage = std::size_t{2} << 20;
+/// While a cache grows, arrays that were copied keep their block until the last
+/// of it is.
+constexpr std::size_t kMostBlock = 16 * kLargePage;
+
+std::size_t round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+std::size_t KvMemory::rounded(std::size_t bytes) {
+  return round_up(bytes, kLine);
+}
+
+void KvMemory::expect(std::size_t bytes) {
+  block_.reset();
+  used_ = end_ = 0;
+  expected_ = bytes;
+}
+
+void KvMemory::open(std::size_t bytes) {
+  std::size_t size = std::max(bytes, std::min(expected_, kMostBlock));
+  const bool large = size >= kLargePage;
+  if (large) {
+    size = round_up(size, kLargePage);
+  }
+  const std::size_t align = large ? kLargePage : kLine;
+  // What is beside the aligned bytes is never touched, so it takes no memory.
+  const std::size_t all = size + align;
+  block_.emplace(
+      mx::allocator::malloc(all),
+      mx::Shape{static_cast<mx::ShapeElem>(all)},
+      mx::uint8);
+  auto* data = block_->data<std::byte>();
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  used_ = round_up(address, align) - address;
+  end_ = used_ + size;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (large) {
+    ::madvise(data + used_, size, MADV_HUGEPAGE);
+  }
+#endif
+}
+
+mx::array KvMemory::copy_of(const mx::array& array) {
+  mx::array copy = take(array.shape(), array.dtype());
+  std::memcpy(copy.data<std::byte>(), array.data<std::byte>(), array.nbytes());
+  return copy;
+}
+
+/// A row-contiguous array whose values are anything.
+mx::array KvMemory::take(const mx::Shape& shape, mx::Dtype dtype) {
+  mx::Strides strides(shape.size());
+  std::int64_t count = 1;
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    strides[axis] = count;
+    count *= shape[axis];
+  }
+  const auto elements = static_cast<std::size_t>(count);
+  const std::size_t bytes = rounded(elements * dtype.size());
+  if (used_ + bytes > end_) {
+    open(bytes);
+  }
+  mx::array taken(shape, dtype, nullptr, {});
+  mx::array::Flags flags{};
+  flags.contiguous = true;
+  flags.row_contiguous = true;
+  flags.col_contiguous = false;
+  const std::size_t item = dtype.size();
+  taken.copy_shared_buffer(
+      *block_,
+      strides,
+      flags,
+      elements,
+      static_cast<std::int64_t>(used_ / item));
+  taken.set_status(mx::array::Status::available);
+  used_ += bytes;
+  expected_ -= std::min(expected_, bytes);
+  return taken;
+}
+
+}  // namespace roofline
