@@ -351,10 +351,16 @@ TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   }
 }
 
-/// The largest error of the products in bfloat16 against the reference on
-/// numbers rounded as they round them. growth: what a key's first dim, which
-/// every query reads, gains from slot to slot.
-double worst_in_bf16(const Case& c, int threads, float growth = 0) {
+/// The largest error of rounded products against the reference on numbers that
+/// are rounded to bfloat16, or as they are. growth: what a key's first dim,
+/// which every query reads, gains from slot to slot.
+enum class Reference { bfloat16, as_they_are };
+
+double worst_rounded(
+    const Case& c,
+    int threads,
+    float growth,
+    Reference numbers) {
   const auto rounded = [](float x) { return bf16_to_f32(f32_to_bf16(x)); };
   Cache cache(c, KvType::f16);
   std::vector<float> q = random_floats(
@@ -381,18 +387,21 @@ double worst_in_bf16(const Case& c, int threads, float growth = 0) {
   args.first_position = c.first_position;
   args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
   args.window_tokens = c.window;
+  args.softcap = c.softcap;
   args.kv = cache.view;
   ThreadPool pool(threads);
   AttentionPlan plan;
   plan.prepare({&args, 1}, threads, AttentionProducts::bfloat16);
   auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
   pool.run(plan.pieces(), piece);
-  const float factor = args.scale * 1.44269504f;
-  for (float& x : q) {
-    x = rounded(x * factor) / factor;
-  }
-  for (auto* numbers : {&cache.keys, &cache.values}) {
-    std::transform(numbers->begin(), numbers->end(), numbers->begin(), rounded);
+  if (numbers == Reference::bfloat16) {
+    const float factor = args.scale * 1.44269504f;
+    for (float& x : q) {
+      x = rounded(x * factor) / factor;
+    }
+    for (auto* floats : {&cache.keys, &cache.values}) {
+      std::transform(floats->begin(), floats->end(), floats->begin(), rounded);
+    }
   }
   const auto expected = reference(c, cache, q.data(), args.scale);
   double worst = 0;
@@ -401,6 +410,10 @@ double worst_in_bf16(const Case& c, int threads, float growth = 0) {
     worst = std::isnan(error) ? INFINITY : std::max(worst, error);
   }
   return worst;
+}
+
+double worst_in_bf16(const Case& c, int threads, float growth = 0) {
+  return worst_rounded(c, threads, growth, Reference::bfloat16);
 }
 
 class AttentionInBfloat16 : public testing::EveryIsa {};
@@ -470,6 +483,52 @@ TEST_P(AttentionInBfloat16, ScoresMayGrowFromBlockToBlock) {
   }
 }
 
+class AttentionInIntegers : public testing::EveryIsa {};
+
+TEST_P(AttentionInIntegers, RoundLessThanBfloat16) {
+  if (attention_kernels().whole_rows == nullptr) {
+    EXPECT_NE(GetParam(), Isa::avx2);
+    GTEST_SKIP() << "there are no products of integers";
+  }
+  const auto expect_close = [](const Case& c, int threads, float growth = 0) {
+    const double worst =
+        worst_rounded(c, threads, growth, Reference::as_they_are);
+    // A key's unit is in proportion to its largest dim.
+    const double room = 3e-3 + 0.3 * double{growth};
+    EXPECT_LT(worst, room) << in_words(c) << " growth " << growth;
+    // Floats would be nearer: integers it was.
+    EXPECT_GT(worst, 1e-5) << in_words(c);
+  };
+  for (int tokens : {9, 33, 40, 70}) {
+    for (int head_dim : {8, 20, 64, 80, 128, 256}) {
+      Case c;
+      c.tokens = tokens;
+      c.head_dim = head_dim;
+      for (int first : {0, 1, 60, 200}) {
+        c.first_position = first;
+        expect_close(c, 2);
+      }
+      c.softcap = 3.0f;
+      expect_close(c, 2);
+      c.softcap.reset();
+      c.window = 17;
+      expect_close(c, 1);
+      c.ring = 90;
+      expect_close(c, 3);
+    }
+  }
+  Case c;
+  c.heads = 6;
+  c.head_dim = 64;
+  c.tokens = 70;
+  c.first_position = 1100;
+  expect_close(c, 2);
+  // Later keys weigh more: sums so far shrink to nothing again and again.
+  for (const float growth : {0.01f, 0.05f, 0.5f}) {
+    expect_close(c, 1, growth);
+  }
+}
+
 TEST(AttentionProducts, OtherKindsOfCallsAreLeftToFloats) {
   AttentionArgs args;
   args.kv.head_dim = 64;
@@ -483,6 +542,12 @@ TEST(AttentionProducts, OtherKindsOfCallsAreLeftToFloats) {
   args.kv.type = KvType::f32;
   EXPECT_FALSE(fits_bf16_rows(args));
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants,
+    AttentionInIntegers,
+    ::testing::ValuesIn(testing::runnable_isas()),
+    testing::isa_test_name);
 
 INSTANTIATE_TEST_SUITE_P(
     Variants,

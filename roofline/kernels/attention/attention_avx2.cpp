@@ -1,6 +1,7 @@
 #include "roofline/kernels/attention/code_lanes_avx2.h"
 #include "roofline/kernels/attention/few_rows_impl.h"
 #include "roofline/kernels/attention/many_rows_impl.h"
+#include "roofline/kernels/attention/whole_rows_avx2.h"
 #include "roofline/kernels/simd/vec_avx2.h"
 
 namespace roofline {
@@ -10,7 +11,8 @@ const AttentionKernels& attention_kernels_avx2() {
       "avx2",
       8,
       few_rows<Vec, CodeLanes>,
-      many_rows<Vec>};
+      many_rows<Vec>,
+      whole_rows};
   return kernels;
 }
 

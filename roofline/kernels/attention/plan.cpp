@@ -9,9 +9,10 @@ namespace roofline {
 
 namespace {
 
-/// Rows of a tile of queries in bfloat16, whose products are quicker against
-/// the conversion, where there are so many keys that few of them are masked.
-constexpr int kBfloat16Rows = 192;
+/// Rows of a tile of queries in bfloat16 or integers, whose products are
+/// quicker against the conversion, where there are so many keys that few of
+/// them are masked.
+constexpr int kRoundedRows = 192;
 constexpr int kManyKeys = 1024;
 /// On AMX's tiles, whose products are ten times as quick against the
 /// conversion: as many as leave each thread its pieces, from these to
@@ -146,6 +147,8 @@ void AttentionPlan::prepare(
     AttentionProducts products) {
   kernels_ = &attention_kernels();
   bf16_rows_ = products == AttentionProducts::bfloat16 ? bf16_rows() : nullptr;
+  whole_rows_ = products == AttentionProducts::bfloat16 &&
+                kernels_->whole_rows != nullptr;
   row_by_row_ = products == AttentionProducts::row_by_row;
   args_ = args;
   threads_ = threads;
@@ -219,8 +222,11 @@ AttentionPlan::Kernel AttentionPlan::kernel_of(
   if (rows <= kernels_->most_few_rows && !exact) {
     return Kernel::few_rows;
   }
-  const bool bf16 = bf16_rows_ != nullptr && fits_bf16_rows(args);
-  return bf16 ? Kernel::bfloat16 : Kernel::many_rows;
+  if (bf16_rows_ != nullptr && fits_bf16_rows(args)) {
+    return Kernel::bfloat16;
+  }
+  const bool whole = whole_rows_ && kv.type == KvType::f16;
+  return whole ? Kernel::whole_rows : Kernel::many_rows;
 }
 
 std::size_t AttentionPlan::scratch_of(const Tile& tile) const {
@@ -243,11 +249,11 @@ void AttentionPlan::add_tiles(int index) {
   }
   const int group = args.heads / args.kv.kv_heads;
   const bool tiled = is_tiled(args);
-  const bool many = bf16_rows_ != nullptr && fits_bf16_rows(args) &&
-                    args.first_position + args.tokens > kManyKeys;
-  const int rows = tiled  ? tiled_rows(args)
-                   : many ? kBfloat16Rows
-                          : kTargetRows;
+  const Kernel kernel = kernel_of(args, kTargetRows);
+  const bool many =
+      (kernel == Kernel::bfloat16 || kernel == Kernel::whole_rows) &&
+      args.first_position + args.tokens > kManyKeys;
+  const int rows = tiled ? tiled_rows(args) : many ? kRoundedRows : kTargetRows;
   const int step = std::max(1, rows / group);
   for (int begin = 0; begin < args.tokens; begin = tiles_.back().token_end) {
     Tile tile;
@@ -379,6 +385,9 @@ void AttentionPlan::run(int index, int worker) {
       break;
     case Kernel::bfloat16:
       bf16_rows_(task);
+      break;
+    case Kernel::whole_rows:
+      kernels_->whole_rows(task);
       break;
     case Kernel::many_rows:
       kernels_->many_rows(task);

@@ -16,7 +16,8 @@
 namespace roofline {
 
 /// What the products of many rows are computed in. bfloat16 where the processor
-/// and the call allow it: see bf16_rows.h. row_by_row: float32 in the order in
+/// and the call allow it (bf16_rows.h), on AVX2 integers that round less
+/// (AttentionKernels::whole_rows). row_by_row: float32 in the order in
 /// which a row alone sums up, so that guesses are checked with what a step for
 /// each would give.
 enum class AttentionProducts { float32, bfloat16, row_by_row };
@@ -60,12 +61,13 @@ class AttentionPlan {
   bool is_tiled(const AttentionArgs& args) const;
   int tiled_rows(const AttentionArgs& args) const;
   /// What runs a task of so many rows.
-  enum class Kernel { few_rows, bfloat16, many_rows };
+  enum class Kernel { few_rows, bfloat16, whole_rows, many_rows };
   Kernel kernel_of(const AttentionArgs& args, int rows) const;
   std::size_t scratch_of(const Tile& tile) const;
 
   const AttentionKernels* kernels_ = nullptr;
   ManyRows bf16_rows_ = nullptr;  ///< nullptr: not wanted, or not there
+  bool whole_rows_ = false;       ///< wanted, and there
   bool row_by_row_ = false;
   int most_splits_ = 1;
   std::span<const AttentionArgs> args_;

@@ -60,6 +60,9 @@ struct AttentionKernels {
   int most_few_rows;
   void (*few_rows)(const AttentionTask& task);
   void (*many_rows)(const AttentionTask& task);
+  /// many_rows with queries, keys, values and weights rounded to integers of
+  /// 12 bits or so; nullptr where nothing is gained by it.
+  void (*whole_rows)(const AttentionTask& task) = nullptr;
 };
 
 const AttentionKernels& attention_kernels();

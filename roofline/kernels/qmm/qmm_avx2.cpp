@@ -117,6 +117,10 @@ void fast(
         ldy);
     return;
   }
+  if (w.format == PackedFormat::q4 && all >= kLeastWholeTokens) {
+    whole_product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
+    return;
+  }
   if (all == 1) {
     one_token(w, block_begin, block_end, x, token_begin, y, ldy);
     return;

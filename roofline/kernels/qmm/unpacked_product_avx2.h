@@ -1,4 +1,5 @@
-// q4 products with trimmed rows on AVX2, in the tiles of unpacked_tile_avx2.h.
+// q4 products with many tokens on AVX2, in the tiles of unpacked_tile_avx2.h
+// where rows are trimmed and of whole_tile_avx2.h where they aren't.
 // What all row blocks of a call read of the tokens is found out once, and a row
 // block's codes become bytes once for all tokens: 9 KB at 576 columns. Included
 // by qmm_avx2.cpp.
@@ -16,6 +17,7 @@
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 #include "roofline/kernels/qmm/unpacked_tile_avx2.h"
+#include "roofline/kernels/qmm/whole_tile_avx2.h"
 
 namespace roofline {
 
@@ -25,8 +27,17 @@ namespace {
 /// bits.
 constexpr int kMostOffset = 16;
 
+/// From so many tokens on, unpacking a row block is paid back where both planes
+/// are multiplied.
+constexpr int kLeastWholeTokens = 9;
+
 /// One thread's memory.
 struct UnpackedMemory {
+  static UnpackedMemory& own() {
+    thread_local UnpackedMemory memory;
+    return memory;
+  }
+
   AlignedBuffer<std::uint8_t> codes;
   AlignedBuffer<float> scales;  ///< biases follow
   AlignedBuffer<TokenGroup> parts;
@@ -229,6 +240,9 @@ UnpackedBlock unpack(
     UnpackedMemory& memory) {
   const BlockGroups block = w.block_groups(index);
   const int groups = w.groups();
+  const auto count = static_cast<std::size_t>(groups);
+  memory.codes.grow(count * kUnpackedCodes);
+  memory.scales.grow(2 * count * kRowBlock);
   auto* codes = reinterpret_cast<__m256i*>(memory.codes.data());
   float* scales = memory.scales.data();
   float* own_biases = scales + std::ptrdiff_t{groups} * kRowBlock;
@@ -281,12 +295,10 @@ void unpacked_chunk(
     int token_end,
     float* y,
     int ldy) {
-  thread_local UnpackedMemory memory;
+  UnpackedMemory& memory = UnpackedMemory::own();
   const bool biases = w.offset == 0 || w.offset > kMostOffset;
   const int offset = biases ? 0 : w.offset;
   const auto groups = static_cast<std::size_t>(w.groups());
-  memory.codes.grow(groups * kUnpackedCodes);
-  memory.scales.grow(2 * groups * kRowBlock);
   find_parts(x, token_begin, token_end, offset, w.unit, memory);
   if (biases) {
     find_sums(x, token_begin, token_end, w.unit, memory);
@@ -320,6 +332,41 @@ void unpacked_chunk(
       tile.y = y + static_cast<std::ptrdiff_t>(first) * ldy + row;
       tiles[static_cast<std::size_t>(tokens - 1)](tile);
     });
+  }
+}
+
+/// QmmKernels::fast for q4 and rows that aren't trimmed.
+void whole_product(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end,
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end,
+    float* y,
+    int ldy) {
+  const std::ptrdiff_t groups = w.groups();
+  WholeTile tile{};
+  tile.groups = w.groups();
+  tile.stride = std::ptrdiff_t{kPlanes} * x.cols;
+  tile.unit = w.unit;
+  tile.ldy = ldy;
+  for (int block = block_begin; block < block_end; ++block) {
+    const int row = block * kRowBlock;
+    tile.block = unpack(w, block, true, UnpackedMemory::own());
+    tile.rows[0] = first_lanes(w.rows - row);
+    tile.rows[1] = first_lanes(w.rows - row - kHalf);
+    for (int t = token_begin; t < token_end; t += kMostWholeTokens) {
+      tile.codes = x.codes + t * tile.stride;
+      tile.scales = x.scales + t * groups;
+      tile.sums = x.sums + t * groups;
+      tile.y = y + static_cast<std::ptrdiff_t>(t) * ldy + row;
+      if (t + kMostWholeTokens <= token_end) {
+        whole_tile<kMostWholeTokens>(tile);
+      } else {
+        whole_tile<1>(tile);
+      }
+    }
   }
 }
 

@@ -166,7 +166,7 @@ void unpacked_tile(const UnpackedTile& tile) {
       }
     }
     // y stays in memory.
-    __asm__ volatile("" : : : "memory");
+    __asm__ volatile("" : : "r"(y) : "memory");
     w += kUnpackedCodes;
     scales += kRowBlock;
     if constexpr (BIASES) {
