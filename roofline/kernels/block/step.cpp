@@ -263,7 +263,7 @@ void StepRun::head(float* logits) {
         model_.dim,
         row(s_.normed, i, model_.dim));
     if (!model_.exact && model_.head.any_quantized()) {
-      quantize(i, input, kLastOctaves);
+      quantize(i, input, kHeadOctaves);
     }
   });
   lap(StepOp::norm);

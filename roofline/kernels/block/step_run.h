@@ -29,9 +29,10 @@ constexpr int kUntrimmedTokens = 8;
 /// QmmKernels::trim's octaves for what a norm leaves, for what attention and
 /// the activation leave, whose errors weigh less, and for the last layer and
 /// the head, whose errors weigh most: docs/accuracy.md.
-constexpr float kNormedOctaves = 0.5f;
+constexpr float kNormedOctaves = 0.35f;
 constexpr float kInnerOctaves = 1.0f;
 constexpr float kLastOctaves = -1.0f;
+constexpr float kHeadOctaves = -0.5f;
 
 /// One call of run_step.
 class StepRun {

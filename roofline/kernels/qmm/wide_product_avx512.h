@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
@@ -69,6 +70,41 @@ constexpr std::array<WideTileFn, kMostWide - kLeastWide + 1> kWideTiles = {
 constexpr auto kAllWideTiles =
     by_format([]<PackedFormat kFormat>() { return kWideTiles<kFormat>; });
 
+/// Rows of y this far apart (a head's logits) come from memory, and lie in one
+/// place of both caches, which has room for 16 lines: sums of more tokens are
+/// written in runs of kRunBlocks row blocks a token.
+constexpr int kFarRows = 16 * 1024;
+constexpr int kFewFar = 16;
+constexpr int kRunBlocks = 16;
+
+/// Sums of up to kRunBlocks row blocks, on their way to rows of y far apart.
+class RowRuns {
+ public:
+  RowRuns(int tokens, float* y, int ldy) : tokens_(tokens), y_(y), ldy_(ldy) {
+    memory().grow(static_cast<std::size_t>(tokens) * kLdy);
+  }
+  static constexpr int kLdy = kRunBlocks * kRowBlock;
+  static float* sums() { return memory().data(); }
+  /// rows: of each token, from row `first` of y on.
+  void write(int first, int rows) const {
+    for (int t = 0; t < tokens_; ++t) {
+      std::memcpy(
+          y_ + static_cast<std::ptrdiff_t>(t) * ldy_ + first,
+          sums() + static_cast<std::ptrdiff_t>(t) * kLdy,
+          sizeof(float) * static_cast<std::size_t>(rows));
+    }
+  }
+
+ private:
+  static AlignedBuffer<float>& memory() {
+    thread_local AlignedBuffer<float> memory;
+    return memory;
+  }
+  int tokens_;
+  float* y_;
+  int ldy_;
+};
+
 /// Tokens · groups of a call, so that what find_starts() tells of them stays in
 /// the cache (64 KiB), but never fewer than kLeastRoom tokens.
 constexpr int kMostStarts = 16 * 1024;
@@ -120,12 +156,23 @@ void wide_product(
   tile.ldy = ldy;
   tile.ahead_step = parts;
   const auto& tiles = kAllWideTiles[format_index(w.format)];
+  const bool far = ldy >= kFarRows && tokens > kFewFar;
+  const RowRuns runs(
+      far ? tokens : 0,
+      y + std::ptrdiff_t{token_begin} * ldy,
+      ldy);
+  int run_begin = block_begin;
+  if (far) {
+    tile.ldy = RowRuns::kLdy;
+  }
   for (int block = block_begin; block < block_end; block += kWideBlocks) {
     const int first = block * kRowBlock;
     const int last = std::min(kRowBlock, w.rows - first - kRowBlock);
     tile.block = w.block_groups(block);
     tile.last_rows = static_cast<__mmask16>((1u << last) - 1);
-    tile.y = y + first;
+    tile.y = far ? RowRuns::sums() + (block - run_begin) * kRowBlock -
+                       std::ptrdiff_t{token_begin} * RowRuns::kLdy
+                 : y + first;
     for (int part = 0; part < parts; ++part) {
       // The weights come from memory: each tile asks for its part of the next.
       tile.ahead = part;
@@ -133,6 +180,12 @@ void wide_product(
       const int begin = border(part);
       const int count = border(part + 1) - begin;
       tiles[static_cast<std::size_t>(count - kLeastWide)](tile, x, begin);
+    }
+    const int done = block + kWideBlocks;
+    if (far && (done - run_begin == kRunBlocks || done >= block_end)) {
+      const int row = run_begin * kRowBlock;
+      runs.write(row, std::min(w.rows, done * kRowBlock) - row);
+      run_begin = done;
     }
   }
 }
