@@ -493,6 +493,33 @@ TEST(QmmQuantize, SumsOfHalvesAreLeftOutWhereNobodyWantsThem) {
   }
 }
 
+TEST(QmmFast, RowsOfYFarApartGetTheSameSums) {
+  constexpr int kTokens = 41;
+  constexpr int kRows = 16 * 37 + 5;
+  constexpr int kFar = 16 * 1024 + 24;
+  const auto x = random_floats(kTokens * 64, 31);
+  const RandomMatrix w(PackedFormat::q4, kRows, 64, 32);
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    Quantized q(kTokens, 64);
+    k->quantize(x.data(), 0, kTokens, q.rows);
+    std::vector<float> near(kTokens * kRows, kUntouched);
+    std::vector<float> far(kTokens * kFar, kUntouched);
+    const int blocks = w.matrix.row_blocks();
+    k->fast(w.matrix, 0, blocks, q.rows, 0, kTokens, near.data(), kRows);
+    // Not from the first block and token on.
+    k->fast(w.matrix, 0, 2, q.rows, 0, kTokens, far.data(), kFar);
+    k->fast(w.matrix, 2, blocks, q.rows, 0, 20, far.data(), kFar);
+    k->fast(w.matrix, 2, blocks, q.rows, 20, kTokens, far.data(), kFar);
+    for (std::size_t t = 0; t < kTokens; ++t) {
+      for (std::size_t r = 0; r < kFar; ++r) {
+        const float expected = r < kRows ? near[t * kRows + r] : kUntouched;
+        ASSERT_EQ(far[t * kFar + r], expected) << t << ' ' << r;
+      }
+    }
+  }
+}
+
 TEST(QmmTrim, OnlyOutliersKeepTheirHighCodes) {
   // Groups of magnitude 1, and in the last one a single value of 16: scales
   // whose geometric mean is 2.
