@@ -22,13 +22,11 @@ constexpr int kSingleBlockTokens = 3;
 /// With many tokens pieces are whole tiles of them, whatever the kernels take
 /// at a time: 2, 4 or 6.
 constexpr int kTokenMultiple = 12;
-/// Tokens that are too few for a tile of their own.
-constexpr int kLeastTail = 4;
 /// Weights of a piece with many tokens. What a kernel finds out of the tokens
 /// is for all of them; so many where there are pieces enough, and never fewer
 /// than the least.
 constexpr std::size_t kManyTokensPieceBytes = 96 * 1024;
-constexpr std::size_t kLeastManyTokensPieceBytes = 24 * 1024;
+constexpr std::size_t kLeastManyTokensPieceBytes = 32 * 1024;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
 
@@ -43,21 +41,23 @@ int round_up(int value, int multiple) {
 /// Blocks of a piece, of whole groups of `multiple` from `most` down to
 /// `least`: the largest number with which all threads' shares are equal, what
 /// has `blocks` being part of a stack of `all_blocks`; else the largest with
-/// which they find as many pieces; else `most`.
+/// which they find as many pieces; else `most`. Each has its pieces for
+/// `token_pieces` ranges of tokens.
 int balanced_step(
     int blocks,
     int all_blocks,
+    int token_pieces,
     int most,
     int least,
     int multiple,
     int threads) {
   for (int step = most; step >= least; step -= multiple) {
-    if (blocks % step == 0 && all_blocks / step % threads == 0) {
+    if (blocks % step == 0 && all_blocks / step * token_pieces % threads == 0) {
       return step;
     }
   }
   for (int step = most; step >= least; step -= multiple) {
-    if (ceil_div(all_blocks, step) % threads == 0) {
+    if (ceil_div(all_blocks, step) * token_pieces % threads == 0) {
       return step;
     }
   }
@@ -83,42 +83,37 @@ ProductGrid::ProductGrid(
         1,
         bytes / std::max<std::size_t>(1, bytes_per_block)));
   };
-  if (tokens <= kFewTokens) {
-    token_step_ = tokens;
+  const bool few = tokens <= kFewTokens;
+  int most = 0;
+  if (few) {
+    token_unit_ = tokens;
+    token_pieces_ = 1;
     const int even = ceil_div(all_blocks, threads * kPiecesPerThread);
-    block_step_ =
-        threads == 1 ? blocks : std::max(even, blocks_of(kLeastPieceBytes));
+    most = threads == 1 ? blocks : std::max(even, blocks_of(kLeastPieceBytes));
   } else {
     const int fitting =
         std::max(1, kActivationBytes / std::max(1, kPlanes * cols));
-    const int parts = ceil_div(tokens, std::max(kFewTokens, fitting));
-    token_step_ = round_up(ceil_div(tokens, parts), kTokenMultiple);
-    if (tokens > token_step_ && tokens % token_step_ > 0 &&
-        tokens % token_step_ < kLeastTail) {
-      // What is left would read all weights again for a few tokens.
-      token_step_ = ceil_div(tokens, ceil_div(tokens, token_step_));
-    }
-    const int even = all_blocks * parts / (threads * kPiecesPerThread);
-    block_step_ = std::clamp(
-        even,
+    token_unit_ = kTokenMultiple;
+    token_pieces_ = ceil_div(tokens, std::max(kFewTokens, fitting));
+    const int even = all_blocks * token_pieces_ / (threads * kPiecesPerThread);
+    most = std::clamp(
+        even * 3 / 2,
         blocks_of(kLeastManyTokensPieceBytes),
         blocks_of(kManyTokensPieceBytes));
   }
   multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
-  block_step_ =
-      std::min(round_up(block_step_, multiple), round_up(blocks, multiple));
-  if (tokens <= kFewTokens) {
-    const int least =
-        std::max(ceil_div(block_step_, 2), blocks_of(kLeastPieceBytes));
-    block_step_ = balanced_step(
-        blocks,
-        all_blocks,
-        block_step_,
-        least,
-        multiple,
-        threads);
-  }
-  cut();
+  most = std::min(round_up(most, multiple), round_up(blocks, multiple));
+  const int least =
+      std::max(ceil_div(most, few ? 2 : 3), blocks_of(kLeastPieceBytes));
+  block_step_ = balanced_step(
+      blocks,
+      all_blocks,
+      token_pieces_,
+      most,
+      least,
+      multiple,
+      threads);
+  block_pieces_ = ceil_div(blocks_, block_step_);
 }
 
 ProductGrid ProductGrid::for_tiles(
@@ -134,16 +129,25 @@ ProductGrid ProductGrid::for_tiles(
   grid.blocks_ = blocks;
   grid.tokens_ = tokens;
   const int parts = ceil_div(tokens, kTiledTokens);
-  grid.token_step_ = round_up(ceil_div(tokens, parts), RoundedRows::kTokens);
+  grid.token_unit_ = round_up(ceil_div(tokens, parts), RoundedRows::kTokens);
+  grid.token_pieces_ = ceil_div(tokens, grid.token_unit_);
   const int even = all_blocks * parts / (threads * 2 * kPiecesPerThread);
   grid.block_step_ = std::clamp(even / kPair * kPair, kPair, kMostTiledBlocks);
-  grid.cut();
+  grid.block_pieces_ = ceil_div(blocks, grid.block_step_);
   return grid;
 }
 
-void ProductGrid::cut() {
-  block_pieces_ = ceil_div(blocks_, block_step_);
-  token_pieces_ = ceil_div(tokens_, token_step_);
+int ProductGrid::token_step() const {
+  return token_pieces_ == 0
+             ? 1
+             : round_up(ceil_div(tokens_, token_pieces_), token_unit_);
+}
+
+/// Whole units, as evenly as they can be dealt out; what the last unit lacks is
+/// the last piece's, which is among the largest.
+int ProductGrid::token_border(int piece) const {
+  const int units = ceil_div(tokens_, token_unit_);
+  return std::min(tokens_, units * piece / token_pieces_ * token_unit_);
 }
 
 ProductPiece ProductGrid::piece(int index) const {
@@ -153,8 +157,8 @@ ProductPiece ProductGrid::piece(int index) const {
   return {
       block * block_step_,
       std::min(blocks_, (block + 1) * block_step_),
-      token * token_step_,
-      std::min(tokens_, (token + 1) * token_step_)};
+      token_border(token),
+      token_border(token + 1)};
 }
 
 }  // namespace roofline

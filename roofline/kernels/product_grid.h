@@ -38,16 +38,17 @@ class ProductGrid {
       int threads);
   int pieces() const { return block_pieces_ * token_pieces_; }
   int block_step() const { return block_step_; }
-  int token_step() const { return token_step_; }
+  /// The most tokens of a piece.
+  int token_step() const;
   ProductPiece piece(int index) const;
 
  private:
-  void cut();
+  int token_border(int piece) const;
 
   int blocks_ = 0;
   int tokens_ = 0;
   int block_step_ = 1;
-  int token_step_ = 1;
+  int token_unit_ = 1;  ///< tokens of a piece are a multiple, but the last's
   int block_pieces_ = 0;
   int token_pieces_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <numeric>
 #include <vector>
@@ -42,6 +43,23 @@ TEST(ProductGrid, GivesTwoThreadsAsManyPiecesWhereFewTokensAreMultiplied) {
       const ProductGrid grid(blocks, blocks, tokens, 576, 5760, 2);
       EXPECT_GE(grid.pieces(), 8);
       EXPECT_EQ(grid.pieces() % 2, 0) << blocks << " blocks, " << tokens;
+    }
+  }
+}
+
+TEST(ProductGrid, PiecesOfAPromptAreAboutEqual) {
+  for (const int tokens : {17, 64, 512, 1000}) {
+    for (const int cols : {576, 1536, 8192}) {
+      const ProductGrid grid(36, 36, tokens, cols, 9 * cols, 2, 1);
+      int least = tokens;
+      for (int i = 0; i < grid.pieces(); ++i) {
+        const ProductPiece piece = grid.piece(i);
+        least = std::min(least, piece.token_end - piece.token_begin);
+      }
+      // Whole tiles of 12, but for the last piece.
+      EXPECT_GT(least, grid.token_step() - 2 * 12)
+          << tokens << " tokens, " << cols << " columns";
+      EXPECT_EQ(grid.pieces() % 2, 0) << tokens << " tokens, " << cols;
     }
   }
 }
