@@ -3,7 +3,7 @@
 // scales are whole numbers of one quantum (trim_avx2.h), so that vpmaddwd,
 // which widens a group's sums, multiplies by them too:
 //   y[t,r] = quantum[t] · Σ_g ws[r,g]·(k[t,g]·Σ_c (wc − offset)·xc).
-// 12 instructions a group and register of rows go through the two ports that
+// 10 instructions a group and register of rows go through the two ports that
 // multiply where float scales and biases take 12: 8 vpmaddubsw, and 2 instead
 // of 4 others. Included by unpacked_product_avx2.h.
 #pragma once
