@@ -18,23 +18,43 @@ namespace {
 constexpr int kFewTokens = 4;
 constexpr int kAhead = 8192;
 
-inline void prefetch_soon(const std::byte* at) {
+// Inlined always: to a compiler a function that only asks does nothing, and its
+// call can go.
+[[gnu::always_inline]] inline void prefetch_soon(const std::byte* at) {
   _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
 }
 
+/// For what is read once: it stays out of the second cache and of the last one,
+/// which takes what leaves the second.
+[[gnu::always_inline]] inline void prefetch_once(const std::byte* at) {
+  _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_NTA);
+}
+
+/// How the stream is asked for. once: measured on a Zen 5 to read a model of 1B
+/// 3 to 8 % faster, and 135M as fast.
+enum class Ask { soon, once };
+
 /// Asks for what is read kAhead bytes later: a group's codes and its unit's
 /// scales.
-template <PackedFormat kFormat>
-inline void ask_ahead(
+template <PackedFormat kFormat, Ask kAsk = Ask::soon>
+[[gnu::always_inline]] inline void ask_ahead(
     const BlockGroups& block,
     const std::byte* codes,
     int group) {
   const std::byte* scales = block.unit(group) + kAhead;
   for (int i = 0; i < scale_sets(kFormat); ++i) {
-    prefetch_soon(scales + 64 * i);
+    if constexpr (kAsk == Ask::once) {
+      prefetch_once(scales + 64 * i);
+    } else {
+      prefetch_soon(scales + 64 * i);
+    }
   }
   for (int i = 0; i < code_bytes(kFormat); i += 64) {
-    prefetch_soon(codes + kAhead + i);
+    if constexpr (kAsk == Ask::once) {
+      prefetch_once(codes + kAhead + i);
+    } else {
+      prefetch_soon(codes + kAhead + i);
+    }
   }
 }
 

@@ -122,7 +122,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     __m512i w[kLines];
     load_codes<kFormat>(stream, tile.table, w);
     if constexpr (kTokens <= kFewTokens) {
-      ask_ahead<kFormat>(tile.block, stream, g);
+      ask_ahead<kFormat, Ask::once>(tile.block, stream, g);
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
@@ -277,7 +277,7 @@ void product(
   if (block_begin < block_end && token_end - token_begin <= kFewTokens) {
     const std::byte* begin = w.block(block_begin);
     for (int i = 0; i < kAhead; i += 64) {
-      prefetch_soon(begin + i);
+      prefetch_once(begin + i);
     }
   }
   for (int block = block_begin; block < block_end; ++block) {
@@ -305,8 +305,12 @@ void product(
 constexpr int kAskedTokens = 16;
 
 /// Another core may have just written x: its lines come one by one otherwise.
-void ask_for_rows(const QuantizedRows& x, int token_begin, int token_end) {
-  const auto ask = [](const void* from, std::ptrdiff_t bytes) {
+[[gnu::always_inline]] inline void ask_for_rows(
+    const QuantizedRows& x,
+    int token_begin,
+    int token_end) {
+  const auto ask = [](const void* from, std::ptrdiff_t bytes)
+      __attribute__((always_inline)) {
     const auto* at = static_cast<const std::byte*>(from);
     for (std::ptrdiff_t i = 0; i < bytes; i += 64) {
       prefetch_soon(at + i);
@@ -322,7 +326,10 @@ void ask_for_rows(const QuantizedRows& x, int token_begin, int token_end) {
   ask(x.code_sums + first, tokens * groups * 4);
 }
 
-void ask_for_pair(const PackedMatrix& w, int block_begin, int block_end) {
+[[gnu::always_inline]] inline void ask_for_pair(
+    const PackedMatrix& w,
+    int block_begin,
+    int block_end) {
   const std::byte* begin = w.block(block_begin);
   const std::ptrdiff_t bytes =
       w.block_bytes() * std::min(kWideBlocks, block_end - block_begin);
