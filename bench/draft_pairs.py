@@ -5,7 +5,7 @@ vocabulary and help each other much, little or not at all: made of one model by
     python3 bench/draft_pairs.py [--model MODEL] [--folder /tmp/draft-pairs] [--rounds 7]
 
 Asked for: never below 0.95 of plain. Both ways run in turn, so that they had the
-same neighbours. Needs about 3 GB in the folder, which stays; only Python's
+same neighbours; "of plain" is how far plain runs lie from their own median. Needs about 3 GB in the folder, which stays; only Python's
 standard library is used here.
 """
 
@@ -185,7 +185,8 @@ def main():
              for draw in options.draws.split(",")]
     options.flags = ""
     print(f"{'model':9} {'draft':9} {'prompt':8} {'tokens':7} {'gain':>5} "
-          f"{'spread':>12} {'a step':>6} {'first token':>11} answer")
+          f"{'spread':>12} {'of plain':>12} {'a step':>6} {'first token':>11} "
+          "answer")
     for number in wanted:
         model, draft = PAIRS[number - 1]
         options.model = str(options.folder / model)
@@ -196,6 +197,8 @@ def main():
             plain, guessed = found[case, "plain"], found[case, "draft"]
             gains = [speculative.speed(a) / speculative.speed(b)
                      for a, b in zip(guessed, plain)]
+            alone = [speculative.speed(a) for a in plain]
+            noise = [one / statistics.median(alone) for one in alone]
             firsts = [a["stats"]["first_token_seconds"] /
                       b["stats"]["first_token_seconds"]
                       for a, b in zip(guessed, plain)]
@@ -203,6 +206,7 @@ def main():
             print(f"{model:9} {draft:9} {case[0]:8} {case[1]:7} "
                   f"{statistics.median(gains):5.2f} "
                   f"{f'{min(gains):.2f} to {max(gains):.2f}':>12} "
+                  f"{f'{min(noise):.2f} to {max(noise):.2f}':>12} "
                   f"{guessed[0]['stats'].get('tokens_per_step', 1):6.2f} "
                   f"{f'{statistics.median(firsts):.2f} times':>11} "
                   f"{'same' if same else 'differs'}", flush=True)
