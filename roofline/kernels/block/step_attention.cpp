@@ -24,6 +24,29 @@ int slot_of(const KvView& view, std::int64_t position) {
       "Reserve the tokens before the step");
 }
 
+/// Asks for the lines that a token's keys and values will be written to: with
+/// many sequences they come from memory, one after the other.
+void ask_for_slot(const KvView& view, std::int64_t position) {
+  if (view.key_codes.bits > 0 || view.value_codes.bits > 0) {
+    return;
+  }
+  const std::ptrdiff_t slot = slot_of(view, position);
+  const std::ptrdiff_t row =
+      view.head_dim *
+      static_cast<std::ptrdiff_t>(
+          view.type == KvType::f16 ? sizeof(Half) : sizeof(float));
+  constexpr std::ptrdiff_t kLine = 64;
+  for (const void* floats : {view.keys, view.values}) {
+    for (int h = 0; h < view.kv_heads; ++h) {
+      const char* at =
+          static_cast<const char*>(floats) + (h * view.slots + slot) * row;
+      for (std::ptrdiff_t i = 0; i < row; i += kLine) {
+        __builtin_prefetch(at + i, 1);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void StepRun::attention(const StepLayer& layer) {
@@ -35,7 +58,10 @@ void StepRun::attention(const StepLayer& layer) {
   const bool codes = wants_codes(attention.qkv) ||
                      (parallel && (wants_codes(ff.up) || wants_codes(ff.gate)));
   const StepLayer* before = index > 0 ? &model_.layers[index - 1] : nullptr;
-  each_token(tokens_, [&](int t) {
+  each_slice_token([&](const StepSlice& slice, int t, int) {
+    if (slices_.size() > 1 && slice.tokens == 1) {
+      ask_for_slot(slice.layers[index], slice.first_position);
+    }
     if (before) {
       join(*before, before->feed_forward_post_norm, t);
     }
