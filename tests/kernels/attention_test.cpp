@@ -351,6 +351,32 @@ TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   }
 }
 
+/// What products that may be rounded give; q: [tokens, heads·head_dim].
+std::vector<float> attend_rounded(
+    const Case& c,
+    const Cache& cache,
+    const std::vector<float>& q,
+    int threads) {
+  std::vector<float> out(q.size(), NAN);
+  AttentionArgs args;
+  args.q = q.data();
+  args.q_stride = args.out_stride = c.heads * c.head_dim;
+  args.out = out.data();
+  args.tokens = c.tokens;
+  args.heads = c.heads;
+  args.first_position = c.first_position;
+  args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
+  args.window_tokens = c.window;
+  args.softcap = c.softcap;
+  args.kv = cache.view;
+  ThreadPool pool(threads);
+  AttentionPlan plan;
+  plan.prepare({&args, 1}, threads, AttentionProducts::bfloat16);
+  auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
+  pool.run(plan.pieces(), piece);
+  return out;
+}
+
 /// The largest error of rounded products against the reference on numbers that
 /// are rounded to bfloat16, or as they are. growth: what a key's first dim,
 /// which every query reads, gains from slot to slot.
@@ -377,25 +403,10 @@ double worst_rounded(
        i += static_cast<std::size_t>(c.head_dim)) {
     q[i] = 2;
   }
-  std::vector<float> out(q.size(), NAN);
-  AttentionArgs args;
-  args.q = q.data();
-  args.q_stride = args.out_stride = c.heads * c.head_dim;
-  args.out = out.data();
-  args.tokens = c.tokens;
-  args.heads = c.heads;
-  args.first_position = c.first_position;
-  args.scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
-  args.window_tokens = c.window;
-  args.softcap = c.softcap;
-  args.kv = cache.view;
-  ThreadPool pool(threads);
-  AttentionPlan plan;
-  plan.prepare({&args, 1}, threads, AttentionProducts::bfloat16);
-  auto piece = [&plan](int index, int worker) { plan.run(index, worker); };
-  pool.run(plan.pieces(), piece);
+  const std::vector<float> out = attend_rounded(c, cache, q, threads);
+  const float scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
   if (numbers == Reference::bfloat16) {
-    const float factor = args.scale * 1.44269504f;
+    const float factor = scale * 1.44269504f;
     for (float& x : q) {
       x = rounded(x * factor) / factor;
     }
@@ -403,7 +414,7 @@ double worst_rounded(
       std::transform(floats->begin(), floats->end(), floats->begin(), rounded);
     }
   }
-  const auto expected = reference(c, cache, q.data(), args.scale);
+  const auto expected = reference(c, cache, q.data(), scale);
   double worst = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const double error = std::abs(out[i] - expected[i]);
@@ -527,6 +538,48 @@ TEST_P(AttentionInIntegers, RoundLessThanBfloat16) {
   for (const float growth : {0.01f, 0.05f, 0.5f}) {
     expect_close(c, 1, growth);
   }
+}
+
+TEST_P(AttentionInIntegers, KeysThatWeighLittleKeepTheirPrecision) {
+  if (attention_kernels().whole_rows == nullptr) {
+    GTEST_SKIP() << "there are no products of integers";
+  }
+  Case c;
+  c.head_dim = 64;
+  c.tokens = 40;
+  Cache cache(c, KvType::f16);
+  const auto width = static_cast<std::size_t>(c.heads * c.head_dim);
+  std::vector<float> q = random_floats(40 * width, 23);
+  const auto set = [](std::vector<float>& floats,
+                      std::vector<std::uint16_t>& halves,
+                      std::size_t at,
+                      float value) {
+    halves[at] = f32_to_f16(value);
+    floats[at] = f16_to_f32(halves[at]);
+  };
+  // The first key weighs most by far, and its value is next to nothing; only
+  // the last token sees the last key, whose value is large.
+  for (std::size_t i = 0; i < q.size(); i += 64) {
+    q[i] = 4;
+  }
+  for (std::size_t i = 0; i < cache.keys.size(); ++i) {
+    const std::size_t slot = i / 64 % 40;
+    if (i % 64 == 0 || slot == 0) {
+      set(cache.keys,
+          cache.half_keys,
+          i,
+          i % 64 == 0 && slot == 0 ? 20.0f : 0.0f);
+    }
+    const float factor = slot == 0 ? 0.02f : slot == 39 ? 400.0f : 1.0f;
+    set(cache.values, cache.half_values, i, factor * cache.values[i]);
+  }
+  const auto out = attend_rounded(c, cache, q, 1);
+  const auto expected = reference(c, cache, q.data(), 0.125f);
+  double worst = 0;
+  for (std::size_t i = 0; i < 39 * width; ++i) {
+    worst = std::max(worst, std::abs(out[i] - expected[i]));
+  }
+  EXPECT_LT(worst, 1e-4);
 }
 
 TEST(AttentionProducts, OtherKindsOfCallsAreLeftToFloats) {

@@ -43,8 +43,6 @@ struct WholeState {
   float* key_scales = nullptr;     ///< [kKeyTile]
   std::int32_t* values = nullptr;  ///< [kKeyTile / 2, value_dims]
   float* value_scales = nullptr;   ///< [kKeyTile]: times the weights
-  /// What a tile's sums are multiplied by.
-  float value_unit = 0;
   float most = 0;  ///< of queries and keys
 };
 
@@ -211,21 +209,16 @@ template <class Tile>
 [[gnu::noinline]] void convert_whole_values(
     const Tile& tile,
     int count,
-    WholeState& s) {
+    const WholeState& s) {
   const int dims = s.floats.value_dims;
   const float most = most_whole(kKeyTile);
-  float largest[kKeyTile] = {};
-  __m256i top = _mm256_setzero_si256();
-  for (int k = 0; k < count; ++k) {
-    ask_ahead(tile.row(k), tile.row_bytes());
-    largest[k] = largest_of_row(tile, k, dims);
-    top = larger(top, Vec::all(largest[k]));
-  }
-  const float all = largest_lane(top);
-  s.value_unit = all / (most * most);
-  const Vec scale = whole_factor(all, most);
-  for (int k = 0; k < kKeyTile; k += Vec::kWidth) {
-    (Vec::load(largest + k) * scale).store(s.value_scales + k);
+  float* largest = s.value_scales;
+  for (int k = 0; k < kKeyTile; ++k) {
+    largest[k] = 0;
+    if (k < count) {
+      ask_ahead(tile.row(k), tile.row_bytes());
+      largest[k] = largest_of_row(tile, k, dims);
+    }
   }
   for (int k = 0; k < count; k += 2) {
     const Vec first = whole_factor(largest[k], most);
@@ -308,6 +301,26 @@ template <int ROWS>
   }
 }
 
+/// Products of weights and values' scales become integers of 16 bits, in their
+/// place; top: the largest of them in each lane. Held against a bound instead,
+/// a key that weighs most and whose value is next to nothing (often the first
+/// token) would leave the others no bits, and so would a large value that
+/// weighs nothing. Returns what the tile's sums count for.
+inline float round_weights(float* weights, __m256i top, int padded) {
+  const float most = most_whole(kKeyTile);
+  const float largest = largest_lane(top);
+  const Vec factor = whole_factor(largest, most);
+  auto* whole = reinterpret_cast<__m256i*>(weights);
+  for (int i = 0; i < padded; i += kBlock) {
+    const __m256i pairs = ordered_pairs(
+        Vec::load(weights + i),
+        Vec::load(weights + i + Vec::kWidth),
+        factor);
+    _mm256_storeu_si256(whole + i / kBlock, pairs);
+  }
+  return largest / (most * most);
+}
+
 /// A row's scores become weights in 16 bits, in their place. Returns what the
 /// tile's sums count for.
 inline float whole_weights(
@@ -345,17 +358,15 @@ inline float whole_weights(
   const float top = max_of(tops);
   const Vec shift = Vec::all(top);
   Vec weights = Vec::all(0.0f);
-  for (int i = 0; i < padded; i += kBlock) {
-    const Vec first = power_of_two(Vec::load(scores + i) - shift);
-    const Vec second =
-        power_of_two(Vec::load(scores + i + Vec::kWidth) - shift);
-    weights = weights + (first + second);
-    const __m256i pairs = ordered_pairs(
-        first * Vec::load(s.value_scales + i),
-        second * Vec::load(s.value_scales + i + Vec::kWidth),
-        Vec::all(1.0f));
-    _mm256_storeu_si256(whole + i / kBlock, pairs);
+  __m256i most = _mm256_setzero_si256();
+  for (int i = 0; i < padded; i += Vec::kWidth) {
+    const Vec weight = power_of_two(Vec::load(scores + i) - shift);
+    weights = weights + weight;
+    const Vec scaled = weight * Vec::load(s.value_scales + i);
+    most = larger(most, scaled);
+    scaled.store(scores + i);
   }
+  const float unit = round_weights(scores, most, padded);
   const float total = sum_of(weights);
   const Vec ratio = power_of_two(Vec::all(
       top > f.largest[row] ? f.largest[row] - top : top - f.largest[row]));
@@ -367,10 +378,10 @@ inline float whole_weights(
     }
     f.total[row] = f.total[row] * factor + total;
     f.largest[row] = top;
-    return 1;
+    return unit;
   }
   f.total[row] += factor * total;
-  return factor;
+  return factor * unit;
 }
 
 /// Rows' sums += factor · weights · values.
@@ -396,7 +407,7 @@ template <int ROWS>
         sums);
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; ++r) {
-      const Vec factor = Vec::all(factors[r] * s.value_unit);
+      const Vec factor = Vec::all(factors[r]);
 #pragma GCC unroll 2
       for (int v = 0; v < 2; ++v) {
         float* to = out + r * f.value_dims + d + v * Vec::kWidth;
