@@ -4,8 +4,8 @@
 //   values   a scale a key, which the key's weights take over: they are held
 //            against the largest score of their tile, and what a tile gives is
 //            scaled to the row's largest one in float32
-// With heads of 64 dims 12.5 bits a number: two thousandths of bfloat16's
-// error squared. Included by attention_avx2.cpp.
+// With heads of 64 dims 12.5 bits a number, where bfloat16 has 8 bits of
+// mantissa. Included by attention_avx2.cpp.
 #pragma once
 
 #include <immintrin.h>
