@@ -27,6 +27,8 @@ constexpr int kTokenMultiple = 12;
 /// than the least.
 constexpr std::size_t kManyTokensPieceBytes = 96 * 1024;
 constexpr std::size_t kLeastManyTokensPieceBytes = 32 * 1024;
+/// The same in row blocks, where long rows would leave but one or two.
+constexpr int kManyTokensBlocks = 8;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
 
@@ -99,7 +101,7 @@ ProductGrid::ProductGrid(
     most = std::clamp(
         even * 3 / 2,
         blocks_of(kLeastManyTokensPieceBytes),
-        blocks_of(kManyTokensPieceBytes));
+        std::max(kManyTokensBlocks, blocks_of(kManyTokensPieceBytes)));
   }
   multiple = std::max(multiple, tokens > kSingleBlockTokens ? 2 : 1);
   most = std::min(round_up(most, multiple), round_up(blocks, multiple));
