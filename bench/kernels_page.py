@@ -247,7 +247,7 @@ Q4_0 at depth 0, `step_bench`, medians of 5 interleaved turns:
 | on the thread that asks; equal shares (q, k and v were 35 to 25 blocks); who waits asks for what it reads next; keys and values in large pages, on cache lines, and not asked for past the last | 617 | 508 |
 | weights read with `prefetchnta`, past the second cache and the last one that takes what leaves it | 648 | 508 |
 
-With the last of them random weights of 1B and 3B shapes decode at 70 and 32 tokens/s where they did at 66 and 26 (memory gave some 45 to 55 GB/s then).
+Keys and values that few rows read pass by the second cache too: 4 % of decode at depths 512 and 2048. With the last of them random weights of 1B and 3B shapes decode at 70 and 32 tokens/s where they did at 66 and 26 (memory gave some 45 to 55 GB/s then).
 
 Tried and left out:
 
