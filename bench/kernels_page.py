@@ -261,14 +261,20 @@ Tried and left out:
 On 2 cores of an AMD EPYC (Zen 5, AVX-512 VNNI), a core: float32 multiply-adds, `vdpbf16ps` and
 `vpdpbusd` all start twice a cycle (8.6, 8.0 and 8.5 G/s), so that bfloat16 makes 2 and
 int8 4 multiply-adds for one of float32. SmolLM2-135M in Q4_0, a step of 512 tokens: products
-81 % (gate and up 43, down 19, q, k, v and o 19), attention 14 % (with 1536 tokens before it 42 %),
-norms and quantizing 4 %.
+78 % (gate and up 40, down 18, q, k, v and o 20), attention 14 % (with 1536 tokens before it 42 %),
+norms and quantizing 8 %. A step of 16 sequences of some 16 tokens takes 5.4 ms: gate and up 30 %, the head
+20, down 14, attention 12 (which waits for keys and values from memory), q, k and v 9, o 6, norms, quantizing and
+positions 8. What threads wait for each other is 0.1 to 0.5 µs an op, 2 %; each op's first piece takes 1 to 1.4 µs
+more than its others, as its weights and what the other thread left are fetched.
 
 **Products of many tokens** at best take 66 cycles for 96 `vpdpbusd` (73 % of the
 int8 roof): 48 are theirs, and scales need a multiplication and a multiply-add for each of the 12 sums
-on the same two ports (60 together). The columns of outliers add some 11 (61 %
-of the groups of a tile of 6 tokens of SmolLM2 have some, 1.04 times four columns a group), the first and the last layer
-are doubled. Pieces of more row blocks, and of whole tiles of 6 tokens, gave 6 to 12 % of a prompt of 512 tokens.
+on the same two ports (60 together). The columns of outliers add some 5 (a third
+of the groups of a tile of 6 tokens of SmolLM2 have some; with units of activations 1.3 times
+smaller it was 11), and as much in a step, where branches aren't known yet: 77 to 88. The last layer and the head have smaller units and so more outliers
+(docs/accuracy.md). Logits of more than 16 rows are written in runs: their rows lie in one place of
+both caches, which took a fifth of the head. Pieces of equal size, whose number divides by the
+threads, gave 2 % of a prompt. Pieces of more row blocks, and of whole tiles of 6 tokens, gave 6 to 12 % of a prompt of 512 tokens.
 
 **Attention in bfloat16** met 64 keys with all rows at once, whose scores and sums left the first
 cache between the two products. Now 6 rows at a time meet 128 keys, and sums are scaled only when a score
@@ -290,6 +296,11 @@ Tried and left out:
 | low codes of 6 tokens copied into successive lines for all row blocks of a piece | 70 cycles, not 66: a tile's rows come from the first two caches anyway |
 | 24 groups of columns at a time, so that weights stay in the first cache | 75 to 100 cycles: sums are stored and loaded again |
 | high codes of outliers joined to the low ones' sums, (8·high)·(16·w) | 2 % of the product alone, nothing of a prompt |
+| scales of activations in powers of two, so that a subtraction from what sums start with makes floats and scales them | 58 to 62 cycles, not 66 to 70, but 1.35 to 1.8 times the squared error: what is left of the budget went into fewer outliers, which gain more |
+| a scale for 64 or 128 columns | the same at 3 to 4.5 cycles |
+| outliers one by one without a loop; after the low codes | 2 % of the loop, nothing with other rows each time; slower |
+| sums of a tile of 8 or 12 tokens kept in memory | 75 cycles, not 66 |
+| weights unpacked once for a piece's tiles | 67 cycles, not 70, less what unpacking takes: nothing up to 48 tokens |
 | activations of a piece up to 512 KB; 288 and 384 rows of a task | the same; 768 KB is slower |
 | AVX2: two sums in turn for a token's outliers, so that none waits for the one before | some 5 % of a prompt slower |
 | AVX2: tiles of one half of a row block; of two, three or four halves or tokens more; nibbles split in the tile | 7.7 cycles where the tile that is used takes 5.9; 5.7 to 7.0; 6.5 to 7.0 |
