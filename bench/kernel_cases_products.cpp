@@ -130,7 +130,8 @@ KernelCase tiles_case(PackedFormat format, Shape shape, int tokens) {
       blocks,
       blocks,
       tokens,
-      ThreadPool::global().threads());
+      ThreadPool::global().threads(),
+      kMostTiledBlocks);
   KernelCase out;
   out.run = [s, grid, kernels = bf16_product_kernels()] {
     auto piece = [&](int index, int) {

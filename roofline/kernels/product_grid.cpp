@@ -12,6 +12,8 @@ namespace {
 /// A thread should find so many pieces, so that one that loses its core for a
 /// while delays the others by a fraction of the product only.
 constexpr int kPiecesPerThread = 6;
+/// The same on tiles, whose pieces each read all of the tokens' activations.
+constexpr int kTiledPiecesPerThread = 3;
 /// Less than this isn't worth the exchange of a cache line: about half a
 /// microsecond of reading.
 constexpr std::size_t kLeastPieceBytes = 8 * 1024;
@@ -122,7 +124,8 @@ ProductGrid ProductGrid::for_tiles(
     int blocks,
     int all_blocks,
     int tokens,
-    int threads) {
+    int threads,
+    int most_blocks) {
   ProductGrid grid;
   if (blocks == 0 || tokens == 0) {
     return grid;
@@ -133,8 +136,8 @@ ProductGrid ProductGrid::for_tiles(
   const int parts = ceil_div(tokens, kTiledTokens);
   grid.token_unit_ = round_up(ceil_div(tokens, parts), RoundedRows::kTokens);
   grid.token_pieces_ = ceil_div(tokens, grid.token_unit_);
-  const int even = all_blocks * parts / (threads * 2 * kPiecesPerThread);
-  grid.block_step_ = std::clamp(even / kPair * kPair, kPair, kMostTiledBlocks);
+  const int even = all_blocks * parts / (threads * kTiledPiecesPerThread);
+  grid.block_step_ = std::clamp(even / kPair * kPair, kPair, most_blocks);
   grid.block_pieces_ = ceil_div(blocks, grid.block_step_);
   return grid;
 }

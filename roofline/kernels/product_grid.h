@@ -30,12 +30,13 @@ class ProductGrid {
       std::size_t bytes_per_block,
       int threads,
       int multiple = 1);
-  /// For products on tiles (bf16_product/).
+  /// For products on tiles (bf16_product/); most_blocks: of a piece.
   static ProductGrid for_tiles(
       int blocks,
       int all_blocks,
       int tokens,
-      int threads);
+      int threads,
+      int most_blocks);
   int pieces() const { return block_pieces_ * token_pieces_; }
   int block_step() const { return block_step_; }
   /// The most tokens of a piece.

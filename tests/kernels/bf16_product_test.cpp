@@ -11,6 +11,7 @@
 
 #include "kernels/packed_helpers.h"
 #include "roofline/base/half.h"
+#include "roofline/kernels/norm_rope/norm_rope.h"
 
 namespace roofline {
 namespace {
@@ -334,53 +335,100 @@ TEST_F(Bf16ProductTest, LargePiecesAreCutBySums) {
   check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0x1p-8);
 }
 
-/// Where TiledSums have a value.
-std::size_t sum_place(int token, int col, int tokens) {
-  const int pair = col / 32 * ((tokens + 31) / 32) + token / 32;
-  const int tile = token % 32 / 16 * 2 + col % 32 / 16;
-  return static_cast<std::size_t>(
-      ((pair * 4 + tile) * 16 + token % 16) * 16 + col % 16);
+/// A matrix times x, in float32 as tiles sum it, with a bias, or none, a row.
+std::vector<float> product_of(
+    const Bf16ProductKernels& kernels,
+    const PackedMatrix& w,
+    const RoundedRows& x,
+    int tokens,
+    const float* bias) {
+  std::vector<float> y(static_cast<std::size_t>(tokens * w.rows));
+  kernels.product(w, {0, w.row_blocks(), 0, tokens}, x, y.data(), w.rows);
+  for (std::size_t i = 0; bias != nullptr && i < y.size(); ++i) {
+    y[i] += bias[i % static_cast<std::size_t>(w.rows)];
+  }
+  return y;
 }
 
-TEST_F(Bf16ProductTest, SumsStayInTilesAndAreRoundedFromThere) {
-  for (const Case& c :
-       {Case{64, 32, 32}, {40, 96, 33}, {33, 64, 7}, {70, 1312, 50}}) {
-    const RandomMatrix w(PackedFormat::q4, c.rows, c.cols, 15);
-    const auto x =
-        random_floats(static_cast<std::size_t>(c.tokens * c.cols), 16);
-    const auto bias = random_floats(static_cast<std::size_t>(c.rows), 17);
-    Rounded in(c.tokens, c.cols);
-    for (int t = 0; t < c.tokens; ++t) {
-      kernels_->round(x.data() + t * c.cols, c.cols, t, 0, in.rows);
+struct HiddenCase {
+  Activation activation;
+  bool gated;
+  bool biased;
+};
+
+constexpr HiddenCase kHiddenCases[] = {
+    {Activation::silu, true, false},
+    {Activation::silu, true, true},
+    {Activation::silu, false, true},
+    {Activation::gelu_tanh, true, true},
+    {Activation::relu_squared, false, false}};
+
+void check_hidden(
+    const Bf16ProductKernels& kernels,
+    const Case& c,
+    const HiddenCase& each) {
+  const RandomMatrix gate(PackedFormat::q4, c.rows, c.cols, 15);
+  const RandomMatrix up(PackedFormat::q8, c.rows, c.cols, 16);
+  // Some of gate's sums are large: σ is 0 or 1 there.
+  const auto x =
+      random_floats(static_cast<std::size_t>(c.tokens * c.cols), 17, 8.0f);
+  const auto gate_bias = random_floats(static_cast<std::size_t>(c.rows), 18);
+  const auto up_bias = random_floats(static_cast<std::size_t>(c.rows), 19);
+  Rounded in(c.tokens, c.cols);
+  for (int t = 0; t < c.tokens; ++t) {
+    kernels.round(x.data() + t * c.cols, c.cols, t, 0, in.rows);
+  }
+  const TiledHidden hidden{
+      each.gated ? &gate.matrix : nullptr,
+      &up.matrix,
+      each.biased ? gate_bias.data() : nullptr,
+      each.biased ? up_bias.data() : nullptr,
+      each.activation};
+  // In pieces, as a pool would take them.
+  Rounded out(c.tokens, c.rows);
+  const int blocks = up.matrix.row_blocks();
+  const int half = c.tokens / 2 / 16 * 16;
+  for (int b = 0; b < blocks; b += 6) {
+    for (const auto& [begin, end] : {std::pair{0, half}, {half, c.tokens}}) {
+      const int block_end = std::min(b + 6, blocks);
+      kernels.hidden(hidden, {b, block_end, begin, end}, in.rows, out.rows);
     }
-    // From the third block on, as a piece in the middle would be.
-    const int first = c.rows > 32 ? 32 : 0;
-    const int rows = c.rows - first;
-    const ProductPiece range{first / 16, w.matrix.row_blocks(), 0, c.tokens};
-    std::vector<float> y(static_cast<std::size_t>(c.tokens * c.rows));
-    kernels_->product(w.matrix, range, in.rows, y.data(), c.rows);
-    for (const float* added : {bias.data(), (const float*)nullptr}) {
-      AlignedBytes memory(4 * TiledSums::size(c.tokens, rows));
-      std::memset(memory.data(), 0xff, memory.span().size());
-      const TiledSums sums{reinterpret_cast<float*>(memory.data())};
-      kernels_->sums(w.matrix, range, in.rows, added, sums);
-      Rounded out(c.tokens, c.rows);
-      kernels_->round_sums(sums, c.tokens, rows, first, out.rows);
-      for (int t = 0; t < c.tokens; ++t) {
-        for (int r = 0; r < (rows + 31) / 32 * 32; ++r) {
-          const float sum = sums.data[sum_place(t, r, c.tokens)];
-          float expected = 0;
-          if (r < rows) {
-            expected = y[static_cast<std::size_t>(t * c.rows + first + r)] +
-                       (added != nullptr ? added[first + r] : 0);
-          }
-          ASSERT_NEAR(sum, expected, 1e-5 + 1e-5 * std::fabs(expected))
-              << c.rows << "x" << c.cols << " token " << t << " row " << r;
-          ASSERT_EQ(
-              out.rows.tiles[place(t, first + r, c.tokens, c.rows)],
-              f32_to_bf16(sum));
-        }
-      }
+  }
+  const auto product = [&](const PackedMatrix& w, const float* bias) {
+    return product_of(kernels, w, in.rows, c.tokens, bias);
+  };
+  auto expected = product(up.matrix, hidden.up_bias);
+  const auto gates = product(gate.matrix, hidden.gate_bias);
+  row_kernels().activate(
+      each.activation,
+      each.gated ? gates.data() : expected.data(),
+      each.gated ? expected.data() : nullptr,
+      static_cast<int>(expected.size()),
+      expected.data());
+  for (int t = 0; t < c.tokens; ++t) {
+    for (int r = 0; r < (c.rows + 31) / 32 * 32; ++r) {
+      const float found =
+          bf16_to_f32(out.rows.tiles[place(t, r, c.tokens, c.rows)]);
+      const float value =
+          r < c.rows ? expected[static_cast<std::size_t>(t * c.rows + r)] : 0;
+      // Half a step of bfloat16 and what the activation is off by.
+      ASSERT_NEAR(found, value, (0x1p-8 + 3e-4) * std::fabs(value) + 1e-5)
+          << static_cast<int>(each.activation) << " " << c.rows << "x" << c.cols
+          << " token " << t << " row " << r;
+    }
+  }
+}
+
+TEST_F(Bf16ProductTest, HiddenActivationsBecomeTilesOfTheDownProduct) {
+  for (const HiddenCase& each : kHiddenCases) {
+    for (const Case& c :
+         {Case{64, 32, 32},
+          {40, 96, 33},
+          {33, 64, 7},
+          {70, 1312, 50},
+          {192, 64, 20},
+          {32, 32, 530}}) {
+      check_hidden(*kernels_, c, each);
     }
   }
 }

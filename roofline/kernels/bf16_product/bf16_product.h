@@ -11,7 +11,8 @@
 //
 // Sums wait tile by tile in memory of the thread's own until the depth is
 // through: rows of y are often a multiple of the page apart, and 16 of them at
-// a time would meet in few lines of a cache.
+// a time would meet in few lines of a cache. Where sums are about to go is
+// asked tiles multiply: codes from memory, waiting sums, lines of y.
 //
 // Reads w once for each call; 2·tokens·rows·cols operations.
 #pragma once
@@ -22,6 +23,7 @@
 #include "roofline/base/cpu_features.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/kernels/product_grid.h"
+#include "roofline/spec/model_spec.h"
 
 namespace roofline {
 
@@ -83,10 +85,9 @@ struct RoundedRows {
   }
 };
 
-/// Sums of a product as tiles leave them: [columns / 32, tokens / 32, 2, 2, 16,
-/// 16], tokens before columns in a pair of tiles, both rounded up. Tokens
-/// beyond the last hold anything, columns beyond the last zeros. 64-byte
-/// aligned. What works on each value alone needs no other order.
+/// Sums of a product while they wait for more depth: [columns / 32, tokens /
+/// 32, 2, 2, 16, 16], tokens before columns in a pair of tiles, both rounded
+/// up. 64-byte aligned.
 struct TiledSums {
   static constexpr int kTokens = 32;
   static constexpr int kCols = 32;
@@ -104,10 +105,20 @@ struct TiledSums {
 /// with 80 tokens, and the piece's sums, of kTiledTokens at most, stay near.
 constexpr int kMostTiledBlocks = kTiledPairs * TiledSums::kCols / kRowBlock;
 
-/// What a thread keeps for product() and back(), in bytes.
+/// What a thread keeps for a product, in bytes.
 constexpr std::size_t kTiledProductBytes =
     std::size_t{2} * kMostPassTiles * 1024 +
     sizeof(float) * kTiledTokens * kTiledPairs * TiledSums::kCols;
+
+/// The products of a feed-forward's hidden activations. Matrices have the same
+/// rows and columns.
+struct TiledHidden {
+  const PackedMatrix* gate = nullptr;  ///< nullptr: there is none
+  const PackedMatrix* up = nullptr;
+  const float* gate_bias = nullptr;  ///< nullptr: none; else one a row
+  const float* up_bias = nullptr;
+  Activation activation = Activation::silu;
+};
 
 /// One instruction set's functions. Ranges are half-open.
 struct Bf16ProductKernels {
@@ -135,21 +146,13 @@ struct Bf16ProductKernels {
       const RoundedRows& y,
       float* x,
       int ldx);
-  /// The product left in tiles: of the piece's tokens and row blocks, whose
-  /// first one begins a column of 32. bias: nullptr, or one for each row of w.
-  void (*sums)(
-      const PackedMatrix& w,
+  /// act(x · gateᵀ + bias) ∘ (x · upᵀ + bias), or act(x · upᵀ + bias) without
+  /// a gate, as columns of out: of the piece's tokens and row blocks, whose
+  /// first one begins a group of 32 columns.
+  void (*hidden)(
+      const TiledHidden& hidden,
       const ProductPiece& piece,
       const RoundedRows& x,
-      const float* bias,
-      const TiledSums& out);
-  /// Sums of `tokens` × `cols` become columns from col on of tokens from
-  /// out's first on; col is a multiple of 32.
-  void (*round_sums)(
-      const TiledSums& sums,
-      int tokens,
-      int cols,
-      int col,
       const RoundedRows& out);
 };
 

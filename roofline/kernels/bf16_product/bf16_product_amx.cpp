@@ -1,4 +1,4 @@
-#include "roofline/kernels/bf16_product/bf16_product_impl.h"
+#include "roofline/kernels/bf16_product/tile_hidden.h"
 
 namespace roofline {
 

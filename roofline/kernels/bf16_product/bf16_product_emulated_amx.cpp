@@ -1,5 +1,5 @@
 // For tests where there is no AMX.
-#include "roofline/kernels/bf16_product/bf16_product_impl.h"
+#include "roofline/kernels/bf16_product/tile_hidden.h"
 
 namespace roofline {
 

@@ -61,59 +61,6 @@ inline void round_tokens(
   }
 }
 
-inline void round_tiled_sums(
-    const TiledSums& sums,
-    int tokens,
-    int cols,
-    int col,
-    const RoundedRows& out) {
-  const int groups = (cols + kTileDepth - 1) / kTileDepth;
-  const int blocks = (tokens + kTileRows - 1) / kTileRows;
-  const std::ptrdiff_t token_tiles = (tokens + 31) / 32;
-  for (int g = 0; g < groups; ++g) {
-    for (int b = 0; b < blocks; ++b) {
-      const float* from = sums.data + (g * token_tiles + b / 2) * kPairFloats +
-                          b % 2 * (kPairFloats / 2);
-      std::uint16_t* to = out.tile(b, col / kTileDepth + g);
-      for (int r = 0; r < kTileRows; ++r, from += kTileCols, to += kTileDepth) {
-        _mm512_storeu_si512(
-            to,
-            rounded_pairs(
-                _mm512_load_ps(from),
-                _mm512_load_ps(from + kPairFloats / 4)));
-      }
-    }
-  }
-}
-
-/// Rows of y from tiles of sums, `cols` of them.
-inline void write_sums(
-    const TiledSums& sums,
-    int tokens,
-    int cols,
-    float* y,
-    std::ptrdiff_t ldy) {
-  const std::ptrdiff_t next = std::ptrdiff_t{(tokens + 31) / 32} * kPairFloats;
-  for (int t = 0; t < tokens; ++t, y += ldy) {
-    const float* from = sums.data + t / 32 * kPairFloats +
-                        t % 32 / kTileRows * (kPairFloats / 2) +
-                        t % kTileRows * kTileCols;
-    for (int c = 0; c < cols; c += TiledSums::kCols, from += next) {
-      const Vec low = Vec::load(from);
-      const Vec high = Vec::load(from + kPairFloats / 4);
-      if (c + TiledSums::kCols <= cols) {
-        low.store(y + c);
-        high.store(y + c + kTileCols);
-      } else {
-        low.store(y + c, std::min(cols - c, kTileCols));
-        high.store(
-            y + c + kTileCols,
-            std::clamp(cols - c - kTileCols, 0, kTileCols));
-      }
-    }
-  }
-}
-
 /// Sums begin with a bias for each column.
 inline void begin_with(
     const float* bias,
@@ -132,28 +79,105 @@ inline void begin_with(
   }
 }
 
-/// A product whose right sides come 32 columns at a time, `columns` of them in
-/// all. decode(i, k, end, next, out) decodes the i-th 32 along tiles [k, end)
-/// of the depth: the first 16 columns to out, the second ones `next` words on.
-template <class Decode>
-struct TiledProduct {
-  int columns = 0;
-  const float* bias = nullptr;
-  Decode decode;
+/// A bias for each of some columns, or none.
+struct ColumnBias {
+  const float* at = nullptr;
+  int cols = 0;
 };
 
-/// Tokens from x's first on times 32-column pieces [begin, end).
-template <class Tiles, class Decode>
+/// A product whose right sides come 32 columns at a time. decode(i, k, end,
+/// next, out) decodes the i-th 32 along tiles [k, end) of the depth: the first
+/// 16 columns to out, the second ones `next` words on. bias(i) is theirs.
+template <class Decode, class Bias>
+struct TiledProduct {
+  Decode decode;
+  Bias bias;
+};
+
+/// Some tiles of sums of a product: 32 columns, `tokens` tokens from one on.
+struct SumsOfTokens {
+  int piece = 0;  ///< of 32 columns
+  int token = 0;
+  int tokens = 0;            ///< 32 at most
+  float* waiting = nullptr;  ///< [2, 2, 16, 16]
+};
+
+/// What of the depth is left is added to waiting sums.
+template <class Tiles, class Ahead>
+void add_to_waiting(
+    Tiles& tiles,
+    TileStep& step,
+    const SumsOfTokens& sums,
+    Ahead ahead) {
+  step.sums = {sums.waiting, kTileCols, kPairFloats / 2, kPairFloats / 4};
+  // Of a last tile alone there is no second one to read.
+  if (sums.tokens > kTileRows) {
+    run_step<2, 2, true, TileCover::whole>(tiles, step, ahead);
+  } else {
+    run_step<1, 2, true, TileCover::whole>(tiles, step, ahead);
+  }
+}
+
+/// The sums of the next tokens, where they were begun: a step begins by
+/// reading them.
+inline LinesAhead waiting_ahead(
+    const TileStep& step,
+    const SumsOfTokens& sums) {
+  return LinesAhead::of(
+      sums.waiting + kPairFloats,
+      2 * kTileBytes,
+      step.accumulate ? TiledSums::kTokens : 0,
+      step.depth);
+}
+
+/// Waiting sums and what is left of the depth into rows of y.
+template <class Tiles>
+void write_rows(
+    Tiles& tiles,
+    TileStep& step,
+    const SumsOfTokens& sums,
+    int cols,
+    float* y,
+    std::ptrdiff_t ldy) {
+  step.sums = SumPlaces::of(y, ldy);
+  step.rows = sums.tokens;
+  step.cols = cols;
+  step.waiting = sums.waiting;
+  const auto own = LinesAhead::of(y, 4 * ldy, sums.tokens, step.depth);
+  const LinesAhead next = waiting_ahead(step, sums);
+  const auto ahead = [&](int k) {
+    own(k);
+    next(k);
+  };
+  constexpr TileCover kPartial = TileCover::partial;
+  if (sums.tokens == TiledSums::kTokens && cols >= TiledSums::kCols) {
+    run_step<2, 2, true, TileCover::whole>(tiles, step, ahead);
+  } else if (sums.tokens > kTileRows) {
+    cols > kTileCols ? run_step<2, 2, true, kPartial>(tiles, step, ahead)
+                     : run_step<2, 1, true, kPartial>(tiles, step, ahead);
+  } else {
+    cols > kTileCols ? run_step<1, 2, true, kPartial>(tiles, step, ahead)
+                     : run_step<1, 1, true, kPartial>(tiles, step, ahead);
+  }
+  step.waiting = nullptr;
+}
+
+/// Tokens from x's first on times 32-column pieces [begin, end). Over the last
+/// of the depth last(tiles, step, sums) is called instead of adding to waiting
+/// ones.
+template <class Tiles, class Product, class Last>
 void sum_tiles(
-    const TiledProduct<Decode>& product,
+    const Product& product,
     int begin,
     int end,
     const RoundedRows& x,
     int tokens,
-    const TiledSums& out) {
+    const TiledSums& waiting,
+    Last last) {
   std::uint32_t* decoded = decoded_blocks();
   const int depth = x.depth_tiles();
   const int each = x.pass_tiles();
+  const int pairs = (tokens + TiledSums::kTokens - 1) / TiledSums::kTokens;
   TileStep step{};
   step.right = TileSide::of(decoded, kTileBytes, each * kTileSize, kTileSize);
   Tiles tiles;
@@ -162,36 +186,40 @@ void sum_tiles(
     step.depth = x.tiles_from(k);
     for (int i = begin; i < end; ++i) {
       product.decode(i, k, k + step.depth, each * kTileWords, decoded);
-      float* sums = out.data + std::ptrdiff_t{i - begin} *
-                                   ((tokens + 31) / 32) * kPairFloats;
-      if (k == 0 && product.bias != nullptr) {
-        const int col = i * TiledSums::kCols;
-        begin_with(product.bias + col, product.columns - col, tokens, {sums});
+      SumsOfTokens sums{
+          i,
+          0,
+          0,
+          waiting.data + std::ptrdiff_t{i - begin} * pairs * kPairFloats};
+      const ColumnBias bias = product.bias(i);
+      if (k == 0 && bias.at != nullptr) {
+        begin_with(bias.at, bias.cols, tokens, {sums.waiting});
       }
-      step.accumulate = k > 0 || product.bias != nullptr;
-      for (int t = 0; t < tokens; t += TiledSums::kTokens) {
+      step.accumulate = k > 0 || bias.at != nullptr;
+      for (int pair = 0; pair < pairs; ++pair) {
+        sums.token = pair * TiledSums::kTokens;
+        sums.tokens = std::min(tokens - sums.token, TiledSums::kTokens);
         step.left = TileSide::of(
-            x.tile(t / kTileRows, k),
+            x.tile(sums.token / kTileRows, k),
             kTileBytes,
             std::ptrdiff_t{step.depth} * kTileSize,
             kTileSize);
-        step.sums = {sums, kTileCols, kPairFloats / 2, kPairFloats / 4};
-        // Of a last tile alone there is no second one to read.
-        if (tokens - t > kTileRows) {
-          run_step<2, 2, true, TileCover::whole>(tiles, step);
+        if (k + each >= depth) {
+          last(tiles, step, sums);
         } else {
-          run_step<1, 2, true, TileCover::whole>(tiles, step);
+          add_to_waiting(tiles, step, sums, waiting_ahead(step, sums));
         }
-        sums += kPairFloats;
+        sums.waiting += kPairFloats;
       }
     }
   }
 }
 
-/// The same into rows of y.
-template <class Tiles, class Decode>
+/// The same into rows of y, `columns` in all.
+template <class Tiles, class Product>
 void product_rows(
-    const TiledProduct<Decode>& product,
+    const Product& product,
+    int columns,
     const ProductPiece& piece,
     const RoundedRows& x,
     float* y,
@@ -200,45 +228,44 @@ void product_rows(
     const int tokens = std::min(kTiledTokens, piece.token_end - t);
     for (int i = piece.block_begin; i < piece.block_end; i += kTiledPairs) {
       const int end = std::min(piece.block_end, i + kTiledPairs);
-      const TiledSums sums = waiting_sums(tokens, end - i);
-      sum_tiles<Tiles>(product, i, end, x.from(t), tokens, sums);
-      const int col = i * TiledSums::kCols;
-      write_sums(
-          sums,
+      sum_tiles<Tiles>(
+          product,
+          i,
+          end,
+          x.from(t),
           tokens,
-          std::min(product.columns, end * TiledSums::kCols) - col,
-          y + std::ptrdiff_t{t} * ldy + col,
-          ldy);
+          waiting_sums(tokens, end - i),
+          [&](Tiles& tiles, TileStep& step, const SumsOfTokens& sums) {
+            const int col = sums.piece * TiledSums::kCols;
+            write_rows(
+                tiles,
+                step,
+                sums,
+                columns - col,
+                y + std::ptrdiff_t{t + sums.token} * ldy + col,
+                ldy);
+          });
     }
   }
 }
 
-/// w's row blocks [begin, end) as pieces of 32 columns; bias: of its first row.
-inline auto straight(
+/// Decodes blocks [block, end) of w, two at most; of what isn't there zeros.
+inline void decode_pair(
     const PackedMatrix& w,
-    int begin,
-    int end,
-    const float* bias = nullptr) {
-  auto decode = [&w, begin, end, decode = tile_decoder(w.format)](
-                    int i,
-                    int k,
-                    int k_end,
-                    std::ptrdiff_t next,
-                    std::uint32_t* out) {
-    for (int b = 0; b < kPairBlocks; ++b, out += next) {
-      const int block = begin + kPairBlocks * i + b;
-      if (block < end) {
-        decode(w, block, k, k_end, out);
-      } else {
-        std::fill_n(out, (k_end - k) * kTileWords, 0u);
-      }
+    DecodeTiles decode,
+    int block,
+    int block_end,
+    int k,
+    int k_end,
+    std::ptrdiff_t next,
+    std::uint32_t* out) {
+  for (int b = 0; b < kPairBlocks; ++b, out += next) {
+    if (block + b < block_end) {
+      decode(w, block + b, k, k_end, out);
+    } else {
+      std::fill_n(out, (k_end - k) * kTileWords, 0u);
     }
-  };
-  const int first = begin * kRowBlock;
-  return TiledProduct<decltype(decode)>{
-      std::min(w.rows, end * kRowBlock) - first,
-      bias != nullptr ? bias + first : nullptr,
-      decode};
+  }
 }
 
 inline int block_pairs(const ProductPiece& piece) {
@@ -252,28 +279,22 @@ void tile_product(
     const RoundedRows& x,
     float* y,
     int ldy) {
+  const int begin = piece.block_begin;
+  const DecodeTiles decode = tile_decoder(w.format);
+  const TiledProduct product{
+      [&](int i, int k, int k_end, std::ptrdiff_t next, std::uint32_t* out) {
+        const int block = begin + kPairBlocks * i;
+        decode_pair(w, decode, block, piece.block_end, k, k_end, next, out);
+      },
+      [](int) { return ColumnBias{}; }};
+  const int first = begin * kRowBlock;
   product_rows<Tiles>(
-      straight(w, piece.block_begin, piece.block_end),
+      product,
+      std::min(w.rows, piece.block_end * kRowBlock) - first,
       {0, block_pairs(piece), piece.token_begin, piece.token_end},
       x,
-      y + piece.block_begin * kRowBlock,
+      y + first,
       ldy);
-}
-
-template <class Tiles>
-void tile_sums(
-    const PackedMatrix& w,
-    const ProductPiece& piece,
-    const RoundedRows& x,
-    const float* bias,
-    const TiledSums& out) {
-  sum_tiles<Tiles>(
-      straight(w, piece.block_begin, piece.block_end, bias),
-      0,
-      block_pairs(piece),
-      x.from(piece.token_begin),
-      piece.token_end - piece.token_begin,
-      out);
 }
 
 /// Right sides of 32 columns whose depth is w's rows, 32 at a time.
@@ -309,30 +330,13 @@ void tile_product_back(
     const RoundedRows& y,
     float* x,
     int ldx) {
-  auto decode = [&w, decode = tile_decoder(w.format)](
-                    int group,
-                    int k,
-                    int end,
-                    std::ptrdiff_t next,
-                    std::uint32_t* out) {
-    decode_turned(w, decode, group, k, end, next, out);
-  };
-  product_rows<Tiles>(
-      TiledProduct<decltype(decode)>{w.cols, nullptr, decode},
-      piece,
-      y,
-      x,
-      ldx);
-}
-
-template <class Tiles>
-constexpr Bf16ProductKernels bf16_product_of() {
-  return {
-      round_tokens,
-      tile_product<Tiles>,
-      tile_product_back<Tiles>,
-      tile_sums<Tiles>,
-      round_tiled_sums};
+  const DecodeTiles decode = tile_decoder(w.format);
+  const TiledProduct product{
+      [&](int group, int k, int end, std::ptrdiff_t next, std::uint32_t* out) {
+        decode_turned(w, decode, group, k, end, next, out);
+      },
+      [](int) { return ColumnBias{}; }};
+  product_rows<Tiles>(product, w.cols, piece, y, x, ldx);
 }
 
 }  // namespace

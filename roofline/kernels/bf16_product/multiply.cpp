@@ -27,8 +27,12 @@ void multiply_on_tiles(
   const int each = straight ? 1 : kGroup / kRowBlock;
   const int units = straight ? w.row_blocks() : (w.cols + kGroup - 1) / kGroup;
   const int blocks = units * each;
-  const auto grid =
-      ProductGrid::for_tiles(blocks, blocks, tokens, pool.threads());
+  const auto grid = ProductGrid::for_tiles(
+      blocks,
+      blocks,
+      tokens,
+      pool.threads(),
+      kMostTiledBlocks);
   const auto product = straight ? kernels.product : kernels.back;
   auto piece = [&](int index, int) {
     const ProductPiece p = grid.piece(index);

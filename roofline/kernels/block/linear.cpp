@@ -116,15 +116,19 @@ StackGrid::StackGrid(
   int rows = 0;
   for (const PackedMatrix& part : linear.parts) {
     const int blocks = part.row_blocks();
-    const ProductGrid grid =
-        tiles ? ProductGrid::for_tiles(blocks, all_blocks, tokens, threads)
-              : ProductGrid(
-                    blocks,
-                    all_blocks,
-                    tokens,
-                    part.cols,
-                    bytes_per_block(part),
-                    threads);
+    const ProductGrid grid = tiles ? ProductGrid::for_tiles(
+                                         blocks,
+                                         all_blocks,
+                                         tokens,
+                                         threads,
+                                         kMostTiledBlocks)
+                                   : ProductGrid(
+                                         blocks,
+                                         all_blocks,
+                                         tokens,
+                                         part.cols,
+                                         bytes_per_block(part),
+                                         threads);
     grids_[parts_++] = {&part, grid, pieces_, rows};
     pieces_ += grid.pieces();
     rows += part.rows;
@@ -146,7 +150,12 @@ ProductGrid hidden_grid(
     bool tiles) {
   const PackedMatrix& up = ff.up.parts[0];
   const int blocks = up.row_blocks();
-  return tiles ? ProductGrid::for_tiles(blocks, blocks, tokens, threads)
+  return tiles ? ProductGrid::for_tiles(
+                     blocks,
+                     blocks,
+                     tokens,
+                     threads,
+                     kMostTiledBlocks / 2)
                : ProductGrid(
                      blocks,
                      blocks,

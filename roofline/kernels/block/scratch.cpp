@@ -89,11 +89,8 @@ std::size_t tile_bytes_of_thread(int head_dim, std::int64_t tokens) {
   }
   KvView kv;
   kv.head_dim = head_dim;
-  const std::size_t gate_and_up =
-      2 * TiledSums::size(kTiledTokens, kMostTiledBlocks * kRowBlock);
   return kTiledProductBytes +
-         sizeof(float) *
-             (gate_and_up + tiled_scratch_floats(kMostTiledRows, kv));
+         sizeof(float) * tiled_scratch_floats(kMostTiledRows, kv);
 }
 
 StepScratch::StepScratch() : state_(std::make_unique<State>()) {}

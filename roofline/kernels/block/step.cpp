@@ -75,42 +75,23 @@ void StepRun::join(
 }
 
 /// One piece of act(x·gateᵀ) ∘ (x·upᵀ) on tiles, left where the down product
-/// reads it: sums become activations in the order in which tiles leave them.
+/// reads it.
 void StepRun::hidden_tiles_piece(
     const StepFeedForward& ff,
     const ProductPiece& piece,
-    const RoundedRows& input,
-    const TiledSums& gate,
-    const TiledSums& up) {
-  const int hidden = ff.down.cols();
-  const int first = piece.block_begin * kRowBlock;
-  const int rows = std::min(hidden, piece.block_end * kRowBlock) - first;
-  const int tokens = piece.token_end - piece.token_begin;
-  const auto product = [&](const StepLinear& linear, const TiledSums& out) {
-    kernels_.bf16->sums(
-        linear.parts[0],
-        piece,
-        input,
-        linear.bias.empty() ? nullptr : linear.bias.data(),
-        out);
+    const RoundedRows& input) {
+  const auto bias = [](const StepLinear& linear) {
+    return linear.bias.empty() ? nullptr : linear.bias.data();
   };
-  const bool gated = !ff.gate.parts.empty();
-  if (gated) {
-    product(ff.gate, gate);
-  }
-  product(ff.up, up);
-  kernels_.rows->activate(
-      ff.activation,
-      gated ? gate.data : up.data,
-      gated ? up.data : nullptr,
-      static_cast<int>(TiledSums::size(tokens, rows)),
-      up.data);
-  kernels_.bf16->round_sums(
-      up,
-      tokens,
-      rows,
-      first,
-      rounded(s_.hidden_tiles, hidden).from(piece.token_begin));
+  kernels_.bf16->hidden(
+      {ff.gate.parts.empty() ? nullptr : &ff.gate.parts[0],
+       &ff.up.parts[0],
+       bias(ff.gate),
+       bias(ff.up),
+       ff.activation},
+      piece,
+      input,
+      rounded(s_.hidden_tiles, ff.down.cols()));
 }
 
 /// The same without tiles, token by token.
@@ -208,21 +189,17 @@ void StepRun::feed_forward(const StepLayer& layer) {
   const ProductGrid grid = hidden_grid(ff, tokens_, pool_.threads(), tiles_);
   const int width = grid.block_step() * kRowBlock;
   const std::size_t tile = tiles_
-                               ? TiledSums::size(grid.token_step(), width)
+                               ? 0
                                : static_cast<std::size_t>(grid.token_step()) *
                                      static_cast<std::size_t>(width);
   s_.tiles.grow(2 * tile * static_cast<std::size_t>(pool_.threads()));
   const NextReads next = reads(layer, Product::down);
   auto piece = [&](int index, int worker) {
-    float* gate = s_.tiles.data() + 2 * tile * static_cast<std::size_t>(worker);
     if (tiles_) {
-      hidden_tiles_piece(
-          ff,
-          grid.piece(index),
-          input.rounded,
-          {gate},
-          {gate + tile});
+      hidden_tiles_piece(ff, grid.piece(index), input.rounded);
     } else {
+      float* gate =
+          s_.tiles.data() + 2 * tile * static_cast<std::size_t>(worker);
       hidden_piece(ff, grid.piece(index), input, gate, gate + tile);
     }
     next.say(worker);

@@ -253,9 +253,7 @@ class StepRun {
   void hidden_tiles_piece(
       const StepFeedForward& ff,
       const ProductPiece& piece,
-      const RoundedRows& input,
-      const TiledSums& gate,
-      const TiledSums& up);
+      const RoundedRows& input);
   void hidden_piece(
       const StepFeedForward& ff,
       const ProductPiece& piece,

@@ -50,6 +50,46 @@ struct TileStep {
   int rows;  ///< of the sums that are there; the rest isn't touched
   int cols;
   bool accumulate;
+  /// Where sums begin that don't where they go: [2, 2, 16, 16].
+  const float* waiting = nullptr;
+};
+
+/// Asks for a line that is going to be written.
+[[gnu::always_inline]] inline void ask_to_write(const std::byte* line) {
+  __asm__ volatile("prefetchw %0" : : "m"(*line));
+}
+
+/// Pairs of lines that the end of a step reads or writes, asked for while it
+/// goes along its depth.
+struct LinesAhead {
+  const std::byte* at;
+  std::ptrdiff_t row;  ///< from pair to pair, in bytes
+  int rows;
+  int each;  ///< pairs a tile of the depth
+
+  static LinesAhead of(
+      const void* at,
+      std::ptrdiff_t row,
+      int rows,
+      int depth) {
+    return {
+        static_cast<const std::byte*>(at),
+        row,
+        rows,
+        (rows + depth - 1) / depth};
+  }
+  [[gnu::always_inline]] void operator()(int k) const {
+    const int end = std::min(rows, (k + 1) * each);
+    for (int r = k * each; r < end; ++r) {
+      ask_to_write(at + r * row);
+      ask_to_write(at + r * row + kTileBytes);
+    }
+  }
+};
+
+/// Asks for nothing.
+struct NoneAhead {
+  void operator()(int) const {}
 };
 
 /// The place of one tile of sums.
@@ -84,6 +124,13 @@ template <int kRow, int kCol, TileCover kCover, class Tiles>
 inline void begin_sum(Tiles& tiles, const TileStep& step) {
   if (!step.accumulate) {
     tiles.template zero_sum<kRow, kCol>();
+    return;
+  }
+  if (step.waiting != nullptr) {
+    constexpr int kTile = 2 * kRow + kCol;
+    tiles.template load_sum<kRow, kCol>(
+        step.waiting + kTile * kTileRows * kTileCols,
+        kTileBytes);
     return;
   }
   const SumPlace place(step, kRow, kCol);
@@ -157,14 +204,16 @@ inline void multiply_sides(
 }
 
 /// kRows × kCols tiles of sums, each at least in part there. kStreamed: the
-/// left side is read once while the right one stays.
+/// left side is read once while the right one stays. ahead(k) is called after
+/// each tile of the depth.
 template <
     int kRows,
     int kCols,
     bool kStreamed,
     TileCover kCover = TileCover::partial,
-    class Tiles>
-void run_step(Tiles& tiles, const TileStep& step) {
+    class Tiles,
+    class Ahead = NoneAhead>
+void run_step(Tiles& tiles, const TileStep& step, Ahead ahead = {}) {
   const auto each = [](auto fn) {
     fn.template operator()<0, 0>();
     if constexpr (kCols > 1) {
@@ -191,12 +240,15 @@ void run_step(Tiles& tiles, const TileStep& step) {
   each([&]<int kRow, int kCol>() {
     begin_sum<kRow, kCol, kCover>(tiles, step);
   });
-  for (int k = step.depth - 1; k > 0; --k) {
+  const int last = step.depth - 1;
+  for (int k = 0; k < last; ++k) {
     left.at += left.step;
     right.at += right.step;
     multiply_sides<kRows, kCols, kStreamed, true>(tiles, left, right);
+    ahead(k);
   }
   multiply_sides<kRows, kCols, kStreamed, false>(tiles, left, right);
+  ahead(last);
   each([&]<int kRow, int kCol>() { end_sum<kRow, kCol, kCover>(tiles, step); });
 }
 
@@ -220,7 +272,7 @@ void run_steps(Tiles& tiles, const TileStep& all) {
                         : run_step<2, 1, kStreamed, TileCover::partial, Tiles>
             : wide ? run_step<1, 2, kStreamed, TileCover::partial, Tiles>
                  : run_step<1, 1, kStreamed, TileCover::partial, Tiles>;
-      run(tiles, step);
+      run(tiles, step, {});
     }
   }
 }
