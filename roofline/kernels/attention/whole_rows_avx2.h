@@ -43,7 +43,7 @@ struct WholeState {
   float* key_scales = nullptr;     ///< [kKeyTile]
   std::int32_t* values = nullptr;  ///< [kKeyTile / 2, value_dims]
   float* value_scales = nullptr;   ///< [kKeyTile]: times the weights
-  float most = 0;  ///< of queries and keys
+  float most = 0;                  ///< of queries and keys
 };
 
 /// In the memory of the floats that the integers replace.
