@@ -40,6 +40,7 @@ class CpuDecoder : public Decoder {
     KvOptions own = options;
     own.dtype = exact_ ? mx::float32 : mx::float16;
     own.format = kv_;
+    own.in_place = true;
     return std::make_unique<KvCache>(spec_, own);
   }
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)

@@ -152,7 +152,6 @@ struct KvCache::Layer {
   int kv_heads = 0;
   int head_dim = 0;
   std::int64_t slots = 0;
-  std::int64_t gathered_slots = 0;  ///< when gather() last moved the arrays
   KvStore keys;
   KvStore values;
   KvOrder order;
@@ -164,7 +163,7 @@ struct KvCache::Layer {
   std::int64_t oldest_held(std::int64_t position) const {
     return std::max({placement.keep, lost_below, position - placement.ring});
   }
-  void grow(std::int64_t new_slots);
+  void grow(std::int64_t new_slots, KvMemory* memory);
   bool is_available() const {
     return keys.is_available() && values.is_available() &&
            (!order.written || order.written->is_available());
@@ -179,12 +178,9 @@ struct KvCache::State {
   std::int64_t position = 0;
   /// position() before the last reserve().
   std::int64_t step_begin = 0;
-  /// Somebody reads and writes through view(), not by MLX's ops, which would
-  /// copy an array that shares its memory at each update.
-  bool viewed = false;
-  KvMemory memory;
+  KvMemory memory;  ///< read and written in place
 
-  void gather();
+  void grow(std::int64_t tokens);
   void list_segments() {
     for (auto& layer : layers) {
       layer.list_segments(step_begin, position);
@@ -192,14 +188,34 @@ struct KvCache::State {
   }
 };
 
-void KvCache::Layer::grow(std::int64_t new_slots) {
+void KvCache::Layer::grow(std::int64_t new_slots, KvMemory* memory) {
   // What is copied must have been written.
   if (order.written) {
     mx::eval(*order.written);
   }
-  keys.grow(static_cast<int>(new_slots));
-  values.grow(static_cast<int>(new_slots));
+  keys.grow(static_cast<int>(new_slots), memory);
+  values.grow(static_cast<int>(new_slots), memory);
   slots = new_slots;
+}
+
+/// Makes room for so many positions.
+void KvCache::State::grow(std::int64_t tokens) {
+  std::vector<std::pair<Layer*, std::int64_t>> growing;
+  std::size_t bytes = 0;
+  for (Layer& layer : layers) {
+    const auto slots = grown(layer.placement, layer.slots, tokens);
+    if (layer.kv_heads > 0 && slots != layer.slots) {
+      growing.emplace_back(&layer, slots);
+      bytes += layer.keys.memory_for(static_cast<int>(slots)) +
+               layer.values.memory_for(static_cast<int>(slots));
+    }
+  }
+  if (options.in_place && !growing.empty()) {
+    memory.expect(bytes);
+  }
+  for (const auto& [layer, slots] : growing) {
+    layer->grow(slots, options.in_place ? &memory : nullptr);
+  }
 }
 
 /// The runs of slots that hold what queries [from, to) may see.
@@ -231,36 +247,9 @@ void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
   add(placement.first_seen(from), to);
 }
 
-/// Moves the arrays of layers that grew into shared blocks.
-void KvCache::State::gather() {
-  std::vector<mx::array*> moved;
-  for (Layer& layer : layers) {
-    if (layer.slots == std::exchange(layer.gathered_slots, layer.slots)) {
-      continue;
-    }
-    for (KvStore* store : {&layer.keys, &layer.values}) {
-      moved.push_back(&store->floats());
-      for (mx::array& array : store->codes()) {
-        moved.push_back(&array);
-      }
-    }
-  }
-  std::size_t bytes = 0;
-  for (const mx::array* array : moved) {
-    bytes += KvMemory::rounded(array->nbytes());
-  }
-  memory.expect(bytes);
-  for (mx::array* array : moved) {
-    const bool there = array->nbytes() > 0 && array->is_available();
-    if (there && array->flags().row_contiguous) {
-      *array = memory.copy_of(*array);
-    }
-  }
-}
-
 KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
     : state_(std::make_unique<State>(
-          State{options, {}, {spec, options.kept_states}, 0, 0, false, {}})) {
+          State{options, {}, {spec, options.kept_states}, 0, 0, {}})) {
   check(options);
   check_kv_format(options.format, spec);
   const KvFormat& format = options.format;
@@ -281,7 +270,6 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
         {place(attention, options),
          kept.heads,
          kept.key_dim,
-         0,
          0,
          store(kept.key_dim, format.key_bits),
          store(kept.value_dim, format.value_bits),
@@ -320,20 +308,7 @@ void KvCache::reserve(int tokens) {
         "Positions beyond 2^31 aren't supported",
         "Start a new sequence.");
   }
-  bool grew = false;
-  for (auto& layer : state.layers) {
-    if (layer.kv_heads == 0) {
-      continue;
-    }
-    const auto slots = grown(layer.placement, layer.slots, end);
-    if (layer.kv_heads > 0 && slots != layer.slots) {
-      layer.grow(slots);
-      grew = true;
-    }
-  }
-  if (grew && state.viewed) {
-    state.gather();
-  }
+  state.grow(end);
   state.recurrent.reserve();
   state.step_begin = state.position;
   state.position = end;
@@ -428,10 +403,6 @@ KvView KvCache::view(int layer) {
       }
     }
     mx::eval(all);
-  }
-  if (!state_->viewed) {
-    state_->viewed = true;
-    state_->gather();
   }
   KvView view;
   view.type = dtype == mx::float32 ? KvType::f32 : KvType::f16;

@@ -37,6 +37,9 @@ struct KvOptions {
   KvLayout layout = KvLayout::kernels;
   /// States of recurrent layers that keep_state() holds at a time.
   int kept_states = 3;
+  /// Kernels read and write it through view(): arrays lie in a KvMemory, and
+  /// MLX's ops, which would copy them at each update, don't write to them.
+  bool in_place = false;
 
   bool operator==(const KvOptions&) const = default;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include <mlx/allocator.h>
 
@@ -38,7 +37,10 @@ void KvMemory::expect(std::size_t bytes) {
 }
 
 void KvMemory::open(std::size_t bytes) {
-  std::size_t size = std::max(bytes, std::min(expected_, kMostBlock));
+  // Of many, as many as there is room for: most have one size.
+  std::size_t size =
+      expected_ <= kMostBlock ? expected_ : kMostBlock / bytes * bytes;
+  size = std::max(bytes, size);
   const bool large = size >= kLargePage;
   if (large) {
     size = round_up(size, kLargePage);
@@ -46,10 +48,8 @@ void KvMemory::open(std::size_t bytes) {
   const std::size_t align = large ? kLargePage : kLine;
   // What is beside the aligned bytes is never touched, so it takes no memory.
   const std::size_t all = size + align;
-  block_.emplace(
-      mx::allocator::malloc(all),
-      mx::Shape{static_cast<mx::ShapeElem>(all)},
-      mx::uint8);
+  // Its shape isn't read, and has no numbers for a block above 2 GB.
+  block_.emplace(mx::allocator::malloc(all), mx::Shape{1}, mx::uint8);
   auto* data = block_->data<std::byte>();
   const auto address = reinterpret_cast<std::uintptr_t>(data);
   used_ = round_up(address, align) - address;
@@ -61,13 +61,6 @@ void KvMemory::open(std::size_t bytes) {
 #endif
 }
 
-mx::array KvMemory::copy_of(const mx::array& array) {
-  mx::array copy = take(array.shape(), array.dtype());
-  std::memcpy(copy.data<std::byte>(), array.data<std::byte>(), array.nbytes());
-  return copy;
-}
-
-/// A row-contiguous array whose values are anything.
 mx::array KvMemory::take(const mx::Shape& shape, mx::Dtype dtype) {
   mx::Strides strides(shape.size());
   std::int64_t count = 1;

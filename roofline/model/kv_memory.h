@@ -19,14 +19,13 @@ class KvMemory {
   /// So many bytes of arrays are wanted next: they get blocks of their own,
   /// which are given back when all arrays in them are gone.
   void expect(std::size_t bytes);
-  /// The values of an array, which is row-contiguous and there.
-  mx::array copy_of(const mx::array& array);
+  /// A row-contiguous array whose values are anything.
+  mx::array take(const mx::Shape& shape, mx::Dtype dtype);
 
   /// What an array of so many bytes takes of a block.
   static std::size_t rounded(std::size_t bytes);
 
  private:
-  mx::array take(const mx::Shape& shape, mx::Dtype dtype);
   void open(std::size_t bytes);
 
   std::optional<mx::array> block_;

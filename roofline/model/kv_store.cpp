@@ -54,12 +54,19 @@ std::vector<mx::array> empty_codes(const KvStoreShape& shape) {
 
 /// The host's way to grow [1, heads, slots, dim]: MLX's CPU ops would copy
 /// element by element. New slots are zero.
-mx::array copied_larger(const mx::array& old, const mx::Shape& shape) {
+mx::array copied_larger(
+    const mx::array& old,
+    const mx::Shape& shape,
+    KvMemory* memory) {
   const auto heads = static_cast<std::size_t>(shape[1]);
   const auto head_bytes = old.itemsize() * shape[2] * shape[3];
   const auto held_bytes = old.itemsize() * old.shape(2) * shape[3];
-  auto data = mx::allocator::malloc(heads * head_bytes);
-  auto* to = static_cast<std::byte*>(data.buffer().raw_ptr());
+  mx::array grown = memory ? memory->take(shape, old.dtype())
+                           : mx::array(
+                                 mx::allocator::malloc(heads * head_bytes),
+                                 shape,
+                                 old.dtype());
+  auto* to = grown.data<std::byte>();
   for (std::size_t head = 0; head < heads; ++head) {
     if (held_bytes > 0) {
       std::memcpy(to, old.data<std::byte>() + head * held_bytes, held_bytes);
@@ -67,19 +74,19 @@ mx::array copied_larger(const mx::array& old, const mx::Shape& shape) {
     std::memset(to + held_bytes, 0, head_bytes - held_bytes);
     to += head_bytes;
   }
-  return mx::array(std::move(data), shape, old.dtype());
+  return grown;
 }
 
 /// With so many slots along axis 2.
-mx::array larger(const mx::array& old, int slots) {
+mx::array larger(const mx::array& old, int slots, KvMemory* memory) {
   const int held = old.shape(2);
   const int dims = old.shape(3);
   if (dims == 0 || slots == held) {
     return old;
   }
-  if (mx::default_device() == mx::Device::cpu &&
+  if ((memory || mx::default_device() == mx::Device::cpu) &&
       (held == 0 || (old.is_available() && old.flags().row_contiguous))) {
-    return copied_larger(old, mx::Shape{1, old.shape(1), slots, dims});
+    return copied_larger(old, mx::Shape{1, old.shape(1), slots, dims}, memory);
   }
   const auto zeros =
       mx::zeros(mx::Shape{1, old.shape(1), slots - held, dims}, old.dtype());
@@ -93,14 +100,32 @@ KvStore::KvStore(const KvStoreShape& shape)
       floats_(mx::zeros({1, shape.heads, 0, shape.dims}, shape.dtype)),
       codes_(empty_codes(shape)) {}
 
-void KvStore::grow(int slots) {
+int KvStore::floats_of(int slots) const {
+  return codes_.empty() ? slots : std::min(slots, shape_.full_slots);
+}
+
+void KvStore::grow(int slots, KvMemory* memory) {
   slots_ = slots;
-  const int floats =
-      codes_.empty() ? slots : std::min(slots, shape_.full_slots);
-  floats_ = larger(floats_, floats);
+  const int floats = floats_of(slots);
+  floats_ = larger(floats_, floats, memory);
   for (auto& array : codes_) {
-    array = larger(array, slots - floats);
+    array = larger(array, slots - floats, memory);
   }
+}
+
+std::size_t KvStore::memory_for(int slots) const {
+  const auto bytes_of = [](const mx::array& array, int held) {
+    return KvMemory::rounded(
+        array.itemsize() * static_cast<std::size_t>(held) *
+        static_cast<std::size_t>(array.shape(1)) *
+        static_cast<std::size_t>(array.shape(3)));
+  };
+  const int floats = floats_of(slots);
+  std::size_t sum = bytes_of(floats_, floats);
+  for (const mx::array& array : codes_) {
+    sum += bytes_of(array, slots - floats);
+  }
+  return sum;
 }
 
 KvCodes KvStore::sizes() const {

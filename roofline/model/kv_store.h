@@ -10,6 +10,7 @@
 #include <mlx/array.h>
 
 #include "roofline/kernels/kv_codes/kv_codes.h"
+#include "roofline/model/kv_memory.h"
 
 namespace roofline {
 
@@ -40,8 +41,11 @@ class KvStore {
   int slots() const { return slots_; }
   /// Slots that the float array holds: all of them without codes.
   int float_slots() const { return floats_.shape(2); }
-  /// Makes room for so many slots; what is there stays.
-  void grow(int slots);
+  /// Makes room for so many slots; what is there stays. memory: where to lie,
+  /// for kernels that write in place.
+  void grow(int slots, KvMemory* memory = nullptr);
+  /// What arrays of so many slots take of a KvMemory.
+  std::size_t memory_for(int slots) const;
 
   /// [1, heads, float_slots(), dims]; the caller replaces it after an update.
   mx::array& floats() { return floats_; }
@@ -62,6 +66,8 @@ class KvStore {
   bool is_available() const;
 
  private:
+  int floats_of(int slots) const;
+
   KvStoreShape shape_;
   int slots_ = 0;
   mx::array floats_;

@@ -111,12 +111,14 @@ TEST(KvCache, GrowthKeepsWhatWasWritten) {
   EXPECT_EQ(cache.position(), 10 * 100 + 20 * 37);
 }
 
-TEST(KvCache, ViewedArraysBeginOnCacheLinesAndStayApart) {
+TEST(KvCache, ArraysWrittenInPlaceBeginOnCacheLinesAndStayApart) {
   ModelSpec spec = spec_of({std::nullopt, std::nullopt, 40});
   for (auto& layer : spec.layers) {
     layer.attention->head_dim = 50;
   }
-  KvCache cache(spec, options_of(std::nullopt, 512));
+  KvOptions options = options_of(std::nullopt, 512);
+  options.in_place = true;
+  KvCache cache(spec, options);
   std::size_t more_than_a_block = 0;
   while (more_than_a_block < (std::size_t{40} << 20)) {
     cache.reserve(512);
@@ -136,6 +138,24 @@ TEST(KvCache, ViewedArraysBeginOnCacheLinesAndStayApart) {
     }
     more_than_a_block = cache.bytes();
   }
+}
+
+TEST(KvCache, ArraysWrittenInPlaceAreMadeWhereTheyStay) {
+  ModelSpec spec = spec_of({std::nullopt, std::nullopt, std::nullopt});
+  for (auto& layer : spec.layers) {
+    layer.attention->head_dim = 1024;
+  }
+  KvOptions options = options_of(std::nullopt, 512);
+  options.in_place = true;
+  KvCache cache(spec, options);
+  const auto before = mx::get_active_memory();
+  mx::reset_peak_memory();
+  cache.reserve(512);
+  cache.view(0);
+  // Besides, a block is rounded up to large pages and aligned to one.
+  constexpr std::size_t kRoom = std::size_t{5} << 20;
+  EXPECT_GT(cache.bytes(), 2 * kRoom);
+  EXPECT_LE(mx::get_peak_memory() - before, cache.bytes() + kRoom);
 }
 
 TEST(KvCache, GrowsInStepsAndNotByMoreThanAQuarter) {
