@@ -16,9 +16,11 @@ namespace {
 constexpr std::size_t kLine = 64;
 /// The usual large page. A block below it takes small ones.
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
-/// While a cache grows, arrays that were copied keep their block until the last
-/// of it is.
-constexpr std::size_t kMostBlock = 16 * kLargePage;
+/// Arrays share a block until they have so many bytes together. While a cache
+/// grows, a block stays until the last of its arrays was copied, so it isn't
+/// larger; glibc gives blocks above 32 MB back to the system at once, smaller
+/// ones not always, so it isn't smaller.
+constexpr std::size_t kBlockBytes = 16 * kLargePage;
 
 std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -37,9 +39,9 @@ void KvMemory::expect(std::size_t bytes) {
 }
 
 void KvMemory::open(std::size_t bytes) {
-  // Of many, as many as there is room for: most have one size.
+  // Whole arrays: most have one size.
   std::size_t size =
-      expected_ <= kMostBlock ? expected_ : kMostBlock / bytes * bytes;
+      expected_ <= kBlockBytes ? expected_ : round_up(kBlockBytes, bytes);
   size = std::max(bytes, size);
   const bool large = size >= kLargePage;
   if (large) {
