@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "roofline/base/errors.h"
 #include "roofline/kernels/block/step_run.h"
@@ -84,6 +86,9 @@ void StepRun::attention(const StepLayer& layer) {
   lap(StepOp::rope);
   attend(layer, index);
   lap(StepOp::attention);
+  if (index + 1 == model_.layers.size()) {
+    keep_logit_rows(layer);
+  }
   const int q_width = attention.q_width();
   StepInput attended{
       s_.attended.data(),
@@ -104,6 +109,31 @@ void StepRun::attention(const StepLayer& layer) {
       {},
       reads(layer, Product::gate_up));
   lap(StepOp::out, &attention.out);
+}
+
+/// Leaves out the tokens whose last layer nobody reads any further: those of a
+/// prompt but for its last one. Tiles multiply a few rows no faster than many.
+void StepRun::keep_logit_rows(const StepLayer& layer) {
+  const int count = static_cast<int>(s_.logit_rows.size());
+  if (count == 0 || layer.placement == NormPlacement::parallel ||
+      (tiles_ && count < kLeastTileTokens)) {
+    return;
+  }
+  const int q_width = layer.attention.q_width();
+  for (int i = 0; i < count; ++i) {
+    const int t = std::exchange(s_.logit_rows[static_cast<std::size_t>(i)], i);
+    if (t != i) {
+      std::copy_n(
+          row(s_.x, t, model_.dim),
+          model_.dim,
+          row(s_.x, i, model_.dim));
+      std::copy_n(
+          row(s_.attended, t, q_width),
+          q_width,
+          row(s_.attended, i, q_width));
+    }
+  }
+  tokens_ = count;
 }
 
 /// Norms and rotates queries and keys; writes keys and values to the cache.

@@ -29,10 +29,10 @@ constexpr int kUntrimmedTokens = 8;
 /// QmmKernels::trim's octaves for what a norm leaves, for what attention and
 /// the activation leave, whose errors weigh less, and for the last layer and
 /// the head, whose errors weigh most: docs/accuracy.md.
-constexpr float kNormedOctaves = 0.35f;
-constexpr float kInnerOctaves = 1.0f;
+constexpr float kNormedOctaves = 0.0f;
+constexpr float kInnerOctaves = 0.75f;
 constexpr float kLastOctaves = -1.0f;
-constexpr float kHeadOctaves = -0.5f;
+constexpr float kHeadOctaves = -1.0f;
 
 /// One call of run_step.
 class StepRun {
@@ -60,7 +60,8 @@ class StepRun {
              rounds_more();
     trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
-    if (asks_ahead()) {
+    asks_ahead_ = tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
+    if (asks_ahead_) {
       s_.reads.prepare(model, pool.threads());
     }
     list_rows();
@@ -160,14 +161,9 @@ class StepRun {
   /// Products in the order in which a step reads them.
   enum class Product { qkv, out, gate_up, down, next_layer };
 
-  /// One token is bound by memory, which idles while threads wait.
-  bool asks_ahead() const {
-    return tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
-  }
-
   /// What threads read first in a product of a layer, or after it.
   NextReads reads(const StepLayer& layer, Product product) const {
-    if (!asks_ahead()) {
+    if (!asks_ahead_) {
       return {};
     }
     const auto index = static_cast<std::size_t>(&layer - model_.layers.data());
@@ -249,6 +245,7 @@ class StepRun {
       int slot,
       const float* x) const;
   void attend(const StepLayer& layer, std::size_t index);
+  void keep_logit_rows(const StepLayer& layer);
   void feed_forward(const StepLayer& layer);
   void hidden_tiles_piece(
       const StepFeedForward& ff,
@@ -282,9 +279,11 @@ class StepRun {
   StepScratch::State& s_;
   ThreadPool& pool_;
   StepKernels kernels_;
-  int tokens_ = 0;
+  int tokens_ = 0;      ///< past the last layer's attention: keep_logit_rows()
   bool tiles_ = false;  ///< products of the layers are on tiles of bfloat16
   bool trims_ = false;
+  /// One token is bound by memory, which idles while threads wait.
+  bool asks_ahead_ = false;
 #ifdef ROOFLINE_NO_OP_TIMES
   // As if there were no such thing: bench/trace_cost.py measures the
   // difference.
