@@ -16,12 +16,6 @@ namespace {
 constexpr std::size_t kLine = 64;
 /// The usual large page. A block below it takes small ones.
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
-/// Arrays share a block until they have so many bytes together. While a cache
-/// grows, a block stays until the last of its arrays was copied, so it isn't
-/// larger; glibc gives blocks above 32 MB back to the system at once, smaller
-/// ones not always, so it isn't smaller.
-constexpr std::size_t kBlockBytes = 16 * kLargePage;
-
 std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }

@@ -16,6 +16,12 @@ namespace mx = mlx::core;
 
 class KvMemory {
  public:
+  /// Arrays share a block until they have so many bytes together. While a cache
+  /// grows, a block stays until the last of its arrays was copied, so it isn't
+  /// larger; glibc gives blocks above 32 MB back to the system at once, smaller
+  /// ones not always, so it isn't smaller.
+  static constexpr std::size_t kBlockBytes = std::size_t{32} << 20;
+
   /// So many bytes of arrays are wanted next: they get blocks of their own,
   /// which are given back when all arrays in them are gone.
   void expect(std::size_t bytes);

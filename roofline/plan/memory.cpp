@@ -11,6 +11,7 @@
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/model/kv_cache.h"
+#include "roofline/model/kv_memory.h"
 #include "roofline/model/step_memory.h"
 #include "roofline/plan/graph_memory.h"
 
@@ -154,6 +155,22 @@ CacheBytes cache_bytes(const ModelSpec& spec, const InferenceQuestion& q) {
     }
   }
   return sum;
+}
+
+/// What is there twice while a cache grows: a layer's arrays, or in the fused
+/// step a block of them, of which a small cache never fills one.
+double growing_bytes(
+    const CacheBytes& cache,
+    const InferenceQuestion& q,
+    bool fused) {
+  if (!fused || q.context_tokens <= q.prefill_step) {
+    return cache.largest_layer;
+  }
+  return std::max(
+      cache.largest_layer,
+      std::min(
+          static_cast<double>(KvMemory::kBlockBytes),
+          (cache.full + cache.window) / 2));
 }
 
 /// The widest of a layer's activations, over all layers.
@@ -339,7 +356,10 @@ MemoryPrediction predict_inference(
       fmt::format("prefill, {:.0f} tokens a step", rows),
       "transients",
       step);
-  out.add("a layer's cache while it grows", "transients", cache.largest_layer);
+  out.add(
+      "cache while it grows",
+      "transients",
+      growing_bytes(cache, q, !q.gpu && !graph));
   if (graph) {
     out.add("states after a step", "transients", q.batch * cache.state);
   }
