@@ -1,27 +1,34 @@
 #!/usr/bin/env bash
 # Builds the libFuzzer targets with clang and runs each for some seconds, from
-# the committed corpus. What crashes one is left in build/fuzz/crashes.
-# usage: fuzz.sh [SECONDS]
+# the committed corpus. What crashes one is left in build/fuzz/crashes. The tests
+# of the layers named are run in the same build, under its sanitizers.
+# usage: fuzz.sh [SECONDS [LAYER...]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 seconds=${1:-10}
+layers=("${@:2}")
 clang=$(command -v clang++-14 || command -v clang++) || {
   echo 'fuzz: clang is missing; run scripts/setup.sh --tools' >&2
   exit 1
 }
 
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1 -DNDEBUG' \
   -DCMAKE_CXX_COMPILER="$clang" -DCMAKE_C_COMPILER="${clang/clang++/clang}" \
-  -DROOFLINE_FUZZ=ON -DROOFLINE_TESTS=OFF >&2
+  -DROOFLINE_SANITIZE=fuzzer-no-link,address,undefined -DROOFLINE_FUZZ=ON >&2
 targets=$(basename -s .cpp tests/fuzz/*_fuzz.cpp)
 # shellcheck disable=SC2086
-cmake --build build/fuzz --target $targets >&2
+cmake --build build/fuzz --target $targets "${layers[@]/%/_tests}" >&2
 
 mkdir -p build/fuzz/crashes
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 failed=0
+for layer in "${layers[@]}"; do
+  ctest --test-dir build/fuzz --output-on-failure -R "^$layer\$" >&2 || failed=1
+done
 for target in $targets; do
   name=${target%_fuzz}
   # New inputs go to the build folder; the committed corpus stays as it is.

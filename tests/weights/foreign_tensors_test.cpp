@@ -227,19 +227,23 @@ TEST(ForeignTensors, WordsOfAnotherTypeAreNotReadPastTheirEnd) {
         {"format", "pack-quantized"},
         {"config_groups",
          {{"group_0", {{"weights", {{"num_bits", 4}, {"group_size", 32}}}}}}}};
-    write_small_floats(folder, config, [&](auto& out, const auto& module) {
-      out.add(
-             module + ".weight_packed",
-             dtype,
-             {kDim, kHidden / 8},
-             std::string(kDim * kHidden / 8 * size, '\1'))
-          .add(
-              module + ".weight_scale",
-              "F16",
-              {kDim, kHidden / 32},
-              std::string(kDim * kHidden / 32 * 2, '\1'))
-          .add(module + ".weight_shape", "I64", {2}, std::string(16, '\0'));
-    });
+    // clang 14 can't capture a structured binding by reference.
+    write_small_floats(
+        folder,
+        config,
+        [dtype = dtype, size = size](auto& out, const auto& module) {
+          out.add(
+                 module + ".weight_packed",
+                 dtype,
+                 {kDim, kHidden / 8},
+                 std::string(kDim * kHidden / 8 * size, '\1'))
+              .add(
+                  module + ".weight_scale",
+                  "F16",
+                  {kDim, kHidden / 32},
+                  std::string(kDim * kHidden / 32 * 2, '\1'))
+              .add(module + ".weight_shape", "I64", {2}, std::string(16, '\0'));
+        });
     EXPECT_THROW(Checkpoint::open(folder.path()), Error) << dtype;
   }
 }
