@@ -247,7 +247,7 @@ Q4_0 at depth 0, `step_bench`, medians of 5 interleaved turns:
 | on the thread that asks; equal shares (q, k and v were 35 to 25 blocks); who waits asks for what it reads next; keys and values in large pages, on cache lines, and not asked for past the last | 617 | 508 |
 | weights read with `prefetchnta`, past the second cache and the last one that takes what leaves it | 648 | 508 |
 
-Keys and values that few rows read pass by the second cache too: 4 % of decode at depths 512 and 2048. With the last of them random weights of 1B and 3B shapes decode at 70 and 32 tokens/s where they did at 66 and 26 (memory gave some 45 to 55 GB/s then).
+Keys and values that few rows read pass by the second cache too: 4 % of decode at depths 512 and 2048. A random model of the 1B shape then decodes at 69 tokens/s, 88 % of what memory gave (one call, two rounds).
 
 Tried and left out:
 
@@ -269,9 +269,9 @@ more than its others, as its weights and what the other thread left are fetched.
 
 **Products of many tokens** at best take 66 cycles for 96 `vpdpbusd` (73 % of the
 int8 roof): 48 are theirs, and scales need a multiplication and a multiply-add for each of the 12 sums
-on the same two ports (60 together). The columns of outliers add some 5 (a third
-of the groups of a tile of 6 tokens of SmolLM2 have some; with units of activations 1.3 times
-smaller it was 11), and as much in a step, where branches aren't known yet: 77 to 88. The last layer and the head have smaller units and so more outliers
+on the same two ports (60 together). The columns of outliers add 5 to 11 (units of activations
+half as large again leave a third of them, but are over the accuracy budget on a second model: docs/accuracy.md),
+and as much in a step, where branches aren't known yet: 77 to 88. The last layer and the head have smaller units and so more outliers
 (docs/accuracy.md). Logits of more than 16 rows are written in runs: their rows lie in one place of
 both caches, which took a fifth of the head. Pieces of equal size, whose number divides by the
 threads, gave 2 % of a prompt. Pieces of more row blocks, and of whole tiles of 6 tokens, gave 6 to 12 % of a prompt of 512 tokens.
@@ -308,8 +308,8 @@ Tried and left out:
 | activations of a piece up to 512 KB; 288 and 384 rows of a task | the same; 768 KB is slower |
 | AVX2: two sums in turn for a token's outliers, so that none waits for the one before | some 5 % of a prompt slower |
 | AVX2: tiles of one half of a row block; of two, three or four halves or tokens more; nibbles split in the tile | 7.7 cycles where the tile that is used takes 5.9; 5.7 to 7.0; 6.5 to 7.0 |
-| AMX: codes and the next depth's activations asked for ahead; values cut instead of rounded to bfloat16; decoding between the tiles' products | within 3 %: decoding costs the same when its arithmetic is a third less |
-| AMX: 256 tokens a thread, all rows; 10 to 24 tiles of depth; half as many row blocks a piece | slower than 512 tokens, 16 to 20 tiles; deep products a quarter slower |
+| AMX: codes and the next depth's activations asked for ahead; values cut instead of rounded to bfloat16; decoding between the tiles' products | within 3 to 5 % |
+| AMX: 256 tokens a thread, all rows; 10 to 24 tiles of depth; half as many row blocks a piece | mostly slower than 512 tokens and 16 to 20 tiles |
 
 ## The fast path against --exact
 Kullback-Leibler divergence of the next token's distribution with the same
