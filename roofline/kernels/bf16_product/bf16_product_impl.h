@@ -94,6 +94,10 @@ struct TiledProduct {
   Bias bias;
 };
 
+/// For clang 16 and older, which deduce no aggregate's types.
+template <class Decode, class Bias>
+TiledProduct(Decode, Bias) -> TiledProduct<Decode, Bias>;
+
 /// Some tiles of sums of a product: 32 columns, `tokens` tokens from one on.
 struct SumsOfTokens {
   int piece = 0;  ///< of 32 columns
