@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "roofline/base/round_up.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
 #include "roofline/kernels/qmm/qmm.h"
 
@@ -33,14 +34,6 @@ constexpr std::size_t kLeastManyTokensPieceBytes = 32 * 1024;
 constexpr int kManyTokensBlocks = 8;
 /// Quantized activations of a piece; they stay in the second cache.
 constexpr int kActivationBytes = 256 * 1024;
-
-int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
-
-int round_up(int value, int multiple) {
-  return ceil_div(value, multiple) * multiple;
-}
 
 /// Blocks of a piece, of whole groups of `multiple` from `most` down to
 /// `least`: the largest number with which all threads' shares are equal, what

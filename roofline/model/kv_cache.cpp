@@ -9,6 +9,7 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/round_up.h"
 #include "roofline/model/kv_memory.h"
 
 namespace roofline {
@@ -25,10 +26,6 @@ constexpr std::int64_t kRingMultiple = 32;
 constexpr std::int64_t kAtOnceSlots = 4096;
 /// Slots are counted in int.
 constexpr std::int64_t kUnbounded = std::numeric_limits<int>::max();
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 /// How a layer places positions: the first `keep` for good, the rest in a ring.
 struct Placement {

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "roofline/base/round_up.h"
+
 namespace roofline {
 
 namespace {
@@ -16,9 +18,6 @@ namespace {
 constexpr std::size_t kLine = 64;
 /// The usual large page. A block below it takes small ones.
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
-std::size_t round_up(std::size_t value, std::size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/round_up.h"
 #include "roofline/weights/foreign_names.h"
 #include "roofline/weights/foreign_tensors.h"
 #include "roofline/weights/mlx_packed.h"
@@ -18,10 +19,6 @@ namespace roofline {
 using namespace foreign_names;
 
 namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 std::string shape_text(const SafetensorsEntry& entry) {
   std::string out;

@@ -5,6 +5,8 @@
 
 #include "roofline/base/errors.h"
 
+#include "roofline/base/round_up.h"
+
 namespace roofline {
 
 namespace {
@@ -24,10 +26,6 @@ constexpr int kSplitKeys = 64;
 constexpr int kPiecesPerThread = 4;
 /// How far ahead the kernels ask.
 constexpr std::ptrdiff_t kAskedBytes = 8192;
-
-int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
 
 /// Part of a segment inside positions [low, high), as a run.
 KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {

@@ -9,11 +9,12 @@ namespace roofline {
 // Each instruction set has its own copies: see vec_generic.h.
 namespace {
 
+constexpr int kAskedAhead = 8192;
+
 /// Asks for what lies a few kilobytes after a part of the cache: rows are read
 /// one after the other, but the hardware's own prefetch keeps too few lines
 /// under way and stops at each page. Inlined always: to a compiler a function
 /// that only asks does nothing, and its call can go.
-constexpr int kAskedAhead = 8192;
 [[gnu::always_inline]] inline void ask_ahead(const void* part, int bytes) {
   for (int line = 0; line < bytes; line += 64) {
     __builtin_prefetch(static_cast<const char*>(part) + kAskedAhead + line);

@@ -2,8 +2,8 @@
 // vpmaddwd multiplies and adds in pairs: twice the multiply-adds of float32.
 //   scores   a scale a query and one a key, sums of all dims exact in 32 bits
 //   values   a scale a key, which the key's weights take over: they are held
-//            against the largest score of their tile, and what a tile gives is
-//            scaled to the row's largest one in float32
+//            against the largest such share of their row in the tile, and what
+//            a tile gives is scaled to the row's largest score in float32
 // With heads of 64 dims 12.5 bits a number, where bfloat16 has 8 bits of
 // mantissa. Included by attention_avx2.cpp.
 #pragma once

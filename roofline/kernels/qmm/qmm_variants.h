@@ -81,4 +81,16 @@ static void quantize_groups(
       q);
 }
 
+/// Calls f(begin, end) for the fewest ranges of tokens, as even as may be, none
+/// of which has more than `room`. Static as above.
+template <class F>
+static void each_token_chunk(int token_begin, int token_end, int room, F f) {
+  const int tokens = token_end - token_begin;
+  const int chunks = (tokens + room - 1) / room;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    f(token_begin + tokens * chunk / chunks,
+      token_begin + tokens * (chunk + 1) / chunks);
+  }
+}
+
 }  // namespace roofline

@@ -384,20 +384,10 @@ void unpacked_product(
     int token_end,
     float* y,
     int ldy) {
-  const int tokens = token_end - token_begin;
   const int room = std::max(kMostParts / w.groups(), kLeastChunk);
-  const int chunks = (tokens + room - 1) / room;
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    unpacked_chunk(
-        w,
-        block_begin,
-        block_end,
-        x,
-        token_begin + tokens * chunk / chunks,
-        token_begin + tokens * (chunk + 1) / chunks,
-        y,
-        ldy);
-  }
+  each_token_chunk(token_begin, token_end, room, [&](int begin, int end) {
+    unpacked_chunk(w, block_begin, block_end, x, begin, end, y, ldy);
+  });
 }
 
 }  // namespace

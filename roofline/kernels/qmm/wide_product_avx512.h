@@ -202,23 +202,13 @@ int wide(
     float* y,
     int ldy) {
   const int end = block_end - (block_end - block_begin) % kWideBlocks;
-  const int tokens = token_end - token_begin;
   if (end == block_begin) {
     return block_begin;
   }
   const int room = std::max(kMostStarts / w.groups(), kLeastRoom);
-  const int chunks = (tokens + room - 1) / room;
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    wide_product(
-        w,
-        block_begin,
-        end,
-        x,
-        token_begin + tokens * chunk / chunks,
-        token_begin + tokens * (chunk + 1) / chunks,
-        y,
-        ldy);
-  }
+  each_token_chunk(token_begin, token_end, room, [&](int begin, int stop) {
+    wide_product(w, block_begin, end, x, begin, stop, y, ldy);
+  });
   return end;
 }
 
