@@ -329,6 +329,100 @@ TEST_P(Qmm, ATokenGivesTheSameWhateverOthersAreInTheStep) {
   }
 }
 
+/// A form whose values go up to `most`: on AVX2 more columns' products are
+/// added in 16 bits the nearer they are to the form's offset, or to one
+/// another.
+struct ValueRange {
+  PackedForm form;
+  int most;
+};
+
+class QmmRange : public ::testing::TestWithParam<ValueRange> {
+ protected:
+  /// Of 4 row blocks. ends: values are 0 or the largest; else the last row
+  /// block has all values that the format can hold.
+  RandomMatrix matrix(int cols, bool ends, unsigned seed) const {
+    constexpr int kRows = 51;
+    const PackedForm& form = GetParam().form;
+    const int values = GetParam().most + 1;
+    RandomMatrix w(form, kRows, cols, seed);
+    for (std::uint8_t& value : w.matrix.table) {
+      value = static_cast<std::uint8_t>(
+          ends ? value % 2 * (values - 1) : value % values);
+    }
+    if (has_nibbles(form.format)) {
+      return w;
+    }
+    const int blocks = w.matrix.row_blocks() - (ends ? 0 : 1);
+    for (int block = 0; block < blocks; ++block) {
+      const BlockGroups groups = w.matrix.block_groups(block);
+      for (int g = 0; g < w.matrix.groups(); ++g) {
+        std::byte* at = w.writable(groups.codes(g));
+        for (int i = 0; i < groups.code_bytes; ++i) {
+          const int code = static_cast<int>(at[i]);
+          at[i] = static_cast<std::byte>(
+              ends ? code % 2 * (values - 1) : code % values);
+        }
+      }
+    }
+    return w;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(
+    Forms,
+    QmmRange,
+    ::testing::Values(
+        ValueRange{{PackedFormat::q8, 1, 16}, 31},  // as Q5_0
+        ValueRange{{PackedFormat::q8, 1, 16}, 32},
+        ValueRange{PackedFormat::q8, 31},  // Q5_1, Q5_K
+        ValueRange{PackedFormat::q8, 32},
+        ValueRange{PackedFormat::q8, 33},
+        ValueRange{{PackedFormat::q8, 2}, 63},
+        ValueRange{{PackedFormat::q8, 1, 32}, 63},
+        ValueRange{{PackedFormat::q8, 1, 128}, 255},  // Q8_0
+        ValueRange{{PackedFormat::q8, 1, 100}, 255},
+        ValueRange{{PackedFormat::q4_table, 1, 16}, 28},    // MXFP4
+        ValueRange{{PackedFormat::q4_table, 1, 64}, 124},   // IQ3_XXS
+        ValueRange{{PackedFormat::q4_table, 1, 128}, 241},  // IQ4_NL
+        ValueRange{{PackedFormat::q4_16, 1, 16}, 28},       // NVFP4
+        ValueRange{{PackedFormat::q4_16, 1, 64}, 107},      // IQ2_XS
+        ValueRange{PackedFormat::q4_16, 3},                 // Q2_K
+        ValueRange{{PackedFormat::q8_16, 1, 32}, 63},       // Q6_K
+        ValueRange{PackedFormat::q8_16, 64}));
+
+TEST_P(QmmRange, TrimmedRowsGiveTheProductOfWhatIsLeftOfThem) {
+  const RandomMatrix w = matrix(352, false, 41);
+  for (int tokens = 1; tokens <= 13; ++tokens) {
+    const auto x = uneven_floats(tokens, 352, 42);
+    check_fast({w.matrix, 51, 352, tokens}, w.matrix, x, 1.0f);
+    check_fast({w.matrix, 51, 352, tokens}, w.matrix, x, -1.0f);
+  }
+}
+
+TEST_P(QmmRange, ValuesAndCodesAtTheirEndsOverflowNoSum) {
+  const RandomMatrix w = matrix(128, true, 43);
+  const RandomMatrix
+      largest(GetParam().form, 51, 128, 44, 0.01f, Codes::all_max);
+  for (const float sign : {1.0f, -1.0f}) {
+    // Nothing but the largest codes, and signs as the values of a row.
+    std::vector<float> x(128 * 10, sign * 3.0f);
+    check_fast({w.matrix, 51, 128, 10}, w.matrix, x, 1.0f);
+    check_fast({w.matrix, 51, 128, 10}, largest.matrix, x, 1.0f);
+    const auto row = dequantized(w.matrix);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = row[i] > 0 ? sign : -sign;
+    }
+    check_fast({w.matrix, 51, 128, 10}, w.matrix, x, 1.0f);
+  }
+}
+
+TEST_P(QmmRange, ATokenGivesTheSameWhateverOthersAreInTheStep) {
+  const RandomMatrix w = matrix(352, false, 45);
+  for (const int tokens : {2, 3, 5, 6, 7, 9, 17}) {
+    check_alone({w.matrix, 51, 352, tokens}, w.matrix, 0.5f);
+  }
+}
+
 TEST(QmmWide, ATokenGivesTheSameInProductsThatAreCutIntoChunks) {
   const PackedForm forms[] = {
       {PackedFormat::q4, 1, 8},

@@ -39,7 +39,7 @@ struct QuantizedRows {
   float* scales = nullptr;  ///< [tokens, cols / 32]
   float* sums = nullptr;    ///< [tokens, cols / 32]: scale · Σ xc
   /// [tokens, cols / 32, 2]: the same for each 16 columns, which only q4_16 and
-  /// q8_16 read; nullptr: not wanted.
+  /// q8_16 read, and with AVX2 q8 and q4_table; nullptr: not wanted.
   float* half_sums = nullptr;
   /// [tokens, cols / 32]: Σ xc.
   std::int32_t* code_sums = nullptr;

@@ -1,5 +1,6 @@
 // AVX2 without VNNI: a row block at a time, for a single token
-// (one_token_avx2.h) or a few (fast_tile_avx2.h); the exact product takes its
+// (one_token_avx2.h), a few (fast_tile_avx2.h) or trimmed rows of many
+// (unpacked_product_avx2.h, byte_product_avx2.h); the exact product takes its
 // halves of 8 rows one after the other.
 #include <immintrin.h>
 
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "roofline/kernels/qmm/byte_product_avx2.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/fast_tile_avx2.h"
 #include "roofline/kernels/qmm/one_token_avx2.h"
@@ -105,16 +107,10 @@ void fast(
     float* y,
     int ldy) {
   const int all = token_end - token_begin;
-  if (w.format == PackedFormat::q4 && x.high != nullptr) {
-    unpacked_product(
-        w,
-        block_begin,
-        block_end,
-        x,
-        token_begin,
-        token_end,
-        y,
-        ldy);
+  if (x.high != nullptr) {
+    const auto product =
+        w.format == PackedFormat::q4 ? unpacked_product : byte_product;
+    product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
     return;
   }
   if (w.format == PackedFormat::q4 && all >= kLeastWholeTokens) {
