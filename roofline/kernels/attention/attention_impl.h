@@ -161,22 +161,16 @@ Visible visible_keys(
   return seen;
 }
 
-/// One tile's scores become weights; the row's sums are scaled to the new
-/// largest score. Weights outside `seen`, up to `padded`, become zero.
+/// Bends a row's scores, leaves out what it doesn't see up to `padded`, and
+/// returns the largest one so far.
 template <class V>
-void softmax_row(
+float prepare_scores(
     const AttentionTask& task,
     const AttentionState& s,
     int row,
     Visible seen,
     int padded) {
   float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
-  if (seen.begin >= seen.end) {
-    for (int i = 0; i < padded; ++i) {
-      scores[i] = 0.0f;
-    }
-    return;
-  }
   if (task.args->softcap) {
     const V cap = V::all(*task.args->softcap);
     for (int i = 0; i < padded; i += V::kWidth) {
@@ -193,7 +187,14 @@ void softmax_row(
   for (int i = 0; i < padded; i += V::kWidth) {
     tops = max(tops, V::load(scores + i));
   }
-  const float top = max_of(tops);
+  return max_of(tops);
+}
+
+/// Scores become weights against the largest one so far, to which the row's
+/// sums are scaled.
+template <class V>
+void weigh_scores(const AttentionState& s, int row, float top, int padded) {
+  float* scores = s.scores + static_cast<std::int64_t>(row) * kKeyTile;
   const V shift = V::all(top);
   V weights = V::all(0.0f);
   for (int i = 0; i < padded; i += V::kWidth) {
@@ -215,6 +216,11 @@ void softmax_row(
   s.total[row] += sum_of(weights);
 }
 
+/// Rows whose largest scores are found before the first of them is weighed:
+/// a row's weights would wait for its own.
+constexpr int kWeighedRows = 4;
+
+/// A tile's scores become weights; what a row doesn't see gets none.
 template <class V>
 void softmax_tile(
     const AttentionTask& task,
@@ -222,13 +228,27 @@ void softmax_tile(
     const std::int64_t* positions,
     int count) {
   const int padded = (count + V::kWidth - 1) / V::kWidth * V::kWidth;
-  for (int r = 0; r < s.rows; ++r) {
-    softmax_row<V>(
-        task,
-        s,
-        r,
-        visible_keys<V>(task, r, positions, count),
-        padded);
+  for (int first = 0; first < s.rows; first += kWeighedRows) {
+    const int left = s.rows - first;
+    const int rows = left < kWeighedRows ? left : kWeighedRows;
+    float tops[kWeighedRows];
+    for (int r = 0; r < rows; ++r) {
+      const Visible seen = visible_keys<V>(task, first + r, positions, count);
+      tops[r] = seen.begin < seen.end
+                    ? prepare_scores<V>(task, s, first + r, seen, padded)
+                    : kMinusInfinity;
+    }
+    for (int r = 0; r < rows; ++r) {
+      if (tops[r] == kMinusInfinity) {
+        float* scores =
+            s.scores + static_cast<std::int64_t>(first + r) * kKeyTile;
+        for (int i = 0; i < padded; ++i) {
+          scores[i] = 0.0f;
+        }
+      } else {
+        weigh_scores<V>(s, first + r, tops[r], padded);
+      }
+    }
   }
 }
 

@@ -116,13 +116,29 @@ inline float max_of(Vec a) {
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+/// The sums of four registers' halves: of the lower ones, then of the upper.
+inline Vec sums_of_four(const Vec* r) {
+  // Blends and shuffles: a horizontal addition takes as many of the latter as
+  // two of them, and one port less is free for it.
+  const auto halve = [](__m256 a, __m256 b) {
+    return _mm256_add_ps(
+        _mm256_blend_ps(a, b, 0xcc),
+        _mm256_shuffle_ps(a, b, 0x4e));
+  };
+  const __m256 ab = halve(r[0].v, r[1].v);
+  const __m256 cd = halve(r[2].v, r[3].v);
+  return {_mm256_add_ps(
+      _mm256_shuffle_ps(ab, cd, 0x88),
+      _mm256_shuffle_ps(ab, cd, 0xdd))};
+}
+inline void store_four(Vec a, float* to) {
+  _mm_storeu_ps(
+      to,
+      _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)));
+}
 inline Vec sums_of(const Vec* r) {
-  const __m256 ab = _mm256_hadd_ps(r[0].v, r[1].v);
-  const __m256 cd = _mm256_hadd_ps(r[2].v, r[3].v);
-  const __m256 ef = _mm256_hadd_ps(r[4].v, r[5].v);
-  const __m256 gh = _mm256_hadd_ps(r[6].v, r[7].v);
-  const __m256 low = _mm256_hadd_ps(ab, cd);
-  const __m256 high = _mm256_hadd_ps(ef, gh);
+  const __m256 low = sums_of_four(r).v;
+  const __m256 high = sums_of_four(r + 4).v;
   return {_mm256_add_ps(
       _mm256_permute2f128_ps(low, high, 0x20),
       _mm256_permute2f128_ps(low, high, 0x31))};
