@@ -1,5 +1,6 @@
 // A product's tile on AVX2: a row block, whose 16 rows are two registers, times
-// a few tokens. vpmaddubsw adds two products of codes in 16 bits:
+// a few tokens, both planes of them. vpmaddubsw adds two products of codes in
+// 16 bits:
 //   q4      codes up to 15 times 127, so a whole group's eight pairs still fit
 //           (30,480) and are widened once;
 //   others  values less 128 become signed; |w| times sign(x, w) gives at most
@@ -10,7 +11,6 @@
 
 #include <immintrin.h>
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -142,43 +142,7 @@ inline void add_dots(
   }
 }
 
-/// The same over the columns 4i…4i+3 whose bits i are set.
 template <PackedFormat kFormat, int kTokens>
-inline void add_some(
-    const std::byte* stream,
-    __m256i table,
-    const std::int8_t* x,
-    std::ptrdiff_t stride,
-    unsigned bits,
-    __m256i factor,
-    __m256i (*dots)[kTokens]) {
-  constexpr bool kNibbles = has_nibbles(kFormat);
-  for (; bits != 0; bits &= bits - 1) {
-    const int i = std::countr_zero(bits);
-    const std::byte* at = stream + 64 * (kNibbles ? i / 2 : i);
-    __m256i values[kHalves];
-#pragma GCC unroll 2
-    for (int h = 0; h < kHalves; ++h) {
-      const LineValues<kFormat> line(at + kHalfLine * h, table);
-      values[h] = kNibbles && i % 2 != 0 ? line.high : line.low;
-    }
-    add_columns<kFormat, kTokens>(values, x + 4 * i, stride, factor, dots);
-  }
-}
-
-/// Where one of the tokens has high codes in a group.
-template <int kTokens>
-inline unsigned any_high(const std::uint8_t* high, std::ptrdiff_t groups) {
-  unsigned any = 0;
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    any |= high[t * groups];
-  }
-  return any;
-}
-
-/// TRIMMED: x.high is there.
-template <PackedFormat kFormat, int kTokens, bool TRIMMED>
 void fast_tile(const BlockTile& tile, const QuantizedRows& x, int token) {
   const __m256i high_unit = _mm256_set1_epi16(kHighUnit);
   const __m256i one = _mm256_set1_epi16(1);
@@ -188,11 +152,8 @@ void fast_tile(const BlockTile& tile, const QuantizedRows& x, int token) {
   const float* scales = x.scales + token * groups;
   constexpr int kSets = scale_sets(kFormat);
   constexpr int kSetCols = kGroup / kSets;
-  constexpr int kBits = kSetCols / 4;
-  constexpr unsigned kAllBits = (1u << kBits) - 1;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * groups * kSets;
-  const std::uint8_t* high = TRIMMED ? x.high + token * groups : nullptr;
   __m256 y[kHalves][kTokens];
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
@@ -204,8 +165,6 @@ void fast_tile(const BlockTile& tile, const QuantizedRows& x, int token) {
     if (tile.ahead) {
       ask_ahead<kFormat>(tile.block, stream, g);
     }
-    const unsigned group_bits =
-        TRIMMED ? any_high<kTokens>(high + g, groups) : 0xffu;
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kHalves][kTokens];
@@ -216,25 +175,13 @@ void fast_tile(const BlockTile& tile, const QuantizedRows& x, int token) {
       }
       const std::byte* lines = stream + set * (code_bytes(kFormat) / kSets);
       const std::int8_t* plane = codes + set * kSetCols;
-      const unsigned bits = group_bits >> (kBits * set) & kAllBits;
-      if (!TRIMMED || bits == kAllBits) {
-        add_dots<kFormat, kTokens>(
-            lines,
-            tile.table,
-            plane,
-            stride,
-            high_unit,
-            dots);
-      } else {
-        add_some<kFormat, kTokens>(
-            lines,
-            tile.table,
-            plane,
-            stride,
-            bits,
-            high_unit,
-            dots);
-      }
+      add_dots<kFormat, kTokens>(
+          lines,
+          tile.table,
+          plane,
+          stride,
+          high_unit,
+          dots);
       add_dots<kFormat, kTokens>(
           lines,
           tile.table,

@@ -85,10 +85,10 @@ void exact_tile(const HalfTile& tile, const float* x, int token) {
 using FastTile = void (*)(const BlockTile&, const QuantizedRows&, int);
 using ExactTile = void (*)(const HalfTile&, const float*, int);
 
-template <PackedFormat kFormat, bool TRIMMED, int... kCounts>
+template <PackedFormat kFormat, int... kCounts>
 constexpr std::array<FastTile, sizeof...(kCounts)> fast_tiles(
     std::integer_sequence<int, kCounts...>) {
-  return {fast_tile<kFormat, kCounts + 1, TRIMMED>...};
+  return {fast_tile<kFormat, kCounts + 1>...};
 }
 
 template <PackedFormat kFormat, int... kCounts>
@@ -122,12 +122,9 @@ void fast(
     return;
   }
   using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kTiles = by_format([]<PackedFormat kFormat>() {
-    return std::array{
-        fast_tiles<kFormat, false>(Counts{}),
-        fast_tiles<kFormat, true>(Counts{})};
-  });
-  const auto& tiles = kTiles[format_index(w.format)][x.high != nullptr ? 1 : 0];
+  static constexpr auto kTiles = by_format(
+      []<PackedFormat kFormat>() { return fast_tiles<kFormat>(Counts{}); });
+  const auto& tiles = kTiles[format_index(w.format)];
   BlockTile tile{};
   tile.groups = w.groups();
   tile.unit = w.unit;
