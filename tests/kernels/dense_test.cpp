@@ -137,6 +137,51 @@ TEST_P(Dense, EveryTokenAndRowCountUpToTwoTilesGivesTheProduct) {
   }
 }
 
+TEST_P(Dense, EveryRowCountUpToTwoTilesOfManyTokensGivesTheProduct) {
+  for (int tokens = 17; tokens <= 20; ++tokens) {
+    for (int rows = 1; rows <= 9; ++rows) {
+      check(GetParam(), rows, 67, tokens, 0);
+    }
+  }
+}
+
+TEST_P(Dense, RowsThatAreMoreThanARunGiveTheProduct) {
+  // 8192 columns: 4 or 8 rows a run.
+  check(GetParam(), 19, 8192, 18, 0);
+}
+
+TEST_P(Dense, ARowOfManyTokensIsToTheBitHoweverRowsAndTokensAreCut) {
+  constexpr int kRows = 11;
+  constexpr int kCols = 301;
+  constexpr int kTokens = 36;
+  const DenseMatrix w(GetParam(), kRows, kCols, 0, 7);
+  const auto x = random_floats(kTokens * kCols, 8);
+  for (const DenseKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    std::vector<float> whole(kTokens * kRows);
+    std::vector<float> cut(whole);
+    const auto multiply = [&](int begin, int end, int from, int to, float* y) {
+      k->product(
+          w.matrix,
+          begin,
+          end,
+          x.data(),
+          from,
+          to,
+          y,
+          kRows,
+          DenseOrder::quick);
+    };
+    multiply(0, kRows, 0, kTokens, whole.data());
+    for (int row = 0; row < kRows; row += 4) {
+      const int end = std::min(kRows, row + 4);
+      multiply(row, end, 0, 17, cut.data());
+      multiply(row, end, 17, kTokens, cut.data());
+    }
+    EXPECT_EQ(whole, cut);
+  }
+}
+
 TEST_P(Dense, MisalignedWeightsGiveTheProduct) {
   for (int shift : {1, 2, 3, 7, 32, 33}) {
     check(GetParam(), 6, 67, 1, shift);

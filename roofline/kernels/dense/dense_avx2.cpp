@@ -11,7 +11,7 @@ namespace {
 struct Avx2 {
   using Register = __m256;
   static constexpr int kWidth = 8;
-  static constexpr int kRows = 2;  ///< 2 × 4 sums leave room for w and x
+  static constexpr int kRows = 3;  ///< 3 × 4 sums, three of w and one of x
   static constexpr int kSingleTokens = 2;  ///< 2 × 4 sums too
   static constexpr int kFewRows = 1;
   static constexpr int kFewTokens = 2;

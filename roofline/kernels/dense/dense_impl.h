@@ -10,7 +10,8 @@
 // The fewest tokens take a row at a time, one stream; some more take
 // V::kFewRows × V::kFewTokens. Many tokens are bound by multiplying: V::kRows
 // rows times kMostTokens, one register a pair, so that a decoded value meets
-// more of them.
+// more of them; a result then depends neither on how rows are cut nor on how
+// tokens are.
 #pragma once
 
 #include <algorithm>
@@ -41,17 +42,17 @@ struct DenseSums {
 
   template <int kChain, class LoadW, class LoadX>
   void add(const LoadW& load_w, const LoadX& load_x) {
-    typename V::Register x[kTokens];
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      x[t] = load_x(t);
-    }
+    typename V::Register w[kRows];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const typename V::Register w = load_w(r);
+      w[r] = load_w(r);
+    }
 #pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        sums[kChain][r][t] = V::fma(w, x[t], sums[kChain][r][t]);
+    for (int t = 0; t < kTokens; ++t) {
+      const typename V::Register x = load_x(t);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        sums[kChain][r][t] = V::fma(w[r], x, sums[kChain][r][t]);
       }
     }
   }
@@ -152,25 +153,90 @@ constexpr DenseTiles dense_tiles(std::integer_sequence<int, kCounts...>) {
       {dense_tile<V, kFormat, kRows, kChains, kCounts + 1>...}};
 }
 
-/// What multiplies so many tokens, and what the last rows are left to.
+/// One call: tiles() multiplies rows from `row` on with tokens from `token` on.
 template <class V, PackedFormat kFormat>
-const DenseTiles& tiles_for(int tokens, bool few, bool last_rows) {
+struct DenseCall {
+  const PackedMatrix& w;
+  const float* x;
+  float* y;
+  int ldy;
+
+  void tile(const DenseTiles& tiles, int row, int token, int end, bool first)
+      const {
+    const std::ptrdiff_t cols = w.cols;
+    const int tokens = std::min(tiles.most_tokens, end - token);
+    tiles.by_tokens[static_cast<std::size_t>(tokens - 1)](
+        {w.data + row * cols * kBytes<kFormat>,
+         x + token * cols,
+         cols,
+         y + static_cast<std::ptrdiff_t>(token) * ldy + row,
+         ldy,
+         first});
+  }
+};
+
+/// Few tokens, or any number in DenseOrder::alike: in runs whose x fits half of
+/// a second-level cache; within a run, rows outside, for they come from memory.
+template <class V, PackedFormat kFormat>
+void few_tokens(
+    const DenseCall<V, kFormat>& call,
+    int row_begin,
+    int row_end,
+    int token_begin,
+    int token_end) {
   constexpr int kAlikeChains = 4;
   static constexpr auto kSingle = dense_tiles<V, kFormat, 1, kAlikeChains>(
       std::make_integer_sequence<int, V::kSingleTokens>{});
   static constexpr auto kFew =
       dense_tiles<V, kFormat, V::kFewRows, kAlikeChains>(
           std::make_integer_sequence<int, V::kFewTokens>{});
-  static constexpr auto kMany = dense_tiles<V, kFormat, V::kRows, 1>(
-      std::make_integer_sequence<int, kMostTokens>{});
-  if (last_rows || tokens <= V::kSingleTokens) {
-    return kSingle;
+  constexpr std::ptrdiff_t kCacheBytes = 512 << 10;
+  const auto fit = static_cast<int>(
+      kCacheBytes / (std::max<std::ptrdiff_t>(call.w.cols, 1) * 4));
+  const int run = std::max(fit / kMostTokens, 4) * kMostTokens;
+  const bool single = token_end - token_begin <= V::kSingleTokens;
+  for (int first = token_begin; first < token_end; first += run) {
+    const int last = std::min(token_end, first + run);
+    for (int row = row_begin; row < row_end;) {
+      const DenseTiles& tiles =
+          single || row + V::kFewRows > row_end ? kSingle : kFew;
+      for (int token = first; token < last; token += tiles.most_tokens) {
+        call.tile(tiles, row, token, last, token == token_begin);
+      }
+      row += tiles.rows;
+    }
   }
-  return few ? kFew : kMany;
 }
 
-/// Tokens in runs whose x fits half of a second-level cache; within a run, rows
-/// outside, so that a few rows of w stay near while all tokens pass over them.
+/// Many tokens: rows in runs that stay in a second-level cache; within a run,
+/// tokens outside, so that those of a tile stay in the first.
+template <class V, PackedFormat kFormat>
+void many_tokens(
+    const DenseCall<V, kFormat>& call,
+    int row_begin,
+    int row_end,
+    int token_begin,
+    int token_end) {
+  using Counts = std::make_integer_sequence<int, kMostTokens>;
+  static constexpr auto kMany = dense_tiles<V, kFormat, V::kRows, 1>(Counts{});
+  static constexpr auto kLastRows = dense_tiles<V, kFormat, 1, 1>(Counts{});
+  constexpr std::ptrdiff_t kRunBytes = 128 << 10;
+  const std::ptrdiff_t row_bytes =
+      std::max<std::ptrdiff_t>(call.w.cols, 1) * kBytes<kFormat>;
+  const auto fit = static_cast<int>(kRunBytes / row_bytes);
+  const int run = std::max(fit / V::kRows, 1) * V::kRows;
+  for (int first = row_begin; first < row_end; first += run) {
+    const int last = std::min(row_end, first + run);
+    for (int token = token_begin; token < token_end; token += kMostTokens) {
+      for (int row = first; row < last;) {
+        const DenseTiles& tiles = row + V::kRows > last ? kLastRows : kMany;
+        call.tile(tiles, row, token, token_end, false);
+        row += tiles.rows;
+      }
+    }
+  }
+}
+
 template <class V, PackedFormat kFormat>
 void dense_format(
     const PackedMatrix& w,
@@ -182,33 +248,11 @@ void dense_format(
     float* y,
     int ldy,
     DenseOrder order) {
-  constexpr std::ptrdiff_t kCacheBytes = 512 << 10;
-  const std::ptrdiff_t cols = w.cols;
-  const int fit =
-      static_cast<int>(kCacheBytes / (std::max<std::ptrdiff_t>(cols, 1) * 4));
-  const int run = std::max(fit / kMostTokens, 4) * kMostTokens;
-  const int all = token_end - token_begin;
-  const bool few = order == DenseOrder::alike || all <= kMostOfFew;
-  for (int first = token_begin; first < token_end; first += run) {
-    const int last = std::min(token_end, first + run);
-    for (int row = row_begin; row < row_end;) {
-      const DenseTiles* tiles = &tiles_for<V, kFormat>(all, few, false);
-      if (row + tiles->rows > row_end) {
-        tiles = &tiles_for<V, kFormat>(all, few, true);
-      }
-      for (int token = first; token < last; token += tiles->most_tokens) {
-        const int tokens = std::min(tiles->most_tokens, last - token);
-        tiles->by_tokens[static_cast<std::size_t>(tokens - 1)](
-            {w.data + row * cols * kBytes<kFormat>,
-             x + token * cols,
-             cols,
-             y + static_cast<std::ptrdiff_t>(token) * ldy + row,
-             ldy,
-             few && token == token_begin});
-      }
-      row += tiles->rows;
-    }
-  }
+  const DenseCall<V, kFormat> call{w, x, y, ldy};
+  const bool few =
+      order == DenseOrder::alike || token_end - token_begin <= kMostOfFew;
+  const auto multiply = few ? few_tokens<V, kFormat> : many_tokens<V, kFormat>;
+  multiply(call, row_begin, row_end, token_begin, token_end);
 }
 
 template <class V>
