@@ -11,6 +11,7 @@
 #include "roofline/kernels/product_grid.h"
 #include "roofline/kernels/qmm/qmm.h"
 #include "roofline/kernels/quantized_x.h"
+#include "roofline/weights/blocks.h"
 
 namespace roofline::bench {
 
@@ -54,26 +55,44 @@ struct Matrices {
   PackedMatrix matrix;
 };
 
-enum class Precision { fast, exact };
+/// trimmed: fast, as a step of many tokens calls it.
+enum class Precision { fast, trimmed, exact };
+
+/// What some type of a checkpoint becomes, for products of many tokens: their
+/// speed can depend on how far values are from the offset.
+struct Weights {
+  const char* name;
+  PackedForm form;
+  int most;  ///< of the codes, or of two in a byte
+  const CodeTable* table = &kOwnValues;
+};
+
+/// A product's matrices and rows.
+struct ProductState {
+  ProductState(const PackedForm& form, int tokens, std::size_t at_least)
+      : matrices(form, kWide, at_least),
+        x(some_floats(std::size_t(tokens) * kWide.cols)),
+        y(std::size_t(tokens) * kWide.rows),
+        q(x.data(), tokens, kWide.cols, ThreadPool::global()) {}
+
+  void trim() {
+    high.resize(q.factors.size() / 4);
+    q.rows.high = high.data();
+    qmm_kernels().trim(q.rows, 0, q.rows.tokens, 0.0f);
+  }
+
+  Matrices matrices;
+  std::vector<float> x;
+  std::vector<float> y;
+  QuantizedX q;
+  std::vector<std::uint8_t> high;
+};
 
 /// One product with each of the matrices.
 KernelCase product_case(
-    const PackedForm& form,
+    const std::shared_ptr<ProductState>& s,
     int tokens,
-    Precision precision,
-    std::size_t at_least) {
-  struct State {
-    State(const PackedForm& form, int tokens, std::size_t at_least)
-        : matrices(form, kWide, at_least),
-          x(some_floats(std::size_t(tokens) * kWide.cols)),
-          y(std::size_t(tokens) * kWide.rows),
-          q(x.data(), tokens, kWide.cols, ThreadPool::global()) {}
-    Matrices matrices;
-    std::vector<float> x;
-    std::vector<float> y;
-    QuantizedX q;
-  };
-  const auto s = std::make_shared<State>(form, tokens, at_least);
+    Precision precision) {
   // About 64 KiB of weights a piece, as the step cuts it.
   const int each = tokens > 8 ? 16 : 2;
   KernelCase out;
@@ -93,19 +112,29 @@ KernelCase product_case(
               y,
               w.rows,
               DenseOrder::quick);
-        } else if (precision == Precision::fast) {
-          qmm_kernels().fast(w, begin, end, s->q.rows, 0, tokens, y, w.rows);
-        } else {
+        } else if (precision == Precision::exact) {
           qmm_kernels().exact(w, begin, end, s->x.data(), 0, tokens, y, w.rows);
+        } else {
+          qmm_kernels().fast(w, begin, end, s->q.rows, 0, tokens, y, w.rows);
         }
       });
     }
   };
   const double products = 1.0 * s->matrices.copies * kWide.rows * kWide.cols;
-  const bool planes = form.quantized() && precision == Precision::fast;
+  const bool planes =
+      s->matrices.matrix.quantized() && precision == Precision::fast;
   out.bytes = static_cast<double>(s->matrices.one) * s->matrices.copies;
   out.operations = 2.0 * (planes ? kPlanes : 1) * tokens * products;
   return out;
+}
+
+/// Many tokens whose rows are trimmed.
+KernelCase trimmed_case(const Weights& weights, int tokens) {
+  const auto s = std::make_shared<ProductState>(weights.form, tokens, 0);
+  s->matrices.matrix.table = *weights.table;
+  spread_codes(s->matrices.matrix, s->matrices.memory.data(), weights.most);
+  s->trim();
+  return product_case(s, tokens, Precision::trimmed);
 }
 
 /// On tiles; x is rounded already.
@@ -189,7 +218,12 @@ void add_products(std::vector<CaseMaker>& cases) {
              (tokens == 1 ? "" : fmt::format(", {} tokens", tokens)),
          shape(tokens),
          roof,
-         [=] { return product_case(form, tokens, precision, least); }});
+         [=] {
+           return product_case(
+               std::make_shared<ProductState>(form, tokens, least),
+               tokens,
+               precision);
+         }});
   };
   using enum PackedFormat;
   for (const PackedFormat format : {q4, q8, q4_table, q4_16, q8_16}) {
@@ -198,6 +232,22 @@ void add_products(std::vector<CaseMaker>& cases) {
   add("qmm.fast", {q4, 1, 8}, 1, Precision::fast, Roof::bandwidth);
   for (const PackedFormat format : {q4, q8}) {
     add("qmm.fast", format, 256, Precision::fast, Roof::int8);
+  }
+  constexpr int kMany = 256;
+  const Weights trimmed[] = {
+      {"q4", {q4, 1, 8}, 255},
+      {"q4 with biases", q4, 255},
+      {"q8 up to 31", {q8, 1, 16}, 31},  // Q5_0; Q5_1 and Q5_K have biases
+      {"q8", {q8, 1, 128}, 255},         // Q8_0
+      {"q4 by table", {q4_table, 1, kFp4Offset}, 255, &kFp4Table},  // MXFP4
+      {"q4/16", {q4_16, 1, kFp4Offset}, 255, &kFp4Table},           // NVFP4
+      {"q8/16 up to 63", {q8_16, 1, 32}, 63}};                      // Q6_K
+  for (const Weights& weights : trimmed) {
+    cases.push_back(
+        {fmt::format("qmm.fast trimmed {}, {} tokens", weights.name, kMany),
+         shape(kMany),
+         Roof::int8,
+         [=] { return trimmed_case(weights, kMany); }});
   }
   add("qmm.exact", q4, 1, Precision::exact, Roof::bandwidth);
   add("qmm.exact", q4, 128, Precision::exact, Roof::float32);

@@ -26,4 +26,23 @@ inline void tame_scales(const PackedMatrix& matrix, std::byte* memory) {
   }
 }
 
+/// Gives a matrix in `memory` codes from all of 0…most.
+inline void spread_codes(
+    const PackedMatrix& matrix,
+    std::byte* memory,
+    int most) {
+  std::uint32_t state = 1;
+  for (int block = 0; block < matrix.row_blocks(); ++block) {
+    const BlockGroups groups = matrix.block_groups(block);
+    for (int g = 0; g < matrix.groups(); ++g) {
+      std::byte* at = memory + (groups.codes(g) - memory);
+      for (int i = 0; i < groups.code_bytes; ++i) {
+        state = state * 1664525u + 1013904223u;
+        at[i] = static_cast<std::byte>(
+            (state >> 16) % static_cast<std::uint32_t>(most + 1));
+      }
+    }
+  }
+}
+
 }  // namespace roofline::bench
