@@ -34,7 +34,7 @@ KERNELS = [
     ("qmm.quantize", "activations to 15-bit codes in two planes of int8, with a scale and a "
      "sum for each 32", "6·t·c", "6·t·c"),
     ("qmm.fast", "y = x · wᵀ, w packed in 4 or 8 bits, integer products within a group, "
-     "both planes", "b", "4·t·r·c"),
+     "both planes; trimmed: the low one", "b", "4·t·r·c; 2·t·r·c"),
     ("qmm.exact", "the same with x in float32 and w decoded in registers", "b", "2·t·r·c"),
     ("bf16_product", "y = x · wᵀ for many tokens on matrix tiles, both sides in bf16, w in any "
      "format decoded once a block (AMX)", "b", "2·t·r·c"),
@@ -227,7 +227,8 @@ The best of all readings: a neighbour can only make one slower.
 Rate, and share of the roof that bounds the kernel at that shape, read in turn with
 it (on a shared machine memory may give half of what the table above says): median
 (least … most) of the rounds. Operations are the ones executed: the fast product's
-two planes count twice. bf16 products can exceed the float32 peak.
+two planes count twice, of trimmed rows the low one once. bf16 products can exceed the
+float32 peak.
 
 {shares}
 
@@ -288,6 +289,24 @@ sums start with, and outliers are lists behind the groups, without a branch a gr
 best). Attention in 16-bit integers, 12.5 bits a number: half the time of float32. A prompt of 512 tokens takes
 0.77 of the time it took, one of 4096 0.71.
 
+**AVX2, the other formats.** All row blocks become bytes, and 16-bit sums hold as many columns as a row
+block's largest value allows, counted from the offset: a lane's 16 columns of a group up to 16 from it, 8 up to 32, which have
+scales of their own; with more, values are signed and |w|·sign(x, w) is widened pair by pair. Sums are
+exact each way. An AMD EPYC that has no AVX-512 (Zen 3), one thread beside busy neighbours, least times of 100,
+trimmed rows, 256 × 2048, 96 tokens, Gop/s with both planes counted (q4: 285):
+
+| weights | before | now |
+| --- | --- | --- |
+| MXFP4 (q4 by table) | 143 | 286 |
+| Q5_0; with biases, as Q5_1 and Q5_K (q8 up to 31) | 157; 164 | 279; 249 |
+| NVFP4 (q4/16) | 122 | 240 |
+| Q6_K (q8/16 up to 63) | 150 | 235 |
+| Q2_K (q4/16 with biases) | 121 | 202 |
+| Q8_0; with biases, as of MLX (q8) | 156; 164 | 189; 179 |
+
+Dense products of many tokens there: tiles of 3 rows and 4 tokens (2 and 4 before), rows in runs of 128 KB and tokens outside: 50 → 80 (bf16),
+92 (f16) and 76 Gop/s (f32).
+
 **AMX**, 2 threads of an Intel Xeon whose neighbours take up to half of its tiles; least times of a layer, 512 tokens: products of
 the 1B shape 31.2 → 27.9 ms (gate and up 2.3 of some 5.3 Tflop/s), of SmolLM2 2.1 → 1.6 ms. The last of the depth goes
 straight to rows of y, whose lines were asked for, activations are made where up's sums are, and pieces are larger, for each reads all activations.
@@ -308,6 +327,8 @@ Tried and left out:
 | activations of a piece up to 512 KB; 288 and 384 rows of a task | the same; 768 KB is slower |
 | AVX2: two sums in turn for a token's outliers, so that none waits for the one before | some 5 % of a prompt slower |
 | AVX2: tiles of one half of a row block; of two, three or four halves or tokens more; nibbles split in the tile | 7.7 cycles where the tile that is used takes 5.9; 5.7 to 7.0; 6.5 to 7.0 |
+| AVX2: Q8_0 in products of 16 bits (`vpmaddwd`); magnitudes kept beside the signed values | 15 % slower than magnitudes times signed activations; 5 % |
+| AVX2: Q8_0 with activations of 7 bits, whose 16-bit sums hold 4 columns | a tenth quicker, but a bit less of every activation, which the budget has no room for |
 | AMX: codes and the next depth's activations asked for ahead; values cut instead of rounded to bfloat16; decoding between the tiles' products | within 3 to 5 % |
 | AMX: 256 tokens a thread, all rows; 10 to 24 tiles of depth; half as many row blocks a piece | mostly slower than 512 tokens and 16 to 20 tiles |
 
