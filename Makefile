@@ -55,7 +55,8 @@ test: build ## Build and run all tests
 install: build ## Put the program under PREFIX (default /usr/local)
 	@$(ENV) cmake --install $(BUILD) --prefix "$(PREFIX)"
 
-# LAYERS="weights base" runs those layers' tests only.
+# LAYERS="weights base" runs those layers' tests only, FILTER='Step*:Pool*' of
+# them those with such names.
 asan: $(SETUP) ## Run the tests under the address sanitizer
 	@scripts/sanitize.sh asan $(LAYERS)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds one sanitizer's preset and runs its tests.
-# usage: sanitize.sh asan|ubsan|tsan [LAYER...]     no layer: all
+# usage: [FILTER=TESTS] sanitize.sh asan|ubsan|tsan [LAYER...]    no layer: all
+# FILTER is Google Test's, and needs layers: 'ThreadPool*:*StepThreads*'.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
@@ -14,6 +15,8 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # libmlx and the text crates are not instrumented: what they synchronise
 # with looks like a race.
 export TSAN_OPTIONS="suppressions=$PWD/scripts/tsan.supp:halt_on_error=1"
+
+[ -z "${FILTER:-}" ] || export GTEST_FILTER=$FILTER
 
 build=build/$preset
 [ -f "$build/build.ninja" ] || cmake --preset "$preset" >&2

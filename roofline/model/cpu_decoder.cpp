@@ -9,7 +9,6 @@
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
-#include "roofline/base/thread_pool.h"
 #include "roofline/kernels/block/decoder_step.h"
 #include "roofline/model/cpu_ropes.h"
 #include "roofline/model/cpu_weights.h"
@@ -20,11 +19,14 @@ namespace {
 
 class CpuDecoder : public Decoder {
  public:
-  CpuDecoder(const Checkpoint& checkpoint, const ModelOptions& options)
+  CpuDecoder(
+      const Checkpoint& checkpoint,
+      const ModelOptions& options,
+      ThreadPool& pool)
       : spec_(checkpoint.spec()),
         exact_(options.exact),
         kv_(options.kv),
-        pool_(ThreadPool::global()),
+        pool_(pool),
         weights_(CpuWeights::load(checkpoint, options, pool_)),
         ropes_(spec_) {}
 
@@ -129,8 +131,9 @@ mx::array CpuDecoder::forward(
 
 std::unique_ptr<Decoder> load_cpu_decoder(
     const Checkpoint& checkpoint,
-    const ModelOptions& options) {
-  return std::make_unique<CpuDecoder>(checkpoint, options);
+    const ModelOptions& options,
+    ThreadPool& pool) {
+  return std::make_unique<CpuDecoder>(checkpoint, options, pool);
 }
 
 }  // namespace roofline
