@@ -1,7 +1,6 @@
 #include "roofline/model/kv_cache.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -9,95 +8,12 @@
 #include <mlx/transforms.h>
 
 #include "roofline/base/errors.h"
-#include "roofline/base/round_up.h"
 #include "roofline/model/kv_memory.h"
+#include "roofline/model/kv_placement.h"
 
 namespace roofline {
 
 namespace {
-
-/// Slots are added in steps of this many, or of a quarter of what is there, so
-/// that copying stays linear in the tokens and the slack below a quarter.
-constexpr std::int64_t kStepSlots = 256;
-/// Rings are rounded up to whole cache lines of the smallest head.
-constexpr std::int64_t kRingMultiple = 32;
-/// A layer that can be bounded by at most this many slots gets them at once, so
-/// that its memory doesn't change while text streams.
-constexpr std::int64_t kAtOnceSlots = 4096;
-/// Slots are counted in int.
-constexpr std::int64_t kUnbounded = std::numeric_limits<int>::max();
-
-/// How a layer places positions: the first `keep` for good, the rest in a ring.
-struct Placement {
-  std::int64_t keep = 0;
-  std::int64_t ring = kUnbounded;  ///< slots of the ring
-  std::int64_t seen = kUnbounded;  ///< latest ring positions a query sees
-  /// Latest positions among which the first `keep` are seen.
-  std::int64_t keep_seen = kUnbounded;
-
-  bool bounded() const { return ring != kUnbounded; }
-  std::int64_t slot_limit() const {
-    return bounded() ? keep + ring : kUnbounded;
-  }
-  std::int64_t slot_of(std::int64_t position) const {
-    return position < keep ? position : keep + (position - keep) % ring;
-  }
-  /// The earliest ring position that the query at `position` sees.
-  std::int64_t first_seen(std::int64_t position) const {
-    return std::max(keep, position - seen + 1);
-  }
-  /// The same of the first `keep`.
-  std::int64_t first_kept_seen(std::int64_t position) const {
-    return std::max<std::int64_t>(0, position - keep_seen + 1);
-  }
-};
-
-/// First positions that never leave their slots in a rotating layer.
-int kept_tokens(const KvOptions& options) {
-  const KvFormat& format = options.format;
-  return std::max(
-      options.keep_tokens,
-      format.in_codes() ? format.keep_full : 0);
-}
-
-Placement place(const AttentionSpec& attention, const KvOptions& options) {
-  Placement placement;
-  if (options.max_tokens) {
-    placement.keep = kept_tokens(options);
-    placement.seen = *options.max_tokens - placement.keep;
-  }
-  const auto window = attention.window_tokens;
-  if (window && (!options.max_tokens || *window <= *options.max_tokens)) {
-    // Tokens kept in full have slots of their own here too: which are kept so
-    // must not hang on the ring's size. They fall out of the window all the
-    // same.
-    placement.keep = options.format.in_codes() ? options.format.keep_full : 0;
-    placement.keep_seen = *window;
-    placement.seen = *window;
-  }
-  if (placement.seen != kUnbounded) {
-    placement.ring =
-        round_up(placement.seen + options.max_chunk - 1, kRingMultiple);
-  }
-  return placement;
-}
-
-/// Slots to allocate for `tokens` positions when there are `slots` now.
-std::int64_t grown(
-    const Placement& placement,
-    std::int64_t slots,
-    std::int64_t tokens) {
-  const auto limit = placement.slot_limit();
-  const auto needed = std::min(tokens, limit);
-  if (needed <= slots) {
-    return slots;
-  }
-  if (placement.bounded() && limit <= kAtOnceSlots) {
-    return limit;
-  }
-  const auto step = round_up(std::max(slots / 4, kStepSlots), kStepSlots);
-  return std::min(limit, std::max(round_up(needed, kStepSlots), slots + step));
-}
 
 /// Heads and dims of what a layer keeps of each position. Latent attention
 /// keeps one array, among the keys.
@@ -145,7 +61,7 @@ void check(const KvOptions& options) {
 }  // namespace
 
 struct KvCache::Layer {
-  Placement placement;
+  KvPlacement placement;
   int kv_heads = 0;
   int head_dim = 0;
   std::int64_t slots = 0;
@@ -165,7 +81,6 @@ struct KvCache::Layer {
     return keys.is_available() && values.is_available() &&
            (!order.written || order.written->is_available());
   }
-  void list_segments(std::int64_t from, std::int64_t to);
 };
 
 struct KvCache::State {
@@ -180,7 +95,9 @@ struct KvCache::State {
   void grow(std::int64_t tokens);
   void list_segments() {
     for (auto& layer : layers) {
-      layer.list_segments(step_begin, position);
+      if (layer.kv_heads > 0) {
+        layer.placement.list_segments(step_begin, position, layer.segments);
+      }
     }
   }
 };
@@ -200,7 +117,7 @@ void KvCache::State::grow(std::int64_t tokens) {
   std::vector<std::pair<Layer*, std::int64_t>> growing;
   std::size_t bytes = 0;
   for (Layer& layer : layers) {
-    const auto slots = grown(layer.placement, layer.slots, tokens);
+    const auto slots = grown_slots(layer.placement, layer.slots, tokens);
     if (layer.kv_heads > 0 && slots != layer.slots) {
       growing.emplace_back(&layer, slots);
       bytes += layer.keys.memory_for(static_cast<int>(slots)) +
@@ -213,35 +130,6 @@ void KvCache::State::grow(std::int64_t tokens) {
   for (const auto& [layer, slots] : growing) {
     layer->grow(slots, options.in_place ? &memory : nullptr);
   }
-}
-
-/// The runs of slots that hold what queries [from, to) may see.
-void KvCache::Layer::list_segments(std::int64_t from, std::int64_t to) {
-  segments.clear();
-  if (kv_heads == 0) {
-    return;
-  }
-  const auto add = [&](std::int64_t first, std::int64_t last) {
-    while (first < last) {
-      const auto slot = placement.slot_of(first);
-      const auto run_end =
-          first < placement.keep ? placement.keep : placement.slot_limit();
-      const auto count = std::min(last - first, run_end - slot);
-      const bool joins =
-          !segments.empty() &&
-          segments.back().first_slot + segments.back().count == slot &&
-          segments.back().first_position + segments.back().count == first;
-      if (joins) {
-        segments.back().count += static_cast<int>(count);
-      } else {
-        segments.push_back(
-            {first, static_cast<int>(slot), static_cast<int>(count)});
-      }
-      first += count;
-    }
-  };
-  add(placement.first_kept_seen(from), std::min(placement.keep, to));
-  add(placement.first_seen(from), to);
 }
 
 KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
@@ -264,7 +152,7 @@ KvCache::KvCache(const ModelSpec& spec, const KvOptions& options)
            options.dtype});
     };
     state_->layers.push_back(
-        {place(attention, options),
+        {kv_placement(attention, options),
          kept.heads,
          kept.key_dim,
          0,
@@ -299,7 +187,7 @@ void KvCache::reserve(int tokens) {
         "Cut the tokens into chunks.");
   }
   const auto end = state.position + tokens;
-  if (end >= kUnbounded) {
+  if (end >= KvPlacement::kUnbounded) {
     fail<UserError>(
         fmt::format("The sequence would have {} tokens", end),
         "Positions beyond 2^31 aren't supported",
@@ -461,12 +349,12 @@ std::int64_t KvCache::slots_for(
     const AttentionSpec& attention,
     const KvOptions& options,
     std::int64_t tokens) {
-  const Placement placement = place(attention, options);
+  const KvPlacement placement = kv_placement(attention, options);
   std::int64_t slots = 0;
   // Room grows by what a chunk needs, in the chunks that a prefill takes.
   for (std::int64_t at = 0; at < tokens && slots < placement.slot_limit();
        at += options.max_chunk) {
-    slots = grown(
+    slots = grown_slots(
         placement,
         slots,
         std::min<std::int64_t>(at + options.max_chunk, tokens));
