@@ -230,6 +230,14 @@ void many_tokens(
     for (int token = token_begin; token < token_end; token += kMostTokens) {
       for (int row = first; row < last;) {
         const DenseTiles& tiles = row + V::kRows > last ? kLastRows : kMany;
+        if (token == token_begin) {
+          // The first pass reads from memory: the next rows are asked for.
+          const std::ptrdiff_t bytes = tiles.rows * row_bytes;
+          const std::byte* next = call.w.data + row * row_bytes + bytes;
+          for (std::ptrdiff_t i = 0; i < bytes; i += 64) {
+            __builtin_prefetch(next + i);
+          }
+        }
         call.tile(tiles, row, token, token_end, false);
         row += tiles.rows;
       }
