@@ -14,6 +14,7 @@
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/fast_tile_avx2.h"
 #include "roofline/kernels/qmm/one_token_avx2.h"
+#include "roofline/kernels/qmm/pair_product_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
@@ -97,6 +98,16 @@ constexpr std::array<ExactTile, sizeof...(kCounts)> exact_tiles(
   return {exact_tile<kFormat, kCounts + 1>...};
 }
 
+/// What takes trimmed rows.
+decltype(QmmKernels::fast) trimmed_product(const PackedMatrix& w) {
+  if (w.format != PackedFormat::q4) {
+    return byte_product;
+  }
+  const bool centred =
+      w.offset >= kLeastPairOffset && w.offset <= kMostPairOffset;
+  return centred ? pair_product : unpacked_product;
+}
+
 void fast(
     const PackedMatrix& w,
     int block_begin,
@@ -108,8 +119,7 @@ void fast(
     int ldy) {
   const int all = token_end - token_begin;
   if (x.high != nullptr) {
-    const auto product =
-        w.format == PackedFormat::q4 ? unpacked_product : byte_product;
+    const auto product = trimmed_product(w);
     product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
     return;
   }
