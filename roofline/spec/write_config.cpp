@@ -4,13 +4,16 @@
 #include <array>
 #include <cmath>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
 #include "roofline/spec/activation_names.h"
+#include "roofline/spec/config_family.h"
 #include "roofline/spec/families.h"
 #include "roofline/spec/language_config.h"
 #include "roofline/spec/read_config.h"
@@ -286,54 +289,6 @@ class ConfigWriter {
   Json out_ = Json::object();
 };
 
-/// Architectures whose files two families share, told apart by a window.
-struct SharedFiles {
-  std::string_view gguf;
-  std::string_view with_window, without;
-};
-constexpr std::array<SharedFiles, 2> kShared = {{
-    {"llama", "mistral", "llama"},
-    {"olmo2", "olmo3", "olmo2"},
-}};
-
-bool has_sigmoid_scores(const ModelSpec& spec) {
-  return std::any_of(
-      spec.layers.begin(),
-      spec.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.feed_forward && layer.feed_forward->mixture &&
-               layer.feed_forward->mixture->score == ExpertScore::sigmoid;
-      });
-}
-
-const Family* config_family(const ModelSpec& spec) {
-  const bool windowed = std::any_of(
-      spec.layers.begin(),
-      spec.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.attention && layer.attention->window_tokens;
-      });
-  const bool experts = std::any_of(
-      spec.layers.begin(),
-      spec.layers.end(),
-      [](const LayerSpec& layer) {
-        return layer.feed_forward && layer.feed_forward->mixture;
-      });
-  if (spec.family == "llama" && experts) {
-    return find_family("mixtral");
-  }
-  if (spec.family == "deepseek2") {
-    return find_family(
-        has_sigmoid_scores(spec) ? "deepseek_v3" : "deepseek_v2");
-  }
-  for (const SharedFiles& shared : kShared) {
-    if (shared.gguf == spec.family) {
-      return find_family(windowed ? shared.with_window : shared.without);
-    }
-  }
-  return find_gguf_family(spec.family);
-}
-
 }  // namespace
 
 Json write_config(const ModelSpec& spec, const Json& gguf) {
@@ -365,9 +320,38 @@ bool reads_as(const Json& config, const ModelSpec& spec) {
   }
 }
 
+namespace {
+
+using Field = std::pair<std::string, Json>;
+
+/// Adds those of the fields with which the config stays one of this model: all
+/// of them at once where it does, else each half by itself.
+void add_fields(
+    Json& config,
+    std::span<const Field> fields,
+    const ModelSpec& spec) {
+  Json& inner = language_config(config);
+  for (const auto& [name, value] : fields) {
+    inner[name] = value;
+  }
+  if (fields.empty() || reads_as(config, spec)) {
+    return;
+  }
+  for (const auto& [name, value] : fields) {
+    inner.erase(name);
+  }
+  if (fields.size() > 1) {
+    const std::size_t half = fields.size() / 2;
+    add_fields(config, fields.first(half), spec);
+    add_fields(config, fields.subspan(half), spec);
+  }
+}
+
+}  // namespace
+
 void write_absent_fields(Json& config) {
   const ModelSpec spec = read_config(config);
-  Json& inner = language_config(config);
+  const Json& inner = language_config(config);
   const auto type = inner.find("model_type");
   const Family* family = type != inner.end() && type->is_string()
                              ? find_family(type->get<std::string>())
@@ -376,15 +360,13 @@ void write_absent_fields(Json& config) {
     return;
   }
   const Json whole = ConfigWriter(spec, Json(), *family).write_without_ropes();
+  std::vector<Field> absent;
   for (const auto& [name, value] : whole.items()) {
-    if (inner.contains(name) || (&inner != &config && config.contains(name))) {
-      continue;
-    }
-    inner[name] = value;
-    if (!reads_as(config, spec)) {
-      inner.erase(name);
+    if (!inner.contains(name) && !config.contains(name)) {
+      absent.emplace_back(name, value);
     }
   }
+  add_fields(config, absent, spec);
 }
 
 }  // namespace roofline
