@@ -62,6 +62,13 @@ void pack_row(std::span<const std::uint8_t> codes, int bits, std::byte* out) {
 
 }  // namespace
 
+void CodeMatrix::append(const CodeMatrix& more) {
+  rows += more.rows;
+  codes.insert(codes.end(), more.codes.begin(), more.codes.end());
+  scales.insert(scales.end(), more.scales.begin(), more.scales.end());
+  biases.insert(biases.end(), more.biases.begin(), more.biases.end());
+}
+
 FloatMatrix read_rows(
     const Tensor& tensor,
     std::int64_t first,

@@ -59,6 +59,8 @@ struct CodeMatrix {
   std::vector<float> biases;        ///< [rows, groups]; zeros in small floats
 
   int groups() const { return cols / format.group_size; }
+  /// Puts more rows of the same columns and format below.
+  void append(const CodeMatrix& more);
 };
 
 /// An empty one of this shape.

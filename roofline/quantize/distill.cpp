@@ -16,18 +16,14 @@
 #include "roofline/base/errors.h"
 #include "roofline/kernels/coded_weight.h"
 #include "roofline/model/trainable_decoder.h"
-#include "roofline/quantize/calibrate.h"
+#include "roofline/quantize/distill_texts.h"
 #include "roofline/quantize/plan_formats.h"
-#include "roofline/train/batches.h"
 #include "roofline/train/optimizer.h"
 
 namespace roofline {
 
 namespace {
 
-/// One window in so many is held out, at most kMostHeldOut.
-constexpr std::size_t kHeldOutOf = 10;
-constexpr std::size_t kMostHeldOut = 8;
 /// Looks at the windows held out.
 constexpr int kChecks = 6;
 /// Shares of the steps, and of the rate that is left at the end.
@@ -58,30 +54,20 @@ float unit_of(const CodeMatrix& matrix) {
              : 1.0f;
 }
 
-struct Text {
-  std::vector<std::int32_t> ids;
-  std::vector<float> teacher;  ///< [tokens, dim]
-};
-
 class Distiller {
  public:
   Distiller(
       const Checkpoint& source,
       const Checkpoint& student,
+      const NameSet& trained,
       const DistillOptions& options,
       CodesByName& codes)
       : source_(source),
         student_(student),
         options_(options),
         matrices_(codes) {
-    std::vector<std::string> trained;
-    for (const auto& [name, matrix] : codes) {
-      if (is_distilled(source, codes, name)) {
-        trained.push_back(name);
-      }
-    }
     for (const auto& name : trained) {
-      take_codes(name, codes.find(name)->second);
+      take_codes(name, codes.at(name));
     }
   }
 
@@ -89,34 +75,7 @@ class Distiller {
   bool read_source(
       const std::function<void(double, const std::string&)>& progress,
       const std::function<bool()>& stop) {
-    const TextStream stream =
-        run_all_layers(source_, options_.windows, [&](double share) {
-          if (progress) {
-            progress(share, "reading the source's predictions");
-          }
-          return !(stop && stop());
-        });
-    if (stop && stop()) {
-      return false;
-    }
-    const char* name = source_.spec().tied_embeddings ? "embed" : "head";
-    const LayeredModel::Head head(source_.spec(), source_);
-    for (std::size_t i = 0; i < options_.windows.size(); ++i) {
-      auto rows = mx::contiguous(head.normed(stream.at(i)));
-      mx::eval(rows);
-      Text text{options_.windows[i], {}};
-      text.teacher.assign(rows.data<float>(), rows.data<float>() + rows.size());
-      const bool held =
-          i % kHeldOutOf == kHeldOutOf / 2 && held_out_.size() < kMostHeldOut;
-      (held ? held_out_ : texts_).push_back(std::move(text));
-    }
-    if (held_out_.empty() && texts_.size() > 1) {
-      held_out_.push_back(std::move(texts_.back()));
-      texts_.pop_back();
-    }
-    head_ = std::make_shared<FloatMatrix>(
-        read_matrix(source_.at(name), ThreadPool::global()));
-    return true;
+    return texts_.read(source_, options_.windows, progress, stop);
   }
 
   void load() {
@@ -150,7 +109,7 @@ class Distiller {
   double held_out_loss() {
     double sum = 0;
     double tokens = 0;
-    for (const Text& text : held_out_) {
+    for (const DistillText& text : texts_.held_out()) {
       const double own = static_cast<double>(text.ids.size());
       mx::array loss = loss_of({&text}, LossGradient::none);
       sum += own * static_cast<double>(loss.item<float>());
@@ -297,64 +256,20 @@ class Distiller {
     }
   }
 
-  /// Mean divergence of the texts' tokens.
   mx::array loss_of(
-      const std::vector<const Text*>& texts,
+      const std::vector<const DistillText*>& texts,
       LossGradient gradient) {
-    std::vector<std::int32_t> ids;
-    std::vector<int> first{0};
-    auto targets = std::make_shared<TokenTargets>();
-    std::vector<float> rows;
-    for (const Text* text : texts) {
-      ids.insert(ids.end(), text->ids.begin(), text->ids.end());
-      first.push_back(static_cast<int>(ids.size()));
-      rows.insert(rows.end(), text->teacher.begin(), text->teacher.end());
-    }
-    // Scale and softcap are the model's own; divergence is all of the loss.
-    TokenHead theirs = decoder_->token_head();
-    theirs.trained.reset();
-    theirs.matrix =
-        float_matrix(head_->values.data(), head_->rows, head_->cols);
-    theirs.memory = head_;
-    theirs.products = GemmType::f32;
-    targets->teacher = std::make_shared<const TokenTeacher>(TokenTeacher{
-        mx::array(rows.data(), {static_cast<int>(ids.size()), head_->cols}),
-        theirs,
-        1.0f,
-        1.0f});
-    targets->targets.assign(ids.size(), 0);
-    targets->weights.assign(ids.size(), 1.0f / static_cast<float>(ids.size()));
     const bool again =
         gradient == LossGradient::with && can_run_layers_again(source_.spec());
-    const auto hidden = decoder_->hidden(
-        {ids, first},
+    return texts_.divergence(
+        *decoder_,
+        texts,
+        gradient,
         again ? KeepLayers::none : KeepLayers::all);
-    return mx::reshape(
-        token_loss(hidden, decoder_->token_head(), targets, gradient).loss,
-        {});
-  }
-
-  std::vector<const Text*> next_texts() {
-    std::vector<const Text*> out;
-    std::size_t tokens = 0;
-    while (out.empty() || tokens + out.back()->ids.size() <=
-                              static_cast<std::size_t>(options_.step_tokens)) {
-      if (order_.empty()) {
-        order_.resize(texts_.size());
-        std::iota(order_.begin(), order_.end(), std::size_t{0});
-        for (std::size_t i = order_.size(); i > 1; --i) {
-          std::swap(order_[i - 1], order_[next_random(random_) % i]);
-        }
-      }
-      out.push_back(&texts_[order_.back()]);
-      order_.pop_back();
-      tokens += out.back()->ids.size();
-    }
-    return out;
   }
 
   void step(int number, double rate) {
-    const auto texts = next_texts();
+    const auto texts = texts_.next(options_.step_tokens);
     std::vector<int> all(values_.size());
     std::iota(all.begin(), all.end(), 0);
     const auto now = arrays();
@@ -408,48 +323,21 @@ class Distiller {
   const DistillOptions& options_;
   CodesByName& matrices_;
   std::map<std::string, std::shared_ptr<TrainedCodes>, std::less<>> codes_;
-  std::vector<Text> texts_, held_out_;
-  std::shared_ptr<FloatMatrix> head_;
+  DistillTexts texts_;
   std::unique_ptr<TrainableDecoder> decoder_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<Place> places_;
   std::vector<TrainedShape> shapes_;
   std::vector<std::vector<float>> values_, best_values_;
   double best_ = 0;
-  std::vector<std::size_t> order_;
-  std::uint64_t random_ = 7;
 };
 
 }  // namespace
 
-bool is_distilled(
-    const Checkpoint& checkpoint,
-    const CodesByName& codes,
-    const std::string& name) {
-  const auto affine = [&](const std::string& one) {
-    const auto found = codes.find(one);
-    return found != codes.end() &&
-           found->second.format.mode == QuantMode::affine;
-  };
-  if (!affine(name)) {
-    return false;
-  }
-  const std::string stack = expert_stack(name);
-  if (stack.empty()) {
-    return true;
-  }
-  std::string each;
-  for (int e = 0; checkpoint.find(each = expert_name(stack, e)); ++e) {
-    if (!affine(each)) {
-      return false;
-    }
-  }
-  return true;
-}
-
 DistillResult distill(
     const Checkpoint& source,
     const Checkpoint& student,
+    const NameSet& trained,
     const DistillOptions& options,
     const std::function<void(double share, const std::string& what)>& progress,
     const std::function<bool()>& stop,
@@ -461,7 +349,7 @@ DistillResult distill(
         "One window is learned from, another one tells how well",
         "Give a longer --calibration text, or a smaller --window");
   }
-  Distiller distiller(source, student, options, codes);
+  Distiller distiller(source, student, trained, options, codes);
   const bool read = distiller.read_source(progress, stop);
   distiller.load();
   DistillResult result;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "roofline/quantize/codes.h"
+#include "roofline/quantize/distilled_names.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline {
@@ -37,18 +38,10 @@ struct DistillResult {
   double kl_after = 0;
 };
 
-using CodesByName = std::map<std::string, CodeMatrix, std::less<>>;
 using FloatsByName = std::map<std::string, FloatMatrix, std::less<>>;
 
-/// Whether distill() trains this matrix: it is in affine codes, and so are all
-/// experts of its stack where it is one of several.
-bool is_distilled(
-    const Checkpoint& checkpoint,
-    const CodesByName& codes,
-    const std::string& name);
-
-/// source: the model to follow. student: what the quantized model has besides
-/// codes that are trained (is_distilled), the values of the other codes among
+/// source: the model to follow. trained: distilled_names(). student: what the
+/// quantized model has besides their codes, the values of the other codes among
 /// it; that stays as it is. Changes scales and biases of trained codes; never
 /// for the worse on the windows held out.
 /// norms: receives norms that were trained. Throws UserError without windows,
@@ -57,6 +50,7 @@ bool is_distilled(
 DistillResult distill(
     const Checkpoint& source,
     const Checkpoint& student,
+    const NameSet& trained,
     const DistillOptions& options,
     const std::function<void(double share, const std::string& what)>& progress,
     const std::function<bool()>& stop,
