@@ -582,6 +582,44 @@ TEST_P(AttentionInIntegers, KeysThatWeighLittleKeepTheirPrecision) {
   EXPECT_LT(worst, 1e-4);
 }
 
+TEST_P(AttentionInIntegers, ScoresMayLieFarFromZero) {
+  if (attention_kernels().whole_rows == nullptr) {
+    GTEST_SKIP() << "there are no products of integers";
+  }
+  Case c;
+  c.head_dim = 64;
+  c.tokens = 20;
+  c.first_position = 150;
+  const std::size_t slots = 170;
+  // A softmax doesn't change with what all scores have in common. Before the
+  // 80th key and from there on that is a multiple of the first dim.
+  for (const auto& [early, late] :
+       {std::pair{-30.0f, -30.0f}, {30.0f, 30.0f}, {-30.0f, 30.0f}}) {
+    Cache cache(c, KvType::f16);
+    std::vector<float> q = random_floats(
+        static_cast<std::size_t>(c.tokens * c.heads * c.head_dim),
+        23);
+    for (std::size_t i = 0; i < q.size(); i += 64) {
+      q[i] = 40;
+    }
+    for (std::size_t i = 0; i < cache.keys.size(); i += 64) {
+      cache.half_keys[i] = f32_to_f16(i / 64 % slots < 80 ? early : late);
+      cache.keys[i] = f16_to_f32(cache.half_keys[i]);
+    }
+    const auto expected = reference(c, cache, q.data(), 0.125f);
+    for (const int threads : {1, 4}) {
+      const auto out = attend_rounded(c, cache, q, threads);
+      double worst = 0;
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        const double error = std::abs(out[i] - expected[i]);
+        worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+      }
+      // Keys' and queries' units are 30 and 40 / 5790.
+      EXPECT_LT(worst, 0.04) << early << " then " << late;
+    }
+  }
+}
+
 TEST(AttentionProducts, OtherKindsOfCallsAreLeftToFloats) {
   AttentionArgs args;
   args.kv.head_dim = 64;
