@@ -122,27 +122,64 @@ inline void each_line(__m256i codes, F f) {
 /// A group's codes in 16 bits.
 struct GroupCodes {
   explicit GroupCodes(const std::int8_t* codes) {
+    const auto load = [](const std::int8_t* from) {
+      return _mm256_cvtepi8_epi16(
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    };
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
-      const auto load = [](const std::int8_t* from) {
-        return _mm256_cvtepi8_epi16(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-      };
-      x[i] = _mm256_add_epi16(
-          _mm256_slli_epi16(load(codes + 16 * i), 7),
-          load(codes + kGroup + 16 * i));
+      high[i] = load(codes + 16 * i);
+      low[i] = load(codes + kGroup + 16 * i);
     }
   }
-  __m256i x[2];
+  __m256i high[2];
+  __m256i low[2];
 };
+
+/// A group's codes as kept + excess + 128·high, in 16 bits.
+struct SplitCodes {
+  __m256i kept[2];
+  __m256i excess[2];
+  __m256i high[2];
+  int most = 0;  ///< Σ |kept| + |excess|
+};
+
+/// Codes of more than `most` keep both their planes; of others what is more
+/// than 8 bits is the excess.
+inline SplitCodes split_codes(const GroupCodes& codes, int most) {
+  const __m256i top = _mm256_set1_epi16(kHighUnit - 1);
+  const __m256i bottom = _mm256_set1_epi16(1 - kHighUnit);
+  SplitCodes split;
+  __m256i magnitudes = _mm256_setzero_si256();
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m256i x =
+        _mm256_add_epi16(_mm256_slli_epi16(codes.high[i], 7), codes.low[i]);
+    const __m256i large = _mm256_cmpgt_epi16(
+        _mm256_abs_epi16(x),
+        _mm256_set1_epi16(static_cast<std::int16_t>(most)));
+    const __m256i clamped = _mm256_max_epi16(bottom, _mm256_min_epi16(top, x));
+    split.kept[i] = _mm256_blendv_epi8(clamped, codes.low[i], large);
+    split.excess[i] = _mm256_andnot_si256(large, _mm256_sub_epi16(x, clamped));
+    split.high[i] = _mm256_and_si256(large, codes.high[i]);
+    magnitudes = _mm256_add_epi16(
+        magnitudes,
+        _mm256_add_epi16(
+            _mm256_abs_epi16(split.kept[i]),
+            _mm256_abs_epi16(split.excess[i])));
+  }
+  split.most = reduce_add(_mm256_madd_epi16(magnitudes, _mm256_set1_epi16(1)));
+  return split;
+}
 
 inline __m256i to_bytes(const __m256i* x) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi16(x[0], x[1]), 0xd8);
 }
 
 /// A group whose high codes aren't all zero: what is left of its codes in 8
-/// bits. What is more becomes part of what its sums start with, and is counted
-/// in sum, or else, where they would not fit in 16 bits, an outlier.
+/// bits. Up to twice as much becomes part of what its sums start with, and is
+/// counted in sum, unless they would not fit in 16 bits; what is more is an
+/// outlier.
 inline __m256i take_outliers(
     const std::int8_t* codes,
     int group,
@@ -150,43 +187,26 @@ inline __m256i take_outliers(
     std::int16_t& sum,
     PairMemory& memory) {
   constexpr int kMostSum = 32767 / kMostPairOffset;
-  const __m256i most = _mm256_set1_epi16(kHighUnit - 1);
-  const __m256i least = _mm256_set1_epi16(1 - kHighUnit);
   const GroupCodes all(codes);
-  __m256i kept[2];
-  __m256i excess[2];
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i) {
-    kept[i] = _mm256_max_epi16(least, _mm256_min_epi16(most, all.x[i]));
-    excess[i] = _mm256_sub_epi16(all.x[i], kept[i]);
+  SplitCodes split = split_codes(all, 2 * (kHighUnit - 1));
+  if (split.most > kMostSum) {
+    split = split_codes(all, -1);
   }
-  const __m256i magnitudes =
-      _mm256_add_epi16(_mm256_abs_epi16(all.x[0]), _mm256_abs_epi16(all.x[1]));
-  const __m256i large = _mm256_cmpgt_epi16(
-      _mm256_max_epi16(
-          _mm256_abs_epi16(excess[0]),
-          _mm256_abs_epi16(excess[1])),
-      most);
   const auto line_of = [&](unsigned line) {
     const int pair = group / kPairGroups % kPairsAtATime;
     return static_cast<unsigned>(pair * kPairLines) + line;
   };
-  if (_mm256_testz_si256(large, large) != 0 &&
-      reduce_add(_mm256_madd_epi16(magnitudes, _mm256_set1_epi16(1))) <=
-          kMostSum) {
-    each_line(to_bytes(excess), [&](unsigned line, int two, int codes_sum) {
-      memory.excess.push_back({in_lane(two, group), line_of(line)});
-      sum = static_cast<std::int16_t>(sum + codes_sum);
-    });
-    return to_bytes(kept);
-  }
-  each_line(load_codes(codes), [&](unsigned line, int two, int codes_sum) {
+  each_line(to_bytes(split.excess), [&](unsigned line, int two, int codes_sum) {
+    memory.excess.push_back({in_lane(two, group), line_of(line)});
+    sum = static_cast<std::int16_t>(sum + codes_sum);
+  });
+  each_line(to_bytes(split.high), [&](unsigned line, int two, int codes_sum) {
     memory.outliers.push_back(
         {in_lane(two, group),
          in_lane(-shape.offset * codes_sum, group),
          line_of(line)});
   });
-  return load_codes(codes + kGroup);
+  return to_bytes(split.kept);
 }
 
 /// k of eight groups, 16 bits each.
