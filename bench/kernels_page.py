@@ -310,8 +310,8 @@ vector ports and an addition on any, but a pair of them takes 0.59 to 0.63 cycle
 the loads of a tile of four tokens a group of 32 columns, 8 rows and a token takes 5.5. Its float end took 2.4 more, 0.9 of them the multiply-add, which
 takes an operand port of the additions' pipes, too. Where the offset is 7 or 8 (Q4_0), two groups now share a register, each in a 16-bit half of its lanes, so that
 one `vpmaddwd` scales and adds both by one factor, a whole number: 1.4, and outliers below twice a code of 8 bits are part of what the sums start with
-(each was scaled by itself before). With the preparation of the tokens, 576 columns, 168 tokens, normal values: 12.2 → 9.4 cycles; 96 rows and 16 tokens
-16.9 → 11.7; with the units of the activation, which leave few outliers, 8.8 → 7.8 (1536 columns, 84 tokens). Of processor time a
+(each was scaled by itself before). With the preparation of the tokens, 576 columns, 168 tokens, normal values: 12.2 → 9.5 cycles; 96 rows and 16 tokens
+13.8 → 12.1; with the units of the activation, which leave few outliers, 8.8 → 7.8 (1536 columns, 84 tokens). Of processor time a
 prompt of 512 tokens takes 0.8 of what it took.
 
 **AVX2, attention in integers** takes any number of dims; a number has 12.5 bits with 64 of them, 12 with 128, 11.5
