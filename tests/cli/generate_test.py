@@ -286,8 +286,8 @@ class Ends(TinyModel):
         self.assertIn("512", message)
         self.assertIn("context-overflow", message.replace("_", "-"))
         text = self.succeed(
-            "generate", self.model, "--raw", "-n", "4", "--context-overflow",
-            "roll", "--quiet", "-", input=prompt,
+            "generate", self.model, "--raw", "-n", "4", "--min-tokens", "1",
+            "--context-overflow", "roll", "--quiet", "-", input=prompt,
         )
         self.assertNotEqual(text, "")
 

@@ -260,6 +260,9 @@ TEST(PredictInference, OnTilesThreadsKeepMoreAndActivationsTakeHalves) {
 }
 
 TEST(PredictInference, WithTilesEachThreadHasMemoryOfItsOwn) {
+  if (!can_force(Isa::amx)) {
+    GTEST_SKIP() << "no matrix tiles here";
+  }
   const auto with = [&](int threads) {
     InferenceQuestion question;
     question.threads = threads;
