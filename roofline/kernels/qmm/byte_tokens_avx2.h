@@ -64,28 +64,11 @@ inline void find_half_starts(
     const std::int8_t* codes,
     __m256i minus_center,
     std::int32_t* starts) {
-  __m256i sums[kPartGroups];
-#pragma GCC unroll 8
-  for (int g = 0; g < kPartGroups; ++g) {
-    sums[g] = _mm256_maddubs_epi16(
-        _mm256_set1_epi8(1),
-        _mm256_loadu_si256(
-            reinterpret_cast<const __m256i*>(codes + g * kPlanes * kGroup)));
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    sums[i] = _mm256_add_epi16(
-        _mm256_unpacklo_epi32(sums[2 * i], sums[2 * i + 1]),
-        _mm256_unpackhi_epi32(sums[2 * i], sums[2 * i + 1]));
-  }
+  __m256i sums[2];
+  sum_half_lanes(codes, sums);
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
-    // The first halves of four groups, then the second ones.
-    const __m256i halves = _mm256_mullo_epi16(
-        minus_center,
-        _mm256_add_epi16(
-            _mm256_unpacklo_epi64(sums[2 * i], sums[2 * i + 1]),
-            _mm256_unpackhi_epi64(sums[2 * i], sums[2 * i + 1])));
+    const __m256i halves = _mm256_mullo_epi16(minus_center, sums[i]);
     const __m128i first = _mm256_castsi256_si128(halves);
     const __m128i second = _mm256_extracti128_si256(halves, 1);
     auto* to = reinterpret_cast<__m128i*>(starts + 8 * i);

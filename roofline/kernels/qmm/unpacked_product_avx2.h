@@ -70,28 +70,36 @@ inline std::int32_t two_halves(int low, int high) {
 /// Groups whose parts are found together.
 constexpr int kPartGroups = 8;
 
-/// Sums of the columns whose products share a 16-bit lane: two a group.
-inline __m256i sum_lanes(const std::int8_t* codes) {
-  __m256i sums[kPartGroups];
+/// Codes of kPartGroups groups, added up over the columns whose products share
+/// a 16-bit lane: two for each half of a group, of four groups the first halves
+/// and then the second ones, in sums[0] and in sums[1].
+inline void sum_half_lanes(const std::int8_t* codes, __m256i* sums) {
+  __m256i pairs[kPartGroups];
 #pragma GCC unroll 8
   for (int g = 0; g < kPartGroups; ++g) {
-    sums[g] = _mm256_maddubs_epi16(
+    pairs[g] = _mm256_maddubs_epi16(
         _mm256_set1_epi8(1),
         _mm256_loadu_si256(
             reinterpret_cast<const __m256i*>(codes + g * kPlanes * kGroup)));
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    sums[i] = _mm256_add_epi16(
-        _mm256_unpacklo_epi32(sums[2 * i], sums[2 * i + 1]),
-        _mm256_unpackhi_epi32(sums[2 * i], sums[2 * i + 1]));
+    pairs[i] = _mm256_add_epi16(
+        _mm256_unpacklo_epi32(pairs[2 * i], pairs[2 * i + 1]),
+        _mm256_unpackhi_epi32(pairs[2 * i], pairs[2 * i + 1]));
   }
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
     sums[i] = _mm256_add_epi16(
-        _mm256_unpacklo_epi64(sums[2 * i], sums[2 * i + 1]),
-        _mm256_unpackhi_epi64(sums[2 * i], sums[2 * i + 1]));
+        _mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+        _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
   }
+}
+
+/// The same of whole groups.
+inline __m256i sum_lanes(const std::int8_t* codes) {
+  __m256i sums[2];
+  sum_half_lanes(codes, sums);
   return _mm256_add_epi16(
       _mm256_permute2x128_si256(sums[0], sums[1], 0x20),
       _mm256_permute2x128_si256(sums[0], sums[1], 0x31));
