@@ -92,18 +92,7 @@ class ByteProduct {
     if (plan_->biases) {
       find_sums(x, begin, end, unit, unpacked_);
     }
-    unpacked_.outliers.clear();
-    unpacked_.tile_outliers.clear();
-    each_token_tile(begin, end, [this](int first, int tokens) {
-      find_outliers(
-          tokens_.x,
-          tokens_.begin,
-          first - tokens_.begin,
-          tokens,
-          plan_->center,
-          unpacked_);
-    });
-    unpacked_.tile_outliers.push_back(unpacked_.outliers.size());
+    find_all_outliers(x, begin, end, plan_->center, unpacked_);
   }
 
   /// What tiles of both kinds have in common.

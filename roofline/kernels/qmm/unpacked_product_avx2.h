@@ -240,6 +240,21 @@ void find_outliers(
   }
 }
 
+/// The outliers of all tiles of tokens [begin, end).
+inline void find_all_outliers(
+    const QuantizedRows& x,
+    int begin,
+    int end,
+    int offset,
+    UnpackedMemory& memory) {
+  memory.outliers.clear();
+  memory.tile_outliers.clear();
+  each_token_tile(begin, end, [&](int first, int tokens) {
+    find_outliers(x, begin, first - begin, tokens, offset, memory);
+  });
+  memory.tile_outliers.push_back(memory.outliers.size());
+}
+
 /// A row block in bytes and floats. biases: whether they're wanted.
 UnpackedBlock unpack(
     const PackedMatrix& w,
@@ -311,12 +326,7 @@ void unpacked_chunk(
   if (biases) {
     find_sums(x, token_begin, token_end, w.unit, memory);
   }
-  memory.outliers.clear();
-  memory.tile_outliers.clear();
-  each_token_tile(token_begin, token_end, [&](int first, int tokens) {
-    find_outliers(x, token_begin, first - token_begin, tokens, offset, memory);
-  });
-  memory.tile_outliers.push_back(memory.outliers.size());
+  find_all_outliers(x, token_begin, token_end, offset, memory);
   const auto& tiles = biases ? kUnpackedTiles<true> : kUnpackedTiles<false>;
   UnpackedTile tile{};
   tile.groups = w.groups();
