@@ -1,5 +1,7 @@
 // One token's product, bound by reading the weights: both halves of a row block
-// and both planes of x at once, so that a line is read and unpacked once.
+// and both planes of x at once, so that a line is read and unpacked once. In q4
+// planes are multiplied as bytes: a whole group's products fit in 16 bits. In
+// the other formats both planes are one number of 16 bits, and so are values.
 // Included by qmm_avx2.cpp.
 #pragma once
 
@@ -9,30 +11,26 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
+#include "roofline/kernels/qmm/quantize_avx2.h"
 
 namespace roofline {
 
 namespace {
 
-/// Four columns of a line times both planes; pairs: [half].
-template <PackedFormat kFormat>
-inline void multiply_planes(
-    const __m256i* values,
-    const std::int8_t* codes,
-    __m256i* high,
-    __m256i* low) {
-  const __m256i four_high = broadcast4(codes);
-  const __m256i four_low = broadcast4(codes + kGroup);
-#pragma GCC unroll 2
-  for (int h = 0; h < kHalves; ++h) {
-    const SignedValues<kFormat> w(values[h]);
-    high[h] = w.times(four_high);
-    low[h] = w.times(four_low);
-  }
-}
+/// What the other kernels take from values to make them signed bytes. Here it
+/// is part of what sums start with, so that all give the same.
+constexpr int kSignOffset = 128;
+
+/// A token's codes as one_token_block reads them.
+struct TokenCodes {
+  const std::int8_t* planes;   ///< QuantizedRows::codes; read in q4
+  const std::int16_t* words;   ///< [cols]: of columns 4i…4i+3 0, 2, 1, 3
+  const std::int32_t* starts;  ///< [sets]: what a set's sums start with
+};
 
 /// Both planes' pairs as one sum of codes.
 inline __m256i joined(__m256i high, __m256i low) {
@@ -41,55 +39,140 @@ inline __m256i joined(__m256i high, __m256i low) {
       _mm256_madd_epi16(low, _mm256_set1_epi16(1)));
 }
 
-/// dots[half] = Σ values·x over the columns of a set, less 128 but in q4.
-template <PackedFormat kFormat>
-inline void set_dots(
+/// The codes of 16 columns from a group's planes.
+inline __m256i words_of(const std::int8_t* high, const std::int8_t* low) {
+  const auto widened = [](const std::int8_t* from) {
+    return _mm256_cvtepi8_epi16(
+        _mm_load_si128(reinterpret_cast<const __m128i*>(from)));
+  };
+  static_assert(kHighUnit == 1 << 7);
+  return _mm256_add_epi16(_mm256_slli_epi16(widened(high), 7), widened(low));
+}
+
+/// Memory for TokenCodes; a thread's own.
+struct TokenMemory {
+  AlignedBuffer<std::int16_t> words;
+  AlignedBuffer<std::int32_t> starts;
+};
+
+/// sets: of scales in a group.
+inline TokenCodes token_codes(const std::int8_t* planes, int groups, int sets) {
+  thread_local TokenMemory memory;
+  constexpr int kWide = 16;
+  const __m256i even_first = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+  memory.words.grow(static_cast<std::size_t>(groups) * kGroup);
+  memory.starts.grow(static_cast<std::size_t>(groups) * 2);
+  std::int16_t* words = memory.words.data();
+  std::int32_t* starts = memory.starts.data();
+  for (int g = 0; g < groups; ++g) {
+    const std::int8_t* own = planes + std::ptrdiff_t{g} * kPlanes * kGroup;
+    std::int32_t sums[2];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m256i codes =
+          words_of(own + kWide * half, own + kGroup + kWide * half);
+      _mm256_store_si256(
+          reinterpret_cast<__m256i*>(words + kGroup * g + kWide * half),
+          _mm256_shuffle_epi8(codes, even_first));
+      sums[half] = -kSignOffset *
+                   reduce_add(_mm256_madd_epi16(codes, _mm256_set1_epi16(1)));
+    }
+    if (sets == 1) {
+      starts[g] = sums[0] + sums[1];
+    } else {
+      starts[2 * g] = sums[0];
+      starts[2 * g + 1] = sums[1];
+    }
+  }
+  return {planes, words, starts};
+}
+
+/// dots[half] = Σ codes·x of a group in q4.
+inline void nibble_dots(
     const std::byte* lines,
-    __m256i table,
-    const std::int8_t* codes,
+    const std::int8_t* planes,
     __m256i* dots) {
-  constexpr bool kNibbles = has_nibbles(kFormat);
-  constexpr bool kAdds16 = kFormat == PackedFormat::q4;
-  constexpr int kLineCols = kNibbles ? 8 : 4;
-  constexpr int kLines = kGroup / scale_sets(kFormat) / kLineCols;
-  __m256i sum_high[kHalves];
-  __m256i sum_low[kHalves];
+  const __m256i nibble = _mm256_set1_epi8(0x0f);
+  __m256i high[kHalves];
+  __m256i low[kHalves];
 #pragma GCC unroll 2
   for (int h = 0; h < kHalves; ++h) {
-    dots[h] = _mm256_setzero_si256();
-    sum_high[h] = dots[h];
-    sum_low[h] = dots[h];
+    high[h] = _mm256_setzero_si256();
+    low[h] = high[h];
   }
-  const auto add = [&](const __m256i* values, const std::int8_t* at) {
-    __m256i high[kHalves];
-    __m256i low[kHalves];
-    multiply_planes<kFormat>(values, at, high, low);
-#pragma GCC unroll 2
-    for (int h = 0; h < kHalves; ++h) {
-      if constexpr (kAdds16) {
-        // A whole group's eight pairs fit in 16 bits.
-        sum_high[h] = _mm256_add_epi16(sum_high[h], high[h]);
-        sum_low[h] = _mm256_add_epi16(sum_low[h], low[h]);
-      } else {
-        dots[h] = _mm256_add_epi32(dots[h], joined(high[h], low[h]));
-      }
-    }
-  };
 #pragma GCC unroll 4
-  for (int i = 0; i < kLines; ++i) {
-    const LineValues<kFormat> first(lines + 64 * i, table);
-    const LineValues<kFormat> second(lines + 64 * i + 32, table);
-    const __m256i low[kHalves] = {first.low, second.low};
-    add(low, codes + kLineCols * i);
-    if constexpr (kNibbles) {
-      const __m256i high[kHalves] = {first.high, second.high};
-      add(high, codes + kLineCols * i + 4);
-    }
-  }
-  if constexpr (kAdds16) {
+  for (int i = 0; i < kGroup / 8; ++i) {
+    const std::int8_t* at = planes + 8 * i;
+    const __m256i first_high = broadcast4(at);
+    const __m256i first_low = broadcast4(at + kGroup);
+    const __m256i second_high = broadcast4(at + 4);
+    const __m256i second_low = broadcast4(at + 4 + kGroup);
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) {
-      dots[h] = joined(sum_high[h], sum_low[h]);
+      const __m256i line = load_line(lines + 64 * i + 32 * h);
+      const __m256i first = _mm256_and_si256(line, nibble);
+      const __m256i second =
+          _mm256_and_si256(_mm256_srli_epi16(line, 4), nibble);
+      const auto both = [&](__m256i four, __m256i next) {
+        return _mm256_add_epi16(
+            _mm256_maddubs_epi16(first, four),
+            _mm256_maddubs_epi16(second, next));
+      };
+      high[h] = _mm256_add_epi16(high[h], both(first_high, second_high));
+      low[h] = _mm256_add_epi16(low[h], both(first_low, second_low));
+      // Line by line: gcc would gather all products first and spill them.
+      __asm__ volatile("" : "+x"(high[h]), "+x"(low[h]));
+    }
+  }
+#pragma GCC unroll 2
+  for (int h = 0; h < kHalves; ++h) {
+    dots[h] = joined(high[h], low[h]);
+  }
+}
+
+/// dots[half] = start + Σ values·x over the columns of a set.
+template <PackedFormat kFormat>
+inline void word_dots(
+    const std::byte* lines,
+    __m256i table,
+    const std::int16_t* words,
+    std::int32_t start,
+    __m256i* dots) {
+  constexpr bool kNibbles = has_nibbles(kFormat);
+  constexpr int kLineCols = kNibbles ? 8 : 4;
+  constexpr int kLines = kGroup / scale_sets(kFormat) / kLineCols;
+  const __m256i byte = _mm256_set1_epi16(0xff);
+#pragma GCC unroll 2
+  for (int h = 0; h < kHalves; ++h) {
+    dots[h] = _mm256_set1_epi32(start);
+  }
+  const auto add =
+      [&](__m256i& dot, __m256i values, __m256i even, __m256i odd) {
+        dot = _mm256_add_epi32(
+            dot,
+            _mm256_add_epi32(
+                _mm256_madd_epi16(_mm256_and_si256(values, byte), even),
+                _mm256_madd_epi16(_mm256_srli_epi16(values, 8), odd)));
+        __asm__ volatile("" : "+x"(dot));  // as above
+      };
+  const auto pair = [](const std::int16_t* from) {
+    return broadcast4(reinterpret_cast<const std::int8_t*>(from));
+  };
+#pragma GCC unroll 8
+  for (int i = 0; i < kLines; ++i) {
+    const std::int16_t* at = words + kLineCols * i;
+    const __m256i even = pair(at);
+    const __m256i odd = pair(at + 2);
+    const __m256i next_even = kNibbles ? pair(at + 4) : even;
+    const __m256i next_odd = kNibbles ? pair(at + 6) : odd;
+#pragma GCC unroll 2
+    for (int h = 0; h < kHalves; ++h) {
+      const LineValues<kFormat> values(lines + 64 * i + 32 * h, table);
+      add(dots[h], values.low, even, odd);
+      if constexpr (kNibbles) {
+        add(dots[h], values.high, next_even, next_odd);
+      }
     }
   }
 }
@@ -101,11 +184,11 @@ void one_token_block(
     int block,
     const QuantizedRows& x,
     int token,
+    const TokenCodes& codes,
     float* y) {
   constexpr int kSets = scale_sets(kFormat);
   const BlockGroups groups = w.block_groups(block);
   const std::ptrdiff_t count = w.groups();
-  const std::int8_t* codes = x.codes + token * count * kPlanes * kGroup;
   const float* scales = x.scales + token * count;
   const float* sums =
       (kSets == 1 ? x.sums : x.half_sums) + token * count * kSets;
@@ -117,11 +200,16 @@ void one_token_block(
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
       __m256i dots[kHalves];
-      set_dots<kFormat>(
-          stream + set * (code_bytes(kFormat) / kSets),
-          table,
-          codes + set * (kGroup / kSets),
-          dots);
+      if constexpr (kFormat == PackedFormat::q4) {
+        nibble_dots(stream, codes.planes + kPlanes * kGroup * g, dots);
+      } else {
+        word_dots<kFormat>(
+            stream + set * (code_bytes(kFormat) / kSets),
+            table,
+            codes.words + kGroup * g + set * (kGroup / kSets),
+            codes.starts[g * kSets + set],
+            dots);
+      }
       const __m256 own = _mm256_set1_ps(scales[g]);
       const __m256 sum = _mm256_set1_ps(sums[g * kSets + set]);
 #pragma GCC unroll 2
@@ -130,7 +218,7 @@ void one_token_block(
         const __m256 scale = load_halves(at);
         __m256 bias = load_bias(groups, at, scale);
         if constexpr (kFormat != PackedFormat::q4) {
-          bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0f), bias);
+          bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(kSignOffset), bias);
         }
         total[h] = _mm256_fmadd_ps(
             _mm256_cvtepi32_ps(dots[h]),
@@ -139,7 +227,6 @@ void one_token_block(
         total[h] = _mm256_fmadd_ps(bias, sum, total[h]);
       }
     }
-    codes += kPlanes * kGroup;
   }
 #pragma GCC unroll 2
   for (int h = 0; h < kHalves; ++h) {
@@ -150,8 +237,13 @@ void one_token_block(
   }
 }
 
-using OneTokenBlock =
-    void (*)(const PackedMatrix&, int, const QuantizedRows&, int, float*);
+using OneTokenBlock = void (*)(
+    const PackedMatrix&,
+    int,
+    const QuantizedRows&,
+    int,
+    const TokenCodes&,
+    float*);
 
 void one_token(
     const PackedMatrix& w,
@@ -166,11 +258,18 @@ void one_token(
         return one_token_block<kFormat>;
       });
   const OneTokenBlock run = kBlocks[format_index(w.format)];
+  const std::int8_t* planes =
+      x.codes + std::ptrdiff_t{token} * w.groups() * kPlanes * kGroup;
+  const TokenCodes codes =
+      w.format == PackedFormat::q4
+          ? TokenCodes{planes, nullptr, nullptr}
+          : token_codes(planes, w.groups(), scale_sets(w.format));
   for (int block = block_begin; block < block_end; ++block) {
     run(w,
         block,
         x,
         token,
+        codes,
         y + static_cast<std::ptrdiff_t>(token) * ldy + block * kRowBlock);
   }
 }
