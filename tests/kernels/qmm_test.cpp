@@ -320,6 +320,14 @@ TEST_P(Qmm, LongRowsGiveTheProduct) {
   }
 }
 
+TEST_P(Qmm, OneTokenOfManyRowsGivesTheProduct) {
+  // So much that row blocks are read a third of the matrix apart; a row block
+  // is left over.
+  const RandomMatrix w(GetParam(), 635, 800, 7);
+  const auto x = random_floats(800, 8);
+  check_fast({GetParam(), 635, 800, 1}, w.matrix, x);
+}
+
 /// Values whose groups' magnitudes differ, each token's in its own way.
 std::vector<float> uneven_floats(int tokens, int cols, unsigned seed) {
   auto x = random_floats(static_cast<std::size_t>(tokens) * cols, seed);
@@ -384,6 +392,11 @@ TEST_P(Qmm, ATokenGivesTheSameWhateverOthersAreInTheStep) {
     check_alone({GetParam(), 51, 160, tokens}, w.matrix, {});
     check_alone({GetParam(), 51, 160, tokens}, w.matrix, 1.0f);
   }
+}
+
+TEST_P(Qmm, ATokenOfManyRowsGivesTheSameAloneAndBesideAnother) {
+  const RandomMatrix w(GetParam(), 635, 800, 33);
+  check_alone({GetParam(), 635, 800, 2}, w.matrix, {});
 }
 
 /// A form whose values go up to `most`: on AVX2 more columns' products are

@@ -24,6 +24,15 @@ constexpr int kAhead = 8192;
   _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
 }
 
+/// Whole lines.
+[[gnu::always_inline]] inline void prefetch_lines(
+    const std::byte* at,
+    int bytes) {
+  for (int i = 0; i < bytes; i += 64) {
+    prefetch_soon(at + i);
+  }
+}
+
 /// For what is read once: it stays out of the second cache and of the last one,
 /// which takes what leaves the second.
 [[gnu::always_inline]] inline void prefetch_once(const std::byte* at) {

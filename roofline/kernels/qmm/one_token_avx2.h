@@ -7,6 +7,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,14 @@ namespace {
 /// is part of what sums start with, so that all give the same.
 constexpr int kSignOffset = 128;
 
-/// A token's codes as one_token_block reads them.
+/// Row blocks that are read at a time, far from each other: on a Zen 3 more
+/// lines are under way then than of a single stream. Each is asked for so far
+/// ahead, and there are so many bytes at least.
+constexpr int kStreams = 3;
+constexpr int kStreamsAhead = 2048;
+constexpr std::ptrdiff_t kLeastStreamed = 128 * 1024;
+
+/// A token's codes, as its format reads them.
 struct TokenCodes {
   const std::int8_t* planes;   ///< QuantizedRows::codes; read in q4
   const std::int16_t* words;   ///< [cols]: of columns 4i…4i+3 0, 2, 1, 3
@@ -177,73 +185,143 @@ inline void word_dots(
   }
 }
 
-/// y[16] = a row block times the token.
+/// A token as one_token_blocks reads it.
+struct Token {
+  TokenCodes codes;
+  const float* scales;  ///< [groups]
+  const float* sums;    ///< [sets]
+};
+
+/// total[half] += a group of a row block times the token; stream: its codes,
+/// sets: its scales.
 template <PackedFormat kFormat>
-void one_token_block(
-    const PackedMatrix& w,
-    int block,
-    const QuantizedRows& x,
-    int token,
-    const TokenCodes& codes,
-    float* y) {
+inline void add_group(
+    const BlockGroups& block,
+    const std::byte* stream,
+    const std::byte* sets,
+    __m256i table,
+    const Token& x,
+    std::ptrdiff_t g,
+    __m256* total) {
   constexpr int kSets = scale_sets(kFormat);
-  const BlockGroups groups = w.block_groups(block);
-  const std::ptrdiff_t count = w.groups();
-  const float* scales = x.scales + token * count;
-  const float* sums =
-      (kSets == 1 ? x.sums : x.half_sums) + token * count * kSets;
-  const __m256i table = load_table(w);
-  __m256 total[kHalves] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int g = 0; g < count; ++g) {
-    const std::byte* stream = groups.codes(g);
-    ask_ahead<kFormat>(groups, stream, g);
 #pragma GCC unroll 2
-    for (int set = 0; set < kSets; ++set) {
-      __m256i dots[kHalves];
-      if constexpr (kFormat == PackedFormat::q4) {
-        nibble_dots(stream, codes.planes + kPlanes * kGroup * g, dots);
-      } else {
-        word_dots<kFormat>(
-            stream + set * (code_bytes(kFormat) / kSets),
-            table,
-            codes.words + kGroup * g + set * (kGroup / kSets),
-            codes.starts[g * kSets + set],
-            dots);
-      }
-      const __m256 own = _mm256_set1_ps(scales[g]);
-      const __m256 sum = _mm256_set1_ps(sums[g * kSets + set]);
-#pragma GCC unroll 2
-      for (int h = 0; h < kHalves; ++h) {
-        const std::byte* at = groups.scales(g, set) + kSetScales / 2 * h;
-        const __m256 scale = load_halves(at);
-        __m256 bias = load_bias(groups, at, scale);
-        if constexpr (kFormat != PackedFormat::q4) {
-          bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(kSignOffset), bias);
-        }
-        total[h] = _mm256_fmadd_ps(
-            _mm256_cvtepi32_ps(dots[h]),
-            _mm256_mul_ps(scale, own),
-            total[h]);
-        total[h] = _mm256_fmadd_ps(bias, sum, total[h]);
-      }
+  for (int set = 0; set < kSets; ++set) {
+    __m256i dots[kHalves];
+    if constexpr (kFormat == PackedFormat::q4) {
+      nibble_dots(stream, x.codes.planes + kPlanes * kGroup * g, dots);
+    } else {
+      word_dots<kFormat>(
+          stream + set * (code_bytes(kFormat) / kSets),
+          table,
+          x.codes.words + kGroup * g + set * (kGroup / kSets),
+          x.codes.starts[g * kSets + set],
+          dots);
     }
-  }
+    const __m256 own = _mm256_set1_ps(x.scales[g]);
+    const __m256 sum = _mm256_set1_ps(x.sums[g * kSets + set]);
 #pragma GCC unroll 2
-  for (int h = 0; h < kHalves; ++h) {
-    _mm256_maskstore_ps(
-        y + kHalf * h,
-        first_lanes(w.rows - block * kRowBlock - kHalf * h),
-        _mm256_mul_ps(total[h], _mm256_set1_ps(w.unit)));
+    for (int h = 0; h < kHalves; ++h) {
+      const std::byte* at =
+          sets + set * block.set_bytes + kSetScales / kHalves * h;
+      const __m256 scale = load_halves(at);
+      __m256 bias = load_bias(block, at, scale);
+      if constexpr (kFormat != PackedFormat::q4) {
+        bias = _mm256_fmadd_ps(scale, _mm256_set1_ps(kSignOffset), bias);
+      }
+      total[h] = _mm256_fmadd_ps(
+          _mm256_cvtepi32_ps(dots[h]),
+          _mm256_mul_ps(scale, own),
+          total[h]);
+      total[h] = _mm256_fmadd_ps(bias, sum, total[h]);
+    }
   }
 }
 
-using OneTokenBlock = void (*)(
-    const PackedMatrix&,
-    int,
-    const QuantizedRows&,
-    int,
-    const TokenCodes&,
-    float*);
+/// y[…] = kStreams row blocks, each `apart` from the one before, times the
+/// token.
+template <PackedFormat kFormat, int kStreams>
+void one_token_blocks(
+    const PackedMatrix& w,
+    int first_block,
+    int apart,
+    const Token& x,
+    float* y) {
+  constexpr int kAskAhead = kStreams == 1 ? kAhead : kStreamsAhead;
+  const BlockGroups block = w.block_groups(first_block);
+  const std::ptrdiff_t stride = apart * w.block_bytes();
+  const std::ptrdiff_t count = w.groups();
+  const std::ptrdiff_t unit_groups = std::ptrdiff_t{1} << block.unit_shift;
+  const __m256i table = load_table(w);
+  const std::byte* unit = block.first;
+  __m256 total[kStreams][kHalves];
+#pragma GCC unroll 4
+  for (int s = 0; s < kStreams; ++s) {
+    total[s][0] = _mm256_setzero_ps();
+    total[s][1] = _mm256_setzero_ps();
+  }
+  for (std::ptrdiff_t first = 0; first < count; first += unit_groups) {
+    const std::byte* stream = unit + block.unit_scales;
+#pragma GCC unroll 4
+    for (int s = 0; s < kStreams; ++s) {
+      prefetch_lines(unit + s * stride + kAskAhead, block.unit_scales);
+    }
+    const std::ptrdiff_t end = std::min(count, first + unit_groups);
+    for (std::ptrdiff_t g = first; g < end; ++g) {
+      const std::byte* sets =
+          unit + ((g - first) >> block.set_shift) * block.set_bytes;
+#pragma GCC unroll 4
+      for (int s = 0; s < kStreams; ++s) {
+        const std::byte* own = stream + s * stride;
+        prefetch_lines(own + kAskAhead, code_bytes(kFormat));
+        add_group<kFormat>(
+            block,
+            own,
+            sets + s * stride,
+            table,
+            x,
+            g,
+            total[s]);
+      }
+      stream += code_bytes(kFormat);
+    }
+    unit += block.unit_bytes;
+  }
+#pragma GCC unroll 4
+  for (int s = 0; s < kStreams; ++s) {
+    const int row = (first_block + s * apart) * kRowBlock;
+#pragma GCC unroll 2
+    for (int h = 0; h < kHalves; ++h) {
+      _mm256_maskstore_ps(
+          y + row + kHalf * h,
+          first_lanes(w.rows - row - kHalf * h),
+          _mm256_mul_ps(total[s][h], _mm256_set1_ps(w.unit)));
+    }
+  }
+}
+
+/// Row blocks [begin, end): as kStreams streams where there is much to read.
+template <PackedFormat kFormat>
+void one_token_range(
+    const PackedMatrix& w,
+    int begin,
+    int end,
+    const Token& x,
+    float* y) {
+  const std::ptrdiff_t bytes = (end - begin) * w.block_bytes();
+  if (bytes >= kLeastStreamed) {
+    const int apart = (end - begin) / kStreams;
+    for (int i = 0; i < apart; ++i) {
+      one_token_blocks<kFormat, kStreams>(w, begin + i, apart, x, y);
+    }
+    begin += kStreams * apart;
+  }
+  for (int block = begin; block < end; ++block) {
+    one_token_blocks<kFormat, 1>(w, block, 0, x, y);
+  }
+}
+
+using OneTokenRange =
+    void (*)(const PackedMatrix&, int, int, const Token&, float*);
 
 void one_token(
     const PackedMatrix& w,
@@ -253,25 +331,24 @@ void one_token(
     int token,
     float* y,
     int ldy) {
-  static constexpr std::array<OneTokenBlock, 5> kBlocks =
-      by_format([]<PackedFormat kFormat>() -> OneTokenBlock {
-        return one_token_block<kFormat>;
+  static constexpr std::array<OneTokenRange, 5> kRanges =
+      by_format([]<PackedFormat kFormat>() -> OneTokenRange {
+        return one_token_range<kFormat>;
       });
-  const OneTokenBlock run = kBlocks[format_index(w.format)];
-  const std::int8_t* planes =
-      x.codes + std::ptrdiff_t{token} * w.groups() * kPlanes * kGroup;
-  const TokenCodes codes =
-      w.format == PackedFormat::q4
-          ? TokenCodes{planes, nullptr, nullptr}
-          : token_codes(planes, w.groups(), scale_sets(w.format));
-  for (int block = block_begin; block < block_end; ++block) {
-    run(w,
-        block,
-        x,
-        token,
-        codes,
-        y + static_cast<std::ptrdiff_t>(token) * ldy + block * kRowBlock);
-  }
+  const std::ptrdiff_t groups = w.groups();
+  const int sets = scale_sets(w.format);
+  const std::int8_t* planes = x.codes + token * groups * kPlanes * kGroup;
+  const Token own{
+      w.format == PackedFormat::q4 ? TokenCodes{planes, nullptr, nullptr}
+                                   : token_codes(planes, w.groups(), sets),
+      x.scales + token * groups,
+      (sets == 1 ? x.sums : x.half_sums) + token * groups * sets};
+  kRanges[format_index(w.format)](
+      w,
+      block_begin,
+      block_end,
+      own,
+      y + static_cast<std::ptrdiff_t>(token) * ldy);
 }
 
 }  // namespace
