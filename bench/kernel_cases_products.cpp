@@ -100,6 +100,8 @@ KernelCase product_case(
     for (int i = 0; i < s->matrices.copies; ++i) {
       const PackedMatrix w = s->matrices.copy(i);
       float* y = s->y.data();
+      QuantizedRows x = s->q.rows;
+      x.stamp = new_stamp();
       in_pieces(w.rows / kRowBlock, each, [&](int begin, int end) {
         if (!w.quantized()) {
           dense_kernels().product(
@@ -115,7 +117,7 @@ KernelCase product_case(
         } else if (precision == Precision::exact) {
           qmm_kernels().exact(w, begin, end, s->x.data(), 0, tokens, y, w.rows);
         } else {
-          qmm_kernels().fast(w, begin, end, s->q.rows, 0, tokens, y, w.rows);
+          qmm_kernels().fast(w, begin, end, x, 0, tokens, y, w.rows);
         }
       });
     }

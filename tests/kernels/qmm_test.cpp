@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/packed_helpers.h"
@@ -782,6 +783,69 @@ TEST(QmmTrim, ARowOfZerosIsTrimmedAndANanStays) {
     EXPECT_EQ(q.high[0], 0);
     EXPECT_EQ(q.sums[0], 0.0f);
     EXPECT_FALSE(std::isfinite(q.sums[3]));
+  }
+}
+
+/// Products of twelve rows at a time with each matrix, a row block a call.
+/// stamped: all calls of the same rows say so.
+std::vector<std::vector<float>> in_pieces(
+    const QmmKernels& kernels,
+    const std::vector<RandomMatrix>& matrices,
+    QuantizedRows x,
+    bool stamped) {
+  x.stamp = stamped ? new_stamp() : 0;
+  std::vector<std::vector<float>> all;
+  for (int begin = 0; begin < x.tokens; begin += 12) {
+    for (const RandomMatrix& each : matrices) {
+      const PackedMatrix& w = each.matrix;
+      std::vector<float> y(static_cast<std::size_t>(x.tokens) * w.rows);
+      for (int block = 0; block < w.row_blocks(); ++block) {
+        kernels
+            .fast(w, block, block + 1, x, begin, begin + 12, y.data(), w.rows);
+      }
+      all.push_back(std::move(y));
+    }
+  }
+  return all;
+}
+
+TEST(QmmStamp, CallsWithTheSameStampGiveWhatTheyGiveWithout) {
+  std::vector<RandomMatrix> matrices;
+  const PackedForm forms[] = {
+      {PackedFormat::q4, 1, 8},
+      {PackedFormat::q4, 1, 7},
+      {PackedFormat::q4, 1, 16},
+      {PackedFormat::q4},
+      {PackedFormat::q8},
+      {PackedFormat::q8, 1, 128},
+      {PackedFormat::q4_table},
+      {PackedFormat::q8_16},
+      {PackedFormat::q4_16}};
+  matrices.reserve(2 * std::size(forms));
+  for (const PackedForm& form : forms) {
+    for (const float unit : {1.0f, 0.5f}) {
+      matrices.emplace_back(form, 48, 160, 31);
+      matrices.back().matrix.unit = unit;
+    }
+  }
+  const std::vector<float> rows[] = {
+      uneven_floats(24, 160, 32),
+      uneven_floats(24, 160, 33)};
+  for (const QmmKernels* k : variants()) {
+    SCOPED_TRACE(k->name);
+    // Both are in the same memory, one after the other.
+    Quantized q(24, 160);
+    std::vector<std::vector<float>> products[2];
+    for (const bool stamped : {false, true}) {
+      for (const std::vector<float>& x : rows) {
+        k->quantize(x.data(), 0, 24, q.rows);
+        q.trim(*k, 1.0f);
+        for (auto& each : in_pieces(*k, matrices, q.rows, stamped)) {
+          products[stamped ? 1 : 0].push_back(std::move(each));
+        }
+      }
+    }
+    EXPECT_EQ(products[0], products[1]);
   }
 }
 

@@ -178,11 +178,13 @@ void run_linear(
     NextReads next) {
   const bool tiles = input.rounded.tiles != nullptr;
   const StackGrid grid(linear, tokens, pool.threads(), tiles);
+  StepInput stamped = input;
+  stamped.quantized.stamp = new_stamp();
   auto run = [&](int index, int worker) {
     const PartGrid& own = grid.part_of(index);
     const ProductPiece piece = own.grid.piece(index - own.first_piece);
     float* to = y + own.first_row;
-    product_piece(kernels, *own.part, piece, input, to, ldy);
+    product_piece(kernels, *own.part, piece, stamped, to, ldy);
     const int row = own.first_row + piece.block_begin * kRowBlock;
     const int count = std::min(own.part->rows, piece.block_end * kRowBlock) -
                       piece.block_begin * kRowBlock;

@@ -185,7 +185,8 @@ void StepRun::feed_forward(const StepLayer& layer) {
     }
   });
   lap(StepOp::norm);
-  const StepInput input = normed_input(trims());
+  StepInput input = normed_input(trims());
+  input.quantized.stamp = new_stamp();
   const ProductGrid grid = hidden_grid(ff, tokens_, pool_.threads(), tiles_);
   const int width = grid.block_step() * kRowBlock;
   const std::size_t tile = tiles_

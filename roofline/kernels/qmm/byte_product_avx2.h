@@ -79,20 +79,11 @@ class ByteProduct {
   void prepare(const BytePlan& plan) {
     plan_ = plan;
     if (plan.sums == ByteSums::groups) {
-      find_groups();
+      const auto& [x, begin, end, unit] = tokens_;
+      find_tokens(x, begin, end, plan.center, unit, plan.biases, unpacked_);
     } else {
       find_bytes(tokens_, plan, sets(), bytes_);
     }
-  }
-
-  /// What unpacked_tile() reads.
-  void find_groups() {
-    const auto& [x, begin, end, unit] = tokens_;
-    find_parts(x, begin, end, plan_->center, unit, unpacked_);
-    if (plan_->biases) {
-      find_sums(x, begin, end, unit, unpacked_);
-    }
-    find_all_outliers(x, begin, end, plan_->center, unpacked_);
   }
 
   /// What tiles of both kinds have in common.

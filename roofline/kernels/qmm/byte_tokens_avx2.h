@@ -13,6 +13,7 @@
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/byte_tile_avx2.h"
+#include "roofline/kernels/qmm/found_tokens_avx2.h"
 #include "roofline/kernels/qmm/unpacked_product_avx2.h"
 
 namespace roofline {
@@ -30,13 +31,15 @@ struct ByteTokens {
   std::ptrdiff_t groups() const { return x.cols / kGroup; }
 };
 
-/// One thread's memory, beside UnpackedMemory.
+/// One thread's memory, beside UnpackedMemory. What follows `found` is of its
+/// tokens.
 struct ByteMemory {
   static ByteMemory& own() {
     thread_local ByteMemory memory;
     return memory;
   }
 
+  FoundTokens found;
   AlignedBuffer<std::int32_t> starts;
   AlignedBuffer<std::int32_t> factors;
   AlignedBuffer<float> sums;
@@ -183,11 +186,19 @@ inline void find_bytes(
     const BytePlan& plan,
     int sets,
     ByteMemory& memory) {
+  const bool halves = plan.sums == ByteSums::halves;
+  FoundTokens asked(tokens.x, tokens.begin, tokens.count());
+  asked.center = plan.center;
+  asked.unit = tokens.unit;
+  // Halves of groups have factors, pairs haven't.
+  asked.sums = (plan.biases ? sets : 0) + (halves ? 3 : 0);
+  if (is_found(memory.found, asked)) {
+    return;
+  }
   const auto count = static_cast<std::size_t>(tokens.count());
   const std::size_t parts = count * static_cast<std::size_t>(tokens.groups());
   memory.quanta.grow(count);
   memory.sums.grow(parts * static_cast<std::size_t>(sets));
-  const bool halves = plan.sums == ByteSums::halves;
   if (halves) {
     // The last token's last groups may write past it.
     memory.starts.grow(2 * (parts + kPartGroups));

@@ -28,23 +28,26 @@ inline void each_pair_tile(int tokens, F f) {
 /// What a half's scales are whole numbers of.
 struct RowUnits {
   __m256 inverse;  ///< 0 where all scales are
-  __m256 unit;     ///< times what vpmulhrsw divides by
+  __m256 unit;     ///< times what vpmulhrsw divides by and the matrix's unit
 };
 
-inline RowUnits row_units(__m128i most) {
+inline RowUnits row_units(__m128i most, float matrix_unit) {
   const __m256 largest = _mm256_cvtph_ps(most);
   const __m256 some = _mm256_cmp_ps(largest, _mm256_setzero_ps(), _CMP_NEQ_UQ);
   return {
       _mm256_and_ps(some, _mm256_div_ps(_mm256_set1_ps(kMostFactor), largest)),
       _mm256_mul_ps(
           largest,
-          _mm256_set1_ps(static_cast<float>(kMostFactor + 1) / kMostFactor))};
+          _mm256_set1_ps(
+              matrix_unit * static_cast<float>(kMostFactor + 1) /
+              kMostFactor))};
 }
 
 /// Of both halves of a row block.
 inline std::array<RowUnits, kHalves> row_units(
     const BlockGroups& block,
-    int groups) {
+    int groups,
+    float matrix_unit) {
   // Bits of positive halves are in their order; a NaN is the largest and isn't
   // lost.
   const __m256i magnitude = _mm256_set1_epi16(0x7fff);
@@ -55,8 +58,8 @@ inline std::array<RowUnits, kHalves> row_units(
         _mm256_and_si256(load_line(block.scales(g)), magnitude));
   }
   return {
-      row_units(_mm256_castsi256_si128(most)),
-      row_units(_mm256_extracti128_si256(most, 1))};
+      row_units(_mm256_castsi256_si128(most), matrix_unit),
+      row_units(_mm256_extracti128_si256(most, 1), matrix_unit)};
 }
 
 /// The lower and the upper halves of the 32-bit lanes of a and b.
@@ -212,10 +215,10 @@ void pair_chunk(
     int ldy) {
   PairMemory& memory = PairMemory::own();
   const PairShape shape(w, token_end - token_begin);
-  prepare_tokens(x, token_begin, shape, w.unit, memory);
+  prepare_tokens(x, token_begin, shape, memory);
   for (int index = block_begin; index < block_end; ++index) {
     const BlockGroups block = w.block_groups(index);
-    const auto units = row_units(block, shape.groups);
+    const auto units = row_units(block, shape.groups, w.unit);
     std::fill_n(
         memory.sums.data(),
         static_cast<std::size_t>(shape.tokens) * kRowBlock,

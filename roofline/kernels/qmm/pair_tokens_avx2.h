@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "roofline/kernels/aligned_buffer.h"
+#include "roofline/kernels/qmm/found_tokens_avx2.h"
 #include "roofline/kernels/qmm/pair_tile_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 
@@ -32,7 +33,7 @@ struct ListsEnd {
   std::size_t outliers;
 };
 
-/// One thread's memory.
+/// One thread's memory. What follows `found` is of its tokens.
 struct PairMemory {
   static PairMemory& own() {
     thread_local PairMemory memory;
@@ -41,10 +42,11 @@ struct PairMemory {
 
   AlignedBuffer<std::uint8_t> w;
   AlignedBuffer<std::int16_t> scales;
+  AlignedBuffer<float> sums;
+  FoundTokens found;
   AlignedBuffer<std::int8_t> codes;
   AlignedBuffer<TokenPair> parts;
   AlignedBuffer<float> quanta;
-  AlignedBuffer<float> sums;
   std::vector<PairExcess> excess;
   std::vector<PairOutlier> outliers;
   /// [tokens, chunks]: each one's first in both, and the ends.
@@ -251,14 +253,13 @@ void prepare_token(
     const QuantizedRows& x,
     int token,
     const PairShape& shape,
-    float unit,
     std::size_t in_call,
     PairMemory& memory) {
   const std::ptrdiff_t row = std::ptrdiff_t{token} * shape.groups;
   const float* scales = x.scales + row;
   const float quantum =
       row_quantum(largest_of(scales, static_cast<std::size_t>(shape.groups)));
-  memory.quanta.data()[in_call] = quantum * unit;
+  memory.quanta.data()[in_call] = quantum;
   const __m256 inverse = _mm256_set1_ps(1.0f / quantum);
   std::int8_t* to = memory.codes.data() +
                     in_call * static_cast<std::size_t>(shape.pairs) * kPairCols;
@@ -313,15 +314,19 @@ void prepare_tokens(
     const QuantizedRows& x,
     int token_begin,
     const PairShape& shape,
-    float unit,
     PairMemory& memory) {
   const auto tokens = static_cast<std::size_t>(shape.tokens);
-  memory.codes.grow(tokens * static_cast<std::size_t>(shape.pairs) * kPairCols);
-  memory.parts.grow(tokens * static_cast<std::size_t>(shape.part_stride));
-  memory.quanta.grow(tokens);
   memory.sums.grow(tokens * kRowBlock);
   memory.w.grow(std::size_t{kPairsAtATime} * kPairCodes);
   memory.scales.grow(std::size_t{kPairsAtATime} * kPairScales);
+  FoundTokens asked(x, token_begin, shape.tokens);
+  asked.center = shape.offset;
+  if (is_found(memory.found, asked)) {
+    return;
+  }
+  memory.codes.grow(tokens * static_cast<std::size_t>(shape.pairs) * kPairCols);
+  memory.parts.grow(tokens * static_cast<std::size_t>(shape.part_stride));
+  memory.quanta.grow(tokens);
   memory.excess.clear();
   memory.outliers.clear();
   memory.firsts.clear();
@@ -330,7 +335,6 @@ void prepare_tokens(
         x,
         token_begin + t,
         shape,
-        unit,
         static_cast<std::size_t>(t),
         memory);
   }

@@ -46,7 +46,13 @@ struct QuantizedRows {
   /// [tokens, cols / 32]: bit i is 0 where the high codes of a group's columns
   /// 4i…4i+3 are all zero; nullptr: 1 everywhere. What trim() leaves.
   std::uint8_t* high = nullptr;
+  /// new_stamp() once the rows are complete: while a thread sees the same one,
+  /// what it found out of them serves its next calls, too. 0: it doesn't.
+  std::uint64_t stamp = 0;
 };
+
+/// One that no rows have had in this process.
+std::uint64_t new_stamp();
 
 /// A quantized format's place in a table of variants.
 constexpr std::size_t format_index(PackedFormat format) {

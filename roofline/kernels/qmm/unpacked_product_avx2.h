@@ -15,6 +15,7 @@
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/ask_ahead.h"
+#include "roofline/kernels/qmm/found_tokens_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 #include "roofline/kernels/qmm/unpacked_tile_avx2.h"
 #include "roofline/kernels/qmm/whole_tile_avx2.h"
@@ -31,7 +32,7 @@ constexpr int kMostOffset = 16;
 /// are multiplied.
 constexpr int kLeastWholeTokens = 9;
 
-/// One thread's memory.
+/// One thread's memory. What follows `found` is of its tokens.
 struct UnpackedMemory {
   static UnpackedMemory& own() {
     thread_local UnpackedMemory memory;
@@ -40,6 +41,7 @@ struct UnpackedMemory {
 
   AlignedBuffer<std::uint8_t> codes;
   AlignedBuffer<float> scales;  ///< biases follow
+  FoundTokens found;
   AlignedBuffer<TokenGroup> parts;
   AlignedBuffer<float> sums;
   AlignedBuffer<float> quanta;
@@ -255,6 +257,30 @@ inline void find_all_outliers(
   memory.tile_outliers.push_back(memory.outliers.size());
 }
 
+/// All that unpacked_tile() reads of tokens [begin, end). sums: whether biases
+/// need them.
+inline void find_tokens(
+    const QuantizedRows& x,
+    int begin,
+    int end,
+    int center,
+    float unit,
+    bool sums,
+    UnpackedMemory& memory) {
+  FoundTokens asked(x, begin, end - begin);
+  asked.center = center;
+  asked.unit = unit;
+  asked.sums = sums ? 1 : 0;
+  if (is_found(memory.found, asked)) {
+    return;
+  }
+  find_parts(x, begin, end, center, unit, memory);
+  if (sums) {
+    find_sums(x, begin, end, unit, memory);
+  }
+  find_all_outliers(x, begin, end, center, memory);
+}
+
 /// A row block in bytes and floats. biases: whether they're wanted.
 UnpackedBlock unpack(
     const PackedMatrix& w,
@@ -322,11 +348,7 @@ void unpacked_chunk(
   const bool biases = w.offset == 0 || w.offset > kMostOffset;
   const int offset = biases ? 0 : w.offset;
   const auto groups = static_cast<std::size_t>(w.groups());
-  find_parts(x, token_begin, token_end, offset, w.unit, memory);
-  if (biases) {
-    find_sums(x, token_begin, token_end, w.unit, memory);
-  }
-  find_all_outliers(x, token_begin, token_end, offset, memory);
+  find_tokens(x, token_begin, token_end, offset, w.unit, biases, memory);
   const auto& tiles = biases ? kUnpackedTiles<true> : kUnpackedTiles<false>;
   UnpackedTile tile{};
   tile.groups = w.groups();
