@@ -325,6 +325,25 @@ TEST_P(AttentionTest, ManySplitsGiveTheSameAsOne) {
   expect_reference(c, 8);
 }
 
+TEST(AttentionPlan, ThreadsGetAsManyPiecesOfFewHeads) {
+  Case c;
+  c.heads = 9;
+  c.kv_heads = 3;
+  c.head_dim = 64;
+  c.first_position = 40 * kKeyTile - 1;  // which all of these cut evenly
+  Cache cache(c, KvType::f16);
+  AttentionArgs args;
+  args.heads = c.heads;
+  args.tokens = 1;
+  args.first_position = c.first_position;
+  args.kv = cache.view;
+  for (int threads = 2; threads <= 7; ++threads) {
+    AttentionPlan plan;
+    plan.prepare({&args, 1}, threads);
+    EXPECT_EQ(plan.pieces() % threads, 0) << threads << " threads";
+  }
+}
+
 TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   Case c;
   c.first_position = 40;

@@ -55,10 +55,18 @@ Cut cut_of(int keys, int most_splits) {
   return {std::max(1, ceil_div(keys, each)), each};
 }
 
-/// Splits that give so many threads their pieces.
+/// Splits that give so many threads their pieces, and each as many of them:
+/// three heads in three splits would be 5 and 4.
 int most_splits(int threads, int pieces) {
-  const int wanted = threads > 1 ? threads * kPiecesPerThread : 1;
-  return pieces > 0 ? ceil_div(wanted, pieces) : 1;
+  const int wanted = threads * kPiecesPerThread;
+  if (threads == 1 || pieces == 0 || pieces >= wanted) {
+    return 1;
+  }
+  int splits = ceil_div(wanted, pieces);
+  while (splits * pieces % threads != 0) {
+    ++splits;
+  }
+  return splits;
 }
 
 /// Keys that the queries in [begin, end) see, together.
