@@ -237,22 +237,31 @@ inline void add_group(
   }
 }
 
+/// A matrix and what is found out once about its row blocks: with divisions,
+/// which for each of them took a twentieth of a step.
+struct OneTokenMatrix {
+  const PackedMatrix& w;
+  BlockGroups first;
+  std::ptrdiff_t block_bytes;
+};
+
 /// y[…] = kStreams row blocks, each `apart` from the one before, times the
 /// token.
 template <PackedFormat kFormat, int kStreams>
 void one_token_blocks(
-    const PackedMatrix& w,
+    const OneTokenMatrix& m,
     int first_block,
     int apart,
     const Token& x,
     float* y) {
   constexpr int kAskAhead = kStreams == 1 ? kAhead : kStreamsAhead;
-  const BlockGroups block = w.block_groups(first_block);
-  const std::ptrdiff_t stride = apart * w.block_bytes();
+  const PackedMatrix& w = m.w;
+  const BlockGroups& block = m.first;
+  const std::ptrdiff_t stride = apart * m.block_bytes;
   const std::ptrdiff_t count = w.groups();
   const std::ptrdiff_t unit_groups = std::ptrdiff_t{1} << block.unit_shift;
   const __m256i table = load_table(w);
-  const std::byte* unit = block.first;
+  const std::byte* unit = block.first + first_block * m.block_bytes;
   __m256 total[kStreams][kHalves];
 #pragma GCC unroll 4
   for (int s = 0; s < kStreams; ++s) {
@@ -307,16 +316,16 @@ void one_token_range(
     int end,
     const Token& x,
     float* y) {
-  const std::ptrdiff_t bytes = (end - begin) * w.block_bytes();
-  if (bytes >= kLeastStreamed) {
+  const OneTokenMatrix m{w, w.block_groups(0), w.block_bytes()};
+  if ((end - begin) * m.block_bytes >= kLeastStreamed) {
     const int apart = (end - begin) / kStreams;
     for (int i = 0; i < apart; ++i) {
-      one_token_blocks<kFormat, kStreams>(w, begin + i, apart, x, y);
+      one_token_blocks<kFormat, kStreams>(m, begin + i, apart, x, y);
     }
     begin += kStreams * apart;
   }
   for (int block = begin; block < end; ++block) {
-    one_token_blocks<kFormat, 1>(w, block, 0, x, y);
+    one_token_blocks<kFormat, 1>(m, block, 0, x, y);
   }
 }
 
