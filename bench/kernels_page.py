@@ -265,6 +265,17 @@ across lanes by blends and shuffles, four keys at once, and stay in registers wh
 
 From memory (4096 keys, 3 rows of 64) a thread took 23 ns a key, now 19.
 
+**AVX2, products of one token.** On that Zen 3 they were bound by computing as much as by memory: in cache a thread read 15 GB/s of q4
+beside a busy neighbour, 21 beside an idle one, and 14 of memory. gcc kept the products of a group in memory before it added them (52 stores
+and loads), which an empty statement a line prevents (15 → 22, 21 → 27 GB/s). In 8 bits, and by table, both planes of x are now one number of
+16 bits, so that half a line takes 6 instructions with `vpmaddwd` where signs, products and sums took 10. A matrix of 128 KB and
+more is read in three streams, each asked for 2 KB ahead: a reader that only adds up gets 14 to 15 GB/s from one stream that is
+asked for, 17 to 18 from one that isn't, 22 from four. Where a row block lies was found with divisions each time: 5 % of a step.
+Steps of both kinds in turn, in one process, medians: streams 127 → 136 tokens/s with 1 thread, 193 → 197 with 2, Gemma in Q4_K_M 52 → 58
+and 79 → 84, a 1B shape 19.9 → 21.2 and 31.9 → 33.7. All of it, `step_bench` at depth 0, six rounds in turn beside
+busy neighbours: 1 thread 133 → 148 (127 to 143; 127 to 170). Three key-value heads are cut into 12 pieces for 2 threads, not 9: decode at depth 4096 90 → 93.
+With 2 threads a layer takes 121 µs, of which products 105, attention of some 50 keys 6, and what one thread does between runs 10.
+
 Tried and left out:
 
 | what | outcome |
@@ -273,6 +284,11 @@ Tried and left out:
 | `prefetchnta` only where the piece's own blocks follow, not past its end; the same on AVX2 | 1 and 2 threads 1 to 4 % slower than without |
 | asking 2, 4 or 16 KB ahead in attention at depth 4096 | 29 to 31 GB/s a thread, all the same; in the first cache it computes 40 |
 | AVX2: exponentials of four vectors side by side | the same: the scheduler has room for some seven of them either way |
+| AVX2: a token's products asking 1, 2, 4 or 16 KB ahead of one stream | 8 KB is best or as good: 2 KB 1 to 5 % slower, not asking 15 to 24 % |
+| AVX2: asking for one line of two, or for fewer; two, four and six streams | 5 to 50 % slower: the hardware's own prefetch is misled; none better than three, six 10 % slower |
+| AVX2: streams in pieces of 40 to 80 KB, as two threads have them | 5 to 7 % slower: too short |
+| 12, 24 and 48 pieces a thread for products of one token; at most 256 or 512 KB a piece | the same: who is left alone reads faster |
+| keys split from 32 or 48 a piece on | nothing shown |
 
 ## Prompts: where the time goes, and what was tried
 On 2 cores of an AMD EPYC (Zen 5, AVX-512 VNNI), a core: float32 multiply-adds, `vdpbf16ps` and
