@@ -4,10 +4,10 @@ out from what is chosen by them) and to the bench's own, with the rule of
 decode/prompt_lookup.cpp and with an oracle that knows how many of its guesses
 come true.
 
-    python3 bench/lookup_replay.py [--tokens 192]
+    python3 bench/lookup_replay.py [--tokens 192] [--costs avx2]
 
-A gain is in steps weighed by what they cost (kStepCosts there), so it needs no
-clock. Change Rule to try another; only Python's standard library is used here.
+A gain is in steps weighed by what they cost (StepCosts there, AVX-512's unless
+others are asked for), so it needs no clock. Change Rule to try another; only Python's standard library is used here.
 """
 
 import argparse
@@ -21,8 +21,12 @@ TEMPLATE = (
     "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by "
     "Hugging Face<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n"
     "<|im_start|>assistant\n")
-COSTS = [1.0, 1.12, 1.26, 1.5, 1.71, 1.95, 2.08, 2.21]
-FURTHER_COST = 0.31
+#: By instruction set: of 0 to 8 guesses, and of each further one.
+STEP_COSTS = {
+    "avx512": ([1.0, 1.12, 1.26, 1.5, 1.71, 1.95, 2.08, 2.21, 2.52], 0.31),
+    "avx2": ([1.0, 1.37, 1.9, 2.3, 3.0, 3.5, 4.05, 4.6, 5.1], 0.46),
+}
+COSTS, FURTHER_COST = STEP_COSTS["avx512"]
 USUAL = [0.3, 0.5, 0.62, 0.75, 0.75, 0.85, 0.92, 0.96]
 DISPUTED = [0.12, 0.18, 0.3, 0.5, 0.5, 0.5, 0.6, 0.6]
 LONGEST_GRAM, LONGEST_MATCH = 4, 8
@@ -157,12 +161,15 @@ def ask(options, prompt):
 
 
 def main():
+    global COSTS, FURTHER_COST
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=speculative.bundled_model())
     parser.add_argument("--roofline", default=speculative.PROGRAM)
     parser.add_argument("--tokens", type=int, default=192)
+    parser.add_argument("--costs", choices=STEP_COSTS, default="avx512")
     options = parser.parse_args()
+    COSTS, FURTHER_COST = STEP_COSTS[options.costs]
     texts = (speculative.PROMPTS / "summaries.txt").read_text().split("\n=====\n")
     half = len(texts) // 2
     groups = {"summaries": texts[:half], "held out": texts[half:]} | {

@@ -235,7 +235,10 @@ GenerateResult GenerateRun::decode(
     const GenerateOptions& options,
     int max_tokens) {
   if (options.prompt_lookup > 0) {
-    lookup_.emplace(session_.tokens());
+    // On a GPU it was not measured: rows are taken to be as cheap there.
+    lookup_.emplace(
+        session_.tokens(),
+        usual_step_costs(on_gpu() ? Isa::avx512 : active_isa()));
   }
   if (draws_on_device(options)) {
     try {

@@ -11,14 +11,30 @@
 #include <unordered_map>
 #include <vector>
 
+#include "roofline/base/cpu_features.h"
+
 namespace roofline {
 
 constexpr int kMostPromptLookup = 32;
 
+/// What a step takes that checks guesses, in plain steps.
+struct StepCosts {
+  std::array<double, 9> first;  ///< with 0 to 8 guesses
+  double further;               ///< for each guess beyond these
+
+  double of(int guesses) const;
+};
+
+/// With the kernels of this instruction set: where a step waits for memory a
+/// row is nearly free, where it is bound by arithmetic it is not.
+const StepCosts& usual_step_costs(Isa isa);
+
 class PromptLookup {
  public:
-  /// Starts a sequence with `prompt`.
-  explicit PromptLookup(std::span<const std::int32_t> prompt);
+  /// Starts a sequence with `prompt`, for a model whose steps cost so much.
+  explicit PromptLookup(
+      std::span<const std::int32_t> prompt,
+      const StepCosts& costs = usual_step_costs(Isa::avx512));
 
   /// The next token, whether it was guessed, run or drawn. O(1).
   void push(std::int32_t token);
@@ -54,6 +70,7 @@ class PromptLookup {
   Trust& trust(int further);
   int worthwhile(int most);
 
+  StepCosts costs_;
   std::vector<std::int32_t> tokens_;
   std::unordered_map<std::uint64_t, Place> places_;  ///< of grams, all lengths
   /// The token at from_ is the guess; the matched_ tokens before it are the

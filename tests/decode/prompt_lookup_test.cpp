@@ -63,6 +63,32 @@ TEST(PromptLookup, GoesOnRepeatingWhatRepeatsItself) {
   EXPECT_EQ(following("zzz", 4), ids_of("zzzz"));
 }
 
+TEST(PromptLookup, GuessesLessWhereRowsCostMore) {
+  std::string text;
+  for (char c = '!'; c <= '~'; ++c) {
+    text += c;
+  }
+  const auto ids = ids_of(text + text.substr(0, 2));
+  const StepCosts free{{1, 1, 1, 1, 1, 1, 1, 1, 1}, 0};
+  const StepCosts as_steps{{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1};
+  EXPECT_EQ(PromptLookup(ids, free).propose(20).size(), 20u);
+  EXPECT_TRUE(PromptLookup(ids, as_steps).propose(20).empty());
+  EXPECT_LT(
+      PromptLookup(ids, usual_step_costs(Isa::avx2)).propose(20).size(),
+      PromptLookup(ids, usual_step_costs(Isa::avx512)).propose(20).size());
+}
+
+TEST(PromptLookup, EachFurtherRowOfAStepCostsSomething) {
+  for (const Isa isa : kAllIsas) {
+    const StepCosts& costs = usual_step_costs(isa);
+    EXPECT_EQ(costs.of(0), 1) << isa_name(isa);
+    for (int guesses = 1; guesses <= kMostPromptLookup; ++guesses) {
+      EXPECT_GT(costs.of(guesses), costs.of(guesses - 1)) << isa_name(isa);
+    }
+    EXPECT_DOUBLE_EQ(costs.of(10), costs.first.back() + 2 * costs.further);
+  }
+}
+
 TEST(PromptLookup, FindsTokensThatWereDrawnSince) {
   PromptLookup lookup(ids_of("Hi"));
   push(lookup, " abcd abc");
