@@ -82,4 +82,9 @@ fs::path executable_path() {
   return error ? fs::path() : path;
 }
 
+bool is_file(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
 }  // namespace roofline

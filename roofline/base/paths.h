@@ -31,4 +31,7 @@ std::filesystem::path executable_path();
 /// it isn't a folder afterwards.
 bool ensure_private_dir(const std::filesystem::path& folder);
 
+/// A file, or a link to one; false where the system won't tell.
+bool is_file(const std::filesystem::path& path);
+
 }  // namespace roofline

@@ -33,7 +33,7 @@ std::vector<std::int32_t> encode_prompt_file(
   return encode_prompt(tokenizer, text.str());
 }
 
-AnswerRun::AnswerRun(
+BenchAnswers::BenchAnswers(
     Decoder& decoder,
     const Checkpoint& checkpoint,
     const std::string& prompt_file,
@@ -54,11 +54,11 @@ AnswerRun::AnswerRun(
   options_.num_draft_tokens = guessing.num_draft_tokens;
 }
 
-void AnswerRun::set_draft(Decoder& draft, const Checkpoint& checkpoint) {
+void BenchAnswers::set_draft(Decoder& draft, const Checkpoint& checkpoint) {
   generator_.set_draft(draft, *checkpoint.load_tokenizer());
 }
 
-BenchSample AnswerRun::measure(const BenchCase& what) {
+BenchSample BenchAnswers::measure(const BenchCase& what) {
   BenchSample sample;
   if (what.phase == BenchPhase::prefill) {
     generator_.reset();

@@ -22,11 +22,11 @@ std::vector<std::int32_t> encode_prompt_file(
     const Tokenizer& tokenizer,
     const std::string& path);
 
-class AnswerRun {
+class BenchAnswers {
  public:
   /// Both must outlive it. guessing: prompt_lookup and num_draft_tokens of
   /// GenerateOptions count. sampling: absent is greedy.
-  AnswerRun(
+  BenchAnswers(
       Decoder& decoder,
       const Checkpoint& checkpoint,
       const std::string& prompt_file,

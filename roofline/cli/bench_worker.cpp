@@ -120,7 +120,7 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
   const double load_seconds = process_seconds();
   const auto cases = bench_cases(options);
   BenchRun run(*model.decoder, options.prefill_step, setup.drawn());
-  std::optional<AnswerRun> answers;
+  std::optional<BenchAnswers> answers;
   if (!setup.prompt_file.empty()) {
     answers.emplace(
         *model.decoder,

@@ -55,7 +55,7 @@ OptionFact fact_of(const CLI::Option& option) {
   return fact;
 }
 
-std::vector<CommandFact> gather() {
+std::vector<CommandFact> command_facts() {
   std::vector<CommandFact> facts;
   for (const CommandEntry& entry : commands()) {
     const std::unique_ptr<Command> command = entry.make();
@@ -256,11 +256,11 @@ class Completion : public Command {
   int run() override {
     const std::vector<std::string> known = {"bash", "zsh", "fish"};
     if (shell_ == "bash") {
-      write_output(bash_script(gather()));
+      write_output(bash_script(command_facts()));
     } else if (shell_ == "zsh") {
-      write_output(zsh_script(gather()));
+      write_output(zsh_script(command_facts()));
     } else if (shell_ == "fish") {
-      write_output(fish_script(gather()));
+      write_output(fish_script(command_facts()));
     } else if (shell_.empty()) {
       fail<UserError>("SHELL is missing", "", "Name bash, zsh or fish");
     } else {

@@ -115,7 +115,7 @@ void ask_mlx(DoctorInputs& in) {
   }
 }
 
-DoctorInputs gather() {
+DoctorInputs gather_facts() {
   DoctorInputs in;
   in.cpu_share = measure_cpu_share();
   in.facts = machine_facts();
@@ -163,7 +163,7 @@ class Doctor : public Command {
   }
 
   int run() override {
-    const std::vector<Check> checks = run_checks(gather());
+    const std::vector<Check> checks = run_checks(gather_facts());
     if (json_) {
       print_json(checks);
     } else {

@@ -11,6 +11,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/units.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/measure_memory.h"
 #include "roofline/cli/measure_training.h"
@@ -29,7 +30,6 @@ namespace roofline::cli {
 namespace {
 
 constexpr std::int64_t kDefaultContext = 4096;
-constexpr double kGib = 1024.0 * 1024 * 1024;
 
 template <class T>
 struct Named {

@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "roofline/base/clock.h"
 #include "roofline/cli/options.h"
 #include "roofline/decode/chat.h"
 #include "roofline/evaluate/texts.h"
@@ -12,18 +13,12 @@ namespace roofline::cli {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // A process keeps its weights: only so many stay beside each other.
 constexpr std::size_t kMostProcesses = 6;
 constexpr int kFirstTokens = 8;
 // Two windows; twice as many would move the mean by a few percent.
 constexpr std::size_t kQualityTokens = 1025;
 constexpr std::size_t kGlanceTokens = 129;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The prompt, then every length of answer that a search asks for, after it.
 BenchOptions cases_of(const RunSettings& settings, const Workload& work) {

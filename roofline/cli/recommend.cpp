@@ -8,6 +8,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/units.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/recommend_machine.h"
@@ -20,8 +21,6 @@ namespace roofline::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr double kGib = 1024.0 * 1024 * 1024;
 
 // Instruction-tuned models that people use today, by catalogue name; those that
 // the catalogue of this build doesn't hold are left out.

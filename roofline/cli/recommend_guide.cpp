@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/units.h"
 #include "roofline/cli/output.h"
 #include "roofline/plan/chips.h"
 #include "roofline/report/table.h"
@@ -14,8 +15,6 @@ namespace roofline::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr double kGib = 1024.0 * 1024 * 1024;
 
 constexpr std::array kGuideExamples = {
     GuideExample{"MacBook Air", "M2", 8, "llama-2-7b", 4},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/units.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_history.h"
 #include "roofline/plan/chips.h"
@@ -14,8 +15,6 @@ namespace roofline::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr double kGib = 1024.0 * 1024 * 1024;
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/units.h"
 #include "roofline/cli/output.h"
 #include "roofline/decode/sampling.h"
 #include "roofline/plan/chips.h"
@@ -15,7 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kGib = 1024.0 * 1024 * 1024;
 constexpr std::size_t kMostOthers = 6;
 
 std::string factor_text(std::optional<double> factor) {

@@ -67,7 +67,7 @@ nlohmann::ordered_json logprobs_json(
     const GenerateResult& result,
     const Tokenizer& tokenizer) {
   auto list = nlohmann::ordered_json::array();
-  for (const Sample& sample : result.logprobs) {
+  for (const SampledToken& sample : result.logprobs) {
     auto top = nlohmann::ordered_json::array();
     for (const TokenLogprob& other : sample.top) {
       top.push_back(
@@ -88,7 +88,7 @@ std::string logprobs_table(
     const GenerateResult& result,
     const Tokenizer& tokenizer) {
   std::string text;
-  for (const Sample& sample : result.logprobs) {
+  for (const SampledToken& sample : result.logprobs) {
     text += fmt::format(
         "{:>9.4f} {}",
         sample.logprob,

@@ -1,7 +1,6 @@
 #include "roofline/decode/device_sampler.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include <mlx/ops.h>
@@ -13,8 +12,6 @@
 namespace roofline {
 
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 mx::array ids_of(std::span<const std::int32_t> ids) {
   return mx::array(ids.data(), {static_cast<int>(ids.size())});

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/decode/logit_row.h"
 #include "roofline/decode/penalties.h"
@@ -15,12 +16,6 @@
 namespace roofline {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 [[noreturn]] void fail_different(const std::string& why) {
   fail<UserError>(

@@ -30,7 +30,7 @@ constexpr int kLongestPause = 256;
 /// machine is faster at one time than at another.
 constexpr int kPlainEvery = 12;
 /// How much a try still counts after the next one: the latest 32 decide.
-constexpr double kMemory = 1 - 1.0 / 32;
+constexpr double kWeightKept = 1 - 1.0 / 32;
 /// Guessing must gain so much to be worth it: less is in the noise.
 constexpr double kLeastGain = 1.03;
 
@@ -115,8 +115,8 @@ void DraftPace::note_guesses(const DraftRound& round) {
   ++since_plain_;
   const bool all = round.accepted == round.drafted;
   for (int i = 0; i < round.accepted + (all ? 0 : 1); ++i) {
-    tries_ = tries_ * kMemory + 1;
-    hits_ = hits_ * kMemory + (i < round.accepted ? 1 : 0);
+    tries_ = tries_ * kWeightKept + 1;
+    hits_ = hits_ * kWeightKept + (i < round.accepted ? 1 : 0);
   }
   if (round.each_draft_seconds > 0) {
     draft_.add(round.each_draft_seconds);

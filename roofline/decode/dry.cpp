@@ -10,7 +10,7 @@ namespace roofline {
 namespace {
 
 // Past this a logit is out of the race; float must not overflow.
-constexpr double kLargestPenalty = 1e6;
+constexpr double kLargestDryPenalty = 1e6;
 
 // z[i]: how many tokens the sequence read backwards from the end has in common
 // with the one read backwards from i places before the end (the Z function of
@@ -85,7 +85,7 @@ void apply_dry(
     const double penalty =
         options.multiplier *
         std::pow(options.base, run.length - options.allowed_length);
-    logits[run.token] -= static_cast<float>(std::min(penalty, kLargestPenalty));
+    logits[run.token] -= static_cast<float>(std::min(penalty, kLargestDryPenalty));
   }
 }
 

@@ -83,7 +83,7 @@ struct GenerateResult {
   std::string text;  ///< the pieces given to on_text, joined
   FinishReason finish = FinishReason::length;
   std::uint64_t seed = 0;
-  std::vector<Sample> logprobs;  ///< one a token, when top_logprobs > 0
+  std::vector<SampledToken> logprobs;  ///< one a token, when top_logprobs > 0
   GenerateStats stats;
 };
 

@@ -6,17 +6,13 @@
 #include <mlx/memory.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/decode/logit_row.h"
 #include "roofline/decode/penalties.h"
 
 namespace roofline {
 
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  const auto now = std::chrono::steady_clock::now();
-  return std::chrono::duration<double>(now - start).count();
-}
 
 }  // namespace
 
@@ -74,7 +70,7 @@ std::span<const std::int32_t> GenerateRun::last_in_cache() const {
       session_.cache().options().max_tokens.value_or(-1));
 }
 
-Sample GenerateRun::draw() {
+SampledToken GenerateRun::draw() {
   read_logit_row(*logits_, first_row_ + accepted_, row_);
   return sampler_.sample(row_, last_in_cache(), stops_.banned(generated()));
 }
@@ -199,7 +195,7 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
     if (!logits_ || cancelled()) {
       return FinishReason::cancelled;
     }
-    Sample sample = draw();
+    SampledToken sample = draw();
     const std::int32_t token = sample.token;
     note_first_token();
     if (stops_.stops(token)) {

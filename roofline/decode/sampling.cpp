@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -16,8 +15,6 @@
 namespace roofline {
 
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 void check_logits(std::span<const float> logits) {
   if (logits.empty()) {
@@ -71,7 +68,7 @@ std::int32_t draw_from_list(
   return last;
 }
 
-void add_logprobs(std::span<const float> raw, int count, Sample& sample) {
+void add_logprobs(std::span<const float> raw, int count, SampledToken& sample) {
   const float max = max_of(raw);
   const double log_total = std::log(exp_sum(raw, max));
   const auto logprob = [&](float logit) {
@@ -173,7 +170,7 @@ Sampler::Sampler(
 Sampler::~Sampler() = default;
 Sampler::Sampler(Sampler&&) noexcept = default;
 
-Sample Sampler::sample(
+SampledToken Sampler::sample(
     std::span<float> logits,
     std::span<const std::int32_t> history,
     std::span<const std::int32_t> banned) {
@@ -183,7 +180,7 @@ Sample Sampler::sample(
     state_->raw.assign(logits.begin(), logits.end());
   }
   state_->change_logits(logits, history, banned);
-  Sample sample;
+  SampledToken sample;
   sample.token = state_->pick(logits);
   ++state_->step;
   if (wanted > 0) {

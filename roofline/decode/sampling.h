@@ -48,7 +48,7 @@ struct TokenLogprob {
   float logprob = 0.0f;
 };
 
-struct Sample {
+struct SampledToken {
   std::int32_t token = 0;
   /// Of the distribution the model gave, before truncation and temperature.
   /// Only filled in when top_logprobs > 0.
@@ -69,7 +69,7 @@ class Sampler {
   /// logits [vocab], changed in place. history: prompt and output so far.
   /// banned: tokens that must not be drawn (ignore-eos, min tokens). Throws
   /// CheckpointError for NaN and +inf, UserError when nothing is left to draw.
-  Sample sample(
+  SampledToken sample(
       std::span<float> logits,
       std::span<const std::int32_t> history,
       std::span<const std::int32_t> banned = {});

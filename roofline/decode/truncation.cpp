@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "roofline/decode/vector_math.h"
 
 namespace roofline {
 
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 bool likelier(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;

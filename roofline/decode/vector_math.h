@@ -6,9 +6,12 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace roofline {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Below this the exponential is taken as 0 (f32 would turn subnormal).
 constexpr float kExpFloor = -87.0f;

@@ -12,7 +12,7 @@ namespace {
 // (1897): out of copyright everywhere, paragraphs joined to one line each. Then
 // some of this project's own code and documentation, since models read those
 // too. Nothing of it is in the text that evaluation reads.
-constexpr std::array<std::string_view, 7> kParts = {
+constexpr std::array<std::string_view, 7> kCalibrationParts = {
     R"TEXT(I am by birth a Genevese; and my family is one of the most distinguished of that republic. My ancestors had been for many years counsellors and syndics; and my father had filled several public situations with honour and reputation. He was respected by all who knew him, for his integrity and indefatigable attention to public business. He passed his younger days perpetually occupied by the affairs of his country; a variety of circumstances had prevented his marrying early, nor was it until the decline of life that he became a husband and the father of a family.
 
 As the circumstances of his marriage illustrate his character, I cannot refrain from relating them. One of his most intimate friends was a merchant, who, from a flourishing state, fell, through numerous mischances, into poverty. This man, whose name was Beaufort, was of a proud and unbending disposition, and could not bear to live in poverty and oblivion in the same country where he had formerly been distinguished for his rank and magnificence. Having paid his debts, therefore, in the most honourable manner, he retreated with his daughter to the town of Lucerne, where he lived unknown and in wretchedness. My father loved Beaufort with the truest friendship, and was deeply grieved by his retreat in these unfortunate circumstances. He bitterly deplored the false pride which led his friend to a conduct so little worthy of the affection that united them. He lost no time in endeavouring to seek him out, with the hope of persuading him to begin the world again through his credit and assistance.
@@ -1084,7 +1084,7 @@ Then a dog began to howl somewhere in a farmhouse far down the road--a long, ago
 std::string_view calibration_text() {
   static const std::string all = [] {
     std::string text;
-    for (const auto part : kParts) {
+    for (const auto part : kCalibrationParts) {
       text += part;
     }
     return text;

@@ -11,7 +11,7 @@ namespace {
 // Gettysburg (1863); the Declaration of Independence (1776); Arthur Conan
 // Doyle, The Adventures of Sherlock Holmes (1892), from its start. All out of
 // copyright everywhere. Paragraphs are joined to one line each.
-constexpr std::array<std::string_view, 2> kParts = {
+constexpr std::array<std::string_view, 2> kEvaluationParts = {
     R"TEXT(It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a wife.
 
 However little known the feelings or views of such a man may be on his first entering a neighbourhood, this truth is so well fixed in the minds of the surrounding families, that he is considered the rightful property of some one or other of their daughters.
@@ -559,7 +559,7 @@ The door of Briony Lodge was open, and an elderly woman stood upon the steps. Sh
 std::string_view evaluation_text() {
   static const std::string all = [] {
     std::string text;
-    for (const auto part : kParts) {
+    for (const auto part : kEvaluationParts) {
       text += part;
     }
     return text;

@@ -39,9 +39,13 @@ mx::array plus(const mx::array& x, double term) {
   return mx::add(x, scalar_like(term, x));
 }
 
+}  // namespace
+
 mx::array softplus(const mx::array& x) {
   return mx::logaddexp(x, scalar_like(0.0, x));
 }
+
+namespace {
 
 mx::array laplace(const mx::array& x) {
   const auto normal = times(plus(x, -0.707107), M_SQRT1_2 / 0.282095);

@@ -20,4 +20,7 @@ using GraphFunction =
 /// alpha_n, beta, eps}, as they are stored (before softplus).
 GraphFunction make_activate(Activation activation, bool fuse);
 
+/// log(1 + exp(x)), without overflow.
+mx::array softplus(const mx::array& x);
+
 }  // namespace roofline

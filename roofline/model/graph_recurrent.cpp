@@ -7,6 +7,7 @@
 #include <mlx/fast.h>
 #include <mlx/ops.h>
 
+#include "roofline/model/graph_activation.h"
 #include "roofline/model/graph_scans.h"
 
 namespace roofline {
@@ -18,10 +19,6 @@ constexpr float kKeyEps = 1e-6f;
 
 mx::array silu(const mx::array& x) {
   return mx::multiply(x, mx::sigmoid(x));
-}
-
-mx::array softplus(const mx::array& x) {
-  return mx::logaddexp(x, mx::array(0.0f));
 }
 
 int inner_dim(const RecurrentSpec& spec) {

@@ -17,13 +17,12 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 
 namespace roofline {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // What is read at a time. Where a cache can be emptied by hand this is all the
 // memory that is needed; elsewhere kWindows of them are read in turn, more than
@@ -38,10 +37,6 @@ constexpr std::size_t kWindows = 16;
 constexpr std::size_t kPiece = std::size_t{512} << 10;
 constexpr int kReadings = 48;
 constexpr int kGpuPasses = 4;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Pages of its own, large ones where the system has them: what a roof is.
 class Pages {

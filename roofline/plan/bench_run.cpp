@@ -10,6 +10,7 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/decode/vector_math.h"
 
 namespace roofline {
@@ -17,14 +18,9 @@ namespace roofline {
 namespace {
 
 namespace mx = mlx::core;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kPrime = 7919;
 constexpr double kMicro = 1e-6;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Ids all over the vocabulary, the same in every run: successive multiples of a
 // prime.

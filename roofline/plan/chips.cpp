@@ -9,12 +9,12 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/units.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr double kGib = 1024.0 * 1024 * 1024;
 constexpr int kLargestSmallMemory = 36;  // GiB, see gpu_working_set_limit
 
 // An Apple GPU core has 128 lanes of a multiply-add, for 16-bit floats as for

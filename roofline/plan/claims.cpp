@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "roofline/base/units.h"
 #include "roofline/plan/chips.h"
 #include "roofline/plan/fit.h"
 
@@ -12,17 +13,16 @@ namespace roofline {
 
 namespace {
 
-constexpr double kGib = 1024.0 * 1024 * 1024;
 constexpr double kGiga = 1e9;
 constexpr std::int64_t kContext = 4096;
-constexpr int kGroup = 64;
+constexpr int kClaimedGroup = 64;
 constexpr int kClaimedRank = 16;
 /// "About": a size within a tenth, a share within two percent points.
 constexpr double kSizeTolerance = 0.1;
 constexpr double kPercentTolerance = 2;
 
 std::optional<WeightFormat> format_of(const Claim& claim) {
-  return claim.bits < 16 ? std::optional(WeightFormat{claim.bits, kGroup})
+  return claim.bits < 16 ? std::optional(WeightFormat{claim.bits, kClaimedGroup})
                          : std::nullopt;
 }
 
@@ -104,7 +104,7 @@ ClaimResult check_reduction(const Claim& claim, const PlannedModel& model) {
     result.difference = fmt::format(
         "saves {:.1f} %: the scales of groups of {} take the rest",
         result.needed,
-        kGroup);
+        kClaimedGroup);
   }
   return result;
 }

@@ -8,12 +8,12 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/units.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr double kGib = 1024.0 * 1024 * 1024;
 constexpr std::int64_t kGrain = 256;
 constexpr std::int64_t kDefaultContext = 4096;
 constexpr int kShortStep = 128;

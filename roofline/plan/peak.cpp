@@ -8,20 +8,17 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
+
 namespace roofline {
 
 namespace {
 
 namespace mx = mlx::core;
-using Clock = std::chrono::steady_clock;
 
 constexpr int kReadings = 8;
 constexpr std::int64_t kPiecesPerThread = 8;
 constexpr double kPieceSeconds = 0.0007;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Rounds that take about as long as a piece shall.
 std::int64_t rounds_of_a_piece(const PeakKernel& kernel) {

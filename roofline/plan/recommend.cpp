@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include "roofline/base/units.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
 constexpr int kMostStreams = 256;
 constexpr std::int64_t kContextGrain = 256;
 

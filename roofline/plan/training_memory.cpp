@@ -10,11 +10,6 @@ namespace roofline {
 
 namespace {
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() &&
-         text.substr(text.size() - end.size()) == end;
-}
-
 void check(const TrainingQuestion& q) {
   const auto require = [](bool sound, std::string_view what) {
     if (!sound) {
@@ -80,7 +75,7 @@ TrainedValues adapter_values(
   for (const std::string& target : q.targets) {
     const std::string_view end = adapter_tensor_end(target);
     for (const ModelTensor& tensor : model.tensors) {
-      if (ends_with(tensor.name, end) && learns(model, q, tensor)) {
+      if (tensor.name.ends_with(end) && learns(model, q, tensor)) {
         sum.values += 1.0 * q.rank * (tensor.rows + tensor.cols);
         sum.magnitudes += static_cast<double>(tensor.rows);
         ++matrices;

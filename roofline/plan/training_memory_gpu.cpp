@@ -11,13 +11,13 @@ namespace roofline {
 namespace {
 
 /// Values a token that the ops of a layer keep for the gradient.
-struct LayerValues {
+struct GpuLayerValues {
   double activations = 0;
   double scores = 0;  ///< of attention, for each key
 };
 
-LayerValues layer_values(const ModelSpec& spec, const LayerSpec& layer) {
-  LayerValues out;
+GpuLayerValues gpu_layer_values(const ModelSpec& spec, const LayerSpec& layer) {
+  GpuLayerValues out;
   // The stream, its norm's result and the sums, of both halves.
   out.activations = 6.0 * spec.dim;
   if (const auto& a = layer.attention) {
@@ -63,7 +63,7 @@ GpuActivations gpu_activations(
   double kept = 0;
   double largest = 0;
   for (std::size_t i = 0; i < spec.layers.size(); ++i) {
-    const LayerValues values = layer_values(spec, spec.layers[i]);
+    const GpuLayerValues values = gpu_layer_values(spec, spec.layers[i]);
     const double bytes =
         tokens *
         (values.activations * width +

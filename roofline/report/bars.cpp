@@ -8,7 +8,7 @@
 namespace roofline {
 namespace {
 
-constexpr int kGap = 2;
+constexpr int kBarGap = 2;
 /// Shorter bars show no difference; the line rather gets longer.
 constexpr int kShortestBar = 8;
 
@@ -39,20 +39,20 @@ std::string bars_text(std::span<const Bar> bars, int width) {
     text_columns = std::max(text_columns, display_width(bar.text));
     longest = std::max(longest, length_of(bar));
   }
-  const int space = width - text_columns - 2 * kGap - kShortestBar;
+  const int space = width - text_columns - 2 * kBarGap - kShortestBar;
   name_columns = std::min(name_columns, std::max(space, kShortestBar));
   const int room =
-      std::max(kShortestBar, width - name_columns - text_columns - 2 * kGap);
+      std::max(kShortestBar, width - name_columns - text_columns - 2 * kBarGap);
   std::string out;
   for (const Bar& bar : bars) {
     const std::string_view name = first_columns(bar.name, name_columns);
     const double share = longest > 0 ? length_of(bar) / longest : 0;
     const std::string drawn = blocks(share * room);
     out += name;
-    out.append(name_columns - display_width(name) + kGap, ' ');
+    out.append(name_columns - display_width(name) + kBarGap, ' ');
     out += drawn;
     // Values stand in a column of their own, aligned right.
-    out.append(room - display_width(drawn) + kGap, ' ');
+    out.append(room - display_width(drawn) + kBarGap, ' ');
     out.append(text_columns - display_width(bar.text), ' ');
     out += bar.text;
     out.erase(out.find_last_not_of(' ') + 1);

@@ -5,7 +5,7 @@ namespace roofline {
 namespace {
 
 // Variables carry the two colour schemes; nothing is loaded from outside.
-constexpr const char* kStyle = R"css(
+constexpr const char* kPageStyle = R"css(
 :root{color-scheme:light dark;--back:#fff;--ink:#1c1f24;--dim:#5b6470;
 --line:#dfe3e8;--band:#f5f7f9}
 @media (prefers-color-scheme:dark){:root{--back:#14171b;--ink:#e6e9ed;
@@ -100,7 +100,7 @@ std::string html_page(
   std::string out = "<!doctype html>\n<html lang=\"en\"><head>\n";
   out += "<meta charset=\"utf-8\">\n";
   out += "<meta name=\"viewport\" content=\"width=device-width\">\n";
-  out += "<title>" + name + "</title>\n<style>" + kStyle + "</style>\n";
+  out += "<title>" + name + "</title>\n<style>" + kPageStyle + "</style>\n";
   out += "</head><body>\n<h1>" + name + "</h1>\n";
   for (const HtmlSection& section : sections) {
     out += "<section>\n";

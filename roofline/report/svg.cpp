@@ -11,7 +11,7 @@ namespace {
 // The palette of Okabe and Ito ("Color Universal Design", 2008), told apart
 // with any colour vision; its yellow is darkened to show on white. What is
 // drawn over the areas has a thin edge in the background's colour.
-constexpr const char* kStyle = R"css(
+constexpr const char* kSvgStyle = R"css(
 .rc{font-family:system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;font-size:12px}
 .rc text{fill:#1c1f24}
 .rc .dim{fill:#5b6470}
@@ -82,7 +82,7 @@ Svg::Svg(int width, int height, std::string_view title) {
       width,
       height,
       name,
-      kStyle);
+      kSvgStyle);
 }
 
 void Svg::close(std::string_view tag, std::string_view tooltip) {

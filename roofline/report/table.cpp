@@ -8,7 +8,7 @@
 namespace roofline {
 namespace {
 
-constexpr int kGap = 2;
+constexpr int kColumnGap = 2;
 /// Narrower columns than this can't be read; the rows are rather written one
 /// cell a line.
 constexpr int kNarrowest = 8;
@@ -41,7 +41,7 @@ std::vector<int> natural_widths(const Table& table) {
 }
 
 int total_width(const std::vector<int>& widths) {
-  const int gaps = kGap * std::max(0, static_cast<int>(widths.size()) - 1);
+  const int gaps = kColumnGap * std::max(0, static_cast<int>(widths.size()) - 1);
   return std::accumulate(widths.begin(), widths.end(), gaps);
 }
 
@@ -100,7 +100,7 @@ void append_line(
     const std::string part = line < cells[i].size() ? cells[i][line] : "";
     const int space = std::max(0, widths[i] - display_width(part));
     const bool right = table.columns[i].align == Align::right;
-    text.append(i > 0 ? kGap : 0, ' ');
+    text.append(i > 0 ? kColumnGap : 0, ' ');
     text.append(right ? space : 0, ' ');
     text += part;
     text.append(right ? 0 : space, ' ');
@@ -148,7 +148,7 @@ std::string records_text(const Table& table, int width) {
       if (!row[i].empty()) {
         append_row(
             one,
-            {titles, std::max(1, width - titles - kGap)},
+            {titles, std::max(1, width - titles - kColumnGap)},
             one.rows[0],
             out);
       }

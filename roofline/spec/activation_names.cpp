@@ -7,41 +7,41 @@ namespace roofline {
 
 namespace {
 
-struct Row {
+struct ActivationRow {
   std::string_view name;
   Activation activation;
   std::string_view words;
 };
 
 // Of several names for one, the first is the one that is written.
-constexpr std::array kRows = {
-    Row{"silu", Activation::silu, "silu"},
-    Row{"swish", Activation::silu, ""},
-    Row{"gelu", Activation::gelu, "gelu"},
-    Row{"gelu_python", Activation::gelu, ""},
-    Row{"gelu_pytorch_tanh", Activation::gelu_tanh, "gelu (tanh form)"},
-    Row{"gelu_python_tanh", Activation::gelu_tanh, ""},
-    Row{"gelu_new", Activation::gelu_tanh, ""},
-    Row{"gelu_fast", Activation::gelu_tanh, ""},
-    Row{"gelu_accurate", Activation::gelu_tanh, ""},
-    Row{"gelu_tanh", Activation::gelu_tanh, ""},
-    Row{"relu", Activation::relu, "relu"},
-    Row{"relu2", Activation::relu_squared, "relu²"},
-    Row{"quick_gelu", Activation::quick_gelu, "gelu (sigmoid form)"},
-    Row{"gelu_10", Activation::clipped_gelu, "gelu within ±10"},
-    Row{"mish", Activation::mish, "mish"},
-    Row{"hardswish", Activation::hard_swish, "hard swish"},
-    Row{"leaky_relu", Activation::leaky_relu, "leaky relu"},
-    Row{"relu6", Activation::relu6, "relu6"},
-    Row{"tanh", Activation::tanh, "tanh"},
-    Row{"sigmoid", Activation::sigmoid, "sigmoid"},
-    Row{"laplace", Activation::laplace, "laplace"},
-    Row{"linear", Activation::identity, "none"},
-    Row{"xielu", Activation::xielu, "xielu"},
+constexpr std::array kActivationRows = {
+    ActivationRow{"silu", Activation::silu, "silu"},
+    ActivationRow{"swish", Activation::silu, ""},
+    ActivationRow{"gelu", Activation::gelu, "gelu"},
+    ActivationRow{"gelu_python", Activation::gelu, ""},
+    ActivationRow{"gelu_pytorch_tanh", Activation::gelu_tanh, "gelu (tanh form)"},
+    ActivationRow{"gelu_python_tanh", Activation::gelu_tanh, ""},
+    ActivationRow{"gelu_new", Activation::gelu_tanh, ""},
+    ActivationRow{"gelu_fast", Activation::gelu_tanh, ""},
+    ActivationRow{"gelu_accurate", Activation::gelu_tanh, ""},
+    ActivationRow{"gelu_tanh", Activation::gelu_tanh, ""},
+    ActivationRow{"relu", Activation::relu, "relu"},
+    ActivationRow{"relu2", Activation::relu_squared, "relu²"},
+    ActivationRow{"quick_gelu", Activation::quick_gelu, "gelu (sigmoid form)"},
+    ActivationRow{"gelu_10", Activation::clipped_gelu, "gelu within ±10"},
+    ActivationRow{"mish", Activation::mish, "mish"},
+    ActivationRow{"hardswish", Activation::hard_swish, "hard swish"},
+    ActivationRow{"leaky_relu", Activation::leaky_relu, "leaky relu"},
+    ActivationRow{"relu6", Activation::relu6, "relu6"},
+    ActivationRow{"tanh", Activation::tanh, "tanh"},
+    ActivationRow{"sigmoid", Activation::sigmoid, "sigmoid"},
+    ActivationRow{"laplace", Activation::laplace, "laplace"},
+    ActivationRow{"linear", Activation::identity, "none"},
+    ActivationRow{"xielu", Activation::xielu, "xielu"},
 };
 
-const Row& row_of(Activation activation) {
-  return *std::find_if(kRows.begin(), kRows.end(), [&](const Row& row) {
+const ActivationRow& row_of(Activation activation) {
+  return *std::find_if(kActivationRows.begin(), kActivationRows.end(), [&](const ActivationRow& row) {
     return row.activation == activation;
   });
 }
@@ -49,7 +49,7 @@ const Row& row_of(Activation activation) {
 }  // namespace
 
 std::optional<Activation> activation_named(std::string_view name) {
-  for (const Row& row : kRows) {
+  for (const ActivationRow& row : kActivationRows) {
     if (row.name == name) {
       return row.activation;
     }
@@ -59,7 +59,7 @@ std::optional<Activation> activation_named(std::string_view name) {
 
 std::vector<std::string> activation_names() {
   std::vector<std::string> out;
-  for (const Row& row : kRows) {
+  for (const ActivationRow& row : kActivationRows) {
     out.emplace_back(row.name);
   }
   return out;

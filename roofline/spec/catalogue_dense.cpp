@@ -7,7 +7,7 @@ namespace roofline {
 
 namespace {
 
-constexpr std::array kRows = {
+constexpr std::array kDenseRows = {
     CatalogueEntry{
         "deepseek-r1-distill-qwen-1.5b",
         "DeepSeek R1 Distill Qwen 1.5B",
@@ -435,7 +435,7 @@ constexpr std::array kRows = {
 }  // namespace
 
 std::span<const CatalogueEntry> dense_rows() {
-  return kRows;
+  return kDenseRows;
 }
 
 }  // namespace roofline

@@ -7,7 +7,7 @@ namespace roofline {
 
 namespace {
 
-constexpr std::array kRows = {
+constexpr std::array kLlamaRows = {
     CatalogueEntry{
         "codellama-13b",
         "Code Llama 13B",
@@ -328,7 +328,7 @@ null, "rope_theta": 1000000.0})",
 }  // namespace
 
 std::span<const CatalogueEntry> llama_rows() {
-  return kRows;
+  return kLlamaRows;
 }
 
 }  // namespace roofline

@@ -7,7 +7,7 @@ namespace roofline {
 
 namespace {
 
-constexpr std::array kRows = {
+constexpr std::array kMixedRows = {
     CatalogueEntry{
         "command-r-35b",
         "Command R 35B",
@@ -556,7 +556,7 @@ true, "partial_rotary_factor": 0.25})",
 }  // namespace
 
 std::span<const CatalogueEntry> mixed_rows() {
-  return kRows;
+  return kMixedRows;
 }
 
 }  // namespace roofline

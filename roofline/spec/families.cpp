@@ -99,7 +99,7 @@ constexpr std::string_view kStarcoder2Notes[] = {
     "scale_attn_weights"};
 
 // Sorted by name. A field that is left out has the default in families.h.
-constexpr std::array kFamilies = {
+constexpr std::array kDenseFamilies = {
     Family{
         .name = "apertus",
         .gguf_name = "apertus",
@@ -831,7 +831,7 @@ bool is_dropout(std::string_view name) {
 
 std::span<const Family> families() {
   static const std::vector<Family> all = [] {
-    std::vector<Family> out(kFamilies.begin(), kFamilies.end());
+    std::vector<Family> out(kDenseFamilies.begin(), kDenseFamilies.end());
     for (const auto more : {mixture_families(), recurrent_families()}) {
       out.insert(out.end(), more.begin(), more.end());
     }

@@ -110,7 +110,7 @@ constexpr MixtureRule kPhi = [] {
 }();
 
 // Sorted by name. A field that is left out has the default in families.h.
-constexpr std::array kFamilies = {
+constexpr std::array kMixtureFamilies = {
     Family{
         .name = "deepseek_v2",
         .gguf_name = "deepseek2",
@@ -356,7 +356,7 @@ constexpr std::array kFamilies = {
 }  // namespace
 
 std::span<const Family> mixture_families() {
-  return kFamilies;
+  return kMixtureFamilies;
 }
 
 }  // namespace roofline

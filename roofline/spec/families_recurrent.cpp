@@ -215,7 +215,7 @@ constexpr MixtureRule next_experts() {
 }
 
 // Sorted by name. A field that is left out has the default in families.h.
-constexpr std::array kFamilies = {
+constexpr std::array kRecurrentFamilies = {
     Family{
         .name = "falcon_h1",
         .gguf_name = "falcon-h1",
@@ -410,7 +410,7 @@ constexpr std::array kFamilies = {
 }  // namespace
 
 std::span<const Family> recurrent_families() {
-  return kFamilies;
+  return kRecurrentFamilies;
 }
 
 }  // namespace roofline

@@ -34,6 +34,10 @@ struct NumberRange {
   double high = 0;
 };
 
+inline constexpr IntRange kDims{1, kMaxDim};
+inline constexpr IntRange kNoneOrDims{0, kMaxDim};
+inline constexpr NumberRange kMultiplier{-1e9, 1e9};
+
 /// "-4", "\"abc\"", "an array of 3": short and safe for any value.
 std::string shown(const nlohmann::json& value);
 

@@ -16,7 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr IntRange kWindow{0, 1 << 30};
 
 struct Shape {

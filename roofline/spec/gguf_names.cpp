@@ -13,10 +13,10 @@ namespace roofline {
 namespace {
 
 constexpr std::string_view kMixture = "feed_forward.";
-constexpr std::string_view kRecurrent = "recurrent.";
+constexpr std::string_view kRecurrentPart = "recurrent.";
 
 // Neither weights nor biases.
-constexpr std::array<std::string_view, 4> kBare = {
+constexpr std::array<std::string_view, 4> kGgufBare = {
     "ffn_gate_inp.scale",
     "ffn_down_exps.scale",
     "ssm_a",
@@ -39,9 +39,9 @@ std::string_view name_in(
 }
 
 std::string_view name_in_parts(std::string_view ours, const LayerSpec& layer) {
-  if (layer.recurrent && ours.starts_with(kRecurrent)) {
+  if (layer.recurrent && ours.starts_with(kRecurrentPart)) {
     return gguf_recurrent_name(
-        ours.substr(kRecurrent.size()),
+        ours.substr(kRecurrentPart.size()),
         layer.recurrent->kind);
   }
   if (layer.feed_forward && layer.feed_forward->mixture &&
@@ -80,7 +80,7 @@ std::string with_gguf_ending(std::string_view name, bool bias) {
   if (name == "exp_probs_b") {
     return out + ".bias";
   }
-  if (std::find(kBare.begin(), kBare.end(), name) != kBare.end()) {
+  if (std::find(kGgufBare.begin(), kGgufBare.end(), name) != kGgufBare.end()) {
     return out;
   }
   return out + (bias ? ".bias" : ".weight");

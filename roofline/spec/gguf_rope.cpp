@@ -15,7 +15,6 @@ namespace {
 
 constexpr NumberRange kTheta{1.001, 1e15};
 constexpr NumberRange kFactor{0.0, 1e6};
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 
 void check_factors(
     const std::optional<std::vector<float>>& factors,

@@ -41,7 +41,7 @@ constexpr std::array kPacked = {
 };
 
 // Neither weights nor biases there.
-constexpr std::array<std::string_view, 8> kBare = {
+constexpr std::array<std::string_view, 8> kHfBare = {
     "A_log",
     "D",
     "altup.correct_output_scale",
@@ -72,11 +72,11 @@ constexpr std::array kGemma4 = {
     Name{"feed_forward.mixture_norm", "pre_feedforward_layernorm_2"},
     Name{"feed_forward.mixture_post_norm", "post_feedforward_layernorm_2"},
 };
-constexpr std::array kGraniteHybrid = {
+constexpr std::array kGraniteHybridLayer = {
     Name{"feed_forward.down", "shared_mlp.output_linear"},
     Name{"feed_forward.shared.down", "shared_mlp.output_linear"},
 };
-constexpr std::array kLfm2 = {
+constexpr std::array kLfm2Layer = {
     Name{"attention_norm", "operator_norm"},
     Name{"feed_forward_norm", "ffn_norm"},
     Name{"attention.q_norm", "self_attn.q_layernorm"},
@@ -118,9 +118,9 @@ constexpr std::array kSpellings = {
     Spelling{"gemma4_text", "", kGemma4},
     Spelling{"gpt2", "", {}, {}, "model.", "h."},
     Spelling{"gpt_neox", "", {}, {}, "model.", "h."},
-    Spelling{"granitemoehybrid", "mamba.", kGraniteHybrid},
-    Spelling{"lfm2", "conv.", kLfm2, kLfm2Model},
-    Spelling{"lfm2_moe", "conv.", kLfm2, kLfm2Model},
+    Spelling{"granitemoehybrid", "mamba.", kGraniteHybridLayer},
+    Spelling{"lfm2", "conv.", kLfm2Layer, kLfm2Model},
+    Spelling{"lfm2_moe", "conv.", kLfm2Layer, kLfm2Model},
     Spelling{"mamba2", "mixer.", kMixer, kMixerModel, "backbone."},
     Spelling{"nemotron_h", "mixer.", kMixer, kMixerModel, "backbone."},
     Spelling{"qwen3_5_moe_text", "linear_attn."},
@@ -155,7 +155,7 @@ std::string_view at(
 }
 
 std::string with_ending(std::string_view name, bool bias) {
-  const bool bare = std::any_of(kBare.begin(), kBare.end(), [&](auto end) {
+  const bool bare = std::any_of(kHfBare.begin(), kHfBare.end(), [&](auto end) {
     return name == end ||
            (name.ends_with(end) && name[name.size() - end.size() - 1] == '.');
   });

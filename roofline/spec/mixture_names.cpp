@@ -19,95 +19,95 @@ enum class Form {
   packed_shared,  ///< gate and up of the shared expert
 };
 
-struct Row {
+struct ExpertRow {
   std::string_view pattern;  ///< "#" stands for an expert's number
   std::string_view target;
   Form form = Form::whole;
 };
 
 // After "mlp.", "mixer.", "block_sparse_moe." or "feed_forward.".
-constexpr std::array kHf = {
-    Row{"gate", "router"},
-    Row{"router", "router"},
-    Row{"router.layer", "router"},
-    Row{"e_score_correction_bias", "router.selection"},
-    Row{"expert_bias", "router.selection"},
-    Row{"gate.e_score_correction_bias", "router.selection"},
-    Row{"moe_statics.e_score_correction_bias", "router.selection"},
-    Row{"gate.moe_statics.e_score_correction_bias", "router.selection"},
-    Row{"experts.#.gate_proj", "experts.#.gate"},
-    Row{"experts.#.up_proj", "experts.#.up"},
-    Row{"experts.#.down_proj", "experts.#.down"},
-    Row{"experts.#.w1", "experts.#.gate"},
-    Row{"experts.#.w3", "experts.#.up"},
-    Row{"experts.#.w2", "experts.#.down"},
-    Row{"experts.gate_up_proj", "gate_up", Form::packed},
-    Row{"experts.gate_up_proj_bias", "experts.gate_up.bias"},
-    Row{"experts.gate_up_proj_blocks", "experts.gate_up"},
-    Row{"experts.down_proj_bias", "experts.down.bias"},
-    Row{"experts.down_proj_blocks", "experts.down"},
-    Row{"experts.gate_proj", "experts.gate"},
-    Row{"experts.up_proj", "experts.up"},
-    Row{"experts.down_proj", "down", Form::stack},
-    Row{"input_linear", "", Form::packed},
-    Row{"output_linear", "experts.down"},
-    Row{"switch_mlp.gate_proj", "experts.gate"},
-    Row{"switch_mlp.up_proj", "experts.up"},
-    Row{"switch_mlp.down_proj", "experts.down"},
-    Row{"switch_mlp.fc1", "experts.up"},
-    Row{"switch_mlp.fc2", "experts.down"},
-    Row{"fc1_latent_proj", "latent_in"},
-    Row{"fc2_latent_proj", "latent_out"},
-    Row{"shared_expert.gate_proj", "shared.gate"},
-    Row{"shared_expert.up_proj", "shared.up"},
-    Row{"shared_expert.down_proj", "shared.down"},
-    Row{"shared_experts.gate_proj", "shared.gate"},
-    Row{"shared_experts.up_proj", "shared.up"},
-    Row{"shared_experts.down_proj", "shared.down"},
-    Row{"shared_expert_gate", "shared.weigh"},
+constexpr std::array kExpertHf = {
+    ExpertRow{"gate", "router"},
+    ExpertRow{"router", "router"},
+    ExpertRow{"router.layer", "router"},
+    ExpertRow{"e_score_correction_bias", "router.selection"},
+    ExpertRow{"expert_bias", "router.selection"},
+    ExpertRow{"gate.e_score_correction_bias", "router.selection"},
+    ExpertRow{"moe_statics.e_score_correction_bias", "router.selection"},
+    ExpertRow{"gate.moe_statics.e_score_correction_bias", "router.selection"},
+    ExpertRow{"experts.#.gate_proj", "experts.#.gate"},
+    ExpertRow{"experts.#.up_proj", "experts.#.up"},
+    ExpertRow{"experts.#.down_proj", "experts.#.down"},
+    ExpertRow{"experts.#.w1", "experts.#.gate"},
+    ExpertRow{"experts.#.w3", "experts.#.up"},
+    ExpertRow{"experts.#.w2", "experts.#.down"},
+    ExpertRow{"experts.gate_up_proj", "gate_up", Form::packed},
+    ExpertRow{"experts.gate_up_proj_bias", "experts.gate_up.bias"},
+    ExpertRow{"experts.gate_up_proj_blocks", "experts.gate_up"},
+    ExpertRow{"experts.down_proj_bias", "experts.down.bias"},
+    ExpertRow{"experts.down_proj_blocks", "experts.down"},
+    ExpertRow{"experts.gate_proj", "experts.gate"},
+    ExpertRow{"experts.up_proj", "experts.up"},
+    ExpertRow{"experts.down_proj", "down", Form::stack},
+    ExpertRow{"input_linear", "", Form::packed},
+    ExpertRow{"output_linear", "experts.down"},
+    ExpertRow{"switch_mlp.gate_proj", "experts.gate"},
+    ExpertRow{"switch_mlp.up_proj", "experts.up"},
+    ExpertRow{"switch_mlp.down_proj", "experts.down"},
+    ExpertRow{"switch_mlp.fc1", "experts.up"},
+    ExpertRow{"switch_mlp.fc2", "experts.down"},
+    ExpertRow{"fc1_latent_proj", "latent_in"},
+    ExpertRow{"fc2_latent_proj", "latent_out"},
+    ExpertRow{"shared_expert.gate_proj", "shared.gate"},
+    ExpertRow{"shared_expert.up_proj", "shared.up"},
+    ExpertRow{"shared_expert.down_proj", "shared.down"},
+    ExpertRow{"shared_experts.gate_proj", "shared.gate"},
+    ExpertRow{"shared_experts.up_proj", "shared.up"},
+    ExpertRow{"shared_experts.down_proj", "shared.down"},
+    ExpertRow{"shared_expert_gate", "shared.weigh"},
 };
 
 // Beside a dense part, which has those names.
-constexpr std::array kHfLayer = {
-    Row{"router.proj", "router"},
-    Row{"router.scale", "router.input_scale"},
-    Row{"router.per_expert_scale", "router.expert_scale"},
-    Row{"experts.gate_up_proj", "", Form::packed},
-    Row{"experts.down_proj", "experts.down"},
-    Row{"experts.#.gate_proj", "experts.#.gate"},
-    Row{"experts.#.up_proj", "experts.#.up"},
-    Row{"experts.#.down_proj", "experts.#.down"},
-    Row{"experts.switch_glu.gate_proj", "experts.gate"},
-    Row{"experts.switch_glu.up_proj", "experts.up"},
-    Row{"experts.switch_glu.down_proj", "experts.down"},
-    Row{"post_feedforward_layernorm_1", "dense_post_norm"},
-    Row{"pre_feedforward_layernorm_2", "mixture_norm"},
-    Row{"post_feedforward_layernorm_2", "mixture_post_norm"},
-    Row{"shared_mlp.input_linear", "", Form::packed_shared},
-    Row{"shared_mlp.output_linear", "shared.down"},
+constexpr std::array kExpertHfLayer = {
+    ExpertRow{"router.proj", "router"},
+    ExpertRow{"router.scale", "router.input_scale"},
+    ExpertRow{"router.per_expert_scale", "router.expert_scale"},
+    ExpertRow{"experts.gate_up_proj", "", Form::packed},
+    ExpertRow{"experts.down_proj", "experts.down"},
+    ExpertRow{"experts.#.gate_proj", "experts.#.gate"},
+    ExpertRow{"experts.#.up_proj", "experts.#.up"},
+    ExpertRow{"experts.#.down_proj", "experts.#.down"},
+    ExpertRow{"experts.switch_glu.gate_proj", "experts.gate"},
+    ExpertRow{"experts.switch_glu.up_proj", "experts.up"},
+    ExpertRow{"experts.switch_glu.down_proj", "experts.down"},
+    ExpertRow{"post_feedforward_layernorm_1", "dense_post_norm"},
+    ExpertRow{"pre_feedforward_layernorm_2", "mixture_norm"},
+    ExpertRow{"post_feedforward_layernorm_2", "mixture_post_norm"},
+    ExpertRow{"shared_mlp.input_linear", "", Form::packed_shared},
+    ExpertRow{"shared_mlp.output_linear", "shared.down"},
 };
 
-constexpr std::array kGguf = {
-    Row{"ffn_gate_inp", "router"},
-    Row{"ffn_gate_inp.scale", "router.input_scale"},
-    Row{"ffn_down_exps.scale", "router.expert_scale"},
-    Row{"post_ffw_norm_1", "dense_post_norm"},
-    Row{"pre_ffw_norm_2", "mixture_norm"},
-    Row{"post_ffw_norm_2", "mixture_post_norm"},
-    Row{"exp_probs_b", "router.selection"},
-    Row{"ffn_latent_down", "latent_in"},
-    Row{"ffn_latent_up", "latent_out"},
-    Row{"ffn_gate_exps", "experts.gate"},
-    Row{"ffn_up_exps", "experts.up"},
-    Row{"ffn_down_exps", "experts.down"},
-    Row{"ffn_gate_up_exps", "", Form::packed},
-    Row{"ffn_gate.#", "experts.#.gate"},
-    Row{"ffn_up.#", "experts.#.up"},
-    Row{"ffn_down.#", "experts.#.down"},
-    Row{"ffn_gate_shexp", "shared.gate"},
-    Row{"ffn_up_shexp", "shared.up"},
-    Row{"ffn_down_shexp", "shared.down"},
-    Row{"ffn_gate_inp_shexp", "shared.weigh"},
+constexpr std::array kExpertGguf = {
+    ExpertRow{"ffn_gate_inp", "router"},
+    ExpertRow{"ffn_gate_inp.scale", "router.input_scale"},
+    ExpertRow{"ffn_down_exps.scale", "router.expert_scale"},
+    ExpertRow{"post_ffw_norm_1", "dense_post_norm"},
+    ExpertRow{"pre_ffw_norm_2", "mixture_norm"},
+    ExpertRow{"post_ffw_norm_2", "mixture_post_norm"},
+    ExpertRow{"exp_probs_b", "router.selection"},
+    ExpertRow{"ffn_latent_down", "latent_in"},
+    ExpertRow{"ffn_latent_up", "latent_out"},
+    ExpertRow{"ffn_gate_exps", "experts.gate"},
+    ExpertRow{"ffn_up_exps", "experts.up"},
+    ExpertRow{"ffn_down_exps", "experts.down"},
+    ExpertRow{"ffn_gate_up_exps", "", Form::packed},
+    ExpertRow{"ffn_gate.#", "experts.#.gate"},
+    ExpertRow{"ffn_up.#", "experts.#.up"},
+    ExpertRow{"ffn_down.#", "experts.#.down"},
+    ExpertRow{"ffn_gate_shexp", "shared.gate"},
+    ExpertRow{"ffn_up_shexp", "shared.up"},
+    ExpertRow{"ffn_down_shexp", "shared.down"},
+    ExpertRow{"ffn_gate_inp_shexp", "shared.weigh"},
 };
 
 constexpr std::array<std::string_view, 3> kProjections = {
@@ -293,11 +293,11 @@ std::vector<NamedRows> split_shared(const MixtureSpec& m) {
 
 template <std::size_t N>
 std::optional<std::vector<NamedRows>> find_in(
-    const std::array<Row, N>& rows,
+    const std::array<ExpertRow, N>& rows,
     std::string_view name,
     const MixtureSpec& mixture,
     bool transposed) {
-  for (const Row& row : rows) {
+  for (const ExpertRow& row : rows) {
     const std::optional<int> number = match(row.pattern, name);
     if (!number || *number >= mixture.experts) {
       continue;
@@ -329,10 +329,10 @@ std::optional<std::vector<NamedRows>> find_hf(
     bool transposed) {
   for (std::string_view part : kParts) {
     if (rest.starts_with(part) && !beside_dense) {
-      return find_in(kHf, rest.substr(part.size()), mixture, transposed);
+      return find_in(kExpertHf, rest.substr(part.size()), mixture, transposed);
     }
   }
-  return find_in(kHfLayer, rest, mixture, false);
+  return find_in(kExpertHfLayer, rest, mixture, false);
 }
 
 }  // namespace
@@ -351,7 +351,7 @@ std::optional<std::vector<NamedRows>> map_mixture_name(
   const bool transposed = row && row->mixture && row->mixture->interleaved;
   const bool beside_dense = layer.feed_forward->mixture_beside_dense;
   auto out = style == NameStyle::gguf
-                 ? find_in(kGguf, rest, mixture, false)
+                 ? find_in(kExpertGguf, rest, mixture, false)
                  : find_hf(rest, mixture, beside_dense, transposed);
   if (!out) {
     return std::nullopt;
@@ -375,10 +375,10 @@ const HfMixtureNames* hf_mixture_names(std::string_view family) {
 
 std::string_view gguf_mixture_name(std::string_view ours) {
   const auto found =
-      std::find_if(kGguf.begin(), kGguf.end(), [&](const Row& row) {
+      std::find_if(kExpertGguf.begin(), kExpertGguf.end(), [&](const ExpertRow& row) {
         return row.form == Form::whole && row.target == ours;
       });
-  return found == kGguf.end() ? "" : found->pattern;
+  return found == kExpertGguf.end() ? "" : found->pattern;
 }
 
 }  // namespace roofline

@@ -7,7 +7,7 @@ namespace roofline {
 namespace {
 
 // Sorted by name. A field that is left out has the default in the header.
-constexpr std::array kFamilies = {
+constexpr std::array kPlannedFamilies = {
     PlannedFamily{
         .name = "llama4_text",
         .shared_like_expert = true,
@@ -19,11 +19,11 @@ constexpr std::array kFamilies = {
 }  // namespace
 
 std::span<const PlannedFamily> planned_families() {
-  return kFamilies;
+  return kPlannedFamilies;
 }
 
 const PlannedFamily* find_planned_family(std::string_view name) {
-  for (const PlannedFamily& family : kFamilies) {
+  for (const PlannedFamily& family : kPlannedFamilies) {
     if (family.name == name) {
       return &family;
     }

@@ -23,7 +23,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr NumberRange kPositive{1e-9, 1e9};
 
 /// A multimodal config whose "text_config" is of one of our families.

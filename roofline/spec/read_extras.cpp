@@ -10,8 +10,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr IntRange kDims{1, kMaxDim};
-
 /// "per_layer_config": by the layers' numbers, as newer files have it.
 void read_layer_overrides(
     Fields& config,

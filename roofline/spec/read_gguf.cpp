@@ -20,7 +20,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 void read_scales(GgufKeys& keys, const Family& family, ModelSpec& spec) {
   if (family.embedding_scale_sqrt_dim) {
     spec.embedding_scale = std::sqrt(static_cast<float>(spec.dim));

@@ -11,7 +11,6 @@ namespace roofline {
 
 namespace {
 
-constexpr IntRange kDims{1, kMaxDim};
 constexpr IntRange kExperts{0, 1 << 16};
 
 /// Mixtral's, whose files are of architecture "llama".

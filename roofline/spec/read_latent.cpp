@@ -10,8 +10,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr IntRange kDims{1, kMaxDim};
-
 int size_or(Fields& config, std::string_view name, IntRange range, int other) {
   return static_cast<int>(config.integer(name, range).value_or(other));
 }

@@ -18,7 +18,6 @@ namespace roofline {
 
 namespace {
 
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr NumberRange kPositive{1e-9, 1e9};
 
 Activation read_own_activation(Fields& config, const Family& family) {

@@ -14,8 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr IntRange kDims{1, kMaxDim};
-constexpr IntRange kNoneOrDims{0, kMaxDim};
 constexpr IntRange kExperts{0, 1 << 16};
 constexpr IntRange kLayers{0, kMaxLayers};
 // Rows of all experts of a layer together.

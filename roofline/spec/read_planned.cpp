@@ -14,8 +14,6 @@ namespace {
 using Json = nlohmann::json;
 using Names = std::initializer_list<std::string_view>;
 
-constexpr IntRange kDims{1, kMaxDim};
-constexpr IntRange kNoneOrDims{0, kMaxDim};
 // Of all experts of a layer together.
 constexpr std::int64_t kMaxExpertRows = std::int64_t{1} << 24;
 

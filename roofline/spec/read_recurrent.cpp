@@ -17,8 +17,6 @@ using Json = nlohmann::json;
 
 constexpr IntRange kHeads{1, 1 << 16};
 constexpr IntRange kHeadDims{1, kMaxHeadDim};
-constexpr IntRange kDims{1, kMaxDim};
-constexpr NumberRange kMultiplier{-1e9, 1e9};
 constexpr NumberRange kStep{0.0, std::numeric_limits<double>::max()};
 
 int read_size(Fields& config, const SizeField& field, IntRange range) {

@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 constexpr NumberRange kTheta{1.001, 1e15};
 constexpr NumberRange kFactor{1e-6, 1e6};
-constexpr NumberRange kWeight{0.0, 1e6};
+constexpr NumberRange kBetaRange{0.0, 1e6};
 constexpr std::string_view kParameters = "config.json: rope_parameters.";
 constexpr std::string_view kScaling = "config.json: rope_scaling.";
 constexpr std::string_view kFull = "full_attention";
@@ -126,11 +126,11 @@ void read_llama3(Fields& fields, RopeRecipe& recipe) {
 void read_yarn(Fields& fields, RopeRecipe& recipe) {
   recipe.factor = fields.needed_number("factor", kFactor);
   recipe.attention_factor = fields.number("attention_factor", kFactor);
-  recipe.mscale = fields.number("mscale", kWeight);
-  recipe.mscale_all_dims = fields.number("mscale_all_dim", kWeight);
+  recipe.mscale = fields.number("mscale", kBetaRange);
+  recipe.mscale_all_dims = fields.number("mscale_all_dim", kBetaRange);
   // The reference takes zero for absent.
-  const double fast = fields.number("beta_fast", kWeight).value_or(0.0);
-  const double slow = fields.number("beta_slow", kWeight).value_or(0.0);
+  const double fast = fields.number("beta_fast", kBetaRange).value_or(0.0);
+  const double slow = fields.number("beta_slow", kBetaRange).value_or(0.0);
   recipe.beta_fast = fast == 0.0 ? 32.0 : fast;
   recipe.beta_slow = slow == 0.0 ? 1.0 : slow;
   recipe.truncate = fields.flag("truncate").value_or(true);
@@ -180,7 +180,7 @@ bool read_ntk_alpha(Fields& fields, const Beside& beside, RopeRecipe& recipe) {
   if (!beside.family.ntk_alpha || recipe.scaling != RopeScaling::dynamic) {
     return false;
   }
-  const double alpha = fields.number("alpha", kWeight).value_or(0.0);
+  const double alpha = fields.number("alpha", kBetaRange).value_or(0.0);
   if (alpha == 0.0) {
     return false;
   }
@@ -328,7 +328,7 @@ std::optional<QueryTemperature> read_temperature(
     const Json& parameters,
     const Beside& beside) {
   Fields fields(parameters, std::string(kParameters));
-  const auto beta = fields.number("llama_4_scaling_beta", kWeight);
+  const auto beta = fields.number("llama_4_scaling_beta", kBetaRange);
   if (!beside.family.query_temperature || !beta) {
     return std::nullopt;
   }

@@ -8,8 +8,6 @@ namespace roofline {
 
 namespace {
 
-constexpr IntRange kDims{1, kMaxDim};
-
 int size_or(Fields& config, std::string_view name, IntRange range, int other) {
   if (other == 0) {
     return static_cast<int>(config.needed_integer(name, range));

@@ -12,27 +12,27 @@ namespace roofline {
 
 namespace {
 
-struct Row {
+struct RecurrentRow {
   std::string_view name;
   std::string_view target;
 };
 
 // Behind one of kParts.
-constexpr std::array kHf = {
-    Row{"conv1d", "conv"},
-    Row{"conv", "conv"},
-    Row{"in_proj", "in"},
-    Row{"in_proj_qkvz", "in"},
-    Row{"in_proj_qkv", "in"},
-    Row{"in_proj_z", "in_gate"},
-    Row{"in_proj_ba", "in_gates"},
-    Row{"in_proj_b", "in_rate"},
-    Row{"in_proj_a", "in_step"},
-    Row{"out_proj", "out"},
-    Row{"A_log", "decay"},
-    Row{"D", "skip"},
-    Row{"dt_bias", "step.bias"},
-    Row{"norm", "norm"},
+constexpr std::array kRecurrentHf = {
+    RecurrentRow{"conv1d", "conv"},
+    RecurrentRow{"conv", "conv"},
+    RecurrentRow{"in_proj", "in"},
+    RecurrentRow{"in_proj_qkvz", "in"},
+    RecurrentRow{"in_proj_qkv", "in"},
+    RecurrentRow{"in_proj_z", "in_gate"},
+    RecurrentRow{"in_proj_ba", "in_gates"},
+    RecurrentRow{"in_proj_b", "in_rate"},
+    RecurrentRow{"in_proj_a", "in_step"},
+    RecurrentRow{"out_proj", "out"},
+    RecurrentRow{"A_log", "decay"},
+    RecurrentRow{"D", "skip"},
+    RecurrentRow{"dt_bias", "step.bias"},
+    RecurrentRow{"norm", "norm"},
 };
 
 constexpr std::array<std::string_view, 4> kParts = {
@@ -42,60 +42,60 @@ constexpr std::array<std::string_view, 4> kParts = {
     "conv."};
 
 // Beside recurrent layers: the only part of a layer has a neutral name there.
-constexpr std::array kHfLayer = {
-    Row{"operator_norm", "attention_norm"},
-    Row{"ffn_norm", "feed_forward_norm"},
-    Row{"pre_ff_layernorm", "feed_forward_norm"},
-    Row{"self_attn.q_layernorm", "attention.q_norm"},
-    Row{"self_attn.k_layernorm", "attention.k_norm"},
-    Row{"self_attn.out_proj", "attention.o"},
-    Row{"mixer.q_proj", "attention.q"},
-    Row{"mixer.k_proj", "attention.k"},
-    Row{"mixer.v_proj", "attention.v"},
-    Row{"mixer.o_proj", "attention.o"},
-    Row{"mixer.up_proj", "feed_forward.up"},
-    Row{"mixer.down_proj", "feed_forward.down"},
-    Row{"feed_forward.gate_proj", "feed_forward.gate"},
-    Row{"feed_forward.up_proj", "feed_forward.up"},
-    Row{"feed_forward.down_proj", "feed_forward.down"},
-    Row{"feed_forward.w1", "feed_forward.gate"},
-    Row{"feed_forward.w3", "feed_forward.up"},
-    Row{"feed_forward.w2", "feed_forward.down"},
-    Row{"shared_mlp.output_linear", "feed_forward.down"},
+constexpr std::array kRecurrentHfLayer = {
+    RecurrentRow{"operator_norm", "attention_norm"},
+    RecurrentRow{"ffn_norm", "feed_forward_norm"},
+    RecurrentRow{"pre_ff_layernorm", "feed_forward_norm"},
+    RecurrentRow{"self_attn.q_layernorm", "attention.q_norm"},
+    RecurrentRow{"self_attn.k_layernorm", "attention.k_norm"},
+    RecurrentRow{"self_attn.out_proj", "attention.o"},
+    RecurrentRow{"mixer.q_proj", "attention.q"},
+    RecurrentRow{"mixer.k_proj", "attention.k"},
+    RecurrentRow{"mixer.v_proj", "attention.v"},
+    RecurrentRow{"mixer.o_proj", "attention.o"},
+    RecurrentRow{"mixer.up_proj", "feed_forward.up"},
+    RecurrentRow{"mixer.down_proj", "feed_forward.down"},
+    RecurrentRow{"feed_forward.gate_proj", "feed_forward.gate"},
+    RecurrentRow{"feed_forward.up_proj", "feed_forward.up"},
+    RecurrentRow{"feed_forward.down_proj", "feed_forward.down"},
+    RecurrentRow{"feed_forward.w1", "feed_forward.gate"},
+    RecurrentRow{"feed_forward.w3", "feed_forward.up"},
+    RecurrentRow{"feed_forward.w2", "feed_forward.down"},
+    RecurrentRow{"shared_mlp.output_linear", "feed_forward.down"},
 };
 
 // Of several names for one tensor, the first is that of today's files.
 constexpr std::array kGgufMamba2 = {
-    Row{"ssm_in", "in"},
-    Row{"ssm_conv1d", "conv"},
-    Row{"ssm_dt", "step"},
-    Row{"ssm_a", "decay"},
-    Row{"ssm_d", "skip"},
-    Row{"ssm_norm", "norm"},
-    Row{"ssm_out", "out"},
+    RecurrentRow{"ssm_in", "in"},
+    RecurrentRow{"ssm_conv1d", "conv"},
+    RecurrentRow{"ssm_dt", "step"},
+    RecurrentRow{"ssm_a", "decay"},
+    RecurrentRow{"ssm_d", "skip"},
+    RecurrentRow{"ssm_norm", "norm"},
+    RecurrentRow{"ssm_out", "out"},
 };
 
 constexpr std::array kGgufGatedDelta = {
-    Row{"attn_qkv", "in"},
-    Row{"attn_gate", "in_gate"},
-    Row{"ssm_ba", "in_gates"},
-    Row{"ssm_beta", "in_rate"},
-    Row{"ssm_alpha", "in_step"},
-    Row{"ssm_conv1d", "conv"},
-    Row{"ssm_dt", "step"},
-    Row{"ssm_a", "decay"},
-    Row{"ssm_norm", "norm"},
-    Row{"ssm_out", "out"},
-    Row{"ssm_in", "in"},
+    RecurrentRow{"attn_qkv", "in"},
+    RecurrentRow{"attn_gate", "in_gate"},
+    RecurrentRow{"ssm_ba", "in_gates"},
+    RecurrentRow{"ssm_beta", "in_rate"},
+    RecurrentRow{"ssm_alpha", "in_step"},
+    RecurrentRow{"ssm_conv1d", "conv"},
+    RecurrentRow{"ssm_dt", "step"},
+    RecurrentRow{"ssm_a", "decay"},
+    RecurrentRow{"ssm_norm", "norm"},
+    RecurrentRow{"ssm_out", "out"},
+    RecurrentRow{"ssm_in", "in"},
 };
 
 constexpr std::array kGgufShortConv = {
-    Row{"shortconv.conv", "conv"},
-    Row{"shortconv.in_proj", "in"},
-    Row{"shortconv.out_proj", "out"},
+    RecurrentRow{"shortconv.conv", "conv"},
+    RecurrentRow{"shortconv.in_proj", "in"},
+    RecurrentRow{"shortconv.out_proj", "out"},
 };
 
-std::span<const Row> gguf_rows(RecurrentKind kind) {
+std::span<const RecurrentRow> gguf_rows(RecurrentKind kind) {
   switch (kind) {
     case RecurrentKind::gated_delta:
       return kGgufGatedDelta;
@@ -107,8 +107,8 @@ std::span<const Row> gguf_rows(RecurrentKind kind) {
   return kGgufShortConv;
 }
 
-const Row* find_in(std::span<const Row> rows, std::string_view name) {
-  for (const Row& row : rows) {
+const RecurrentRow* find_in(std::span<const RecurrentRow> rows, std::string_view name) {
+  for (const RecurrentRow& row : rows) {
     if (row.name == name) {
       return &row;
     }
@@ -123,7 +123,7 @@ std::vector<NamedRows> named(std::string name) {
 }
 
 /// A name that stands for a tensor of the recurrence.
-std::optional<std::vector<NamedRows>> recurrent(const Row* row) {
+std::optional<std::vector<NamedRows>> recurrent(const RecurrentRow* row) {
   if (!row) {
     return std::nullopt;
   }
@@ -137,7 +137,7 @@ std::optional<std::vector<NamedRows>> find_hf(
     if (!layer.recurrent || !rest.starts_with(part)) {
       continue;
     }
-    if (auto found = recurrent(find_in(kHf, rest.substr(part.size())))) {
+    if (auto found = recurrent(find_in(kRecurrentHf, rest.substr(part.size())))) {
       return found;
     }
   }
@@ -147,7 +147,7 @@ std::optional<std::vector<NamedRows>> find_hf(
         {"feed_forward.gate", 0, hidden},
         {"feed_forward.up", hidden, hidden}};
   }
-  const Row* row = find_in(kHfLayer, rest);
+  const RecurrentRow* row = find_in(kRecurrentHfLayer, rest);
   return row ? std::optional(named(std::string(row->target))) : std::nullopt;
 }
 
@@ -198,17 +198,17 @@ std::string_view hf_recurrent_name(
   if (ours == "conv") {
     return kind == RecurrentKind::short_conv ? "conv" : "conv1d";
   }
-  const auto found = std::find_if(kHf.begin(), kHf.end(), [&](const Row& row) {
+  const auto found = std::find_if(kRecurrentHf.begin(), kRecurrentHf.end(), [&](const RecurrentRow& row) {
     return row.target == ours;
   });
-  return found == kHf.end() ? "" : found->name;
+  return found == kRecurrentHf.end() ? "" : found->name;
 }
 
 std::string_view gguf_recurrent_name(
     std::string_view ours,
     RecurrentKind kind) {
   const auto rows = gguf_rows(kind);
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const RecurrentRow& r) {
     return r.target == ours;
   });
   return found == rows.end() ? "" : found->name;

@@ -17,8 +17,8 @@ namespace roofline {
 
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
-constexpr std::string_view kBias = ".bias";
+constexpr std::string_view kWeightEnd = ".weight";
+constexpr std::string_view kBiasEnd = ".bias";
 
 /// What stands beside quantized weights.
 constexpr std::array<std::string_view, 7> kBesideWeights = {
@@ -59,7 +59,7 @@ std::string plain_name(std::string_view name) {
   for (std::string_view end : kPackedWeights) {
     if (name.ends_with(end)) {
       name.remove_suffix(end.size());
-      return std::string(name) + std::string(kWeight);
+      return std::string(name) + std::string(kWeightEnd);
     }
   }
   return std::string(name);
@@ -90,8 +90,8 @@ bool map_one(
     NameStyle style,
     const ModelSpec& spec,
     std::vector<std::string>& ours) {
-  if (name.ends_with(kWeight)) {
-    name.remove_suffix(kWeight.size());
+  if (name.ends_with(kWeightEnd)) {
+    name.remove_suffix(kWeightEnd.size());
   }
   try {
     for (const NamedRows& part : map_tensor_name(name, style, spec)) {
@@ -112,8 +112,8 @@ struct OwnName {
 
 OwnName taken_apart(std::string_view ours) {
   constexpr std::string_view kLayers = "layers.";
-  OwnName out{std::nullopt, ours, ours.ends_with(kBias)};
-  out.rest.remove_suffix(out.bias ? kBias.size() : 0);
+  OwnName out{std::nullopt, ours, ours.ends_with(kBiasEnd)};
+  out.rest.remove_suffix(out.bias ? kBiasEnd.size() : 0);
   if (out.rest.starts_with(kLayers)) {
     out.rest.remove_prefix(kLayers.size());
     std::size_t layer = 0;
@@ -139,7 +139,7 @@ std::string hf_name(
                       "{}{}{}",
                       names.layer_prefix(*ours.layer),
                       packed->packed,
-                      ours.bias ? kBias : kWeight)
+                      ours.bias ? kBiasEnd : kWeightEnd)
                 : names.layer_name(*ours.layer, ours.rest, ours.bias);
 }
 

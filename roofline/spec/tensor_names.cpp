@@ -150,7 +150,7 @@ NamedRows named(std::string_view name) {
   return out;
 }
 
-std::vector<NamedRows> split_qkv(const AttentionSpec& attention) {
+std::vector<NamedRows> qkv_in_turn(const AttentionSpec& attention) {
   const std::int64_t q = std::int64_t{attention.heads} * attention.head_dim;
   const std::int64_t kv = std::int64_t{attention.kv_heads} * attention.head_dim;
   return {
@@ -160,7 +160,7 @@ std::vector<NamedRows> split_qkv(const AttentionSpec& attention) {
 }
 
 /// Each head has its rows of q, k and v together.
-std::vector<NamedRows> qkv_by_head(const AttentionSpec& attention) {
+std::vector<NamedRows> qkv_of_heads(const AttentionSpec& attention) {
   const std::int64_t dims = attention.head_dim;
   std::vector<NamedRows> out;
   for (std::string_view name : {"q", "k", "v"}) {
@@ -174,14 +174,14 @@ std::vector<NamedRows> qkv_by_head(const AttentionSpec& attention) {
   return out;
 }
 
-std::vector<NamedRows> split_gate_up(const FeedForwardSpec& feed_forward) {
+std::vector<NamedRows> gate_then_up(const FeedForwardSpec& feed_forward) {
   const std::int64_t hidden = feed_forward.hidden;
   return {
       {"feed_forward.gate", 0, hidden},
       {"feed_forward.up", hidden, hidden}};
 }
 
-std::vector<NamedRows> turned(std::vector<NamedRows> parts, bool mlx) {
+std::vector<NamedRows> turn(std::vector<NamedRows> parts, bool mlx) {
   for (NamedRows& part : parts) {
     part.transposed = !mlx;
   }
@@ -199,13 +199,13 @@ std::vector<NamedRows> apply(
     case NameAction::drop:
       return {};
     case NameAction::split_qkv:
-      return split_qkv(*layer.attention);
+      return qkv_in_turn(*layer.attention);
     case NameAction::turned_qkv:
-      return turned(split_qkv(*layer.attention), mlx);
+      return turn(qkv_in_turn(*layer.attention), mlx);
     case NameAction::qkv_by_head:
-      return qkv_by_head(*layer.attention);
+      return qkv_of_heads(*layer.attention);
     case NameAction::split_gate_up:
-      return split_gate_up(*layer.feed_forward);
+      return gate_then_up(*layer.feed_forward);
     case NameAction::norm_after_attention:
       return {named(
           layer.norm_placement == NormPlacement::pre ||
@@ -219,7 +219,7 @@ std::vector<NamedRows> apply(
       renamed.stacked = {found.number, layer.attention->kv_heads};
       break;
     case NameAction::turned:
-      return turned({renamed}, mlx);
+      return turn({renamed}, mlx);
     case NameAction::numbered:
       renamed.name += fmt::format(".{}", found.number);
       break;

@@ -9,14 +9,14 @@ namespace roofline {
 
 namespace {
 
-constexpr std::string_view kFetchAgain = "Fetch the file again";
+constexpr std::string_view kFetchFile = "Fetch the file again";
 
 nlohmann::json decoder_of(const rb_tokenizer* handle) {
   BridgeBuffer text, error;
   require_ok(
       rb_tokenizer_decoder(handle, text.out(), error.out()),
       error,
-      {"The tokenizer's decoder can't be read", kFetchAgain});
+      {"The tokenizer's decoder can't be read", kFetchFile});
   return nlohmann::json::parse(text.text());
 }
 
@@ -36,7 +36,7 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json_file(
     require_ok(
         rb_tokenizer_from_json(view_of(text_of(file)), &handle, error.out()),
         error,
-        {tokenizer_json.string() + " is broken", kFetchAgain});
+        {tokenizer_json.string() + " is broken", kFetchFile});
   }
   TokenizerHandle owned(handle);
   std::optional<DecodeRules> rules = read_decode_rules(decoder_of(handle));

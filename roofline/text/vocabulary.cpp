@@ -11,7 +11,6 @@ namespace roofline {
 namespace {
 
 constexpr std::string_view kSource = "The vocabulary";
-constexpr std::string_view kFetchAgain = "Fetch the model again";
 
 std::string pre_tokenizer_json(const PreTokenizerRule& rule) {
   nlohmann::json steps = nlohmann::json::array();
@@ -48,7 +47,7 @@ std::unique_ptr<CrateTokenizer> from_merges(
     fail<CheckpointError>(
         "The vocabulary has no merges",
         "A byte-pair tokenizer can't work without them",
-        kFetchAgain);
+        "Fetch the model again");
   }
   TokenizerParts parts;
   parts.kind = RB_BPE_MERGES;

@@ -15,10 +15,6 @@ namespace {
 constexpr int kSmallBlock = 32;
 constexpr int kSuperBlock = 256;
 
-float half_at(const std::byte* bytes) {
-  return f16_to_float(load_u16(bytes));
-}
-
 /// Bit i of the four bytes is the fifth bit of code i.
 void add_fifth_bits(const std::uint8_t* bits, std::uint8_t* codes) {
   for (int i = 0; i < 32; ++i) {

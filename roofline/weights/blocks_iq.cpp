@@ -12,10 +12,6 @@ namespace roofline::blocks {
 
 namespace {
 
-float half_at(const std::byte* bytes) {
-  return f16_to_float(load_u16(bytes));
-}
-
 std::uint32_t u32_at(const std::byte* bytes) {
   std::uint32_t value;
   std::memcpy(&value, bytes, sizeof(value));

@@ -9,10 +9,6 @@ namespace roofline::blocks {
 
 namespace {
 
-float half_at(const std::byte* bytes) {
-  return f16_to_float(load_u16(bytes));
-}
-
 /// Scales and minima of the 8 groups of a q4_k or q5_k block, 6 bits each.
 void unpack_scales(const std::byte* block, float* scales, float* biases) {
   const float scale = half_at(block);

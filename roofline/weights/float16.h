@@ -45,4 +45,8 @@ inline std::uint16_t load_u16(const std::byte* bytes) {
   return value;
 }
 
+inline float half_at(const std::byte* bytes) {
+  return f16_to_float(load_u16(bytes));
+}
+
 }  // namespace roofline

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/paths.h"
 #include "roofline/spec/read_config.h"
 #include "roofline/weights/foreign_tensors.h"
 #include "roofline/weights/json_file.h"
@@ -21,16 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() &&
-         text.substr(text.size() - end.size()) == end;
-}
-
-bool is_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 
 class FolderCheckpoint final : public OpenedCheckpoint {
  public:
@@ -116,7 +107,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
         out.push_back(std::move(*tensor));
         continue;
       }
-      if (entry->dtype == "U32" && ends_with(entry->name, ".weight")) {
+      if (entry->dtype == "U32" && entry->name.ends_with(".weight")) {
         add_packed(*entry, out);
       } else if (entry->encoding()) {
         add_floats(*entry, out);
@@ -152,7 +143,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
     constexpr std::string_view kBias = ".bias";
     const Tensor tensor = shaped_tensor(entry);
     const SafetensorsEntry* scales = nullptr;
-    if (ends_with(entry.name, kBias)) {
+    if (entry.name.ends_with(kBias)) {
       const auto length = entry.name.size() - kBias.size();
       scales = shards_.find(entry.name.substr(0, length) + ".global_scale");
     }
@@ -197,7 +188,7 @@ class FolderCheckpoint final : public OpenedCheckpoint {
   /// Buffers of other dtypes (masks, positions) are no obstacle; weights are.
   void refuse_if_needed(const SafetensorsEntry& entry) const {
     std::string_view name = entry.name;
-    if (ends_with(name, ".weight")) {
+    if (name.ends_with(".weight")) {
       name.remove_suffix(7);
     }
     if (!map_tensor_name(name, NameStyle::hugging_face, spec_).empty()) {

@@ -21,11 +21,6 @@ using namespace foreign_names;
 
 namespace {
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() &&
-         text.substr(text.size() - end.size()) == end;
-}
-
 std::string text_in(const json& object, const char* name) {
   const json value = object.value(name, json());
   return value.is_string() ? value.get<std::string>() : "";
@@ -242,7 +237,7 @@ const SafetensorsEntry& ForeignTensors::needed(
 }
 
 bool ForeignTensors::is_side(const SafetensorsEntry& entry) const {
-  if (method_ == Method::mxfp4 && ends_with(entry.name, kScales)) {
+  if (method_ == Method::mxfp4 && entry.name.ends_with(kScales)) {
     const std::string module =
         entry.name.substr(0, entry.name.size() - kScales.size());
     return shards_.find(module + std::string(kBlocks)) != nullptr;
@@ -276,7 +271,7 @@ bool ForeignTensors::is_side(const SafetensorsEntry& entry) const {
       Side{".v_scale", ""},
   };
   return std::any_of(kSides.begin(), kSides.end(), [&](const Side& side) {
-    return ends_with(entry.name, side.end) &&
+    return entry.name.ends_with(side.end) &&
            (side.codes.empty() ||
             shards_.find(module_of(entry.name) + std::string(side.codes)));
   });
@@ -284,7 +279,7 @@ bool ForeignTensors::is_side(const SafetensorsEntry& entry) const {
 
 bool ForeignTensors::is_empty_bias(const SafetensorsEntry& entry) const {
   constexpr std::string_view kBias = ".bias";
-  if (method_ != Method::gptq || !ends_with(entry.name, kBias) ||
+  if (method_ != Method::gptq || !entry.name.ends_with(kBias) ||
       !shards_.find(module_of(entry.name) + ".qweight")) {
     return false;
   }
@@ -299,12 +294,12 @@ std::optional<Tensor> ForeignTensors::read(
   switch (method_) {
     case Method::gptq:
     case Method::awq:
-      if (matrix && entry.dtype == "I32" && ends_with(entry.name, ".qweight")) {
+      if (matrix && entry.dtype == "I32" && entry.name.ends_with(".qweight")) {
         return transposed(entry);
       }
       return std::nullopt;
     case Method::compressed:
-      if (matrix && ends_with(entry.name, ".weight_packed")) {
+      if (matrix && entry.name.ends_with(".weight_packed")) {
         if (entry.dtype == "U8") {
           return packed_floats(entry);
         }
@@ -314,23 +309,23 @@ std::optional<Tensor> ForeignTensors::read(
       }
       [[fallthrough]];
     case Method::modelopt:
-      if (matrix && entry.dtype == "U8" && ends_with(entry.name, kWeight)) {
+      if (matrix && entry.dtype == "U8" && entry.name.ends_with(kWeight)) {
         return packed_floats(entry);
       }
       [[fallthrough]];
     case Method::fp8:
-      if (matrix && ends_with(entry.name, kWeight) &&
+      if (matrix && entry.name.ends_with(kWeight) &&
           (entry.dtype == "I8" || entry.dtype == "F8_E4M3")) {
         return plain(entry);
       }
       return std::nullopt;
     case Method::bitnet:
-      if (matrix && entry.dtype == "U8" && ends_with(entry.name, kWeight)) {
+      if (matrix && entry.dtype == "U8" && entry.name.ends_with(kWeight)) {
         return bitnet(entry);
       }
       return std::nullopt;
     case Method::mxfp4:
-      if (entry.dtype == "U8" && ends_with(entry.name, kBlocks)) {
+      if (entry.dtype == "U8" && entry.name.ends_with(kBlocks)) {
         return mxfp4(entry);
       }
       return std::nullopt;

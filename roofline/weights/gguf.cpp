@@ -33,30 +33,30 @@ json number(GgufCursor& cursor) {
 }  // namespace
 
 json read_gguf_scalar(GgufCursor& cursor, std::uint32_t type) {
-  switch (static_cast<GgufValue>(type)) {
-    case GgufValue::u8:
+  switch (static_cast<GgufType>(type)) {
+    case GgufType::u8:
       return number<std::uint8_t>(cursor);
-    case GgufValue::i8:
+    case GgufType::i8:
       return number<std::int8_t>(cursor);
-    case GgufValue::u16:
+    case GgufType::u16:
       return number<std::uint16_t>(cursor);
-    case GgufValue::i16:
+    case GgufType::i16:
       return number<std::int16_t>(cursor);
-    case GgufValue::u32:
+    case GgufType::u32:
       return number<std::uint32_t>(cursor);
-    case GgufValue::i32:
+    case GgufType::i32:
       return number<std::int32_t>(cursor);
-    case GgufValue::f32:
+    case GgufType::f32:
       return number<float>(cursor);
-    case GgufValue::boolean:
+    case GgufType::boolean:
       return cursor.number<std::uint8_t>("a value") != 0;
-    case GgufValue::u64:
+    case GgufType::u64:
       return number<std::uint64_t>(cursor);
-    case GgufValue::i64:
+    case GgufType::i64:
       return number<std::int64_t>(cursor);
-    case GgufValue::f64:
+    case GgufType::f64:
       return number<double>(cursor);
-    case GgufValue::string:
+    case GgufType::string:
       return std::string(cursor.text("a text"));
     default:
       fail<BugError>("read_gguf_scalar: no scalar", "", "Please report this");
@@ -96,7 +96,7 @@ std::vector<std::string_view> GgufFile::strings(std::string_view key) const {
   if (found == nullptr) {
     return {};
   }
-  if (static_cast<GgufValue>(found->type) != GgufValue::string) {
+  if (static_cast<GgufType>(found->type) != GgufType::string) {
     fail_array(label_, key, "It must be a list of texts");
   }
   GgufCursor cursor(found->bytes, label_);
@@ -113,14 +113,14 @@ std::vector<float> GgufFile::floats(std::string_view key) const {
   if (found == nullptr) {
     return {};
   }
-  const auto type = static_cast<GgufValue>(found->type);
-  if (type != GgufValue::f32 && type != GgufValue::f64) {
+  const auto type = static_cast<GgufType>(found->type);
+  if (type != GgufType::f32 && type != GgufType::f64) {
     fail_array(label_, key, "It must be a list of floating-point numbers");
   }
   GgufCursor cursor(found->bytes, label_);
   std::vector<float> out(found->count);
   for (float& value : out) {
-    value = type == GgufValue::f32
+    value = type == GgufType::f32
                 ? cursor.number<float>("a value")
                 : static_cast<float>(cursor.number<double>("a value"));
   }
@@ -137,8 +137,8 @@ std::vector<std::int32_t> GgufFile::integers(std::string_view key) const {
   const auto fail_here = [&] {
     fail_array(label_, key, "It must be a list of integers below 2^31");
   };
-  const auto type = static_cast<GgufValue>(found->type);
-  if (type == GgufValue::f32 || type == GgufValue::f64 ||
+  const auto type = static_cast<GgufType>(found->type);
+  if (type == GgufType::f32 || type == GgufType::f64 ||
       gguf_value_bytes(found->type) == 0) {
     fail_here();
   }

@@ -18,7 +18,7 @@
 namespace roofline {
 
 /// GGUF's numbers for the types of metadata values.
-enum class GgufValue : std::uint32_t {
+enum class GgufType : std::uint32_t {
   u8,
   i8,
   u16,

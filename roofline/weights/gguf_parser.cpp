@@ -123,7 +123,7 @@ class GgufFile::Parser {
           "Its metadata names " + printable(key) + " twice");
     }
     const auto type = cursor_.number<std::uint32_t>("a value's type");
-    if (type == static_cast<std::uint32_t>(GgufValue::array)) {
+    if (type == static_cast<std::uint32_t>(GgufType::array)) {
       read_array(key);
       return;
     }
@@ -132,7 +132,7 @@ class GgufFile::Parser {
   }
 
   void check_type(const std::string& key, std::uint32_t type) {
-    if (type > static_cast<std::uint32_t>(GgufValue::f64)) {
+    if (type > static_cast<std::uint32_t>(GgufType::f64)) {
       fail_value(
           fmt::format(
               "{}: metadata value {} can't be right",
@@ -150,7 +150,7 @@ class GgufFile::Parser {
     skip_elements(key, array.type, array.count, 1);
     array.bytes = file_.bytes_.subspan(begin, cursor_.position() - begin);
     const bool scalars =
-        array.type != static_cast<std::uint32_t>(GgufValue::array);
+        array.type != static_cast<std::uint32_t>(GgufType::array);
     if (scalars && array.count <= kLongestCopiedArray &&
         key.rfind("tokenizer.", 0) != 0) {
       GgufCursor elements(array.bytes, label());
@@ -185,7 +185,7 @@ class GgufFile::Parser {
                     cursor_.remaining()));
     }
     for (std::uint64_t i = 0; i < count; ++i) {
-      if (type == static_cast<std::uint32_t>(GgufValue::string)) {
+      if (type == static_cast<std::uint32_t>(GgufType::string)) {
         cursor_.text("a text");
         continue;
       }

@@ -44,11 +44,6 @@ constexpr std::uintmax_t kDiskSlack = 256 * 1024 * 1024;
 /// Standard deviation of norm weights and of biases.
 constexpr float kSpread = 0.02f;
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() &&
-         text.substr(text.size() - end.size()) == end;
-}
-
 /// How a tensor's values are spread.
 struct Spread {
   float mean = 0;
@@ -214,11 +209,11 @@ class ScratchFile {
 };
 
 bool is_vector(const ExpectedTensor& tensor) {
-  return tensor.rows == 1 || ends_with(tensor.name, ".bias");
+  return tensor.rows == 1 || tensor.name.ends_with(".bias");
 }
 
 Spread spread_of(const ExpectedTensor& tensor, const ModelSpec& spec) {
-  if (ends_with(tensor.name, ".bias")) {
+  if (tensor.name.ends_with(".bias")) {
     return {0, kSpread};
   }
   if (is_vector(tensor)) {

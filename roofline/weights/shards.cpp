@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/paths.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/printable.h"
 
@@ -18,11 +19,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::string_view kIndexName = "model.safetensors.index.json";
-
-bool is_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 
 std::vector<fs::path> files_in(
     const fs::path& folder,

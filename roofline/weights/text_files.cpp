@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/paths.h"
 #include "roofline/weights/json_file.h"
 #include "roofline/weights/printable.h"
 
@@ -15,11 +16,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-bool is_file(const fs::path& path) {
-  std::error_code error;
-  return fs::is_regular_file(path, error);
-}
 
 [[noreturn]] void fail_template(const fs::path& path, const std::string& why) {
   fail<CheckpointError>(

@@ -13,30 +13,30 @@ using fakes::ids_of;
 using fakes::ScriptedDecoder;
 using Ids = std::vector<std::int32_t>;
 
-GenerateOptions greedy(int max_tokens) {
+GenerateOptions greedy_for(int max_tokens) {
   GenerateOptions options;
   options.sampling.temperature = 0.0f;
   options.max_tokens = max_tokens;
   return options;
 }
 
-std::int32_t refrain(std::int64_t position) {
+std::int32_t refrain_of_a_song(std::int64_t position) {
   return "Row, row, row your boat. "[position % 25];
 }
 
-struct Said {
+struct LookupSaid {
   GenerateResult result;
   Ids next;  ///< what a second prompt ran
   std::size_t calls = 0;
 };
 
-Said say(const GenerateOptions& options, bool lazy = false) {
-  ScriptedDecoder decoder(refrain);
+LookupSaid say_looked_up(const GenerateOptions& options, bool lazy = false) {
+  ScriptedDecoder decoder(refrain_of_a_song);
   decoder.lazy = lazy;
   const fakes::ByteTokenizer tokenizer;
   Generator generator(decoder, tokenizer);
   const auto prompt = ids_of("Sing");
-  Said said;
+  LookupSaid said;
   said.result = generator.run(prompt, options, {});
   said.calls = decoder.calls.size();
   Ids longer = prompt;
@@ -44,16 +44,16 @@ Said say(const GenerateOptions& options, bool lazy = false) {
   longer.insert(longer.end(), drawn.begin(), drawn.end());
   longer.insert(longer.end(), {'?', '?'});
   decoder.calls.clear();
-  generator.run(longer, greedy(0), {});
+  generator.run(longer, greedy_for(0), {});
   said.next = decoder.calls.at(0);
   return said;
 }
 
 /// Runs with and without, and expects what can be seen to be the same.
-Said expect_the_same(GenerateOptions options, bool lazy = false) {
-  const Said without = say(options, lazy);
+LookupSaid expect_same_looked_up(GenerateOptions options, bool lazy = false) {
+  const LookupSaid without = say_looked_up(options, lazy);
   options.prompt_lookup = 8;
-  Said with = say(options, lazy);
+  LookupSaid with = say_looked_up(options, lazy);
   EXPECT_EQ(with.result.tokens, without.result.tokens);
   EXPECT_EQ(with.result.text, without.result.text);
   EXPECT_EQ(with.result.finish, without.result.finish);
@@ -67,7 +67,7 @@ Said expect_the_same(GenerateOptions options, bool lazy = false) {
 
 TEST(GeneratorWithPromptLookup, SaysTheSameInFewerSteps) {
   for (const bool lazy : {false, true}) {
-    const Said said = expect_the_same(greedy(200), lazy);
+    const LookupSaid said = expect_same_looked_up(greedy_for(200), lazy);
     EXPECT_GT(said.result.stats.accepted_tokens, 100);
     EXPECT_EQ(
         said.calls,
@@ -77,51 +77,51 @@ TEST(GeneratorWithPromptLookup, SaysTheSameInFewerSteps) {
 
 TEST(GeneratorWithPromptLookup, LeavesNoProposalInTheCache) {
   for (int tokens = 60; tokens < 75; ++tokens) {
-    const Said said = expect_the_same(greedy(tokens));
+    const LookupSaid said = expect_same_looked_up(greedy_for(tokens));
     // The last token drawn was not run yet.
     EXPECT_EQ(said.next.size(), 3u) << tokens;
   }
 }
 
 TEST(GeneratorWithPromptLookup, StopsWhereItWouldStop) {
-  auto options = greedy(200);
+  auto options = greedy_for(200);
   options.stop = {"your boat. Row, row, row y"};
   options.min_tokens = 60;
-  const Said said = expect_the_same(options);
+  const LookupSaid said = expect_same_looked_up(options);
   EXPECT_EQ(said.result.finish, FinishReason::stop_string);
   EXPECT_LE(said.next.size(), 3u);
   options.stop = {};
   options.stop_tokens = {'b'};
-  EXPECT_EQ(expect_the_same(options).result.finish, FinishReason::stop_token);
+  EXPECT_EQ(expect_same_looked_up(options).result.finish, FinishReason::stop_token);
 }
 
 TEST(GeneratorWithPromptLookup, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {
-  auto options = greedy(150);
+  auto options = greedy_for(150);
   options.sampling.top_logprobs = 2;
   options.sampling.repetition_penalty = 1.5f;
   options.sampling.frequency_penalty = 0.1f;
   options.sampling.dry.multiplier = 0.8f;
-  EXPECT_EQ(expect_the_same(options).result.logprobs.size(), 150u);
+  EXPECT_EQ(expect_same_looked_up(options).result.logprobs.size(), 150u);
   for (std::uint64_t seed = 1; seed < 6; ++seed) {
     options.sampling.temperature = 2.5f;
     options.sampling.seed = seed;
-    expect_the_same(options);
+    expect_same_looked_up(options);
   }
 }
 
 TEST(GeneratorWithPromptLookup, RollsAsWithoutIt) {
-  auto options = greedy(300);
+  auto options = greedy_for(300);
   options.max_kv_tokens = 40;
   options.prefill_chunk = 16;
-  EXPECT_GT(expect_the_same(options).result.stats.accepted_tokens, 100);
+  EXPECT_GT(expect_same_looked_up(options).result.stats.accepted_tokens, 100);
   // No room for a second row.
   options.prefill_chunk = 1;
-  EXPECT_EQ(expect_the_same(options).result.stats.proposed_tokens, 0);
+  EXPECT_EQ(expect_same_looked_up(options).result.stats.proposed_tokens, 0);
 }
 
 TEST(GeneratorWithPromptLookup, RefusesNumbersOutOfRange) {
   for (const int bad : {-1, kMostPromptLookup + 1}) {
-    auto options = greedy(1);
+    auto options = greedy_for(1);
     options.prompt_lookup = bad;
     EXPECT_THROW(validate(options), UserError);
   }
@@ -154,7 +154,7 @@ TEST_P(PromptLookupGolden, SaysTheSameAsWithoutIt) {
   Ids prompt(golden.greedy.begin(), golden.greedy.begin() + 12);
   int proposed = 0;
   for (const float temperature : {0.0f, 0.7f}) {
-    auto options = greedy(90);
+    auto options = greedy_for(90);
     options.sampling.temperature = temperature;
     options.sampling.seed = 5;
     options.prefill_chunk = 12;

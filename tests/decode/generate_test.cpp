@@ -367,7 +367,7 @@ TEST(Generator, GivesOneLogprobForEachToken) {
   const auto told = tell("Good", options);
   ASSERT_EQ(told.result.logprobs.size(), 4u);
   for (std::size_t i = 0; i < 4; ++i) {
-    const Sample& sample = told.result.logprobs[i];
+    const SampledToken& sample = told.result.logprobs[i];
     EXPECT_EQ(sample.token, told.result.tokens[i]);
     ASSERT_EQ(sample.top.size(), 3u);
     EXPECT_EQ(sample.top[0].token, sample.token);

@@ -207,7 +207,7 @@ TEST(Sampler, ReportsLogprobsOfTheModelsDistribution) {
   options.logit_bias = {{2, 100.0f}};
   Sampler sampler(options, {});
   auto logits = logs({0.5f, 0.05f, 0.15f, 0.3f});
-  const Sample sample = sampler.sample(logits, Ids{});
+  const SampledToken sample = sampler.sample(logits, Ids{});
   EXPECT_EQ(sample.token, 2);
   EXPECT_NEAR(sample.logprob, std::log(0.15), 1e-5);
   ASSERT_EQ(sample.top.size(), 2u);
@@ -314,7 +314,7 @@ TEST(Validate, NamesTheOptionThatIsOutOfRange) {
 }
 
 TEST(Validate, AcceptsTheDefaultsThePresetsAndTheBounds) {
-  validate({});
+  validate(SamplingOptions{});
   for (const Preset& preset : presets()) {
     validate(preset.options);
   }

@@ -20,13 +20,13 @@ using fakes::ids_of;
 using fakes::ScriptedDecoder;
 using Ids = std::vector<std::int32_t>;
 
-std::int32_t refrain(std::int64_t position) {
+std::int32_t row_your_boat(std::int64_t position) {
   return "Row, row, row your boat. "[position % 25];
 }
 
 /// Wrong at every fifth place.
 std::int32_t off_key(std::int64_t position) {
-  return position % 5 == 0 ? '#' : refrain(position);
+  return position % 5 == 0 ? '#' : row_your_boat(position);
 }
 
 GenerateOptions answers_of(int max_tokens) {
@@ -36,20 +36,20 @@ GenerateOptions answers_of(int max_tokens) {
   return options;
 }
 
-struct Said {
+struct DraftSaid {
   GenerateResult result;
   std::size_t calls = 0;
 };
 
-Said say(const GenerateOptions& options, bool lazy) {
-  ScriptedDecoder decoder(refrain);
+DraftSaid say_with_draft(const GenerateOptions& options, bool lazy) {
+  ScriptedDecoder decoder(row_your_boat);
   ScriptedDecoder draft(off_key);
   decoder.lazy = lazy;
   draft.lazy = lazy;
   const fakes::ByteTokenizer tokenizer;
   Generator generator(decoder, tokenizer);
   generator.set_draft(draft, tokenizer);
-  Said said;
+  DraftSaid said;
   // A second turn too, which goes on from the first.
   Ids prompt;
   prompt.reserve(1024);
@@ -70,11 +70,11 @@ Said say(const GenerateOptions& options, bool lazy) {
   return said;
 }
 
-Said expect_the_same(GenerateOptions options, bool lazy = false) {
-  const Said plain = say(options, lazy);
+DraftSaid expect_same_with_draft(GenerateOptions options, bool lazy = false) {
+  const DraftSaid plain = say_with_draft(options, lazy);
   options.num_draft_tokens = 4;
   options.draft_always = true;
-  const Said drafted = say(options, lazy);
+  const DraftSaid drafted = say_with_draft(options, lazy);
   EXPECT_EQ(drafted.result.tokens, plain.result.tokens);
   EXPECT_EQ(drafted.result.text, plain.result.text);
   EXPECT_EQ(drafted.result.finish, plain.result.finish);
@@ -83,15 +83,15 @@ Said expect_the_same(GenerateOptions options, bool lazy = false) {
   EXPECT_GT(drafted.result.stats.drafted_tokens, 0);
   // Both kinds of guesses together.
   options.prompt_lookup = 4;
-  EXPECT_EQ(say(options, lazy).result.tokens, plain.result.tokens);
+  EXPECT_EQ(say_with_draft(options, lazy).result.tokens, plain.result.tokens);
   options.draft_always = false;
-  EXPECT_EQ(say(options, lazy).result.tokens, plain.result.tokens);
+  EXPECT_EQ(say_with_draft(options, lazy).result.tokens, plain.result.tokens);
   return drafted;
 }
 
 TEST(GeneratorWithDraft, SaysTheSameInFewerSteps) {
   for (const bool lazy : {false, true}) {
-    const Said said = expect_the_same(answers_of(200), lazy);
+    const DraftSaid said = expect_same_with_draft(answers_of(200), lazy);
     const GenerateStats& stats = said.result.stats;
     EXPECT_GT(stats.accepted_drafts, 100);
     EXPECT_LT(stats.accepted_drafts, stats.drafted_tokens);
@@ -103,10 +103,10 @@ TEST(GeneratorWithDraft, StopsWhereItWouldStop) {
   auto options = answers_of(200);
   options.stop = {"your boat. Row, row, row y"};
   options.min_tokens = 60;
-  EXPECT_EQ(expect_the_same(options).result.finish, FinishReason::stop_string);
+  EXPECT_EQ(expect_same_with_draft(options).result.finish, FinishReason::stop_string);
   options.stop = {};
   options.stop_tokens = {'b'};
-  EXPECT_EQ(expect_the_same(options).result.finish, FinishReason::stop_token);
+  EXPECT_EQ(expect_same_with_draft(options).result.finish, FinishReason::stop_token);
 }
 
 TEST(GeneratorWithDraft, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {
@@ -115,13 +115,13 @@ TEST(GeneratorWithDraft, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {
   options.sampling.repetition_penalty = 1.5f;
   options.sampling.frequency_penalty = 0.1f;
   options.sampling.dry.multiplier = 0.8f;
-  expect_the_same(options);
+  expect_same_with_draft(options);
   for (std::uint64_t seed = 1; seed < 6; ++seed) {
     options.sampling.temperature = 2.5f;
     options.sampling.min_p = 0.01f;
     options.sampling.xtc_probability = 0.3f;
     options.sampling.seed = seed;
-    expect_the_same(options);
+    expect_same_with_draft(options);
   }
 }
 
@@ -129,7 +129,7 @@ TEST(GeneratorWithDraft, RollsAsWithoutIt) {
   auto options = answers_of(300);
   options.max_kv_tokens = 40;
   options.prefill_chunk = 16;
-  EXPECT_GT(expect_the_same(options).result.stats.accepted_drafts, 100);
+  EXPECT_GT(expect_same_with_draft(options).result.stats.accepted_drafts, 100);
 }
 
 TEST(GeneratorWithDraft, RefusesNumbersOutOfRangeAndADraftThatIsNotThere) {
@@ -138,7 +138,7 @@ TEST(GeneratorWithDraft, RefusesNumbersOutOfRangeAndADraftThatIsNotThere) {
     options.num_draft_tokens = bad;
     EXPECT_THROW(validate(options), UserError);
   }
-  ScriptedDecoder decoder(refrain);
+  ScriptedDecoder decoder(row_your_boat);
   const fakes::ByteTokenizer tokenizer;
   Generator generator(decoder, tokenizer);
   auto options = answers_of(1);

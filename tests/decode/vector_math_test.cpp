@@ -11,8 +11,7 @@
 namespace roofline {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
 
 TEST(ExpNonpositive, AgreesWithTheLibrarysExponential) {
   for (float x = 0.0f; x > -86.9f; x -= 0.00731f) {
@@ -25,7 +24,7 @@ TEST(ExpNonpositive, IsExactAtZeroAndZeroFarBelow) {
   EXPECT_EQ(exp_nonpositive(0.0f), 1.0f);
   EXPECT_EQ(exp_nonpositive(-88.0f), 0.0f);
   EXPECT_EQ(exp_nonpositive(-3e38f), 0.0f);
-  EXPECT_EQ(exp_nonpositive(-kInf), 0.0f);
+  EXPECT_EQ(exp_nonpositive(-kInfinity), 0.0f);
 }
 
 TEST(Argmax, GivesTheFirstOfEqualValuesAtEveryLength) {
@@ -40,16 +39,16 @@ TEST(Argmax, GivesTheFirstOfEqualValuesAtEveryLength) {
 }
 
 TEST(Argmax, WorksWhenAllButOneAreBanned) {
-  std::vector<float> values(100, -kInf);
+  std::vector<float> values(100, -kInfinity);
   values[77] = -1e30f;
   EXPECT_EQ(argmax_of(values), 77u);
 }
 
 TEST(FirstInvalid, FindsNanAndPlusInfinityAtEveryPlace) {
-  for (const float bad : {kNan, -kNan, kInf}) {
+  for (const float bad : {kNotANumber, -kNotANumber, kInfinity}) {
     for (std::size_t at = 0; at < 50; ++at) {
       std::vector<float> values(50, 1.0f);
-      values[3] = -kInf;
+      values[3] = -kInfinity;
       values[at] = bad;
       EXPECT_EQ(first_invalid(values), at);
     }
@@ -58,7 +57,7 @@ TEST(FirstInvalid, FindsNanAndPlusInfinityAtEveryPlace) {
 
 TEST(FirstInvalid, AcceptsMinusInfinityAndTheLargestNumbers) {
   const std::vector<float> values =
-      {-kInf, 3.4e38f, -3.4e38f, 0.0f, -0.0f, 1e-45f};
+      {-kInfinity, 3.4e38f, -3.4e38f, 0.0f, -0.0f, 1e-45f};
   EXPECT_EQ(first_invalid(values), values.size());
 }
 
@@ -95,7 +94,7 @@ TEST(ExpSumIndex, FindsWhereARunningSumPassesTheTarget) {
 }
 
 TEST(ExpSumIndex, NeverGivesAValueThatCountsNothing) {
-  std::vector<float> values(3000, -kInf);
+  std::vector<float> values(3000, -kInfinity);
   values[700] = 0.0f;
   for (const double target : {0.0, 0.5, 1.0, 2.0}) {
     EXPECT_EQ(exp_sum_index(values, 0.0f, 1.0f, target), 700u);

@@ -103,6 +103,15 @@ inline Golden open_golden(const std::string& name) {
       rows_of<std::int32_t>(arrays.at("greedy"))[0]};
 }
 
+/// On the CPU as MLX's ops, in full precision.
+inline std::unique_ptr<Decoder> load_exact_graph(const Golden& golden) {
+  ModelOptions options;
+  options.device = DeviceChoice::cpu;
+  options.exact = true;
+  options.graph_on_cpu = true;
+  return Decoder::load(*golden.checkpoint, options);
+}
+
 /// Host copy of an array of float32, row-major.
 inline std::vector<float> to_host(const mx::array& array) {
   const auto flat = mx::contiguous(array);

@@ -12,31 +12,24 @@ namespace {
 using testing::argmax;
 using testing::chunked_logits;
 using testing::Golden;
+using testing::load_exact_graph;
 using testing::max_error;
 using testing::open_golden;
 using testing::to_host;
 
 /// In standard deviations of the logits.
-constexpr double kTolerance = 0.01;
-
-std::unique_ptr<Decoder> load_exact(const Golden& golden) {
-  ModelOptions options;
-  options.device = DeviceChoice::cpu;
-  options.exact = true;
-  options.graph_on_cpu = true;
-  return Decoder::load(*golden.checkpoint, options);
-}
+constexpr double kGraphTolerance = 0.01;
 
 class GraphDecoderGolden : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     golden_ = open_golden(GetParam());
-    decoder_ = load_exact(golden_);
+    decoder_ = load_exact_graph(golden_);
   }
   void expect_golden(std::size_t chunk) {
     for (std::size_t i = 0; i < golden_.ids.size(); ++i) {
       const auto logits = chunked_logits(*decoder_, golden_.ids[i], chunk);
-      EXPECT_LT(max_error(logits, golden_.logits[i]), kTolerance)
+      EXPECT_LT(max_error(logits, golden_.logits[i]), kGraphTolerance)
           << "sequence " << i << " in chunks of " << chunk;
     }
   }
@@ -72,7 +65,7 @@ TEST_P(GraphDecoderGolden, GivesTheReferenceLogitsForTwoSlicesInOneStep) {
       golden_.logits[1].begin(),
       golden_.logits[1].end());
   const auto logits = to_host(decoder_->forward(slices, 40));
-  EXPECT_LT(max_error(logits, expected), kTolerance);
+  EXPECT_LT(max_error(logits, expected), kGraphTolerance);
 }
 
 TEST_P(GraphDecoderGolden, SlicesAtDifferentPlacesDoNotMix) {
@@ -94,7 +87,7 @@ TEST_P(GraphDecoderGolden, SlicesAtDifferentPlacesDoNotMix) {
       expected.end(),
       golden_.logits[0].end() - 10 * vocab,
       golden_.logits[0].end());
-  EXPECT_LT(max_error(logits, expected), kTolerance);
+  EXPECT_LT(max_error(logits, expected), kGraphTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -123,7 +116,7 @@ TEST_P(GraphWithOwnAttention, GivesTheReferenceLogitsInPiecesAndInABatch) {
   options.exact = true;
   const auto decoder = Decoder::load(*golden.checkpoint, options);
   const auto pieces = chunked_logits(*decoder, golden.ids[0], 7);
-  EXPECT_LT(max_error(pieces, golden.logits[0]), kTolerance);
+  EXPECT_LT(max_error(pieces, golden.logits[0]), kGraphTolerance);
   // So many tokens that a layer is computed before the next is begun.
   ASSERT_GE(golden.ids[0].size() + golden.ids[1].size(), 64U);
   const auto first = decoder->make_cache({});
@@ -137,7 +130,7 @@ TEST_P(GraphWithOwnAttention, GivesTheReferenceLogitsInPiecesAndInABatch) {
       golden.logits[1].begin(),
       golden.logits[1].end());
   const auto logits = to_host(decoder->forward(both, 40));
-  EXPECT_LT(max_error(logits, expected), kTolerance);
+  EXPECT_LT(max_error(logits, expected), kGraphTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -148,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(GraphDecoder, ARecurrentStateHoldsNoneOfALongStepsInputs) {
   const auto golden = open_golden("lfm2");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   constexpr std::size_t kTokens = 500;
   std::vector<std::int32_t> ids(kTokens, 5);
   const auto cache = decoder->make_cache({});
@@ -180,7 +173,7 @@ TEST(GraphDecoder, FastModeStaysNearTheReference) {
 
 TEST(GraphDecoder, ACacheThatOneChunkFilledGrowsWithWhatItHolds) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 300; ++i) {
     ids.push_back((i * 37 + 11) % decoder->spec().vocab);
@@ -192,7 +185,7 @@ TEST(GraphDecoder, ACacheThatOneChunkFilledGrowsWithWhatItHolds) {
 
 TEST(GraphDecoder, RowsOfTheLastTokenAreTheLastOfAll) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   const auto cache = decoder->make_cache({});
   const Slice slice{cache.get(), golden.ids[0], LogitRows::last};
   const auto logits = to_host(decoder->forward({&slice, 1}));
@@ -200,12 +193,12 @@ TEST(GraphDecoder, RowsOfTheLastTokenAreTheLastOfAll) {
   const std::vector<float> expected(
       golden.logits[0].end() - decoder->spec().vocab,
       golden.logits[0].end());
-  EXPECT_LT(max_error(logits, expected), kTolerance);
+  EXPECT_LT(max_error(logits, expected), kGraphTolerance);
 }
 
 TEST(GraphDecoder, ATokenOutsideTheVocabularyIsAnError) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   const auto cache = decoder->make_cache({});
   for (const std::int32_t bad : {-1, decoder->spec().vocab}) {
     const std::vector<std::int32_t> tokens = {1, bad};
@@ -217,7 +210,7 @@ TEST(GraphDecoder, ATokenOutsideTheVocabularyIsAnError) {
 
 TEST(GraphDecoder, CountsTheBytesThatADecodeStepReads) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   std::size_t expected = 0;
   for (const auto& tensor : golden.checkpoint->tensors()) {
     const bool head_is_embed = decoder->spec().tied_embeddings;
@@ -232,7 +225,7 @@ TEST(GraphDecoder, CountsTheBytesThatADecodeStepReads) {
 /// The longest sequence so far must not cost memory beyond its bound.
 TEST(GraphDecoder, ARotatingCacheBoundsTheMemoryOfALongRun) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   KvOptions options;
   options.max_tokens = 32;
   options.max_chunk = 8;
@@ -252,7 +245,7 @@ TEST(GraphDecoder, ARotatingCacheBoundsTheMemoryOfALongRun) {
 
 TEST(GraphDecoder, ARotatingCacheThatNeverFillsChangesNothing) {
   const auto golden = open_golden("gemma2");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   KvOptions options;
   options.max_tokens = 40;
   options.max_chunk = 7;
@@ -266,7 +259,7 @@ TEST(GraphDecoder, ARotatingCacheThatNeverFillsChangesNothing) {
     all.insert(all.end(), logits.begin(), logits.end());
     ids = ids.subspan(piece.size());
   }
-  EXPECT_LT(max_error(all, golden.logits[0]), kTolerance);
+  EXPECT_LT(max_error(all, golden.logits[0]), kGraphTolerance);
 }
 
 }  // namespace

@@ -40,14 +40,6 @@ class Logits : public ::testing::Test {
   std::filesystem::path folder_;
 };
 
-std::unique_ptr<Decoder> load_exact(const testing::Golden& golden) {
-  ModelOptions options;
-  options.device = DeviceChoice::cpu;
-  options.exact = true;
-  options.graph_on_cpu = true;
-  return Decoder::load(*golden.checkpoint, options);
-}
-
 TEST_F(Logits, ReadsAListOfListsOfIds) {
   const std::vector<TokenIds> expected = {{1, 2, 3}, {4, 5, 2147483647}};
   EXPECT_EQ(read("[[1,2,3],[4,5,2147483647]]"), expected);
@@ -83,7 +75,7 @@ TEST_F(Logits, RefusesWhatIsNoListOfListsOfIds) {
 
 TEST_F(Logits, WritesTheReferenceLogitsOfABatch) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = testing::load_exact_graph(golden);
   const auto path = folder_ / "out.safetensors";
   write_logits(*decoder, golden.ids, path);
   const auto arrays =
@@ -101,7 +93,7 @@ TEST_F(Logits, WritesTheReferenceLogitsOfABatch) {
 
 TEST_F(Logits, AnIdOutsideTheVocabularyIsNamedAndNoFileAppears) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = testing::load_exact_graph(golden);
   const auto path = folder_ / "out.safetensors";
   try {
     write_logits(*decoder, {{1, 2}, {3, 256}}, path);
@@ -115,14 +107,14 @@ TEST_F(Logits, AnIdOutsideTheVocabularyIsNamedAndNoFileAppears) {
 
 TEST_F(Logits, APathThatIsAFolderIsAnError) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = testing::load_exact_graph(golden);
   EXPECT_THROW(write_logits(*decoder, {{1, 2}}, folder_), UserError);
   EXPECT_TRUE(std::filesystem::is_directory(folder_));
 }
 
 TEST_F(Logits, ASequenceLongerThanAChunkIsTheSameInAnyChunks) {
   const auto golden = open_golden("phi3_longrope");
-  const auto decoder = load_exact(golden);
+  const auto decoder = testing::load_exact_graph(golden);
   TokenIds ids;
   for (int i = 0; i < 700; ++i) {
     ids.push_back((i * 37 + 11) % decoder->spec().vocab);

@@ -14,7 +14,7 @@ using testing::max_error;
 using testing::open_golden;
 using testing::to_host;
 
-constexpr double kTolerance = 0.01;
+constexpr double kRecurrentTolerance = 0.01;
 
 std::unique_ptr<Decoder> load_exact(const Checkpoint& checkpoint) {
   ModelOptions options;
@@ -55,7 +55,7 @@ TEST_P(RecurrentModel, KeepsWhatALaterPromptShares) {
   EXPECT_EQ(kept, 134);
   EXPECT_EQ(session.tokens().size(), 134u);
   const auto logits = to_host(*session.extend(std::span(next).subspan(134)));
-  EXPECT_LT(max_error(logits, last_logits(*decoder, next)), kTolerance);
+  EXPECT_LT(max_error(logits, last_logits(*decoder, next)), kRecurrentTolerance);
 }
 
 TEST_P(RecurrentModel, GoesOnFromTheEndOfATurn) {
@@ -70,7 +70,7 @@ TEST_P(RecurrentModel, GoesOnFromTheEndOfATurn) {
   }
   EXPECT_EQ(session.keep_prefix_of(all), 30);
   const auto logits = to_host(*session.extend(all.subspan(30)));
-  EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kTolerance);
+  EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kRecurrentTolerance);
 }
 
 TEST_P(RecurrentModel, GoesBackToWhereItKeptAStateAndSaysWhatIsLost) {
@@ -95,7 +95,7 @@ TEST_P(RecurrentModel, GoesBackToWhereItKeptAStateAndSaysWhatIsLost) {
   }
   const auto rest = all.subspan(session.tokens().size());
   const auto logits = to_host(*session.extend(rest));
-  EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kTolerance);
+  EXPECT_LT(max_error(logits, last_logits(*decoder, all)), kRecurrentTolerance);
 }
 
 TEST_P(RecurrentModel, TriesNothingWhereNoStatesAreKept) {
@@ -124,7 +124,7 @@ TEST_P(RecurrentFile, GivesTheReferenceLogitsFromGguf) {
   const auto decoder = load_exact(*file);
   for (std::size_t i = 0; i < golden.ids.size(); ++i) {
     const auto logits = testing::chunked_logits(*decoder, golden.ids[i], 40);
-    EXPECT_LT(max_error(logits, golden.logits[i]), kTolerance);
+    EXPECT_LT(max_error(logits, golden.logits[i]), kRecurrentTolerance);
   }
 }
 

@@ -12,19 +12,12 @@ namespace {
 
 using testing::argmax;
 using testing::Golden;
+using testing::load_exact_graph;
 using testing::max_error;
 using testing::open_golden;
 using testing::to_host;
 
-constexpr double kTolerance = 0.01;
-
-std::unique_ptr<Decoder> load_exact(const Golden& golden) {
-  ModelOptions options;
-  options.device = DeviceChoice::cpu;
-  options.exact = true;
-  options.graph_on_cpu = true;
-  return Decoder::load(*golden.checkpoint, options);
-}
+constexpr double kSessionTolerance = 0.01;
 
 KvOptions chunks_of(int tokens) {
   KvOptions options;
@@ -37,7 +30,7 @@ class SessionGolden : public ::testing::TestWithParam<std::string> {};
 /// Also crosses the end of a rope regime, where a family has one.
 TEST_P(SessionGolden, ContinuesGreedilyAsTheReference) {
   const auto golden = open_golden(GetParam());
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(5));
   std::vector<std::int32_t> tokens(
       golden.greedy.begin(),
@@ -53,15 +46,15 @@ TEST_P(SessionGolden, ContinuesGreedilyAsTheReference) {
 
 TEST_P(SessionGolden, GivesAllLogitsOfAChunkedPrompt) {
   const auto golden = open_golden(GetParam());
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(9));
   const auto logits = session.extend(golden.ids[0], LogitRows::all);
-  EXPECT_LT(max_error(to_host(*logits), golden.logits[0]), kTolerance);
+  EXPECT_LT(max_error(to_host(*logits), golden.logits[0]), kSessionTolerance);
 }
 
 TEST_P(SessionGolden, ReusesAPrefixWithoutChangingTheLogits) {
   const auto golden = open_golden(GetParam());
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(16));
   auto other = golden.ids[0];
   other[30] = (other[30] + 1) % decoder->spec().vocab;
@@ -74,7 +67,7 @@ TEST_P(SessionGolden, ReusesAPrefixWithoutChangingTheLogits) {
   const auto from = kept * decoder->spec().vocab;
   EXPECT_LT(
       max_error(to_host(*logits), std::span(golden.logits[0]).subspan(from)),
-      kTolerance);
+      kSessionTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -85,18 +78,18 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Session, LeavesOneTokenToRunWhenThePromptIsAlreadyThere) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(64));
   session.extend(golden.ids[0]);
   EXPECT_EQ(session.keep_prefix_of(golden.ids[0]), 39);
   const auto logits = session.extend(std::span(golden.ids[0]).last(1));
   const auto expected = std::span(golden.logits[0]).last(decoder->spec().vocab);
-  EXPECT_LT(max_error(to_host(*logits), expected), kTolerance);
+  EXPECT_LT(max_error(to_host(*logits), expected), kSessionTolerance);
 }
 
 TEST(Session, AWindowThatCannotGoBackStartsAgain) {
   const auto golden = open_golden("mistral_window");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(1));
   std::vector<std::int32_t> longer;
   for (int i = 0; i < 5; ++i) {
@@ -107,14 +100,14 @@ TEST(Session, AWindowThatCannotGoBackStartsAgain) {
   EXPECT_TRUE(session.tokens().empty());
   const auto logits = session.extend(golden.ids[0]);
   const auto expected = std::span(golden.logits[0]).last(decoder->spec().vocab);
-  EXPECT_LT(max_error(to_host(*logits), expected), kTolerance);
+  EXPECT_LT(max_error(to_host(*logits), expected), kSessionTolerance);
 }
 
 TEST(Session, TriesTokensAndTakesThemBack) {
   // A window that has wrapped gives back all of a chunk too.
   for (const char* name : {"llama", "mistral_window"}) {
     const auto golden = open_golden(name);
-    const auto decoder = load_exact(golden);
+    const auto decoder = load_exact_graph(golden);
     const std::span<const std::int32_t> ids = golden.ids[0];
     Session session(*decoder, chunks_of(7));
     session.extend(ids.first(20));
@@ -130,13 +123,13 @@ TEST(Session, TriesTokensAndTakesThemBack) {
     EXPECT_TRUE(std::equal(ids.begin(), ids.end(), session.tokens().begin()));
     const auto expected =
         std::span(golden.logits[0]).last(decoder->spec().vocab);
-    EXPECT_LT(max_error(to_host(*logits), expected), kTolerance) << name;
+    EXPECT_LT(max_error(to_host(*logits), expected), kSessionTolerance) << name;
   }
 }
 
 TEST(Session, TriesNothingAcrossTheEndOfARopeRegime) {
   const auto golden = open_golden("phi3_longrope");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   const auto end = decoder->regime_end(1);
   ASSERT_LT(end, 64);
   Session session(*decoder, chunks_of(16));
@@ -148,7 +141,7 @@ TEST(Session, TriesNothingAcrossTheEndOfARopeRegime) {
 
 TEST(Session, StopsBetweenChunksAndKeepsWhatRan) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(8));
   int calls = 0;
   const auto logits = session.extend(golden.ids[0], LogitRows::last, [&] {
@@ -158,12 +151,12 @@ TEST(Session, StopsBetweenChunksAndKeepsWhatRan) {
   EXPECT_EQ(session.tokens().size(), 16u);
   const auto rest = session.extend(std::span(golden.ids[0]).subspan(16));
   const auto expected = std::span(golden.logits[0]).last(decoder->spec().vocab);
-  EXPECT_LT(max_error(to_host(*rest), expected), kTolerance);
+  EXPECT_LT(max_error(to_host(*rest), expected), kSessionTolerance);
 }
 
 TEST(Session, IsEmptyAfterAnError) {
   const auto golden = open_golden("llama");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   Session session(*decoder, chunks_of(8));
   auto tokens = golden.ids[0];
   tokens[20] = -5;
@@ -174,7 +167,7 @@ TEST(Session, IsEmptyAfterAnError) {
 
 TEST(Session, ARopeRegimeEndsWhereTheSpecSays) {
   const auto golden = open_golden("phi3_longrope");
-  const auto decoder = load_exact(golden);
+  const auto decoder = load_exact_graph(golden);
   const auto& rope = *decoder->spec().layers[0].attention->rope;
   ASSERT_EQ(rope.regimes.size(), 2u);
   const auto border = rope.regimes[0].max_tokens;

@@ -33,7 +33,7 @@ constexpr int kVocab = 512;
 /// Wide enough that each product, and each token's row work, has more pieces
 /// than threads.
 constexpr int kDim = 256;
-constexpr int kHeadDim = 32;
+constexpr int kThreadsHeadDim = 32;
 
 /// A golden's family with wider layers.
 ModelSpec wider(const std::string& golden) {
@@ -41,8 +41,8 @@ ModelSpec wider(const std::string& golden) {
   auto config = nlohmann::json::parse(file);
   config["hidden_size"] = kDim;
   config["intermediate_size"] = 3 * kDim;
-  config["num_attention_heads"] = kDim / kHeadDim;
-  config["head_dim"] = kHeadDim;
+  config["num_attention_heads"] = kDim / kThreadsHeadDim;
+  config["head_dim"] = kThreadsHeadDim;
   config["vocab_size"] = kVocab;
   config["max_position_embeddings"] = 1024;
   config["num_hidden_layers"] = 2;
@@ -168,7 +168,7 @@ class StepThreads : public ::testing::TestWithParam<Form> {
     options.cache_packed = false;
     options.kv.key_bits = GetParam().key_bits;
     options.kv.value_bits = GetParam().value_bits;
-    options.kv.group_size = kHeadDim;
+    options.kv.group_size = kThreadsHeadDim;
     options.kv.keep_full = options.kv.in_codes() ? 3 : 0;
     return load_cpu_decoder(checkpoint, options, pool);
   }

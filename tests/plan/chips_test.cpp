@@ -6,11 +6,10 @@
 #include <gtest/gtest.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/units.h"
 
 namespace roofline {
 namespace {
-
-constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
 
 TEST(Chips, AllAppleChipsFromM1ToM5AreThereOnce) {
   std::set<std::string> labels;

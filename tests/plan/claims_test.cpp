@@ -3,17 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "roofline/plan/chips.h"
+#include "plan/planned_llama.h"
+#include "roofline/base/units.h"
 
 namespace roofline {
 namespace {
 
-constexpr double kGib = 1024.0 * 1024 * 1024;
 constexpr double kParameters = 6738415616.0;
-
-const PlannedModel& llama() {
-  static const PlannedModel model = plan_model("llama-2-7b");
-  return model;
-}
 
 Claim fits(int bits, double gib) {
   Claim claim;

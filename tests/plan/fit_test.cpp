@@ -6,23 +6,11 @@
 #include <gtest/gtest.h>
 
 #include "roofline/base/errors.h"
+#include "plan/planned_llama.h"
+#include "roofline/base/units.h"
 
 namespace roofline {
 namespace {
-
-constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
-
-const PlannedModel& llama() {
-  static const PlannedModel model = plan_model("llama-2-7b");
-  return model;
-}
-
-InferenceQuestion asked(std::int64_t tokens) {
-  InferenceQuestion question;
-  question.context_tokens = tokens;
-  question.gpu = true;
-  return question;
-}
 
 TEST(ParseMemorySize, ReadsWhatPeopleWrite) {
   for (const char* text : {"16GB", "16 GiB", "16", "16g", "16384MB"}) {

@@ -7,6 +7,7 @@
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "plan/planned_llama.h"
 
 namespace roofline {
 namespace {
@@ -17,19 +18,6 @@ constexpr std::uint64_t kAttention = 32ULL * 4 * 4096 * 4096;
 constexpr std::uint64_t kFeedForward = 32ULL * 3 * 4096 * 11008;
 constexpr std::uint64_t kEmbedding = 32000ULL * 4096;
 constexpr std::uint64_t kNorms = (2 * 32 + 1) * 4096ULL;
-
-const PlannedModel& llama() {
-  static const PlannedModel model = plan_model("llama-2-7b");
-  return model;
-}
-
-/// On a GPU, where weights are held as they are stored.
-InferenceQuestion asked(std::int64_t tokens) {
-  InferenceQuestion question;
-  question.context_tokens = tokens;
-  question.gpu = true;
-  return question;
-}
 
 std::uint64_t part(const MemoryPrediction& prediction, std::string_view name) {
   for (const MemoryPart& each : prediction.parts) {

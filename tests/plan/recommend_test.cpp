@@ -4,11 +4,10 @@
 #include <utility>
 
 #include <gtest/gtest.h>
+#include "roofline/base/units.h"
 
 namespace roofline {
 namespace {
-
-constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
 
 RunPlan plan_of(double parameters, bool quick) {
   RunPlan plan;

@@ -5,6 +5,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/plan/memory.h"
+#include "plan/planned_llama.h"
 
 namespace roofline {
 namespace {
@@ -12,11 +13,6 @@ namespace {
 constexpr double kParameters = 6738415616.0;
 
 // 32 layers of width 4096 whose q, k, v and o are square; 11008 wide inside.
-const PlannedModel& llama() {
-  static const PlannedModel model = plan_model("llama-2-7b");
-  return model;
-}
-
 TrainingQuestion asked(TrainMethod method, int rank = 16) {
   TrainingQuestion question;
   question.method = method;

@@ -14,7 +14,7 @@
 namespace roofline {
 namespace {
 
-const MatrixFormat kFour{QuantMode::affine, 4, 32};
+using testing::kFour;
 
 std::vector<float> magnitudes_of(const SquareMatrix& moments) {
   std::vector<float> out;

@@ -8,7 +8,8 @@
 namespace roofline {
 namespace {
 
-const MatrixFormat kFour{QuantMode::affine, 4, 32};
+using testing::kFour;
+
 const MatrixFormat kThree{QuantMode::affine, 3, 64};
 
 TEST(Gptq, WithInputsThatDontHangTogetherIsRounding) {

@@ -1,12 +1,21 @@
 // Random matrices and inputs for the tests of quantization.
 #pragma once
 
+#include <filesystem>
 #include <random>
+#include <string>
 
 #include "roofline/quantize/codes.h"
 #include "roofline/quantize/input_statistics.h"
 
 namespace roofline::testing {
+
+/// 4 bits in groups of 32.
+inline const MatrixFormat kFour{QuantMode::affine, 4, 32};
+
+inline std::filesystem::path golden(const std::string& name) {
+  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
+}
 
 inline FloatMatrix random_matrix(int rows, int cols, unsigned seed) {
   std::mt19937 random(seed);

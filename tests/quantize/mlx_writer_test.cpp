@@ -14,17 +14,16 @@
 #include "roofline/quantize/turned_experts.h"
 #include "roofline/weights/convert/to_mlx.h"
 #include "roofline/weights/encodings.h"
+#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {
 
+using testing::golden;
+
 namespace fs = std::filesystem;
 
 constexpr MatrixFormat kFormat{QuantMode::affine, 4, 32};
-
-fs::path golden(const std::string& name) {
-  return fs::path(ROOFLINE_GOLDENS) / name;
-}
 
 /// Hands on to a writer, and keeps the values that the codes stand for.
 class Both : public QuantizeSink {
@@ -78,7 +77,7 @@ class Both : public QuantizeSink {
   QuantizeSink& writer_;
 };
 
-std::vector<std::int32_t> some_tokens(int count, int vocab) {
+std::vector<std::int32_t> spread_tokens(int count, int vocab) {
   std::vector<std::int32_t> tokens;
   for (int i = 0; i < count; ++i) {
     tokens.push_back((i * 37 + i * i) % vocab);
@@ -119,7 +118,7 @@ class MlxWriterTest : public ::testing::Test {
     options.method = method;
     options.scale_type = Encoding::f32;
     options.piece_weights = 1000;
-    const auto tokens = some_tokens(48, checkpoint->spec().vocab);
+    const auto tokens = spread_tokens(48, checkpoint->spec().vocab);
     options.windows = {tokens};
     quantize_model(*checkpoint, plan, options, both);
     EXPECT_GT(both.pieces, 0);
@@ -183,7 +182,7 @@ TEST_F(MlxWriterTest, TurnedExpertsSeenByRowsComputeTheSame) {
     EXPECT_EQ(own[static_cast<std::size_t>(col)], stored[11]);
   }
   EXPECT_EQ(default_dtype(*by_rows), default_dtype(*turned));
-  const auto tokens = some_tokens(48, turned->spec().vocab);
+  const auto tokens = spread_tokens(48, turned->spec().vocab);
   QualityOptions quality;
   quality.windows.context_tokens = 24;
   quality.windows.stride_tokens = 24;

@@ -12,13 +12,12 @@
 #include "roofline/model/logits.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
+#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {
 
-std::filesystem::path golden(const char* name) {
-  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
-}
+using testing::golden;
 
 /// Keeps the values that the codes stand for.
 class Kept : public QuantizeSink {

@@ -9,13 +9,12 @@
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
 #include "roofline/quantize/quantize.h"
+#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {
 
-std::filesystem::path golden(const char* name) {
-  return std::filesystem::path(ROOFLINE_GOLDENS) / name;
-}
+using testing::golden;
 
 std::vector<MatrixFormat> candidates() {
   std::vector<MatrixFormat> formats;

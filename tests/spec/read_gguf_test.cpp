@@ -9,7 +9,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json small(const std::string& architecture, const Json& more = {}) {
+Json small_file(const std::string& architecture, const Json& more = {}) {
   Json all = {
       {"block_count", 3},
       {"context_length", 512},
@@ -24,7 +24,7 @@ Json small(const std::string& architecture, const Json& more = {}) {
   }
   Json out = {
       {"general.architecture", architecture},
-      {"general.name", "small"},
+      {"general.name", "small_file"},
       {"tokenizer.ggml.bos_token_id", 1},
       {"tokenizer.ggml.eos_token_id", 2},
       {"tokenizer.ggml.tokens.length", 256}};
@@ -40,7 +40,7 @@ ModelSpec read(
     const std::string& architecture,
     const Json& more = {},
     const GgufRopeFactors& factors = {}) {
-  return read_gguf_metadata(small(architecture, more), factors);
+  return read_gguf_metadata(small_file(architecture, more), factors);
 }
 
 template <class E>
@@ -373,7 +373,7 @@ TEST(ReadGguf, ListsGoOnToBlocksThatGuessFurtherTokens) {
   ASSERT_EQ(spec.layers.size(), 3u);
   EXPECT_EQ(spec.layers[1].feed_forward->hidden, 64);
   EXPECT_TRUE(spec.layers[2].recurrent);
-  const Json longer = small(
+  const Json longer = small_file(
       "qwen35",
       with_states({{"attention.recurrent_layers", {true, false, true, true}}}));
   EXPECT_NE(
@@ -394,13 +394,13 @@ TEST(ReadGguf, AnEpsilonOfLayerNormsAloneIsThatOfAllNorms) {
 TEST(ReadGguf, VocabularyIsTheGivenSizeOrThatOfTheTokens) {
   EXPECT_EQ(read("llama").vocab, 256);
   EXPECT_EQ(read("llama", {{"vocab_size", 300}}).vocab, 300);
-  Json none = small("llama");
+  Json none = small_file("llama");
   none.erase("tokenizer.ggml.tokens.length");
   EXPECT_EQ(read_gguf_metadata(none, {}).vocab, 0);
 }
 
 TEST(ReadGguf, EndTokensAreGatheredOnceEach) {
-  Json metadata = small("llama");
+  Json metadata = small_file("llama");
   metadata["tokenizer.ggml.eot_token_id"] = 7;
   metadata["tokenizer.ggml.eom_token_id"] = 2;
   metadata["tokenizer.ggml.bos_token_id"] = UINT32_MAX;
@@ -418,7 +418,7 @@ TEST(ReadGguf, UnknownArchitectureIsRefusedWithTheNearest) {
 }
 
 TEST(ReadGguf, TheNearestArchitectureIsComparedByKeysAndTensors) {
-  Json metadata = small("llama9", {{"sponge", 3}});
+  Json metadata = small_file("llama9", {{"sponge", 3}});
   const std::vector<std::string> tensors = {
       "token_embd.weight",
       "output_norm.weight",
@@ -443,7 +443,7 @@ TEST(ReadGguf, TheNearestArchitectureIsComparedByKeysAndTensors) {
 }
 
 TEST(ReadGguf, BothBasesOfAWindowedOlmoReachTheFieldsThatItsConfigHas) {
-  const Json metadata = small(
+  const Json metadata = small_file(
       "olmo2",
       {{"attention.sliding_window", 16},
        {"attention.sliding_window_pattern", {true, true, false}}});
@@ -464,11 +464,11 @@ TEST(ReadGguf, UnknownKeysOfTheArchitectureAreRefused) {
     if (name == "attention.causal") {
       continue;
     }
-    Json metadata = small("llama");
+    Json metadata = small_file("llama");
     metadata["llama." + name] = value;
     expect_has(gguf_error<UnsupportedError>(metadata), name);
   }
-  Json fine = small("llama");
+  Json fine = small_file("llama");
   fine["llama.expert_count"] = 0;
   fine["llama.attention.causal"] = true;
   fine["other.key"] = 3;
@@ -500,7 +500,7 @@ TEST(ReadGguf, ValuesThatCannotBeAreRefusedByName) {
   for (const Json& changes : bad) {
     const std::string name = changes.begin().key();
     const std::string text =
-        gguf_error<CheckpointError>(small("llama", changes));
+        gguf_error<CheckpointError>(small_file("llama", changes));
     expect_has(
         text,
         name == "attention.head_count_kv" ? "attention.head_count" : name);

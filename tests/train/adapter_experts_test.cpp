@@ -19,6 +19,7 @@
 namespace roofline {
 namespace {
 
+using testing::logits_with;
 using testing::max_error;
 using testing::open_golden;
 using testing::ScratchFolder;
@@ -34,18 +35,6 @@ mx::array waves(const mx::Shape& shape, float size) {
   }
   const auto all = mx::sin(mx::arange(1.0, 1.0 + count, mx::float32));
   return mx::multiply(mx::reshape(all, shape), mx::array(size));
-}
-
-std::vector<float> logits_with(
-    const Checkpoint& checkpoint,
-    const std::vector<AdapterChoice>& adapters,
-    std::span<const std::int32_t> ids) {
-  ModelOptions options;
-  options.device = DeviceChoice::cpu;
-  options.exact = true;
-  options.cache_packed = false;
-  const auto decoder = load_with_adapters(checkpoint, options, adapters);
-  return to_host(run_logits(*decoder, ids, 16));
 }
 
 void write_folder(

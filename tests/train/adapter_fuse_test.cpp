@@ -17,6 +17,7 @@
 namespace roofline {
 namespace {
 
+using testing::logits_with;
 using testing::max_error;
 using testing::open_golden;
 using testing::ScratchFolder;
@@ -68,18 +69,6 @@ Adapter some_adapter(
     adapter.matrices.push_back(some_matrix(checkpoint, name, size, lengths));
   }
   return adapter;
-}
-
-std::vector<float> logits_with(
-    const Checkpoint& checkpoint,
-    const std::vector<AdapterChoice>& adapters,
-    std::span<const std::int32_t> ids) {
-  ModelOptions options;
-  options.device = DeviceChoice::cpu;
-  options.exact = true;
-  options.cache_packed = false;
-  const auto decoder = load_with_adapters(checkpoint, options, adapters);
-  return to_host(run_logits(*decoder, ids, 16));
 }
 
 /// With the matrices as they are, through no file.

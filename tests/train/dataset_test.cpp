@@ -12,7 +12,7 @@ namespace roofline {
 namespace {
 
 using testing::ScratchFolder;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 /// A byte a token, after an offset; specials by name.
 class Bytes : public Tokenizer {
@@ -60,7 +60,7 @@ class DatasetTest : public ::testing::Test {
 
   Example encode(const std::string& line, DatasetOptions options = {}) const {
     return SampleEncoder(tokenizer_, &template_, options)
-        .encode(Json::parse(line));
+        .encode(OrderedJson::parse(line));
   }
 
   Dataset read(const std::string& lines, DatasetOptions options = {}) const {
@@ -110,7 +110,7 @@ TEST_F(DatasetTest, CompletionsAndTextsAreLearntToTheirEnd) {
   const SampleEncoder plain(tokenizer_, nullptr, {});
   EXPECT_EQ(
       learned_text(
-          plain.encode(Json::parse(R"({"prompt": "p", "completion": "c"})"))
+          plain.encode(OrderedJson::parse(R"({"prompt": "p", "completion": "c"})"))
               .sample),
       "c$");
   EXPECT_EQ(learned_text(encode(R"({"text": "abc"})").sample), "bc$");
@@ -219,7 +219,7 @@ TEST_F(DatasetTest, MistakesNameFileLineAndReason) {
 TEST_F(DatasetTest, ALargeSetStaysInItsFileAndReadsTheSame) {
   std::string lines;
   for (const char* text : {"one", "two and more", "three", "a fourth one"}) {
-    lines += Json{{"text", text}}.dump() + "\n\n";
+    lines += OrderedJson{{"text", text}}.dump() + "\n\n";
   }
   DatasetOptions options;
   options.max_tokens = 5;

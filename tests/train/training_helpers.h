@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "model/golden.h"
+#include "roofline/model/adapter.h"
+#include "roofline/model/logits.h"
 #include "roofline/train/trainer.h"
 
 namespace roofline::testing {
@@ -134,6 +136,19 @@ inline double difference(const Gradient& a, const Gradient& b) {
     }
   }
   return most;
+}
+
+/// In full precision, with the adapters attached.
+inline std::vector<float> logits_with(
+    const Checkpoint& checkpoint,
+    const std::vector<AdapterChoice>& adapters,
+    std::span<const std::int32_t> ids) {
+  ModelOptions options;
+  options.device = DeviceChoice::cpu;
+  options.exact = true;
+  options.cache_packed = false;
+  const auto decoder = load_with_adapters(checkpoint, options, adapters);
+  return to_host(run_logits(*decoder, ids, 16));
 }
 
 }  // namespace roofline::testing

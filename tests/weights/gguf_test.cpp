@@ -29,7 +29,7 @@ GgufBuilder small_file() {
   return out;
 }
 
-void expect_refused(
+void expect_gguf_refused(
     const std::string& file,
     std::initializer_list<std::string_view> parts) {
   expect_error<CheckpointError>(
@@ -152,27 +152,27 @@ TEST(Gguf, OtherVersionsAndByteOrdersAreNamed) {
 }
 
 TEST(Gguf, OtherFilesAreCalledWhatTheyLookLike) {
-  expect_refused(
+  expect_gguf_refused(
       SafetensorsBuilder().fill("a", {2}, 1.0f).build(),
       {"x.gguf is no GGUF file", "a safetensors file"});
-  expect_refused("PK\x03\x04 and so on", {"zip archive (PyTorch"});
-  expect_refused(
+  expect_gguf_refused("PK\x03\x04 and so on", {"zip archive (PyTorch"});
+  expect_gguf_refused(
       "version https://git-lfs.github.com/spec/v1\n",
       {"Git LFS pointer"});
-  expect_refused("<html><body>404</body></html>", {"web page"});
-  expect_refused("lmgg\x01", {"old GGML"});
-  expect_refused(std::string(100, '\0'), {"zeros"});
-  expect_refused("hello there", {"letters GGUF"});
+  expect_gguf_refused("<html><body>404</body></html>", {"web page"});
+  expect_gguf_refused("lmgg\x01", {"old GGML"});
+  expect_gguf_refused(std::string(100, '\0'), {"zeros"});
+  expect_gguf_refused("hello there", {"letters GGUF"});
 }
 
 TEST(Gguf, CountsBeyondTheFileAreRefusedWithoutAllocatingThem) {
   for (std::int64_t count : {INT64_MAX, std::int64_t{1} << 40}) {
     GgufBuilder tensors = small_file();
     tensors.claim_tensors = count;
-    expect_refused(tensors.build(), {"x.gguf", std::to_string(count)});
+    expect_gguf_refused(tensors.build(), {"x.gguf", std::to_string(count)});
     GgufBuilder pairs = small_file();
     pairs.claim_pairs = count;
-    expect_refused(pairs.build(), {std::to_string(count), "metadata values"});
+    expect_gguf_refused(pairs.build(), {std::to_string(count), "metadata values"});
   }
 }
 
@@ -184,7 +184,7 @@ TEST(Gguf, ArrayLengthsBeyondTheFileAreRefused) {
           GgufBuilder()
               .raw("a", kArray, GgufBuilder::array_head(kind, count))
               .build();
-      expect_refused(file, {"x.gguf"});
+      expect_gguf_refused(file, {"x.gguf"});
     }
   }
 }
@@ -193,7 +193,7 @@ TEST(Gguf, TextLengthsBeyondTheFileAreRefused) {
   for (std::uint64_t size : {std::uint64_t{1} << 32, UINT64_MAX}) {
     std::string value;
     put(value, size);
-    expect_refused(
+    expect_gguf_refused(
         GgufBuilder().raw("a", kString, value).build(),
         {"a text", std::to_string(size)});
   }
@@ -204,16 +204,16 @@ TEST(Gguf, DeeplyNestedArraysAreRefused) {
   for (int i = 0; i < 10000; ++i) {
     value += GgufBuilder::array_head(kArray, 1);
   }
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder().raw("deep", kArray, value).build(),
       {"deep", "deeper"});
 }
 
 TEST(Gguf, UnknownValueTypesAreRefused) {
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder().raw("odd", 13, "1234").build(),
       {"odd", "type is 13"});
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder()
           .raw("odd", kArray, GgufBuilder::array_head(99, 1) + "1")
           .build(),
@@ -221,11 +221,11 @@ TEST(Gguf, UnknownValueTypesAreRefused) {
 }
 
 TEST(Gguf, KeysAndTensorsGivenTwiceAreRefused) {
-  expect_refused(GgufBuilder().u32("k", 1).u32("k", 2).build(), {"k twice"});
-  expect_refused(
+  expect_gguf_refused(GgufBuilder().u32("k", 1).u32("k", 2).build(), {"k twice"});
+  expect_gguf_refused(
       GgufBuilder().u32("k", 1).texts("k", {"x"}).build(),
       {"k twice"});
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder()
           .tensor("w", {1}, kTypeF32, "1234")
           .tensor("w", {1}, kTypeF32, "1234")
@@ -236,7 +236,7 @@ TEST(Gguf, KeysAndTensorsGivenTwiceAreRefused) {
 TEST(Gguf, OffsetsPastTheEndAreRefused) {
   for (std::uint64_t offset :
        {std::uint64_t{64}, std::uint64_t{1} << 40, UINT64_MAX - 31}) {
-    expect_refused(
+    expect_gguf_refused(
         GgufBuilder()
             .tensor("a", {1}, kTypeF32, "1234")
             .info("w", {1}, kTypeF32, offset)
@@ -247,13 +247,13 @@ TEST(Gguf, OffsetsPastTheEndAreRefused) {
 
 TEST(Gguf, OverlapsAndMisalignedOffsetsAreRefused) {
   const std::string bytes(128, 'x');
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder()
           .tensor("a", {32}, kTypeF32, bytes)
           .info("b", {8}, kTypeF32, 32)
           .build(),
       {"tensor b", "overlap", "a"});
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder()
           .tensor("a", {32}, kTypeF32, bytes)
           .info("b", {1}, kTypeF32, 4)
@@ -272,25 +272,25 @@ TEST(Gguf, ShapesThatCannotBeAreRefused) {
       {INT64_MAX},
       {1, 1, 1, 1, 1}};
   for (const auto& shape : shapes) {
-    expect_refused(
+    expect_gguf_refused(
         GgufBuilder().tensor("w", shape, kTypeF32, "1234").build(),
         {"tensor w"});
   }
   GgufBuilder blocks;
   blocks.tensor("w", {33}, kTypeQ40, std::string(64, 'x'));
-  expect_refused(blocks.build(), {"tensor w", "33", "q4_0"});
+  expect_gguf_refused(blocks.build(), {"tensor w", "33", "q4_0"});
 }
 
 TEST(Gguf, AlignmentsThatCannotBeAreRefused) {
   for (std::uint32_t alignment : {0u, 1u, 4u, 24u, 0x80000000u}) {
-    expect_refused(
+    expect_gguf_refused(
         GgufBuilder()
             .u32("general.alignment", alignment)
             .tensor("w", {1}, kTypeF32, "1234")
             .build(),
         {"general.alignment", "power of two"});
   }
-  expect_refused(
+  expect_gguf_refused(
       GgufBuilder().text("general.alignment", "32").build(),
       {"general.alignment"});
 }

@@ -15,12 +15,12 @@ constexpr std::int64_t kRows = 4;
 constexpr std::int64_t kCols = 16;
 
 /// Rows of codes 7 (which is 6) with scales of 1.
-struct Packed {
+struct PackedCase {
   std::vector<std::byte> codes{kRows * kCols / 2, std::byte{0x77}};
   std::vector<std::byte> scales{kRows, std::byte{0x38}};
   Tensor tensor;
 
-  Packed() {
+  PackedCase() {
     tensor.name = "model.layers.0.mlp.switch_mlp.up_proj.weight";
     tensor.encoding = Encoding::mlx_nvfp4;
     tensor.rows = kRows;
@@ -51,7 +51,7 @@ float first_value(const Tensor& tensor) {
 }
 
 TEST(MlxGlobalScale, EveryExpertOfAStackIsScaledByItsOwn) {
-  const Packed packed;
+  const PackedCase packed;
   const Factors factors({448 * 6, 448 * 3});
   const auto experts = with_global_scales(packed.tensor, factors.entry, "here");
   ASSERT_EQ(experts.size(), 2u);
@@ -62,7 +62,7 @@ TEST(MlxGlobalScale, EveryExpertOfAStackIsScaledByItsOwn) {
 }
 
 TEST(MlxGlobalScale, StacksOfOtherNamesAreThoseOfExpertsToo) {
-  Packed packed;
+  PackedCase packed;
   const Factors factors({448 * 6, 448 * 3});
   for (const std::string stack : {"mlp.experts", "experts.switch_glu"}) {
     packed.tensor.name = "model.layers.0." + stack + ".up_proj.weight";
@@ -94,7 +94,7 @@ TEST(MlxGlobalScale, BiasesOfAStackAreSplitWithIt) {
 }
 
 TEST(MlxGlobalScale, OneNumberScalesTheWholeMatrix) {
-  const Packed packed;
+  const PackedCase packed;
   const Factors factors({448 * 12});
   const auto whole = with_global_scales(packed.tensor, factors.entry, "here");
   ASSERT_EQ(whole.size(), 1u);
@@ -103,7 +103,7 @@ TEST(MlxGlobalScale, OneNumberScalesTheWholeMatrix) {
 }
 
 TEST(MlxGlobalScale, WhatDoesNotFitIsRefused) {
-  Packed packed;
+  PackedCase packed;
   const Factors three({1, 1, 1});
   EXPECT_THROW(
       with_global_scales(packed.tensor, three.entry, "here"),

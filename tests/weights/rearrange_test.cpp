@@ -10,7 +10,7 @@
 namespace roofline {
 namespace {
 
-std::vector<float> counted(std::size_t count) {
+std::vector<float> counted_values(std::size_t count) {
   std::vector<float> values(count);
   std::iota(values.begin(), values.end(), 0.0f);
   return values;
@@ -47,7 +47,7 @@ Tensor take(const Tensor& source, const NamedRows& wanted, MadeBytes& made) {
 }
 
 TEST(Rearrange, RowsThatLieTogetherStayWhereTheyAre) {
-  const std::vector<float> values = counted(12);
+  const std::vector<float> values = counted_values(12);
   MadeBytes made;
   const Tensor out = take(tensor_of(values, 4), wanted_rows(1, 2), made);
   EXPECT_EQ(out.rows, 2);
@@ -59,7 +59,7 @@ TEST(Rearrange, RowsThatLieTogetherStayWhereTheyAre) {
 }
 
 TEST(Rearrange, RunsOfRowsAreGathered) {
-  const std::vector<float> values = counted(12);
+  const std::vector<float> values = counted_values(12);
   NamedRows wanted = wanted_rows(1, 1);
   wanted.runs = 2;
   wanted.run_stride = 3;
@@ -74,7 +74,7 @@ TEST(Rearrange, RunsOfRowsAreGathered) {
 }
 
 TEST(Rearrange, RunsOfPackedRowsTakeTheirScalesAlong) {
-  const std::vector<float> codes = counted(8);
+  const std::vector<float> codes = counted_values(8);
   const std::vector<float> scales = {10, 11, 12, 13};
   Tensor source = tensor_of(codes, 4);
   source.encoding = Encoding::mlx_affine;
@@ -97,13 +97,13 @@ TEST(Rearrange, TurnedMatricesAreTransposedBeforeTheirRowsCount) {
   NamedRows wanted = wanted_rows(1, 2);
   wanted.transposed = true;
   MadeBytes made;
-  const std::vector<float> values = counted(12);
+  const std::vector<float> values = counted_values(12);
   const Tensor out = take(tensor_of(values, 3), wanted, made);
   EXPECT_EQ(out.rows, 2);
   EXPECT_EQ(out.cols, 3);
   EXPECT_EQ(values_of(out), (std::vector<float>{1, 5, 9, 2, 6, 10}));
   // More rows and columns than a block of the copy.
-  const std::vector<float> large = counted(70 * 45);
+  const std::vector<float> large = counted_values(70 * 45);
   wanted.row_begin = 0;
   wanted.rows = 0;
   const std::vector<float> turned =
@@ -116,7 +116,7 @@ TEST(Rearrange, TurnedMatricesAreTransposedBeforeTheirRowsCount) {
 }
 
 TEST(Rearrange, APackedMatrixIsNotTurned) {
-  const std::vector<float> values = counted(12);
+  const std::vector<float> values = counted_values(12);
   Tensor source = tensor_of(values, 3);
   source.encoding = Encoding::q8_0;
   NamedRows wanted = wanted_rows(0, 0);
@@ -126,7 +126,7 @@ TEST(Rearrange, APackedMatrixIsNotTurned) {
 }
 
 TEST(Rearrange, RowsBeyondTheSourceAreRefused) {
-  const std::vector<float> values = counted(12);
+  const std::vector<float> values = counted_values(12);
   MadeBytes made;
   EXPECT_THROW(
       take(tensor_of(values, 4), wanted_rows(3, 2), made),

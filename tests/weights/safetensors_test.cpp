@@ -13,7 +13,7 @@ namespace {
 
 using namespace roofline::testing;
 
-void expect_refused(
+void expect_header_refused(
     const std::string& file,
     std::initializer_list<std::string_view> parts) {
   expect_error<CheckpointError>(
@@ -79,7 +79,7 @@ TEST(Safetensors, EveryTruncationIsRefused) {
 }
 
 TEST(Safetensors, BytesAfterTheLastTensorAreRefused) {
-  expect_refused(
+  expect_header_refused(
       SafetensorsBuilder().fill("a", {1}, 1.0f).build() + "xyz",
       {"x.safetensors", "3 bytes after"});
 }
@@ -89,21 +89,21 @@ TEST(Safetensors, AHugeHeaderLengthIsRefusedWithoutAllocatingIt) {
   for (std::uint64_t length :
        {std::uint64_t{1} << 40, UINT64_MAX, UINT64_MAX - 7}) {
     std::memcpy(file.data(), &length, sizeof(length));
-    expect_refused(file, {"x.safetensors", std::to_string(length)});
+    expect_header_refused(file, {"x.safetensors", std::to_string(length)});
   }
 }
 
 TEST(Safetensors, OffsetsPastTheEndAreRefused) {
-  expect_refused(
+  expect_header_refused(
       safetensors_file("{\"w\":" + entry("[2]", "[0,8]") + "}", "1234"),
       {"tensor w", "[0, 8]", "4 bytes", "Download"});
-  expect_refused(
+  expect_header_refused(
       safetensors_file(
           "{\"w\":" +
               entry("[1]", "[18446744073709551612,18446744073709551615]") + "}",
           "1234"),
       {"tensor w"});
-  expect_refused(
+  expect_header_refused(
       safetensors_file("{\"w\":" + entry("[1]", "[4,0]") + "}", "1234"),
       {"tensor w", "[4, 0]"});
 }
@@ -111,14 +111,14 @@ TEST(Safetensors, OffsetsPastTheEndAreRefused) {
 TEST(Safetensors, OverlapsAndGapsAreRefused) {
   const std::string overlap = "{\"a\":" + entry("[2]", "[0,8]") +
                               ",\"b\":" + entry("[2]", "[4,12]") + "}";
-  expect_refused(
+  expect_header_refused(
       safetensors_file(overlap, "123456789012"),
       {"tensor b", "overlap"});
   const std::string gap = "{\"a\":" + entry("[1]", "[0,4]") +
                           ",\"b\":" + entry("[1]", "[8,12]") + "}";
-  expect_refused(safetensors_file(gap, "123456789012"), {"tensor b", "gap"});
+  expect_header_refused(safetensors_file(gap, "123456789012"), {"tensor b", "gap"});
   const std::string late = "{\"a\":" + entry("[1]", "[4,8]") + "}";
-  expect_refused(safetensors_file(late, "12345678"), {"tensor a", "gap"});
+  expect_header_refused(safetensors_file(late, "12345678"), {"tensor a", "gap"});
 }
 
 TEST(Safetensors, ShapesThatCannotBeAreRefused) {
@@ -135,17 +135,17 @@ TEST(Safetensors, ShapesThatCannotBeAreRefused) {
         "3",
         "null",
         "[[1]]"}) {
-    expect_refused(
+    expect_header_refused(
         safetensors_file("{\"w\":" + entry(shape, "[0,4]") + "}", "1234"),
         {"x.safetensors"});
   }
 }
 
 TEST(Safetensors, AShapeThatContradictsItsBytesIsRefused) {
-  expect_refused(
+  expect_header_refused(
       safetensors_file("{\"w\":" + entry("[3]", "[0,4]") + "}", "1234"),
       {"tensor w", "[3]", "F32", "4 bytes"});
-  expect_refused(
+  expect_header_refused(
       safetensors_file(
           "{\"w\":" + entry("[4611686018427387904,4]", "[0,4]") + "}",
           "1234"),
@@ -153,7 +153,7 @@ TEST(Safetensors, AShapeThatContradictsItsBytesIsRefused) {
 }
 
 TEST(Safetensors, UnknownDtypesAreNamed) {
-  expect_refused(
+  expect_header_refused(
       safetensors_file("{\"w\":" + entry("[4]", "[0,4]", "Q17") + "}", "1234"),
       {"tensor w", "Q17", "F32, F16 and BF16", "Convert"});
 }
@@ -168,7 +168,7 @@ TEST(Safetensors, EntriesOfTheWrongFormAreRefused) {
         R"({"dtype":"F32","shape":[1],"data_offsets":[0,4,8]})",
         R"({"dtype":"F32","shape":[1],"data_offsets":[-1,4]})",
         R"({"dtype":"F32","shape":[1],"data_offsets":"0"})"}) {
-    expect_refused(
+    expect_header_refused(
         safetensors_file(std::string("{\"w\":") + value + "}", "1234"),
         {"x.safetensors", "w"});
   }
@@ -177,33 +177,33 @@ TEST(Safetensors, EntriesOfTheWrongFormAreRefused) {
 TEST(Safetensors, ANameGivenTwiceIsRefused) {
   const std::string header = "{\"w\":" + entry("[1]", "[0,4]") +
                              ",\"w\":" + entry("[1]", "[4,8]") + "}";
-  expect_refused(safetensors_file(header, "12345678"), {"\"w\" twice"});
+  expect_header_refused(safetensors_file(header, "12345678"), {"\"w\" twice"});
 }
 
 TEST(Safetensors, ADeepHeaderIsRefused) {
-  expect_refused(
+  expect_header_refused(
       safetensors_file("{\"w\":" + std::string(100000, '[') + "}", "1234"),
       {"deeper than"});
 }
 
 TEST(Safetensors, AHeaderThatIsNoJsonIsRefused) {
-  expect_refused(safetensors_file("{\"w\": nope}", ""), {"JSON", "\"w\": no"});
-  expect_refused(safetensors_file("{\"w\xff\":1}", ""), {"JSON", "Download"});
+  expect_header_refused(safetensors_file("{\"w\": nope}", ""), {"JSON", "\"w\": no"});
+  expect_header_refused(safetensors_file("{\"w\xff\":1}", ""), {"JSON", "Download"});
 }
 
 TEST(Safetensors, OtherFilesAreCalledWhatTheyLookLike) {
-  expect_refused("PK\x03\x04 and so on and on", {"zip archive (PyTorch"});
-  expect_refused(
+  expect_header_refused("PK\x03\x04 and so on and on", {"zip archive (PyTorch"});
+  expect_header_refused(
       "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
       {"Git LFS pointer"});
-  expect_refused("<!DOCTYPE html><html></html>", {"web page"});
-  expect_refused("GGUF\x03 and so on and on", {"GGUF file"});
+  expect_header_refused("<!DOCTYPE html><html></html>", {"web page"});
+  expect_header_refused("GGUF\x03 and so on and on", {"GGUF file"});
 }
 
 TEST(Safetensors, NamesFromTheFileAreEscapedInErrors) {
   const std::string header =
       R"({"a\u001b[31mb":)" + entry("[2]", "[0,4]") + "}";
-  expect_refused(safetensors_file(header, "1234"), {"a\\x1b[31mb"});
+  expect_header_refused(safetensors_file(header, "1234"), {"a\\x1b[31mb"});
 }
 
 }  // namespace
