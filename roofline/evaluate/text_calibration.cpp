@@ -1,6 +1,7 @@
 #include "roofline/evaluate/texts.h"
 
 #include <array>
+#include <memory>
 #include <string>
 
 namespace roofline {

@@ -1,6 +1,7 @@
 #include "roofline/kernels/packed_rows.h"
 
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <mlx/allocator.h>

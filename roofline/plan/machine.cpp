@@ -6,6 +6,7 @@
 #include <fstream>
 #include <memory>
 #include <span>
+#include <variant>
 
 #include <fmt/format.h>
 #include <mlx/device.h>

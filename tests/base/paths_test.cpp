@@ -1,5 +1,7 @@
 #include "roofline/base/paths.h"
 
+#include <vector>
+
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>

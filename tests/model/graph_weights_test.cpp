@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <unordered_map>
 
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,8 @@
 #include "roofline/quantize/codes.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <gtest/gtest.h>
 

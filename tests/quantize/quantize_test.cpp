@@ -1,5 +1,6 @@
 #include "roofline/quantize/quantize.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,8 @@
 #include "roofline/weights/checkpoint.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include <gtest/gtest.h>
 
 #include "roofline/base/errors.h"
