@@ -85,7 +85,8 @@ void apply_dry(
     const double penalty =
         options.multiplier *
         std::pow(options.base, run.length - options.allowed_length);
-    logits[run.token] -= static_cast<float>(std::min(penalty, kLargestDryPenalty));
+    logits[run.token] -=
+        static_cast<float>(std::min(penalty, kLargestDryPenalty));
   }
 }
 

@@ -12,9 +12,7 @@
 
 namespace roofline {
 
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 GenerateRun::GenerateRun(
     Session& session,

@@ -22,8 +22,9 @@ constexpr double kSizeTolerance = 0.1;
 constexpr double kPercentTolerance = 2;
 
 std::optional<WeightFormat> format_of(const Claim& claim) {
-  return claim.bits < 16 ? std::optional(WeightFormat{claim.bits, kClaimedGroup})
-                         : std::nullopt;
+  return claim.bits < 16
+             ? std::optional(WeightFormat{claim.bits, kClaimedGroup})
+             : std::nullopt;
 }
 
 std::string missing(double needed, double allowed) {

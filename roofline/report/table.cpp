@@ -41,7 +41,8 @@ std::vector<int> natural_widths(const Table& table) {
 }
 
 int total_width(const std::vector<int>& widths) {
-  const int gaps = kColumnGap * std::max(0, static_cast<int>(widths.size()) - 1);
+  const int gaps =
+      kColumnGap * std::max(0, static_cast<int>(widths.size()) - 1);
   return std::accumulate(widths.begin(), widths.end(), gaps);
 }
 

@@ -19,7 +19,10 @@ constexpr std::array kActivationRows = {
     ActivationRow{"swish", Activation::silu, ""},
     ActivationRow{"gelu", Activation::gelu, "gelu"},
     ActivationRow{"gelu_python", Activation::gelu, ""},
-    ActivationRow{"gelu_pytorch_tanh", Activation::gelu_tanh, "gelu (tanh form)"},
+    ActivationRow{
+        "gelu_pytorch_tanh",
+        Activation::gelu_tanh,
+        "gelu (tanh form)"},
     ActivationRow{"gelu_python_tanh", Activation::gelu_tanh, ""},
     ActivationRow{"gelu_new", Activation::gelu_tanh, ""},
     ActivationRow{"gelu_fast", Activation::gelu_tanh, ""},
@@ -41,9 +44,10 @@ constexpr std::array kActivationRows = {
 };
 
 const ActivationRow& row_of(Activation activation) {
-  return *std::find_if(kActivationRows.begin(), kActivationRows.end(), [&](const ActivationRow& row) {
-    return row.activation == activation;
-  });
+  return *std::find_if(
+      kActivationRows.begin(),
+      kActivationRows.end(),
+      [&](const ActivationRow& row) { return row.activation == activation; });
 }
 
 }  // namespace

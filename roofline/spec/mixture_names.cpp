@@ -374,8 +374,10 @@ const HfMixtureNames* hf_mixture_names(std::string_view family) {
 }
 
 std::string_view gguf_mixture_name(std::string_view ours) {
-  const auto found =
-      std::find_if(kExpertGguf.begin(), kExpertGguf.end(), [&](const ExpertRow& row) {
+  const auto found = std::find_if(
+      kExpertGguf.begin(),
+      kExpertGguf.end(),
+      [&](const ExpertRow& row) {
         return row.form == Form::whole && row.target == ours;
       });
   return found == kExpertGguf.end() ? "" : found->pattern;

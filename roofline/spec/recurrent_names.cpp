@@ -107,7 +107,9 @@ std::span<const RecurrentRow> gguf_rows(RecurrentKind kind) {
   return kGgufShortConv;
 }
 
-const RecurrentRow* find_in(std::span<const RecurrentRow> rows, std::string_view name) {
+const RecurrentRow* find_in(
+    std::span<const RecurrentRow> rows,
+    std::string_view name) {
   for (const RecurrentRow& row : rows) {
     if (row.name == name) {
       return &row;
@@ -137,7 +139,8 @@ std::optional<std::vector<NamedRows>> find_hf(
     if (!layer.recurrent || !rest.starts_with(part)) {
       continue;
     }
-    if (auto found = recurrent(find_in(kRecurrentHf, rest.substr(part.size())))) {
+    if (auto found =
+            recurrent(find_in(kRecurrentHf, rest.substr(part.size())))) {
       return found;
     }
   }
@@ -198,9 +201,10 @@ std::string_view hf_recurrent_name(
   if (ours == "conv") {
     return kind == RecurrentKind::short_conv ? "conv" : "conv1d";
   }
-  const auto found = std::find_if(kRecurrentHf.begin(), kRecurrentHf.end(), [&](const RecurrentRow& row) {
-    return row.target == ours;
-  });
+  const auto found = std::find_if(
+      kRecurrentHf.begin(),
+      kRecurrentHf.end(),
+      [&](const RecurrentRow& row) { return row.target == ours; });
   return found == kRecurrentHf.end() ? "" : found->name;
 }
 
@@ -208,9 +212,10 @@ std::string_view gguf_recurrent_name(
     std::string_view ours,
     RecurrentKind kind) {
   const auto rows = gguf_rows(kind);
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const RecurrentRow& r) {
-    return r.target == ours;
-  });
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const RecurrentRow& r) {
+        return r.target == ours;
+      });
   return found == rows.end() ? "" : found->name;
 }
 

@@ -92,7 +92,9 @@ TEST(GeneratorWithPromptLookup, StopsWhereItWouldStop) {
   EXPECT_LE(said.next.size(), 3u);
   options.stop = {};
   options.stop_tokens = {'b'};
-  EXPECT_EQ(expect_same_looked_up(options).result.finish, FinishReason::stop_token);
+  EXPECT_EQ(
+      expect_same_looked_up(options).result.finish,
+      FinishReason::stop_token);
 }
 
 TEST(GeneratorWithPromptLookup, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {

@@ -103,10 +103,14 @@ TEST(GeneratorWithDraft, StopsWhereItWouldStop) {
   auto options = answers_of(200);
   options.stop = {"your boat. Row, row, row y"};
   options.min_tokens = 60;
-  EXPECT_EQ(expect_same_with_draft(options).result.finish, FinishReason::stop_string);
+  EXPECT_EQ(
+      expect_same_with_draft(options).result.finish,
+      FinishReason::stop_string);
   options.stop = {};
   options.stop_tokens = {'b'};
-  EXPECT_EQ(expect_same_with_draft(options).result.finish, FinishReason::stop_token);
+  EXPECT_EQ(
+      expect_same_with_draft(options).result.finish,
+      FinishReason::stop_token);
 }
 
 TEST(GeneratorWithDraft, DrawsTheSameWithSeedsPenaltiesAndLogprobs) {

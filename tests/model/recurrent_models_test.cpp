@@ -55,7 +55,9 @@ TEST_P(RecurrentModel, KeepsWhatALaterPromptShares) {
   EXPECT_EQ(kept, 134);
   EXPECT_EQ(session.tokens().size(), 134u);
   const auto logits = to_host(*session.extend(std::span(next).subspan(134)));
-  EXPECT_LT(max_error(logits, last_logits(*decoder, next)), kRecurrentTolerance);
+  EXPECT_LT(
+      max_error(logits, last_logits(*decoder, next)),
+      kRecurrentTolerance);
 }
 
 TEST_P(RecurrentModel, GoesOnFromTheEndOfATurn) {

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "roofline/plan/chips.h"
 #include "plan/planned_llama.h"
 #include "roofline/base/units.h"
+#include "roofline/plan/chips.h"
 
 namespace roofline {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "roofline/base/errors.h"
 #include "plan/planned_llama.h"
+#include "roofline/base/errors.h"
 #include "roofline/base/units.h"
 
 namespace roofline {

@@ -4,10 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/planned_llama.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
-#include "plan/planned_llama.h"
 
 namespace roofline {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/planned_llama.h"
 #include "roofline/base/errors.h"
 #include "roofline/plan/memory.h"
-#include "plan/planned_llama.h"
 
 namespace roofline {
 namespace {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <mlx/device.h>
 
+#include "quantize/helpers.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/quantize/layered_quality.h"
@@ -14,7 +15,6 @@
 #include "roofline/quantize/turned_experts.h"
 #include "roofline/weights/convert/to_mlx.h"
 #include "roofline/weights/encodings.h"
-#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {

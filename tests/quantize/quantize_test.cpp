@@ -7,13 +7,13 @@
 #include <mlx/device.h>
 #include <mlx/ops.h>
 
+#include "quantize/helpers.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/model/decoder.h"
 #include "roofline/model/logits.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
-#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {

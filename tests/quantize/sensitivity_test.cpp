@@ -5,11 +5,11 @@
 #include <gtest/gtest.h>
 #include <mlx/device.h>
 
+#include "quantize/helpers.h"
 #include "roofline/base/errors.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/overlay.h"
 #include "roofline/quantize/quantize.h"
-#include "quantize/helpers.h"
 
 namespace roofline {
 namespace {

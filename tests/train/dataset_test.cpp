@@ -109,9 +109,10 @@ TEST_F(DatasetTest, CompletionsAndTextsAreLearntToTheirEnd) {
       "c</>");
   const SampleEncoder plain(tokenizer_, nullptr, {});
   EXPECT_EQ(
-      learned_text(
-          plain.encode(OrderedJson::parse(R"({"prompt": "p", "completion": "c"})"))
-              .sample),
+      learned_text(plain
+                       .encode(OrderedJson::parse(
+                           R"({"prompt": "p", "completion": "c"})"))
+                       .sample),
       "c$");
   EXPECT_EQ(learned_text(encode(R"({"text": "abc"})").sample), "bc$");
 }

@@ -172,7 +172,9 @@ TEST(Gguf, CountsBeyondTheFileAreRefusedWithoutAllocatingThem) {
     expect_gguf_refused(tensors.build(), {"x.gguf", std::to_string(count)});
     GgufBuilder pairs = small_file();
     pairs.claim_pairs = count;
-    expect_gguf_refused(pairs.build(), {std::to_string(count), "metadata values"});
+    expect_gguf_refused(
+        pairs.build(),
+        {std::to_string(count), "metadata values"});
   }
 }
 
@@ -221,7 +223,9 @@ TEST(Gguf, UnknownValueTypesAreRefused) {
 }
 
 TEST(Gguf, KeysAndTensorsGivenTwiceAreRefused) {
-  expect_gguf_refused(GgufBuilder().u32("k", 1).u32("k", 2).build(), {"k twice"});
+  expect_gguf_refused(
+      GgufBuilder().u32("k", 1).u32("k", 2).build(),
+      {"k twice"});
   expect_gguf_refused(
       GgufBuilder().u32("k", 1).texts("k", {"x"}).build(),
       {"k twice"});

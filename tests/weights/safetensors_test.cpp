@@ -116,9 +116,13 @@ TEST(Safetensors, OverlapsAndGapsAreRefused) {
       {"tensor b", "overlap"});
   const std::string gap = "{\"a\":" + entry("[1]", "[0,4]") +
                           ",\"b\":" + entry("[1]", "[8,12]") + "}";
-  expect_header_refused(safetensors_file(gap, "123456789012"), {"tensor b", "gap"});
+  expect_header_refused(
+      safetensors_file(gap, "123456789012"),
+      {"tensor b", "gap"});
   const std::string late = "{\"a\":" + entry("[1]", "[4,8]") + "}";
-  expect_header_refused(safetensors_file(late, "12345678"), {"tensor a", "gap"});
+  expect_header_refused(
+      safetensors_file(late, "12345678"),
+      {"tensor a", "gap"});
 }
 
 TEST(Safetensors, ShapesThatCannotBeAreRefused) {
@@ -187,12 +191,18 @@ TEST(Safetensors, ADeepHeaderIsRefused) {
 }
 
 TEST(Safetensors, AHeaderThatIsNoJsonIsRefused) {
-  expect_header_refused(safetensors_file("{\"w\": nope}", ""), {"JSON", "\"w\": no"});
-  expect_header_refused(safetensors_file("{\"w\xff\":1}", ""), {"JSON", "Download"});
+  expect_header_refused(
+      safetensors_file("{\"w\": nope}", ""),
+      {"JSON", "\"w\": no"});
+  expect_header_refused(
+      safetensors_file("{\"w\xff\":1}", ""),
+      {"JSON", "Download"});
 }
 
 TEST(Safetensors, OtherFilesAreCalledWhatTheyLookLike) {
-  expect_header_refused("PK\x03\x04 and so on and on", {"zip archive (PyTorch"});
+  expect_header_refused(
+      "PK\x03\x04 and so on and on",
+      {"zip archive (PyTorch"});
   expect_header_refused(
       "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
       {"Git LFS pointer"});
