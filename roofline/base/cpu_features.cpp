@@ -81,6 +81,12 @@ bool may_use_amx() {
 #endif
 }
 
+/// "AuthenticAMD", of which the first register has four letters.
+bool is_amd() {
+  constexpr unsigned kAuth = 0x68747541;
+  return cpuid(0).b == kAuth;
+}
+
 Isa detect() {
   constexpr std::uint64_t kYmm = 0x6;   // XMM, YMM
   constexpr std::uint64_t kZmm = 0xe6;  // and masks, both halves of ZMM
@@ -338,6 +344,12 @@ void force_isa(Isa isa) {
   }
   g_active.store(static_cast<int>(isa), std::memory_order_release);
 }
+
+#if defined(__x86_64__)
+const bool kStreamsOnce = is_amd();
+#else
+const bool kStreamsOnce = true;
+#endif
 
 std::string cpu_name() {
   std::string name = trimmed(brand());

@@ -41,6 +41,10 @@ void force_isa(Isa isa);
 /// Whether it runs, or is amx on a machine without it whose AVX-512 can emulate
 /// tiles (kernels/simd/tiles.h): slow, and the same kernels.
 bool can_force(Isa isa);
+/// Whether a stream that is asked for to be read once (prefetchnta) comes as
+/// quickly as one that is kept. Not on Intel's processors: a Xeon (Emerald
+/// Rapids) took three times as long for it.
+extern const bool kStreamsOnce;
 /// "AMD EPYC …", "Apple M2": the processor's own name.
 std::string cpu_name();
 

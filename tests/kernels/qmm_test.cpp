@@ -873,10 +873,15 @@ TEST(QmmQuantize, ANanOrInfinityIsNotLost) {
 
 TEST(QmmRegistry, TheForcedInstructionSetIsTheOneThatRuns) {
   const Isa before = active_isa();
+  const QmmKernels* best = nullptr;
   for (const Isa isa : runnable_isas()) {
     force_isa(isa);
-    EXPECT_EQ(std::string(qmm_kernels().name), isa_name(isa));
-    EXPECT_EQ(&qmm_kernels(), qmm_kernels(isa));
+    if (const QmmKernels* own = qmm_kernels(isa)) {
+      EXPECT_EQ(std::string(own->name), isa_name(isa));
+      best = own;
+    }
+    // AMX has none of its own here: the best below it runs.
+    EXPECT_EQ(&qmm_kernels(), best) << isa_name(isa);
   }
   force_isa(before);
 }

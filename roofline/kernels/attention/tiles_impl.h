@@ -2,6 +2,7 @@
 // floats or in codes. Included only by instantiating files.
 #pragma once
 
+#include "roofline/base/cpu_features.h"
 #include "roofline/kernels/attention/attention_impl.h"
 
 namespace roofline {
@@ -23,13 +24,18 @@ constexpr int kAskedAhead = 8192;
 
 /// The same for rows that end somewhere: beyond lie slots that nobody reads
 /// now, with a short cache as many bytes as the keys themselves. What few rows
-/// read they read once: it stays out of the second cache.
+/// read they read once: it stays out of the second cache where the processor
+/// takes that well.
 [[gnu::always_inline]] inline void ask_ahead(
     const void* part,
     int bytes,
     const void* end) {
   const char* from = static_cast<const char*>(part);
   if (static_cast<const char*>(end) - from <= kAskedAhead) {
+    return;
+  }
+  if (!kStreamsOnce) {
+    ask_ahead(part, bytes);
     return;
   }
   constexpr int kOnce = 0;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "roofline/base/cpu_features.h"
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx512.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
@@ -122,7 +123,7 @@ void fast_tile(const Tile& tile, const QuantizedRows& x, int token) {
     __m512i w[kLines];
     load_codes<kFormat>(stream, tile.table, w);
     if constexpr (kTokens <= kFewTokens) {
-      ask_ahead<kFormat, Ask::once>(tile.block, stream, g);
+      ask_ahead<kFormat>(tile.block, stream, g, kStreamsOnce);
     }
 #pragma GCC unroll 2
     for (int set = 0; set < kSets; ++set) {
@@ -277,7 +278,11 @@ void product(
   if (block_begin < block_end && token_end - token_begin <= kFewTokens) {
     const std::byte* begin = w.block(block_begin);
     for (int i = 0; i < kAhead; i += 64) {
-      prefetch_once(begin + i);
+      if (kStreamsOnce) {
+        prefetch_once(begin + i);
+      } else {
+        prefetch_soon(begin + i);
+      }
     }
   }
   for (int block = block_begin; block < block_end; ++block) {
