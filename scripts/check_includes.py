@@ -83,9 +83,7 @@ def main():
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix not in (".cpp", ".h"):
                 continue
-            text = path.read_text()
-            code = NOT_CODE.sub(
-                lambda m: m[0] if m[0].startswith('"') and "/" in m[0] else " ", text)
+            code = NOT_CODE.sub(" ", path.read_text())
             used = {n: HEADER_OF[n] for n in NAME.findall(code) if n in HEADER_OF}
             for name, header in sorted(used.items()):
                 if header not in included(path):

@@ -59,12 +59,8 @@ template <PackedFormat kFormat>
     }
     return;
   }
-  for (int i = 0; i < scale_sets(kFormat); ++i) {
-    prefetch_soon(scales + 64 * i);
-  }
-  for (int i = 0; i < code_bytes(kFormat); i += 64) {
-    prefetch_soon(codes + kAhead + i);
-  }
+  prefetch_lines(scales, 64 * scale_sets(kFormat));
+  prefetch_lines(codes + kAhead, code_bytes(kFormat));
 }
 
 }  // namespace
