@@ -52,7 +52,8 @@ endfunction()
 # goes into headers. A source's group follows from its name, so that a new one
 # changes no other's; names of a group's sources must not clash, those in unnamed
 # namespaces neither. Off (-DROOFLINE_UNITY=OFF, preset "dev") where single
-# sources are worked on. scripts/check_clang.sh compiles each on its own.
+# sources are worked on. scripts/check_clang.sh takes the same groups, and
+# scripts/check_includes.py holds each source to its own includes.
 function(roofline_unite target)
   get_target_property(sources ${target} SOURCES)
   list(LENGTH sources count)
