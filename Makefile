@@ -16,6 +16,8 @@ BUILD := build/release
 SETUP := .venv/setup-$(or $(ROOFLINE_BACKEND),auto).stamp
 ENV := set -euo pipefail; . scripts/versions.env; . scripts/env.sh;
 PREFIX ?= /usr/local
+# Programs of tests that run at once; each has up to some 200 MB.
+TEST_JOBS ?= 2
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 10
 
@@ -50,7 +52,7 @@ finetune-demo: $(BUILD)/build.ninja ## Teach the bundled model a format (minutes
 	@$(ENV) python3 scripts/finetune_demo.py --folder build/finetune-demo
 
 test: build ## Build and run all tests
-	@$(ENV) ctest --test-dir $(BUILD) --output-on-failure
+	@$(ENV) ctest --test-dir $(BUILD) --output-on-failure -j $(TEST_JOBS)
 
 install: build ## Put the program under PREFIX (default /usr/local)
 	@$(ENV) cmake --install $(BUILD) --prefix "$(PREFIX)"
