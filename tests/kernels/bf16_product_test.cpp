@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/packed_helpers.h"
@@ -335,6 +337,12 @@ TEST_F(Bf16ProductTest, LargePiecesAreCutBySums) {
   check(*kernels_, w.matrix, c, 0, w.matrix.row_blocks(), 0x1p-8);
 }
 
+/// Tokens in two pieces, as a pool would take them.
+std::array<std::pair<int, int>, 2> halves(int tokens) {
+  const int half = tokens / 2 / 16 * 16;
+  return {{{0, half}, {half, tokens}}};
+}
+
 /// A matrix times x, in float32 as tiles sum it, with a bias, or none, a row.
 std::vector<float> product_of(
     const Bf16ProductKernels& kernels,
@@ -343,7 +351,9 @@ std::vector<float> product_of(
     int tokens,
     const float* bias) {
   std::vector<float> y(static_cast<std::size_t>(tokens * w.rows));
-  kernels.product(w, {0, w.row_blocks(), 0, tokens}, x, y.data(), w.rows);
+  for (const auto& [begin, end] : halves(tokens)) {
+    kernels.product(w, {0, w.row_blocks(), begin, end}, x, y.data(), w.rows);
+  }
   for (std::size_t i = 0; bias != nullptr && i < y.size(); ++i) {
     y[i] += bias[i % static_cast<std::size_t>(w.rows)];
   }
@@ -366,9 +376,11 @@ constexpr HiddenCase kHiddenCases[] = {
 void check_hidden(
     const Bf16ProductKernels& kernels,
     const Case& c,
-    const HiddenCase& each) {
-  const RandomMatrix gate(PackedFormat::q4, c.rows, c.cols, 15);
-  const RandomMatrix up(PackedFormat::q8, c.rows, c.cols, 16);
+    const HiddenCase& each,
+    PackedForm gate_form,
+    PackedForm up_form) {
+  const RandomMatrix gate(gate_form, c.rows, c.cols, 15);
+  const RandomMatrix up(up_form, c.rows, c.cols, 16);
   // Some of gate's sums are large: σ is 0 or 1 there.
   const auto x =
       random_floats(static_cast<std::size_t>(c.tokens * c.cols), 17, 8.0f);
@@ -384,12 +396,10 @@ void check_hidden(
       each.biased ? gate_bias.data() : nullptr,
       each.biased ? up_bias.data() : nullptr,
       each.activation};
-  // In pieces, as a pool would take them.
   Rounded out(c.tokens, c.rows);
   const int blocks = up.matrix.row_blocks();
-  const int half = c.tokens / 2 / 16 * 16;
   for (int b = 0; b < blocks; b += 6) {
-    for (const auto& [begin, end] : {std::pair{0, half}, {half, c.tokens}}) {
+    for (const auto& [begin, end] : halves(c.tokens)) {
       const int block_end = std::min(b + 6, blocks);
       kernels.hidden(hidden, {b, block_end, begin, end}, in.rows, out.rows);
     }
@@ -428,8 +438,17 @@ TEST_F(Bf16ProductTest, HiddenActivationsBecomeTilesOfTheDownProduct) {
           {70, 1312, 50},
           {192, 64, 20},
           {32, 32, 530}}) {
-      check_hidden(*kernels_, c, each);
+      check_hidden(*kernels_, c, each, PackedFormat::q8_16, PackedFormat::q8);
+      check_hidden(
+          *kernels_,
+          c,
+          each,
+          PackedForm{PackedFormat::q4, 1, 8},
+          PackedFormat::q4_table);
     }
+    // One side in 4 bits: few tokens would be rounded otherwise than alone.
+    const Case many{64, 32, 96};
+    check_hidden(*kernels_, many, each, PackedFormat::q4, PackedFormat::q8);
   }
 }
 

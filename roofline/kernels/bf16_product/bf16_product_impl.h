@@ -10,6 +10,7 @@
 
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/bf16_product/bf16_product.h"
+#include "roofline/kernels/bf16_product/tile_codes.h"
 #include "roofline/kernels/bf16_product/tile_decode.h"
 #include "roofline/kernels/simd/tile_step.h"
 
@@ -284,6 +285,21 @@ void tile_product(
     float* y,
     int ldy) {
   const int begin = piece.block_begin;
+  const int tokens = piece.token_end - piece.token_begin;
+  if (fits_codes(w, tokens)) {
+    coded_product<Tiles>(
+        w,
+        begin,
+        piece.block_end,
+        x.from(piece.token_begin),
+        tokens,
+        ldy,
+        [&](int block, int t) {
+          return y + std::ptrdiff_t{piece.token_begin + t} * ldy +
+                 block * kRowBlock;
+        });
+    return;
+  }
   const DecodeTiles decode = tile_decoder(w.format);
   const TiledProduct product{
       [&](int i, int k, int k_end, std::ptrdiff_t next, std::uint32_t* out) {

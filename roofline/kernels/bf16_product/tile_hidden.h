@@ -58,12 +58,85 @@ inline void activate_pair(
   }
 }
 
+/// Adds a bias for each of some columns of a pair's sums.
+inline void add_bias(const float* bias, int cols, int tiles, float* sums) {
+  const Vec low = Vec::load(bias, std::min(cols, kTileCols));
+  const Vec high =
+      Vec::load(bias + kTileCols, std::clamp(cols - kTileCols, 0, kTileCols));
+  for (int i = 0; i < tiles; ++i, sums += kHalfPair) {
+    for (int r = 0; r < kTileRows * kTileCols; r += kTileCols) {
+      (Vec::load(sums + r) + low).store(sums + r);
+      float* second = sums + kPairFloats / 4 + r;
+      (Vec::load(second) + high).store(second);
+    }
+  }
+}
+
+/// The same for few tokens, by codes.
+template <class Tiles>
+void coded_hidden(
+    const TiledHidden& hidden,
+    const ProductPiece& piece,
+    const RoundedRows& x,
+    const RoundedRows& out) {
+  const int tokens = piece.token_end - piece.token_begin;
+  const int pairs = block_pairs(piece);
+  const int tiles = (tokens + kTileRows - 1) / kTileRows;
+  const TiledSums sums = waiting_sums(TiledSums::kTokens, 2 * pairs);
+  const auto product = [&](const PackedMatrix& w, float* to) {
+    coded_product<Tiles>(
+        w,
+        piece.block_begin,
+        piece.block_end,
+        x.from(piece.token_begin),
+        tokens,
+        kTileCols,
+        [&](int block, int t) {
+          const int own = block - piece.block_begin;
+          return to + std::ptrdiff_t{own / 2} * kPairFloats +
+                 own % 2 * (kPairFloats / 4) + t / kTileRows * kHalfPair;
+        });
+  };
+  float* gate = hidden.gate != nullptr ? sums.data : nullptr;
+  float* up = sums.data + std::ptrdiff_t{pairs} * kPairFloats;
+  std::fill_n(sums.data, 2 * std::ptrdiff_t{pairs} * kPairFloats, 0.0f);
+  if (gate != nullptr) {
+    product(*hidden.gate, gate);
+  }
+  product(*hidden.up, up);
+  const RoundedRows own = out.from(piece.token_begin);
+  for (int i = 0; i < pairs; ++i, up += kPairFloats) {
+    const int row = (piece.block_begin + 2 * i) * kRowBlock;
+    const int cols = hidden.up->rows - row;
+    if (hidden.up_bias != nullptr) {
+      add_bias(hidden.up_bias + row, cols, tiles, up);
+    }
+    if (gate != nullptr && hidden.gate_bias != nullptr) {
+      add_bias(hidden.gate_bias + row, cols, tiles, gate);
+    }
+    const int col = piece.block_begin / 2 + i;
+    std::uint16_t* const to[] = {
+        own.tile(0, col),
+        tiles > 1 ? own.tile(1, col) : nullptr};
+    activate_pair(hidden.activation, gate, up, tiles, to);
+    if (gate != nullptr) {
+      gate += kPairFloats;
+    }
+  }
+}
+
 template <class Tiles>
 void tile_hidden(
     const TiledHidden& hidden,
     const ProductPiece& piece,
     const RoundedRows& x,
     const RoundedRows& out) {
+  const int few = piece.token_end - piece.token_begin;
+  if (fits_codes(*hidden.up, few) &&
+      (hidden.gate == nullptr || fits_codes(*hidden.gate, few))) {
+    coded_hidden<Tiles>(hidden, piece, x, out);
+    return;
+  }
   // Pieces of columns: the gate's and then up's, of the same rows.
   const int sides = hidden.gate != nullptr ? 2 : 1;
   const auto matrix = [&](int i) -> const PackedMatrix& {
