@@ -24,12 +24,12 @@ namespace {
 enum class ByteSums {
   groups,  ///< the 16 columns of a lane: values up to 16 from the center
   halves,  ///< 8 of them: up to 32
-  pairs,   ///< 2, of values that are signed: up to 128
+  none,    ///< words (word_tile_avx2.h)
 };
 
 /// How a row block is multiplied.
 struct BytePlan {
-  ByteSums sums = ByteSums::pairs;
+  ByteSums sums = ByteSums::none;
   int center = 0;      ///< what values are counted from
   bool biases = true;  ///< else the form's offset is the center
 
@@ -54,16 +54,12 @@ inline bool find_center(
 inline BytePlan plan_bytes(const PackedForm& form, int most) {
   constexpr int kGroupReach = 16;  // · 127 · 16 columns < 2^15
   constexpr int kHalfReach = 32;
-  constexpr int kPairReach = 128;
   BytePlan plan;
   if (scale_sets(form.format) == 1 &&
       find_center(form, most, kGroupReach, plan)) {
     plan.sums = ByteSums::groups;
   } else if (find_center(form, most, kHalfReach, plan)) {
     plan.sums = ByteSums::halves;
-  } else {
-    find_center(form, most, kPairReach, plan);
-    plan.sums = ByteSums::pairs;
   }
   return plan;
 }
@@ -88,13 +84,9 @@ int largest_value(const PackedMatrix& w, const BlockGroups& block) {
   }
 }
 
-/// A group's values [8, 16 rows, 4 columns], each less `minus`.
+/// A group's values [8, 16 rows, 4 columns].
 template <PackedFormat kFormat>
-inline void unpack_values(
-    const std::byte* stream,
-    __m256i table,
-    __m256i minus,
-    __m256i* to) {
+inline void unpack_values(const std::byte* stream, __m256i table, __m256i* to) {
   constexpr bool kNibbles = has_nibbles(kFormat);
   constexpr int kLines = code_bytes(kFormat) / 64;
 #pragma GCC unroll 8
@@ -102,9 +94,9 @@ inline void unpack_values(
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) {
       const LineValues<kFormat> line(stream + 64 * i + 32 * h, table);
-      _mm256_store_si256(to + h, _mm256_sub_epi8(line.low, minus));
+      _mm256_store_si256(to + h, line.low);
       if constexpr (kNibbles) {
-        _mm256_store_si256(to + kHalves + h, _mm256_sub_epi8(line.high, minus));
+        _mm256_store_si256(to + kHalves + h, line.high);
       }
     }
     to += kNibbles ? 2 * kHalves : kHalves;
@@ -141,8 +133,8 @@ inline int unpacked_sets(PackedFormat format, const BytePlan& plan) {
   return plan.sums == ByteSums::halves ? 2 : scale_sets(format);
 }
 
-/// codes [groups, 8, 16 rows, 4 columns]: with sums of pairs int8, counted from
-/// the center; scales [groups, sets, 16] and, if the plan has any, biases.
+/// codes [groups, 8, 16 rows, 4 columns]; scales [groups, sets, 16] and, if the
+/// plan has any, biases.
 template <PackedFormat kFormat>
 UnpackedBlock unpack_bytes(
     const PackedMatrix& w,
@@ -158,8 +150,6 @@ UnpackedBlock unpack_bytes(
   scales.grow(2 * set_floats);
   float* biases = scales.data() + set_floats;
   const __m256i table = load_table(w);
-  const __m256i minus = _mm256_set1_epi8(
-      static_cast<char>(plan.sums == ByteSums::pairs ? plan.center : 0));
   for (int g = 0; g < w.groups(); ++g) {
     if constexpr (has_table(kFormat)) {
       ask_ahead<kFormat>(block, block.codes(g), g);
@@ -167,7 +157,6 @@ UnpackedBlock unpack_bytes(
     unpack_values<kFormat>(
         block.codes(g),
         table,
-        minus,
         reinterpret_cast<__m256i*>(
             codes.data() + std::ptrdiff_t{g} * kUnpackedCodes));
     for (int set = 0; set < sets; ++set) {

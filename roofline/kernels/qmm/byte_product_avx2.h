@@ -13,6 +13,7 @@
 #include "roofline/kernels/qmm/byte_tokens_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/unpacked_product_avx2.h"
+#include "roofline/kernels/qmm/word_product_avx2.h"
 
 namespace roofline {
 
@@ -27,20 +28,6 @@ constexpr ByteTiles kHalvesTiles = {
     halves_tile<2, BIASES>,
     halves_tile<3, BIASES>,
     halves_tile<4, BIASES>};
-
-template <int kSets, bool BIASES>
-constexpr ByteTiles kPairsTiles = {
-    pairs_tile<1, kSets, BIASES>,
-    pairs_tile<2, kSets, BIASES>,
-    pairs_tile<3, kSets, BIASES>,
-    pairs_tile<4, kSets, BIASES>};
-
-template <bool BIASES>
-const ByteTiles& byte_tiles(ByteSums sums, int sets) {
-  return sums == ByteSums::halves ? kHalvesTiles<BIASES>
-         : sets == 1              ? kPairsTiles<1, BIASES>
-                                  : kPairsTiles<2, BIASES>;
-}
 
 /// One call: its rows and what is found out of them.
 class ByteProduct {
@@ -57,6 +44,11 @@ class ByteProduct {
   void multiply(int block, float* y, int ldy) {
     const BlockGroups groups = w_.block_groups(block);
     const BytePlan plan = plan_bytes(w_, largest_value<kFormat>(w_, groups));
+    if (plan.sums == ByteSums::none) {
+      const auto& [x, begin, end, unit] = tokens_;
+      word_product(w_, block, block + 1, x, begin, end, y, ldy);
+      return;
+    }
     if (plan != plan_) {
       prepare(plan);
     }
@@ -129,22 +121,16 @@ class ByteProduct {
       int block,
       float* y,
       int ldy) {
-    const ByteTiles& tiles = plan_->biases
-                                 ? byte_tiles<true>(plan_->sums, sets())
-                                 : byte_tiles<false>(plan_->sums, sets());
+    const ByteTiles& tiles =
+        plan_->biases ? kHalvesTiles<true> : kHalvesTiles<false>;
     auto tile = block_tile<ByteTile>(bytes, block, ldy);
-    const bool halves = plan_->sums == ByteSums::halves;
     const std::size_t* own = bytes_.tile_outliers.data();
     each_byte_tile(tokens_.begin, tokens_.end, [&](int first, int tokens) {
       const std::ptrdiff_t in_call = first - tokens_.begin;
       const std::ptrdiff_t part = in_call * tile.groups;
       tile.codes = tokens_.x.codes + first * tile.stride + kGroup;
-      tile.scales =
-          tokens_.x.scales + static_cast<std::ptrdiff_t>(first) * tile.groups;
-      if (halves) {
-        tile.starts = bytes_.starts.data() + 2 * part;
-        tile.factors = bytes_.factors.data() + part;
-      }
+      tile.starts = bytes_.starts.data() + 2 * part;
+      tile.factors = bytes_.factors.data() + part;
       tile.sums = bytes_.sums.data() + part * sets();
       tile.quanta = bytes_.quanta.data() + in_call;
       tile.outliers = bytes_.outliers.data() + own[0];

@@ -1,10 +1,7 @@
-// Tiles of products with trimmed rows on AVX2 whose 16-bit sums hold fewer than
-// a group's columns (ByteSums): a row block as bytes and floats times up to
-// four tokens.
-//   halves  8 columns of a lane; each half of a group has its own scales, and
-//           what its sums start with makes values count from the center;
-//   pairs   of signed values: |w| times sign(x, w), which vpmaddwd widens at
-//           once.
+// Tiles of products with trimmed rows on AVX2 whose 16-bit sums hold half of a
+// group's columns (ByteSums::halves): a row block as bytes and floats times up
+// to four tokens. Each half of a group has its own scales, and what its sums
+// start with makes values count from the center.
 // Included by byte_product_avx2.h.
 #pragma once
 
@@ -22,12 +19,14 @@ namespace {
 
 /// Tokens of a tile. Four leave the loads of a row block's lines the least.
 constexpr int kMostByteTokens = 4;
+/// Sets of scales in a group.
+constexpr int kByteSets = 2;
 
 /// Four columns of a token that have high codes.
 struct ByteOutlier {
   std::int32_t codes;  ///< four of them
-  std::int32_t start;  ///< twice 16 bits, as ByteTile::starts; of pairs none
-  float factor;        ///< 128 times the token's scale, or times its k
+  std::int32_t start;  ///< twice 16 bits, as ByteTile::starts
+  float factor;        ///< 128 times the token's k
   unsigned line;       ///< of the row block's, from its first group on
   unsigned token;      ///< in the tile
 };
@@ -38,14 +37,12 @@ struct ByteTile {
   /// The first token's low codes, and bytes from a token to the next.
   const std::int8_t* codes;
   std::ptrdiff_t stride;
-  /// Of halves: [tokens, groups, 2] twice 16 bits, minus the center times the
+  /// [tokens, groups, 2] twice 16 bits, minus the center times the
   /// codes of a lane's columns; [tokens, groups] twice 16 bits, k.
   const std::int32_t* starts;
   const std::int32_t* factors;
-  const float* scales;  ///< of pairs: [tokens, groups]
   const float* sums;    ///< [tokens, groups, sets]: Σ xc·k; read with biases
-  const float*
-      quanta;  ///< [tokens]: times the matrix's unit; of pairs its unit
+  const float* quanta;  ///< [tokens]: times the matrix's unit
   const ByteOutlier* outliers;
   const ByteOutlier* outliers_end;
   __m256i rows[kHalves];  ///< which of a half's 8 exist
@@ -57,30 +54,23 @@ inline __m256i load_bytes(const std::uint8_t* from) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(from));
 }
 
-/// w·x of signed bytes, pairs added in 16 bits.
-inline __m256i signed_pairs(__m256i w, __m256i magnitudes, __m256i four) {
-  return _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(four, w));
-}
-
 /// y += what the high codes of the tile's tokens give.
-template <ByteSums kSums, int kSets>
-void add_byte_outliers(const ByteTile& tile, float* y) {
+inline void add_byte_outliers(const ByteTile& tile, float* y) {
   const __m256i one = _mm256_set1_epi16(1);
   for (const ByteOutlier* at = tile.outliers; at != tile.outliers_end; ++at) {
     const std::uint8_t* codes = tile.block.codes + std::size_t{64} * at->line;
-    const float* scales = tile.block.scales +
-                          std::size_t{kRowBlock} * (at->line * kSets / kQuads);
+    const float* scales =
+        tile.block.scales +
+        std::size_t{kRowBlock} * (at->line * kByteSets / kQuads);
     float* sums = y + kRowBlock * at->token;
     const __m256i four = broadcast_int(at->codes);
     const __m256 factor = _mm256_set1_ps(at->factor);
 #pragma GCC unroll 2
     for (int h = 0; h < kHalves; ++h) {
       const __m256i w = load_bytes(codes + 32 * h);
-      const __m256i pairs = kSums == ByteSums::pairs
-                                ? signed_pairs(w, _mm256_abs_epi8(w), four)
-                                : _mm256_add_epi16(
-                                      broadcast_int(at->start),
-                                      _mm256_maddubs_epi16(w, four));
+      const __m256i pairs = _mm256_add_epi16(
+          broadcast_int(at->start),
+          _mm256_maddubs_epi16(w, four));
       const __m256 scale =
           _mm256_mul_ps(_mm256_load_ps(scales + kHalf * h), factor);
       _mm256_store_ps(
@@ -141,7 +131,6 @@ inline void add_scaled(
 
 template <int kTokens, bool BIASES>
 void halves_tile(const ByteTile& tile) {
-  constexpr int kSets = 2;
   alignas(32) float y[kTokens][kRowBlock];
   clear_sums<kTokens>(y);
   const std::ptrdiff_t stride = tile.stride;
@@ -155,10 +144,10 @@ void halves_tile(const ByteTile& tile) {
   const float* sums = tile.sums;
   for (int g = 0; g < tile.groups; ++g) {
 #pragma GCC unroll 2
-    for (int set = 0; set < kSets; ++set) {
+    for (int set = 0; set < kByteSets; ++set) {
       __m256i pairs[kHalves][kTokens];
 #pragma GCC unroll 4
-      for (int i = 0; i < kQuads / kSets; ++i) {
+      for (int i = 0; i < kQuads / kByteSets; ++i) {
         const __m256i first = load_bytes(w + 64 * i);
         const __m256i second = load_bytes(w + 64 * i + 32);
 #pragma GCC unroll 4
@@ -174,7 +163,8 @@ void halves_tile(const ByteTile& tile) {
       }
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const __m256i start = broadcast_int(starts[kSets * t * groups + set]);
+        const __m256i start =
+            broadcast_int(starts[kByteSets * t * groups + set]);
 #pragma GCC unroll 2
         for (int h = 0; h < kHalves; ++h) {
           add_scaled<BIASES>(
@@ -183,87 +173,22 @@ void halves_tile(const ByteTile& tile) {
                   factors[t * groups]),
               _mm256_load_ps(scales + kHalf * h),
               biases + kHalf * h,
-              sums + kSets * t * groups + set,
+              sums + kByteSets * t * groups + set,
               y[t] + kHalf * h);
         }
       }
       stay_in_memory(y);
-      w += kUnpackedCodes / kSets;
+      w += kUnpackedCodes / kByteSets;
       scales += kRowBlock;
       biases += BIASES ? kRowBlock : 0;
-      codes += kGroup / kSets;
+      codes += kGroup / kByteSets;
     }
     codes += kGroup;  // the next group's high ones
-    starts += kSets;
-    sums += BIASES ? kSets : 0;
+    starts += kByteSets;
+    sums += BIASES ? kByteSets : 0;
     ++factors;
   }
-  add_byte_outliers<ByteSums::halves, kSets>(tile, y[0]);
-  write_sums<kTokens>(tile, y);
-}
-
-template <int kTokens, int kSets, bool BIASES>
-void pairs_tile(const ByteTile& tile) {
-  alignas(32) float y[kTokens][kRowBlock];
-  clear_sums<kTokens>(y);
-  const std::ptrdiff_t stride = tile.stride;
-  const std::ptrdiff_t groups = tile.groups;
-  const std::uint8_t* w = tile.block.codes;
-  const float* own_scales = tile.block.scales;
-  const float* biases = tile.block.biases;
-  const std::int8_t* codes = tile.codes;
-  const float* scales = tile.scales;
-  const float* sums = tile.sums;
-  const __m256i one = _mm256_set1_epi16(1);
-  for (int g = 0; g < tile.groups; ++g) {
-#pragma GCC unroll 2
-    for (int set = 0; set < kSets; ++set) {
-      __m256i dots[kHalves][kTokens];
-#pragma GCC unroll 8
-      for (int i = 0; i < kQuads / kSets; ++i) {
-        const __m256i first = load_bytes(w + 64 * i);
-        const __m256i second = load_bytes(w + 64 * i + 32);
-        const __m256i first_magnitudes = _mm256_abs_epi8(first);
-        const __m256i second_magnitudes = _mm256_abs_epi8(second);
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t) {
-          const __m256i four = broadcast4(codes + t * stride + 4 * i);
-          const __m256i a = _mm256_madd_epi16(
-              signed_pairs(first, first_magnitudes, four),
-              one);
-          const __m256i b = _mm256_madd_epi16(
-              signed_pairs(second, second_magnitudes, four),
-              one);
-          dots[0][t] = i == 0 ? a : _mm256_add_epi32(dots[0][t], a);
-          dots[1][t] = i == 0 ? b : _mm256_add_epi32(dots[1][t], b);
-          // Line by line, as above.
-          __asm__ volatile("" : "+x"(dots[0][t]), "+x"(dots[1][t]));
-        }
-      }
-#pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        const __m256 own = _mm256_set1_ps(scales[t * groups]);
-#pragma GCC unroll 2
-        for (int h = 0; h < kHalves; ++h) {
-          add_scaled<BIASES>(
-              _mm256_cvtepi32_ps(dots[h][t]),
-              _mm256_mul_ps(_mm256_load_ps(own_scales + kHalf * h), own),
-              biases + kHalf * h,
-              sums + kSets * t * groups + set,
-              y[t] + kHalf * h);
-        }
-      }
-      stay_in_memory(y);
-      w += kUnpackedCodes / kSets;
-      own_scales += kRowBlock;
-      biases += BIASES ? kRowBlock : 0;
-      codes += kGroup / kSets;
-    }
-    codes += kGroup;
-    sums += BIASES ? kSets : 0;
-    ++scales;
-  }
-  add_byte_outliers<ByteSums::pairs, kSets>(tile, y[0]);
+  add_byte_outliers(tile, y[0]);
   write_sums<kTokens>(tile, y);
 }
 

@@ -118,7 +118,7 @@ inline void find_half_parts(
   memory.quanta.data()[token] = quantum * tokens.unit;
 }
 
-/// Σ xc·k, or with sums of pairs times the token's scale; sets: a group's.
+/// Σ xc·k; sets: a group's.
 inline void find_byte_sums(
     const ByteTokens& tokens,
     int sets,
@@ -180,18 +180,16 @@ inline void find_byte_outliers(
   memory.tile_outliers.push_back(memory.outliers.size());
 }
 
-/// All that tiles of halves or pairs read. sets: a group's.
+/// All that tiles read. sets: a group's.
 inline void find_bytes(
     const ByteTokens& tokens,
     const BytePlan& plan,
     int sets,
     ByteMemory& memory) {
-  const bool halves = plan.sums == ByteSums::halves;
   FoundTokens asked(tokens.x, tokens.begin, tokens.count());
   asked.center = plan.center;
   asked.unit = tokens.unit;
-  // Halves of groups have factors, pairs haven't.
-  asked.sums = (plan.biases ? sets : 0) + (halves ? 3 : 0);
+  asked.sums = plan.biases ? sets : 0;
   if (is_found(memory.found, asked)) {
     return;
   }
@@ -199,20 +197,16 @@ inline void find_bytes(
   const std::size_t parts = count * static_cast<std::size_t>(tokens.groups());
   memory.quanta.grow(count);
   memory.sums.grow(parts * static_cast<std::size_t>(sets));
-  if (halves) {
-    // The last token's last groups may write past it.
-    memory.starts.grow(2 * (parts + kPartGroups));
-    memory.factors.grow(parts);
-    for (int t = 0; t < tokens.count(); ++t) {
-      find_half_parts(tokens, t, plan.center, memory);
-    }
-  } else {
-    std::fill_n(memory.quanta.data(), count, tokens.unit);
+  // The last token's last groups may write past it.
+  memory.starts.grow(2 * (parts + kPartGroups));
+  memory.factors.grow(parts);
+  for (int t = 0; t < tokens.count(); ++t) {
+    find_half_parts(tokens, t, plan.center, memory);
   }
   if (plan.biases) {
     find_byte_sums(tokens, sets, memory);
   }
-  find_byte_outliers(tokens, halves ? plan.center : 0, memory);
+  find_byte_outliers(tokens, plan.center, memory);
 }
 
 }  // namespace

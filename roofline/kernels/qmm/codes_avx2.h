@@ -73,27 +73,6 @@ struct LineValues {
   __m256i high;
 };
 
-/// Four columns' values times codes of x, pairs added in 16 bits. In q4 as they
-/// are; else less 128, signed: |w| times x with the sign of w.
-template <PackedFormat kFormat>
-struct SignedValues {
-  explicit SignedValues(__m256i values) : values(values), magnitudes(values) {
-    if constexpr (kFormat != PackedFormat::q4) {
-      this->values =
-          _mm256_xor_si256(values, _mm256_set1_epi8(static_cast<char>(0x80)));
-      magnitudes = _mm256_abs_epi8(this->values);
-    }
-  }
-  __m256i times(__m256i four) const {
-    if constexpr (kFormat != PackedFormat::q4) {
-      four = _mm256_sign_epi8(four, values);
-    }
-    return _mm256_maddubs_epi16(magnitudes, four);
-  }
-  __m256i values;
-  __m256i magnitudes;
-};
-
 }  // namespace
 
 }  // namespace roofline

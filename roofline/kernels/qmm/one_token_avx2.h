@@ -15,6 +15,7 @@
 #include "roofline/kernels/aligned_buffer.h"
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
+#include "roofline/kernels/qmm/found_tokens_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
 
@@ -57,22 +58,24 @@ inline __m256i words_of(const std::int8_t* high, const std::int8_t* low) {
   return _mm256_add_epi16(_mm256_slli_epi16(widened(high), 7), widened(low));
 }
 
-/// Memory for TokenCodes; a thread's own.
-struct TokenMemory {
+/// Memory for TokenCodes; a thread's own. What follows `found` is of its
+/// tokens.
+struct WordMemory {
+  FoundTokens found;
   AlignedBuffer<std::int16_t> words;
   AlignedBuffer<std::int32_t> starts;
 };
 
-/// sets: of scales in a group.
-inline TokenCodes token_codes(const std::int8_t* planes, int groups, int sets) {
-  thread_local TokenMemory memory;
+/// A token's words, and what its sets' sums start with.
+inline void find_words(
+    const std::int8_t* planes,
+    int groups,
+    int sets,
+    std::int16_t* words,
+    std::int32_t* starts) {
   constexpr int kWide = 16;
   const __m256i even_first = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
-  memory.words.grow(static_cast<std::size_t>(groups) * kGroup);
-  memory.starts.grow(static_cast<std::size_t>(groups) * 2);
-  std::int16_t* words = memory.words.data();
-  std::int32_t* starts = memory.starts.data();
   for (int g = 0; g < groups; ++g) {
     const std::int8_t* own = planes + std::ptrdiff_t{g} * kPlanes * kGroup;
     std::int32_t sums[2];
@@ -93,7 +96,34 @@ inline TokenCodes token_codes(const std::int8_t* planes, int groups, int sets) {
       starts[2 * g + 1] = sums[1];
     }
   }
-  return {planes, words, starts};
+}
+
+/// The codes of tokens [begin, end), which follow each other. sets: of scales
+/// in a group.
+inline TokenCodes token_codes(
+    const QuantizedRows& x,
+    int begin,
+    int end,
+    int sets) {
+  thread_local WordMemory memory;
+  const std::ptrdiff_t groups = x.cols / kGroup;
+  const std::int8_t* planes = x.codes + begin * groups * kPlanes * kGroup;
+  FoundTokens asked(x, begin, end - begin);
+  asked.sums = sets;
+  if (!is_found(memory.found, asked)) {
+    const auto count = static_cast<std::size_t>((end - begin) * groups);
+    memory.words.grow(count * kGroup);
+    memory.starts.grow(count * 2);
+    for (std::ptrdiff_t t = 0; t < end - begin; ++t) {
+      find_words(
+          planes + t * groups * kPlanes * kGroup,
+          static_cast<int>(groups),
+          sets,
+          memory.words.data() + t * groups * kGroup,
+          memory.starts.data() + t * groups * sets);
+    }
+  }
+  return {planes, memory.words.data(), memory.starts.data()};
 }
 
 /// dots[half] = Σ codes·x of a group in q4.
@@ -349,7 +379,7 @@ void one_token(
   const std::int8_t* planes = x.codes + token * groups * kPlanes * kGroup;
   const Token own{
       w.format == PackedFormat::q4 ? TokenCodes{planes, nullptr, nullptr}
-                                   : token_codes(planes, w.groups(), sets),
+                                   : token_codes(x, token, token + 1, sets),
       x.scales + token * groups,
       (sets == 1 ? x.sums : x.half_sums) + token * groups * sets};
   kRanges[format_index(w.format)](

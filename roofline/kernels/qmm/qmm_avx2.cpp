@@ -1,7 +1,7 @@
 // AVX2 without VNNI: a row block at a time, for a single token
-// (one_token_avx2.h), a few (fast_tile_avx2.h) or trimmed rows of many
-// (unpacked_product_avx2.h, byte_product_avx2.h); the exact product takes its
-// halves of 8 rows one after the other.
+// (one_token_avx2.h), for more (word_product_avx2.h) or for trimmed rows
+// (pair_product_avx2.h, unpacked_product_avx2.h, byte_product_avx2.h); the
+// exact product takes its halves of 8 rows one after the other.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -12,13 +12,13 @@
 
 #include "roofline/kernels/qmm/byte_product_avx2.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
-#include "roofline/kernels/qmm/fast_tile_avx2.h"
 #include "roofline/kernels/qmm/one_token_avx2.h"
 #include "roofline/kernels/qmm/pair_product_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
 #include "roofline/kernels/qmm/quantize_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 #include "roofline/kernels/qmm/unpacked_product_avx2.h"
+#include "roofline/kernels/qmm/word_product_avx2.h"
 
 namespace roofline {
 
@@ -83,14 +83,7 @@ void exact_tile(const HalfTile& tile, const float* x, int token) {
   }
 }
 
-using FastTile = void (*)(const BlockTile&, const QuantizedRows&, int);
 using ExactTile = void (*)(const HalfTile&, const float*, int);
-
-template <PackedFormat kFormat, int... kCounts>
-constexpr std::array<FastTile, sizeof...(kCounts)> fast_tiles(
-    std::integer_sequence<int, kCounts...>) {
-  return {fast_tile<kFormat, kCounts + 1>...};
-}
 
 template <PackedFormat kFormat, int... kCounts>
 constexpr std::array<ExactTile, sizeof...(kCounts)> exact_tiles(
@@ -117,41 +110,16 @@ void fast(
     int token_end,
     float* y,
     int ldy) {
-  const int all = token_end - token_begin;
   if (x.high != nullptr) {
     const auto product = trimmed_product(w);
     product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
     return;
   }
-  if (w.format == PackedFormat::q4 && all >= kLeastWholeTokens) {
-    whole_product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
-    return;
-  }
-  if (all == 1) {
+  if (token_end - token_begin == 1) {
     one_token(w, block_begin, block_end, x, token_begin, y, ldy);
     return;
   }
-  using Counts = std::make_integer_sequence<int, kMostTokens>;
-  static constexpr auto kTiles = by_format(
-      []<PackedFormat kFormat>() { return fast_tiles<kFormat>(Counts{}); });
-  const auto& tiles = kTiles[format_index(w.format)];
-  BlockTile tile{};
-  tile.groups = w.groups();
-  tile.unit = w.unit;
-  tile.table = load_table(w);
-  tile.ahead = all <= kFewTokens;
-  tile.ldy = ldy;
-  for (int block = block_begin; block < block_end; ++block) {
-    const int first = block * kRowBlock;
-    tile.block = w.block_groups(block);
-    tile.rows[0] = first_lanes(w.rows - first);
-    tile.rows[1] = first_lanes(w.rows - first - kHalf);
-    tile.y = y + first;
-    for (int token = token_begin; token < token_end; token += kMostTokens) {
-      const int tokens = std::min(kMostTokens, token_end - token);
-      tiles[static_cast<std::size_t>(tokens - 1)](tile, x, token);
-    }
-  }
+  word_product(w, block_begin, block_end, x, token_begin, token_end, y, ldy);
 }
 
 void exact(

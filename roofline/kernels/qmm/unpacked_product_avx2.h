@@ -1,5 +1,4 @@
-// q4 products with many tokens on AVX2, in the tiles of unpacked_tile_avx2.h
-// where rows are trimmed and of whole_tile_avx2.h where they aren't.
+// q4 products with trimmed rows on AVX2, in the tiles of unpacked_tile_avx2.h.
 // What all row blocks of a call read of the tokens is found out once, and a row
 // block's codes become bytes once for all tokens: 9 KB at 576 columns. Included
 // by qmm_avx2.cpp.
@@ -18,7 +17,6 @@
 #include "roofline/kernels/qmm/found_tokens_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 #include "roofline/kernels/qmm/unpacked_tile_avx2.h"
-#include "roofline/kernels/qmm/whole_tile_avx2.h"
 
 namespace roofline {
 
@@ -27,10 +25,6 @@ namespace {
 /// Largest offset with which 16 columns' (code − offset)·x still fit in 16
 /// bits.
 constexpr int kMostOffset = 16;
-
-/// From so many tokens on, unpacking a row block is paid back where both planes
-/// are multiplied.
-constexpr int kLeastWholeTokens = 9;
 
 /// One thread's memory. What follows `found` is of its tokens.
 struct UnpackedMemory {
@@ -372,41 +366,6 @@ void unpacked_chunk(
       tile.y = y + static_cast<std::ptrdiff_t>(first) * ldy + row;
       tiles[static_cast<std::size_t>(tokens - 1)](tile);
     });
-  }
-}
-
-/// QmmKernels::fast for q4 and rows that aren't trimmed.
-void whole_product(
-    const PackedMatrix& w,
-    int block_begin,
-    int block_end,
-    const QuantizedRows& x,
-    int token_begin,
-    int token_end,
-    float* y,
-    int ldy) {
-  const std::ptrdiff_t groups = w.groups();
-  WholeTile tile{};
-  tile.groups = w.groups();
-  tile.stride = std::ptrdiff_t{kPlanes} * x.cols;
-  tile.unit = w.unit;
-  tile.ldy = ldy;
-  for (int block = block_begin; block < block_end; ++block) {
-    const int row = block * kRowBlock;
-    tile.block = unpack(w, block, true, UnpackedMemory::own());
-    tile.rows[0] = first_lanes(w.rows - row);
-    tile.rows[1] = first_lanes(w.rows - row - kHalf);
-    for (int t = token_begin; t < token_end; t += kMostWholeTokens) {
-      tile.codes = x.codes + t * tile.stride;
-      tile.scales = x.scales + t * groups;
-      tile.sums = x.sums + t * groups;
-      tile.y = y + static_cast<std::ptrdiff_t>(t) * ldy + row;
-      if (t + kMostWholeTokens <= token_end) {
-        whole_tile<kMostWholeTokens>(tile);
-      } else {
-        whole_tile<1>(tile);
-      }
-    }
   }
 }
 
