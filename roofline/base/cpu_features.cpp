@@ -270,8 +270,8 @@ Isa requested_isa() {
   }
   fail<UserError>(
       "ROOFLINE_ISA is " + std::string(name),
-      "There is no such instruction set here",
-      "Use " + names_of(kAllIsas) + ", or unset it");
+      "No instruction set has that name",
+      "Unset it, or choose " + names_of(runnable_isas()));
 }
 
 /// -1 until first asked for.

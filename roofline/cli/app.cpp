@@ -1,15 +1,11 @@
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <optional>
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "roofline/base/errors.h"
-#include "roofline/base/nearest.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
+#include "roofline/cli/parse_errors.h"
 
 namespace roofline::cli {
 
@@ -46,56 +42,6 @@ constexpr auto kCommands = std::to_array<CommandEntry>({
     {"completion", "Print a completion script for a shell", make_completion},
     {"version", "Say what this program is built of and runs on", make_version},
 });
-
-/// Every way to write an option: "-n", "--max-tokens".
-std::vector<std::string> option_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) {
-      names.push_back("--" + name);
-    }
-    for (const std::string& name : option->get_snames()) {
-      names.push_back("-" + name);
-    }
-  }
-  return names;
-}
-
-[[noreturn]] void fail_unexpected(
-    const CLI::App& app,
-    const std::string& argument) {
-  const std::string command = "roofline " + app.get_name();
-  const std::string see = fmt::format("See `{} --help`", command);
-  if (argument.size() > 1 && argument[0] == '-') {
-    const std::string name = argument.substr(0, argument.find('='));
-    const std::vector<std::string> names = option_names(app);
-    const std::string near = did_you_mean(name, names);
-    fail<UserError>(
-        fmt::format("{} has no option {}", command, name),
-        near,
-        near.empty() ? see : "");
-  }
-  fail<UserError>(
-      fmt::format("{} doesn't expect \"{}\"", command, argument),
-      "",
-      "Put a text of several words in quotes. " + see);
-}
-
-/// CLI11 starts its messages with the option's name and packs lists in
-/// brackets; ours end in a hint.
-[[noreturn]] void fail_parse(
-    const CLI::App& app,
-    const CLI::ParseError& error) {
-  std::string what = error.what();
-  while (!what.empty() &&
-         std::isspace(static_cast<unsigned char>(what.back()))) {
-    what.pop_back();
-  }
-  fail<UserError>(
-      fmt::format("roofline {}: {}", app.get_name(), what),
-      "",
-      fmt::format("See `roofline {} --help`", app.get_name()));
-}
 
 }  // namespace
 
@@ -141,6 +87,7 @@ bool parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {
       fail_unexpected(app, extra);
     }
   }
+  refuse_empty_values(app);
   return false;
 }
 

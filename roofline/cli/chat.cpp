@@ -128,6 +128,9 @@ int Chat::run() {
       model_options,
       adapter_.resolve(),
       flags_.draft.model);
+  if (!quiet_) {
+    write_notice(loaded_->cache_notice());
+  }
   conversation_.set_system(system_);
   // Says at once that there is no chat template, or that it takes no system
   // message.

@@ -129,8 +129,10 @@ DoctorInputs gather_facts() {
   in.amx_refused = amx_refused();
   try {
     in.isa_active = isa_name(active_isa());
-  } catch (const UserError& error) {
-    in.isa_error = error.what();
+  } catch (const UserError&) {
+    in.isa_error = fmt::format(
+        "ROOFLINE_ISA is {}, which can't be used here",
+        environment("ROOFLINE_ISA").value_or(""));
     unsetenv("ROOFLINE_ISA");  // the other checks run with the best
   }
   in.cache = cache_dir();

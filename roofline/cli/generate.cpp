@@ -135,9 +135,10 @@ void Generate::place_arguments() {
   if (!named_.empty()) {
     if (given_ == 2 || (given_ == 1 && from_file)) {
       fail<UserError>(
-          "There are two models or two prompts",
-          fmt::format("--model {} and \"{}\"", named_, first_),
-          "Give one of each");
+          given_ == 2 ? "There are two models" : "There are two prompts",
+          given_ == 2 ? fmt::format("--model {} and \"{}\"", named_, first_)
+                      : fmt::format("--file {} and \"{}\"", file_, first_),
+          "Give one of them");
     }
     model_ = named_;
     prompt_ = first_;
@@ -258,6 +259,9 @@ int Generate::run() {
       adapter_.resolve(),
       flags_.draft.model);
   LoadedModel& loaded = *kept;
+  if (!quiet_) {
+    write_notice(loaded.cache_notice());
+  }
   const std::vector<std::int32_t> prompt = encode(loaded, text);
   loaded.startup().lap("prompt to tokens");
   const AnswerRun answer = run_answer(

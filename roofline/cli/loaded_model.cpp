@@ -3,6 +3,7 @@
 #include <chrono>
 #include <future>
 
+#include <fmt/format.h>
 #include <mlx/device.h>
 
 #include "roofline/cli/slow_start.h"
@@ -103,6 +104,18 @@ void LoadedModel::use_adapters(const std::vector<AdapterChoice>& adapters) {
 std::vector<std::int32_t> LoadedModel::encode_messages(
     const nlohmann::ordered_json& messages) const {
   return encode_chat(*tokenizer_, template_ ? &*template_ : nullptr, messages);
+}
+
+std::string LoadedModel::cache_notice() const {
+  std::string note = decoder_->cache_note();
+  if (note.empty() && draft_) {
+    note = draft_->cache_note();
+  }
+  return note.empty() ? note
+                      : fmt::format(
+                            "roofline: {}. Each start repacks them until that "
+                            "is mended; ROOFLINE_CACHE names another folder.\n",
+                            note);
 }
 
 const std::optional<RequantizationLoss>& LoadedModel::requantized() const {

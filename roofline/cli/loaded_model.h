@@ -44,6 +44,9 @@ class LoadedModel {
   double load_seconds() const { return load_seconds_; }
   /// What loading lost; looked for at the first call.
   const std::optional<RequantizationLoss>& requantized() const;
+  bool has_draft() const { return draft_ != nullptr; }
+  /// One line for people when the packed weights couldn't be kept, or "".
+  std::string cache_notice() const;
   bool has_chat_template() const { return template_.has_value(); }
 
   /// Answers with these adapters from now on, or with none; what was answered

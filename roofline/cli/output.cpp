@@ -25,7 +25,14 @@ constexpr std::size_t kLargestInput = std::size_t{1} << 30;
 // Writing JSON recurses; messages and tools nest a handful of levels.
 constexpr int kDeepestJson = 200;
 
-std::string read_descriptor(int fd, const std::string& name) {
+std::string reason(int error) {
+  return error == EBADF ? "It is closed" : std::strerror(error);
+}
+
+std::string read_descriptor(
+    int fd,
+    const std::string& name,
+    const char* advice) {
   std::string text;
   std::array<char, 65536> buffer;
   while (true) {
@@ -34,10 +41,7 @@ std::string read_descriptor(int fd, const std::string& name) {
       continue;
     }
     if (n < 0) {
-      fail<UserError>(
-          "Can't read " + name,
-          std::strerror(errno),
-          "Check the path and its permissions");
+      fail<UserError>("Can't read " + name, reason(errno), advice);
     }
     if (n == 0) {
       return text;
@@ -64,7 +68,7 @@ void write_output(std::string_view text) {
     } else if (errno != EINTR) {
       fail<UserError>(
           "Can't write to standard output",
-          std::strerror(errno),
+          reason(errno),
           "Check where it is redirected to");
     }
   }
@@ -134,10 +138,14 @@ bool people_read_output() {
 }
 
 std::string read_input() {
-  return read_descriptor(STDIN_FILENO, "standard input");
+  return read_descriptor(
+      STDIN_FILENO,
+      "standard input",
+      "Check where it comes from");
 }
 
 std::string read_file(const std::filesystem::path& path) {
+  const char* advice = "Check the path and its permissions";
   if (path == "-") {
     return read_input();
   }
@@ -146,10 +154,10 @@ std::string read_file(const std::filesystem::path& path) {
     fail<UserError>(
         "Can't read " + path.string(),
         std::strerror(errno),
-        "Check the path and its permissions");
+        advice);
   }
   try {
-    std::string text = read_descriptor(fd, path.string());
+    std::string text = read_descriptor(fd, path.string(), advice);
     ::close(fd);
     return text;
   } catch (...) {

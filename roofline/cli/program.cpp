@@ -121,6 +121,7 @@ int report_bug(std::string_view text) {
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments) {
+  occupy_standard_descriptors();
   ignore_output_signals();
   try {
     return dispatch(arguments);

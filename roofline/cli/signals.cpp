@@ -1,5 +1,9 @@
 #include "roofline/cli/signals.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
 
 #include "roofline/cli/command.h"
@@ -26,6 +30,16 @@ void set_handler(int signal, void (*handler)(int), int flags) {
 }
 
 }  // namespace
+
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) {
+      // The lowest number that is free; for the other direction, that an
+      // answer isn't lost without a word.
+      ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
 
 void ignore_output_signals() {
   set_handler(SIGPIPE, SIG_IGN, 0);

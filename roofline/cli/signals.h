@@ -6,6 +6,11 @@
 
 namespace roofline::cli {
 
+/// Opens those of standard input, output and error that were closed when the
+/// program began, so that no file that it opens gets their number, and with it
+/// what is written there. Reading and writing them fails as before.
+void occupy_standard_descriptors();
+
 /// Ignores SIGPIPE and SIGXFSZ, so that a closed output and a file that may not
 /// grow are errors that we see.
 void ignore_output_signals();

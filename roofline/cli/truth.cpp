@@ -13,8 +13,13 @@ TruthLine truth_of(
       stats,
       loaded.load_seconds(),
       max_kv_tokens);
+  line.has_draft = loaded.has_draft();
   line.requantized = loaded.requantized();
   line.bandwidth = current_profile().read_bandwidth;
+  if (const auto share = line.share_of_roof(); share && *share > 1) {
+    line.bandwidth = profile_beside(line.step.total(), *share * line.bandwidth)
+                         .read_bandwidth;
+  }
   return line;
 }
 

@@ -50,6 +50,7 @@ class CpuDecoder : public Decoder {
   std::size_t step_weight_bytes() const override {
     return weights_->step_bytes();
   }
+  std::string cache_note() const override { return weights_->note(); }
 
  private:
   void check(std::span<const Slice> slices) const;

@@ -81,6 +81,8 @@ class Decoder {
   /// Whether slices may have a token that the host doesn't know.
   virtual bool takes_drawn() const { return false; }
 
+  /// Why the next start will pack the weights again, or "".
+  virtual std::string cache_note() const { return {}; }
   /// Bytes of weights that one decode step must read.
   virtual std::size_t step_weight_bytes() const = 0;
   /// The first length at which a sequence must be run again from its start,

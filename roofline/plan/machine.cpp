@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "roofline/base/atomic_file.h"
+#include "roofline/base/core_count.h"
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/paths.h"
@@ -221,7 +222,18 @@ MachineProfile current_profile() {
   if (mx::default_device() == mx::Device::gpu) {
     return gpu_profile();
   }
-  return machine_profile(ThreadPool::global().threads());
+  return machine_profile(
+      std::min(ThreadPool::global().threads(), usable_cores()));
+}
+
+MachineProfile profile_beside(std::size_t bytes, double bytes_per_second) {
+  MachineProfile profile = current_profile();
+  const bool gpu = profile.threads == 0;
+  if (gpu || bytes <= profile.working_set_bytes ||
+      bytes_per_second <= profile.read_bandwidth) {
+    return profile;
+  }
+  return measure_machine(profile.threads);
 }
 
 }  // namespace roofline

@@ -47,7 +47,13 @@ MachineProfile with_peak(MachineProfile profile);
 
 /// The profile of the device that a decoder runs on: gpu_profile() when MLX's
 /// default device is a GPU, else machine_profile() of the global pool's
-/// threads.
+/// threads, or of the usable cores where these are fewer: more threads than
+/// cores don't make the memory slower, only themselves.
 MachineProfile current_profile();
+
+/// The same beside a run that read `bytes` again and again, so many a second:
+/// measured anew when that is more than was kept, for something else had the
+/// memory then. Not where the bytes are too few to tell a cache from it.
+MachineProfile profile_beside(std::size_t bytes, double bytes_per_second);
 
 }  // namespace roofline

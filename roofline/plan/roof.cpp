@@ -111,6 +111,8 @@ std::string TruthLine::text() const {
   if (drafted_tokens > 0) {
     line +=
         fmt::format(" · drafted {}, {} right", drafted_tokens, accepted_drafts);
+  } else if (has_draft) {
+    line += " · drafted 0";
   }
   if (const auto share = share_of_roof()) {
     line += fmt::format(
@@ -152,7 +154,7 @@ nlohmann::ordered_json TruthLine::json() const {
         {"matrices", requantized->matrices},
         {"error", requantized->error}};
   }
-  if (proposed_tokens + drafted_tokens > 0) {
+  if (has_draft || proposed_tokens + drafted_tokens > 0) {
     json["proposed_tokens"] = proposed_tokens;
     json["drafted_tokens"] = drafted_tokens;
     json["accepted_tokens"] = accepted_tokens;

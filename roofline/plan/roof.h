@@ -47,7 +47,9 @@ struct TruthLine {
   double prefill_tokens_per_second = 0;
   double decode_tokens_per_second = 0;
   std::size_t peak_bytes = 0;
-  StepBytes step;           ///< at the answer's middle
+  StepBytes step;  ///< at the answer's middle
+  /// Whether a draft model was there, even if it never guessed.
+  bool has_draft = false;
   int proposed_tokens = 0;  ///< looked up (GenerateOptions::prompt_lookup)
   int drafted_tokens = 0;   ///< guessed by a draft model
   int accepted_tokens = 0;  ///< of both, those that were drawn

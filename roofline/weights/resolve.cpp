@@ -229,7 +229,8 @@ fs::path resolve_model(std::string_view name) {
             models_dir().string(),
             hub_cache_dir().string()),
         near + (near.empty() ? "" : " ") +
-            (std::count(name.begin(), name.end(), '/') == 1
+            (std::count(name.begin(), name.end(), '/') == 1 &&
+                     path.is_relative()
                  ? fmt::format(
                        "To download it run `roofline pull {}`. ",
                        printable(name))

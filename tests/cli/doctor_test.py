@@ -21,8 +21,9 @@ class Doctor(Program):
         self.assertEqual(out.returncode, 1, out.stderr)
         checks = {c["name"]: c for c in json.loads(out.stdout)["checks"]}
         self.assertEqual(checks["instructions"]["state"], "problem")
+        self.assertIn("avx9", checks["instructions"]["finding"])
+        self.assertNotIn(". ", checks["instructions"]["finding"])
         self.assertIn("ROOFLINE_ISA", checks["instructions"]["fix"])
-
 
     def checks(self, *arguments, code=0, **more):
         out = self.run_program("doctor", *arguments, "--json", **more)

@@ -203,6 +203,13 @@ class Drawing(TinyModel):
                 "--prompt-lookup", "4")
             self.assertEqual(both["tokens"], plain["tokens"])
 
+    def test_a_draft_model_that_never_guessed_is_told(self):
+        arguments = [self.model, "Hello", "-n", "1", "--draft-model", self.model]
+        result = self.run_program("generate", *arguments)
+        self.assertIn(" · drafted 0 · ", result.stderr.decode())
+        out = json.loads(self.succeed("generate", *arguments, "--json"))
+        self.assertEqual(out["stats"]["drafted_tokens"], 0)
+
     def test_a_draft_model_needs_the_same_tokens(self):
         other = self.folder / "other"
         shutil.copytree(self.model, other)
@@ -324,6 +331,16 @@ class Quantizing(TinyModel):
         self.assertTrue(kept)
         self.assertEqual(self.generate(*arguments), first)
         self.assertEqual(self.cached(), kept)
+
+    def test_a_cache_that_cannot_be_written_is_told(self):
+        env = {"ROOFLINE_CACHE": str(self.write("file", "")) + "/cache"}
+        arguments = ["generate", self.model, "Hello", "-n", "2", "--quant", "int4"]
+        said = self.run_program(*arguments, env=env)
+        self.assertEqual(said.returncode, 0)
+        self.assertRegex(said.stderr.decode(), "can't be cached.*ROOFLINE_CACHE")
+        for quiet in ["--quiet", "--no-cache"]:
+            said = self.run_program(*arguments, quiet, env=env)
+            self.assertNotIn("can't be cached", said.stderr.decode())
 
     def test_no_cache_keeps_nothing(self):
         self.generate("--quant", "int4", "-n", "2", "--no-cache")

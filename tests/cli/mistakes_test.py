@@ -35,8 +35,24 @@ class Arguments(Program):
 
     def test_values_that_are_no_numbers_are_refused(self):
         for option in ["--temp", "--top-k", "--seed", "-n", "--threads"]:
-            self.refuse("generate", option, "soon", "x", saying="soon")
-            self.refuse("generate", "x", option)
+            self.refuse("generate", option, "soon", "x",
+                        saying=[option.strip("-"), '"soon"', "number"])
+            self.refuse("generate", "x", option, saying="has no value")
+        self.refuse("generate", "--threads", "1.5", "x", saying="whole number")
+        self.refuse("generate", "--threads", "9" * 20, "x", saying="too large")
+        self.refuse("generate", "--exact=maybe", "x", saying="no value")
+        self.refuse("bench", "-p", "1,x", saying="commas")
+
+    def test_an_option_given_twice_is_refused(self):
+        self.refuse("generate", "x", "--temp", "0", "--temp=1",
+                    saying=["--temp", "2 times", "one value"])
+
+    def test_an_unset_variable_is_not_taken_for_a_default(self):
+        for option in ["--threads", "--prompt-lookup", "--draft-model", "--model",
+                       "--file", "--quant"]:
+            self.refuse("generate", "x", option, "", saying=[option, "empty"])
+        self.refuse("generate", "", "x", saying=["MODEL", "empty"])
+        self.refuse("bench", "-p", "", saying=["--prompt-tokens", "empty"])
 
     def test_impossible_values_are_refused_before_a_model_is_loaded(self):
         for option, value in [
@@ -83,6 +99,9 @@ class Prompts(TinyModel):
         self.refuse("generate", self.model, saying="is a model")
         self.refuse("generate", "--model", self.model, saying="prompt is missing")
         self.refuse("generate", "--model", self.model, "a", "b", saying="two models")
+        prompt = self.write("prompt", "Hello")
+        self.refuse("generate", "--model", self.model, "a", "-f", prompt,
+                    saying=["two prompts", "--file", '"a"'])
 
     def test_raw_and_system_exclude_each_other(self):
         self.refuse("generate", self.model, "x", "--raw", "--system", "y")
@@ -91,6 +110,8 @@ class Prompts(TinyModel):
 class Files(TinyModel):
     def test_missing_files_are_named(self):
         self.refuse("inspect", "/no/such/model.gguf", saying="/no/such/model.gguf")
+        self.assertNotIn("pull", self.refuse("inspect", "/no/model.gguf"))
+        self.refuse("inspect", "no/model", saying="roofline pull no/model")
         self.refuse("generate", "-f", "/no/file", saying="/no/file")
         messages = self.write("m.json", [])
         self.refuse("template", "--template", "/no/t", "--messages", messages,
@@ -175,6 +196,23 @@ class ClosedOutput(TinyModel):
         self.assertEqual(result.returncode, 2)
         self.assertIn(b"standard output", result.stderr)
         self.assertEqual(result.stderr.count(b"\n"), 1)
+
+    def test_closed_streams_are_told(self):
+        def without(descriptor, *arguments):
+            command = f'exec "$0" "$@" {descriptor}'
+            return subprocess.run(
+                ["sh", "-c", command, BINARY, *arguments], capture_output=True,
+                env=self.environment())
+
+        result = without(">&-", "generate", self.model, "Hello", "-n", "4")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"standard output. It is closed", result.stderr)
+        result = without("<&-", "generate", self.model, "-")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn(b"standard input. It is closed", result.stderr)
+        result = without("2>&-", "generate", self.model, "Hello", "-n", "4")
+        self.assertEqual(result.returncode, 0)
+        self.assertTrue(result.stdout)
 
     def test_a_closed_pipe_ends_the_run_quietly(self):
         process = self.start("generate", self.model, "Hello", "-n", "400",

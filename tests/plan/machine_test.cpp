@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "roofline/base/core_count.h"
 #include "roofline/base/cpu_features.h"
+#include "roofline/base/thread_pool.h"
 
 namespace roofline {
 namespace {
@@ -107,6 +109,24 @@ TEST_F(Machine, MeasuresAgainWhenTheFileIsBroken) {
 TEST_F(Machine, DoesWithoutAFileWhenTheFolderCannotBeWritten) {
   fs::create_directory(file());  // in the file's place
   EXPECT_GT(machine_profile(1).read_bandwidth, 0);
+}
+
+TEST_F(Machine, ARunThatReadMoreThanWasKeptHasItMeasuredAnew) {
+  const int threads = ThreadPool::global().threads();
+  write(kept("12345", threads));
+  EXPECT_EQ(profile_beside(1001, 12345).read_bandwidth, 12345);
+  // As few bytes as this may lie in a cache.
+  EXPECT_EQ(profile_beside(1000, 12346).read_bandwidth, 12345);
+  EXPECT_GT(profile_beside(1001, 12346).read_bandwidth, 12345);
+  EXPECT_GT(load_machine_profile(threads)->read_bandwidth, 12345);
+}
+
+TEST_F(Machine, MoreThreadsThanCoresLeaveTheMemoryAsItIs) {
+  const int threads = ThreadPool::global().threads();
+  ThreadPool::set_global_threads(usable_cores() + 5);
+  const MachineProfile profile = current_profile();
+  ThreadPool::set_global_threads(threads);
+  EXPECT_EQ(profile.threads, usable_cores());
 }
 
 TEST_F(Machine, ThePeakIsTheMostEverReadAndOutlivesTheBandwidth) {

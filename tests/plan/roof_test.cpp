@@ -114,6 +114,14 @@ TEST(TruthLine, SaysWhatLoadingLost) {
   EXPECT_EQ(line.json()["requantized"]["matrices"], 14);
 }
 
+TEST(TruthLine, SaysThatADraftModelNeverGuessed) {
+  TruthLine line = some_line();
+  EXPECT_EQ(line.text().find("drafted"), std::string::npos);
+  line.has_draft = true;
+  EXPECT_NE(line.text().find(" · drafted 0 · "), std::string::npos);
+  EXPECT_EQ(line.json()["drafted_tokens"], 0);
+}
+
 TEST(TruthLine, SaysWhatWasLookedUpAndRaisesTheRoofByIt) {
   EXPECT_EQ(some_line().text().find("looked up"), std::string::npos);
   EXPECT_FALSE(some_line().json().contains("proposed_tokens"));
