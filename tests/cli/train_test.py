@@ -310,7 +310,7 @@ class Train(TinyModel):
                         saying="--tensorboard can't be")
         self.refuse("train", "--model", self.model, "--data", self.data, "--output",
                     "", saying="--output is empty")
-        self.refuse(*self.arguments("out"), "--config", "", saying="can't be read")
+        self.refuse(*self.arguments("out"), "--config", "", saying="--config is empty")
         self.refuse(*self.arguments("out"), "--config", self.data, saying="is no file")
         self.refuse(*self.arguments("out"), "--plot", "", saying="--plot is empty")
         self.assertFalse((self.folder / "out").exists())
