@@ -9,6 +9,9 @@
 // sum and group: 2 · 16 · 16 / 16 lanes = 32 instructions for each 8 cycles of
 // tiles. KL on SmolLM2: docs/accuracy.md.
 //
+// Of few tokens decoding decides: 4-bit codes go to the tiles unscaled then,
+// and their sums have that end (tile_codes.h).
+//
 // Sums wait tile by tile in memory of the thread's own until the depth is
 // through: rows of y are often a multiple of the page apart, and 16 of them at
 // a time would meet in few lines of a cache. Where sums are about to go is
