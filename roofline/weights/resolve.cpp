@@ -235,8 +235,10 @@ fs::path resolve_model(std::string_view name) {
                        "To download it run `roofline pull {}`. ",
                        printable(name))
                  : "") +
-            "Name a GGUF file or a folder with config.json, or leave the "
-            "model out for the bundled one");
+            fmt::format(
+                "Name a GGUF file or a folder with config.json, or {} for the "
+                "bundled one",
+                kBundledName));
   }
   return found;
 }
