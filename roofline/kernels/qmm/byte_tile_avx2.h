@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "roofline/kernels/qmm/byte_block_avx2.h"
+#include "roofline/kernels/qmm/tile_sums_avx2.h"
 #include "roofline/kernels/qmm/unpacked_tile_avx2.h"
 
 namespace roofline {
@@ -79,37 +80,6 @@ inline void add_byte_outliers(const ByteTile& tile, float* y) {
               _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, one)),
               scale,
               _mm256_load_ps(sums + kHalf * h)));
-    }
-  }
-}
-
-/// Sums are in memory: registers are for the integer ones. gcc would hold them
-/// in others from one group to the next.
-inline void stay_in_memory(const float (*y)[kRowBlock]) {
-  __asm__ volatile("" : : "r"(y) : "memory");
-}
-
-template <int kTokens>
-inline void clear_sums(float (*y)[kRowBlock]) {
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(y[t], _mm256_setzero_ps());
-    _mm256_store_ps(y[t] + kHalf, _mm256_setzero_ps());
-  }
-  stay_in_memory(y);
-}
-
-template <int kTokens>
-inline void write_sums(const ByteTile& tile, const float (*y)[kRowBlock]) {
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    const __m256 quantum = _mm256_set1_ps(tile.quanta[t]);
-#pragma GCC unroll 2
-    for (int h = 0; h < kHalves; ++h) {
-      _mm256_maskstore_ps(
-          tile.y + t * tile.ldy + kHalf * h,
-          tile.rows[h],
-          _mm256_mul_ps(_mm256_load_ps(y[t] + kHalf * h), quantum));
     }
   }
 }
@@ -189,7 +159,7 @@ void halves_tile(const ByteTile& tile) {
     ++factors;
   }
   add_byte_outliers(tile, y[0]);
-  write_sums<kTokens>(tile, y);
+  write_sums<kTokens>(tile, y, [&](int t) { return tile.quanta[t]; });
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/qmm.h"
+#include "roofline/kernels/qmm/tile_sums_avx2.h"
 
 namespace roofline {
 
@@ -110,11 +111,7 @@ template <int kTokens, bool BIASES>
 void unpacked_tile(const UnpackedTile& tile) {
   // In memory: registers are for the integer sums.
   alignas(32) float y[kTokens][kRowBlock];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(y[t], _mm256_setzero_ps());
-    _mm256_store_ps(y[t] + kHalf, _mm256_setzero_ps());
-  }
+  clear_sums<kTokens>(y);
   const std::ptrdiff_t stride = tile.stride;
   const std::ptrdiff_t groups = tile.groups;
   const std::uint8_t* w = tile.block.codes;
@@ -177,17 +174,7 @@ void unpacked_tile(const UnpackedTile& tile) {
     ++parts;
   }
   add_outliers(tile, y[0]);
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    const __m256 quantum = _mm256_set1_ps(tile.quanta[t]);
-#pragma GCC unroll 2
-    for (int h = 0; h < kHalves; ++h) {
-      _mm256_maskstore_ps(
-          tile.y + t * tile.ldy + kHalf * h,
-          tile.rows[h],
-          _mm256_mul_ps(_mm256_load_ps(y[t] + kHalf * h), quantum));
-    }
-  }
+  write_sums<kTokens>(tile, y, [&](int t) { return tile.quanta[t]; });
 }
 
 }  // namespace

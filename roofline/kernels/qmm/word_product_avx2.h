@@ -2,7 +2,6 @@
 // than 4 bits, in the tiles of word_tile_avx2.h. Included by qmm_avx2.cpp.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -23,18 +22,6 @@ constexpr WordTiles kWordTiles = {
     word_tile<kFormat, 2, BIASES>,
     word_tile<kFormat, 3, BIASES>,
     word_tile<kFormat, 4, BIASES>};
-
-/// Tokens of tiles, as many in each as may be. Calls f(first token, tokens).
-template <class F>
-inline void each_word_tile(int begin, int end, F f) {
-  for (int token = begin; token < end;) {
-    const int left = end - token;
-    const int tiles = (left + kMostWordTokens - 1) / kMostWordTokens;
-    const int tokens = (left + tiles - 1) / tiles;
-    f(token, tokens);
-    token += tokens;
-  }
-}
 
 /// Values count from kSignOffset: with that offset nothing else is added.
 template <PackedFormat kFormat>
@@ -72,15 +59,16 @@ void word_product(
     tile.block = w.block_groups(block);
     tile.rows[0] = first_lanes(w.rows - row);
     tile.rows[1] = first_lanes(w.rows - row - kHalf);
-    each_word_tile(token_begin, token_end, [&](int first, int tokens) {
+    const auto multiply = [&](int first, int end) {
       const std::ptrdiff_t in_call = first - token_begin;
       tile.words = codes.words + in_call * tile.stride;
       tile.starts = codes.starts + in_call * groups * sets;
       tile.scales = x.scales + first * groups;
       tile.sums = sums + first * groups * sets;
       tile.y = y + static_cast<std::ptrdiff_t>(first) * ldy + row;
-      tiles[static_cast<std::size_t>(tokens - 1)](tile);
-    });
+      tiles[static_cast<std::size_t>(end - first - 1)](tile);
+    };
+    each_token_chunk(token_begin, token_end, kMostWordTokens, multiply);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "roofline/kernels/qmm/ask_ahead.h"
 #include "roofline/kernels/qmm/codes_avx2.h"
 #include "roofline/kernels/qmm/qmm.h"
+#include "roofline/kernels/qmm/tile_sums_avx2.h"
 
 namespace roofline {
 
@@ -116,11 +117,7 @@ template <PackedFormat kFormat, int kTokens, bool BIASES>
   constexpr int kSets = scale_sets(kFormat);
   // In memory: registers are for the integer sums.
   alignas(32) float y[kTokens][kRowBlock];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    _mm256_store_ps(y[t], _mm256_setzero_ps());
-    _mm256_store_ps(y[t] + kHalf, _mm256_setzero_ps());
-  }
+  clear_sums<kTokens>(y);
   const std::ptrdiff_t groups = tile.groups;
   const std::ptrdiff_t stride = tile.stride;
   const __m256i table = tile.table;
@@ -177,25 +174,14 @@ template <PackedFormat kFormat, int kTokens, bool BIASES>
           _mm256_store_ps(to, total);
         }
       }
-      // y stays in memory.
-      __asm__ volatile("" : : "r"(y) : "memory");
+      stay_in_memory(y);
       words += kGroup / kSets;
       ++starts;
       ++sums;
     }
     ++scales;
   }
-  const __m256 unit = _mm256_set1_ps(tile.unit);
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int h = 0; h < kHalves; ++h) {
-      _mm256_maskstore_ps(
-          tile.y + t * tile.ldy + kHalf * h,
-          tile.rows[h],
-          _mm256_mul_ps(_mm256_load_ps(y[t] + kHalf * h), unit));
-    }
-  }
+  write_sums<kTokens>(tile, y, [&](int) { return tile.unit; });
 }
 
 }  // namespace
