@@ -27,8 +27,6 @@ std::vector<std::string> worker_command(
       executable_path().string(),
       "bench",
       "--worker",
-      "--model",
-      setup.model,
       "--quant",
       setup.quant,
       "--device",
@@ -48,9 +46,16 @@ std::vector<std::string> worker_command(
       words.insert(words.end(), {name, fmt::format("{}", *value)});
     }
   };
+  // An option with an empty value would be refused.
+  const auto add_text = [&](const char* name, const std::string& value) {
+    if (!value.empty()) {
+      words.insert(words.end(), {name, value});
+    }
+  };
+  add_text("--model", setup.model);
   add("--threads", setup.threads);
   add("--group-size", setup.group_size);
-  add("--quant-8bit", setup.eight_bit);
+  add_text("--quant-8bit", setup.eight_bit.value_or(""));
   add("--kv-bits", setup.kv.choice.bits);
   add("--k-bits", setup.kv.choice.key_bits);
   add("--v-bits", setup.kv.choice.value_bits);
@@ -60,21 +65,15 @@ std::vector<std::string> worker_command(
   add("--wired-limit-bytes", setup.wired_limit_bytes);
   add("--prompt-lookup", setup.prompt_lookup);
   add("--num-draft-tokens", setup.draft.tokens);
-  if (!setup.draft.model.empty()) {
-    words.insert(words.end(), {"--draft-model", setup.draft.model});
-  }
+  add_text("--draft-model", setup.draft.model);
   add("--preset", setup.sampling.preset);
   add("--temp", setup.sampling.temperature);
   add("--top-p", setup.sampling.top_p);
   add("--min-p", setup.sampling.min_p);
   add("--top-k", setup.sampling.top_k);
   add("--repeat-penalty", setup.sampling.repetition);
-  if (!setup.prompt_file.empty()) {
-    words.insert(words.end(), {"--prompt-file", setup.prompt_file});
-  }
-  if (!setup.isa.empty()) {
-    words.insert(words.end(), {"--isa", setup.isa});
-  }
+  add_text("--prompt-file", setup.prompt_file);
+  add_text("--isa", setup.isa);
   if (setup.exact) {
     words.emplace_back("--exact");
   }

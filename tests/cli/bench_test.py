@@ -27,6 +27,12 @@ class Bench(TinyModel):
             self.assertGreaterEqual(figure["spread"], 0)
         self.assertGreater(out["decode_tokens_per_second"], 0)
 
+    def test_the_bundled_model_needs_no_name(self):
+        self.bundled()
+        out = json.loads(self.succeed("bench", "-p", "2", "-n", "2", "--rounds", "1",
+                                      "--json"))
+        self.assertEqual(len(out["figures"]), 2)
+
     def test_parts_of_the_cache_have_their_bits_beside_floats(self):
         out = self.bench("--kv-bits", "16,8", "--v-bits", "4", "--kv-group-size", "32")
         names = [setup["name"] for setup in out["setups"]]
