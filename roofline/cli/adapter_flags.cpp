@@ -1,17 +1,16 @@
 #include "roofline/cli/adapter_flags.h"
 
-#include <cmath>
-#include <cstdlib>
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/option_values.h"
+#include "roofline/cli/app.h"
 
 namespace roofline::cli {
 
-void AdapterFlags::declare(CLI::App& app) {
+void AdapterFlags::declare(App& app) {
   app.add_option(
          "--adapter",
          adapters,
@@ -29,15 +28,15 @@ std::vector<AdapterChoice> AdapterFlags::resolve() const {
     const std::size_t equals = text.rfind('=');
     if (equals != std::string::npos && !std::filesystem::exists(text)) {
       const std::string weight = text.substr(equals + 1);
-      char* end = nullptr;
       choice.path = text.substr(0, equals);
-      choice.weight = std::strtof(weight.c_str(), &end);
-      if (weight.empty() || *end != '\0' || !std::isfinite(choice.weight)) {
+      const auto number = parse_number<float>(weight);
+      if (!number) {
         fail<UserError>(
             fmt::format("--adapter can't have the weight \"{}\"", weight),
             "",
             "It takes a folder, and a number after it, as in adapter=0.5");
       }
+      choice.weight = *number;
     }
     choices.push_back(std::move(choice));
   }

@@ -6,16 +6,14 @@
 
 #include "roofline/model/adapter.h"
 
-namespace CLI {
-class App;
-}  // namespace CLI
-
 namespace roofline::cli {
+
+class App;
 
 struct AdapterFlags {
   std::vector<std::string> adapters;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// "FOLDER" or "FOLDER=0.5" each. Throws UserError.
   std::vector<AdapterChoice> resolve() const;
 };

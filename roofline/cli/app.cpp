@@ -1,7 +1,11 @@
+#include "roofline/cli/app.h"
+
 #include <algorithm>
 #include <array>
 
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "roofline/base/errors.h"
 
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
@@ -49,26 +53,63 @@ std::span<const CommandEntry> commands() {
   return kCommands;
 }
 
-std::unique_ptr<CLI::App> make_app(
-    const CommandEntry& entry,
-    Command& command) {
-  auto app = std::make_unique<CLI::App>(
+CLI::Option* App::add_flag(
+    std::string names,
+    bool& value,
+    std::string description) {
+  CLI::Option* option =
+      CLI::App::add_flag(std::move(names), value, std::move(description));
+  check_texts(*option, [option](std::string& text) {
+    // What CLI11 itself writes where a flag has no value.
+    if (text != "true") {
+      fail<UserError>(
+          fmt::format("{} can't be \"{}\"", option->get_name(), text),
+          "It takes no value",
+          "Give it alone, or leave it out");
+    }
+  });
+  return option;
+}
+
+void App::add_help() {
+  add_flag("-h,--help", help_, "Show this help.")->group("Other");
+}
+
+void App::refuse_number(
+    const CLI::Option& option,
+    const std::string& text,
+    NumberKind kind) {
+  const bool fraction = kind == NumberKind::fraction;
+  const bool below = kind == NumberKind::natural && text[0] == '-';
+  const bool too_large =
+      !below && (fraction ? is_decimal_number(text) : is_whole_number(text));
+  const bool list = option.get_type_name().ends_with(",…");
+  fail<UserError>(
+      fmt::format("{} can't be \"{}\"", option.get_name(), text),
+      too_large ? "That is too large a number" : "",
+      fmt::format(
+          "It takes {}{} in decimal digits{}",
+          list       ? "whole numbers"
+          : fraction ? "a number"
+                     : "a whole number",
+          below ? " from 0" : "",
+          list ? ", with commas between" : ""));
+}
+
+std::unique_ptr<App> make_app(const CommandEntry& entry, Command& command) {
+  auto app = std::make_unique<App>(
       std::string(entry.summary),
       std::string(entry.name));
   app->set_help_flag();
   app->formatter(std::make_shared<ManFormatter>());
   command.declare(*app);
-  app->add_flag(
-         "-h,--help",
-         [](std::int64_t) {},
-         "Show this help.")
-      ->group("Other");
+  app->add_help();
   // Collected rather than refused, so that the message can suggest a name.
   app->allow_extras();
   return app;
 }
 
-bool parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {
+bool parse_arguments(App& app, const std::vector<std::string>& arguments) {
   // After a "--" everything is a text; before it, help wins over any mistake.
   const auto end = std::find(arguments.begin(), arguments.end(), "--");
   if (std::find(arguments.begin(), end, "--help") != end ||

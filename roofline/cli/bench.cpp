@@ -1,10 +1,10 @@
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/bench_answer.h"
 #include "roofline/cli/bench_compare.h"
 #include "roofline/cli/bench_flags.h"
@@ -24,7 +24,7 @@ namespace {
 
 class Bench : public Command {
  public:
-  void declare(CLI::App& app) override { flags_.declare(app); }
+  void declare(App& app) override { flags_.declare(app); }
 
   int run() override {
     if (!flags_.words.empty()) {

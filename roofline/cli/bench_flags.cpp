@@ -13,7 +13,7 @@
 
 namespace roofline::cli {
 
-void BenchFlags::declare(CLI::App& app) {
+void BenchFlags::declare(App& app) {
   declare_cases(app);
   declare_setups(app);
   declare_guessing(app);
@@ -36,13 +36,10 @@ void BenchFlags::declare(CLI::App& app) {
       "    roofline bench compare old.json new.json");
 }
 
-void BenchFlags::declare_cases(CLI::App& app) {
+void BenchFlags::declare_cases(App& app) {
   const auto list =
       [&](const char* name, std::vector<int>& values, const char* help) {
-        app.add_option(name, values, help)
-            ->delimiter(',')
-            ->type_name("N,…")
-            ->group("Cases");
+        app.add_list(name, values, help)->type_name("N,…")->group("Cases");
       };
   app.add_option(
          "words",
@@ -78,16 +75,15 @@ void BenchFlags::declare_cases(CLI::App& app) {
       ->group("Cases");
 }
 
-void BenchFlags::declare_setups(CLI::App& app) {
+void BenchFlags::declare_setups(App& app) {
   const char* group = "Configurations";
   app.add_option("--model", model, "The model. Default: the bundled one.")
       ->type_name("MODEL")
       ->group(group);
-  app.add_option(
+  app.add_list(
          "--quant",
          quants,
          "Quantize while loading: none, int4, int8. Default: none.")
-      ->delimiter(',')
       ->type_name("KIND,…")
       ->group(group);
   app.add_option("--group-size", base.group_size, "32, 64 or 128.")
@@ -100,12 +96,10 @@ void BenchFlags::declare_setups(CLI::App& app) {
       ->type_name("PART,…")
       ->group(group);
   declare_kv(app);
-  app.add_option("--threads", threads, "CPU threads. Default: all cores.")
-      ->delimiter(',')
+  app.add_list("--threads", threads, "CPU threads. Default: all cores.")
       ->type_name("N,…")
       ->group(group);
-  app.add_option("--device", devices, "auto, cpu, gpu. Default: auto.")
-      ->delimiter(',')
+  app.add_list("--device", devices, "auto, cpu, gpu. Default: auto.")
       ->type_name("NAME,…")
       ->group(group);
   app.add_flag("--exact", base.exact, "float32, no approximations.")
@@ -125,26 +119,24 @@ void BenchFlags::declare_setups(CLI::App& app) {
          "The GPU against the CPU, beside the factor that is expected of "
          "this chip.")
       ->group(group);
-  app.add_option(
+  app.add_list(
          "--vs",
          peers,
          "Other engines in the same rounds: llama.cpp, mlx-lm.")
-      ->delimiter(',')
       ->type_name("NAME,…")
       ->group(group);
-  app.add_option(
+  app.add_list(
          "--peer-program",
          peer_programs,
          "Where llama-bench is, or the Python that has mlx_lm; "
          "mlx-lm=FILE where several peers run. Default: in PATH.")
-      ->delimiter(',')
       ->type_name("[PEER=]FILE")
       ->group(group);
   declare_hidden(app);
 }
 
 // For the processes that bench starts.
-void BenchFlags::declare_hidden(CLI::App& app) {
+void BenchFlags::declare_hidden(App& app) {
   app.add_flag("--worker", worker)->group("");
   app.add_option("--isa", base.isa)->group("");
   app.add_option("--cache-limit-bytes", base.cache_limit_bytes)->group("");
@@ -157,7 +149,7 @@ void BenchFlags::declare_hidden(CLI::App& app) {
   app.add_option("--repeat-penalty", base.sampling.repetition)->group("");
 }
 
-void BenchFlags::declare_guessing(CLI::App& app) {
+void BenchFlags::declare_guessing(App& app) {
   app.add_option(
          "--prompt-file",
          base.prompt_file,
@@ -174,14 +166,13 @@ void BenchFlags::declare_guessing(CLI::App& app) {
   base.draft.declare(app);
 }
 
-void BenchFlags::declare_kv(CLI::App& app) {
+void BenchFlags::declare_kv(App& app) {
   const char* group = "Configurations";
-  app.add_option(
+  app.add_list(
          "--kv-bits",
          kv_bits,
          "Keys and values in codes: 16 (floats), 8, 4. Beside others 16 stays "
          "as it is, whatever the next options say. Default: 16.")
-      ->delimiter(',')
       ->type_name("N,…")
       ->group(group);
   KvChoice& kv = base.kv.choice;
@@ -202,7 +193,7 @@ void BenchFlags::declare_kv(CLI::App& app) {
       ->group(group);
 }
 
-void BenchFlags::declare_output(CLI::App& app) {
+void BenchFlags::declare_output(App& app) {
   app.add_flag("--json", json, "Print one JSON object.")->group("Output");
   app.add_option(
          "--format",

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "roofline/cli/bench_setup.h"
 
 namespace roofline::cli {
+
+class App;
 
 struct BenchFlags {
   std::vector<std::string> words;  ///< compare A B
@@ -28,7 +28,7 @@ struct BenchFlags {
   bool json = false;
   double tolerance = 2;  ///< percent
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Fills in what no flag said, from the file of `settings` and defaults;
   /// returns remarks on what isn't measured. Throws UserError.
   std::vector<std::string> resolve();
@@ -42,12 +42,12 @@ struct BenchFlags {
 
  private:
   std::vector<std::string> take_settings();
-  void declare_cases(CLI::App& app);
-  void declare_setups(CLI::App& app);
-  void declare_hidden(CLI::App& app);
-  void declare_guessing(CLI::App& app);
-  void declare_kv(CLI::App& app);
-  void declare_output(CLI::App& app);
+  void declare_cases(App& app);
+  void declare_setups(App& app);
+  void declare_hidden(App& app);
+  void declare_guessing(App& app);
+  void declare_kv(App& app);
+  void declare_output(App& app);
   void add_setups(const BenchSetup& setup, std::vector<BenchSetup>& out) const;
   std::vector<KvFlags> kv_formats() const;
   std::vector<std::string> compared_devices() const;

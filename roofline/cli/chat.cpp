@@ -7,13 +7,13 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/paths.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/conversation.h"
 #include "roofline/cli/line_reader.h"
@@ -56,7 +56,7 @@ std::string indented(std::string_view lines) {
 
 class Chat : public Command {
  public:
-  void declare(CLI::App& app) override;
+  void declare(App& app) override;
   int run() override;
 
  private:
@@ -86,7 +86,7 @@ class Chat : public Command {
   int ended_by_ = 0;  ///< SIGTERM, when it came
 };
 
-void Chat::declare(CLI::App& app) {
+void Chat::declare(App& app) {
   app.add_option(
          "model,--model",
          model_,

@@ -9,11 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace CLI {
-class App;
-}  // namespace CLI
-
 namespace roofline::cli {
+
+class App;
 
 enum ExitCode : int {
   kSuccess = 0,
@@ -29,7 +27,7 @@ class Command {
  public:
   virtual ~Command() = default;
   /// Adds the options, grouped, and the examples as the app's footer.
-  virtual void declare(CLI::App& app) = 0;
+  virtual void declare(App& app) = 0;
   /// Does the work with the values that the options were parsed into. Returns
   /// an exit code; throws what errors.h names.
   virtual int run() = 0;
@@ -68,12 +66,12 @@ std::unique_ptr<Command> make_train();
 std::unique_ptr<Command> make_fuse();
 
 /// Makes the app of one command: name, options, help flag, examples.
-std::unique_ptr<CLI::App> make_app(const CommandEntry& entry, Command& command);
+std::unique_ptr<App> make_app(const CommandEntry& entry, Command& command);
 
 /// Parses arguments (without the program's and the command's name) into what
 /// the command declared. Returns true when help was asked for. Throws UserError
 /// naming the option, with the nearest names for an unknown one.
-bool parse_arguments(CLI::App& app, const std::vector<std::string>& arguments);
+bool parse_arguments(App& app, const std::vector<std::string>& arguments);
 
 /// The whole program: arguments without the program's name to an exit code.
 /// Prints errors as one message on standard error.

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/decode/sampling.h"
@@ -59,7 +59,7 @@ std::vector<CommandFact> command_facts() {
   std::vector<CommandFact> facts;
   for (const CommandEntry& entry : commands()) {
     const std::unique_ptr<Command> command = entry.make();
-    const std::unique_ptr<CLI::App> app = make_app(entry, *command);
+    const std::unique_ptr<App> app = make_app(entry, *command);
     CommandFact fact{std::string(entry.name), std::string(entry.summary), {}};
     for (const CLI::Option* option : app->get_options()) {
       if (!option->get_positional()) {
@@ -244,7 +244,7 @@ std::string fish_script(const std::vector<CommandFact>& facts) {
 
 class Completion : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option("shell", shell_, "bash, zsh or fish.")->type_name("SHELL");
     app.footer(
         "Examples\n"

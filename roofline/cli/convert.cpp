@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
@@ -27,7 +27,7 @@ struct Interrupted {};
 
 class Convert : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "--hf-path,--model",
            source_,
@@ -99,7 +99,7 @@ class Convert : public Command {
   }
 
  private:
-  void declare_quantization(CLI::App& app) {
+  void declare_quantization(App& app) {
     const char* group = "Quantization";
     app.add_flag("-q,--quantize", quantize_, "Quantize the matrices.")
         ->group(group);

@@ -1,4 +1,5 @@
 #include "roofline/plan/doctor.h"
+#include "roofline/cli/app.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 
 #include <fmt/format.h>
 #include <mlx/device.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
@@ -151,7 +151,7 @@ DoctorInputs gather_facts() {
 
 class Doctor : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_flag("--strict", strict_, "Exit with 1 for warnings too.")
         ->group("Output");
     app.add_flag("--json", json_, "Print one JSON object.")->group("Output");

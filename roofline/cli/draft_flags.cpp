@@ -8,7 +8,7 @@
 
 namespace roofline::cli {
 
-void DraftFlags::declare(CLI::App& app) {
+void DraftFlags::declare(App& app) {
   const char* group = "Guessing";
   add(app,
       group,

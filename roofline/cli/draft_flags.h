@@ -8,11 +8,9 @@
 #include "roofline/decode/generate.h"
 #include "roofline/plan/settings.h"
 
-namespace CLI {
-class App;
-}  // namespace CLI
-
 namespace roofline::cli {
+
+class App;
 
 /// Guesses at most, where nothing else is said: fewer are made where fewer pay.
 constexpr int kDefaultDraftTokens = 8;
@@ -21,7 +19,7 @@ struct DraftFlags {
   std::string model;  ///< what resolve_model() takes; empty: none
   std::optional<int> tokens;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// What wasn't given.
   void fill(const RunSettings& settings);
   /// Throws UserError.

@@ -2,10 +2,10 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/evaluate_report.h"
 #include "roofline/cli/options.h"
@@ -35,7 +35,7 @@ double seconds_now() {
 
 class Evaluate : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "model,--model",
            model_,
@@ -136,7 +136,7 @@ class Evaluate : public Command {
   }
 
  private:
-  void declare_text(CLI::App& app) {
+  void declare_text(App& app) {
     const char* group = "Text";
     app.add_option("--text", text_, "The text, UTF-8; - reads standard input.")
         ->type_name("FILE")

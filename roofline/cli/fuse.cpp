@@ -1,8 +1,8 @@
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/model/adapter_full.h"
@@ -15,7 +15,7 @@ namespace {
 
 class Fuse : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option("model", model_, "The model that the adapter is for.")
         ->type_name("MODEL");
     adapter_.declare(app);

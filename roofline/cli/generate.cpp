@@ -1,10 +1,10 @@
 #include <filesystem>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
@@ -29,7 +29,7 @@ bool looks_like_model(const std::string& text) {
 
 class Generate : public Command {
  public:
-  void declare(CLI::App& app) override;
+  void declare(App& app) override;
   int run() override;
 
  private:
@@ -56,7 +56,7 @@ class Generate : public Command {
   AdapterFlags adapter_;
 };
 
-void Generate::declare(CLI::App& app) {
+void Generate::declare(App& app) {
   first_option_ =
       app.add_option(
              "model",

@@ -3,9 +3,9 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/model/held_form.h"
@@ -199,7 +199,7 @@ std::string tensor_table(const Checkpoint& checkpoint) {
 
 class Inspect : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "model,--model",
            model_,

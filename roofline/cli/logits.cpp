@@ -1,8 +1,7 @@
 #include "roofline/model/logits.h"
+#include "roofline/cli/app.h"
 
 #include <memory>
-
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
@@ -17,7 +16,7 @@ namespace {
 
 class Logits : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option("model", model_, "The model. It needs no tokenizer.")
         ->type_name("MODEL");
     app.add_option(

@@ -1,5 +1,6 @@
 #include "roofline/plan/memory.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <array>
@@ -7,10 +8,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <mlx/device.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/option_values.h"
 #include "roofline/base/units.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/measure_memory.h"
@@ -76,7 +77,7 @@ MemoryBudget budget_here(std::uint64_t ram, bool gpu) {
 
 class Memory : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     flags_.declare(app);
     app.footer(
         "Also called memory_analyzer.\n"
@@ -226,15 +227,14 @@ InferenceQuestion Memory::question() const {
       digits.pop_back();
     }
     const std::int64_t unit = thousands ? 1024 : 1;
-    std::int64_t tokens = 0;
-    if (!CLI::detail::lexical_cast(digits, tokens) || tokens < 1 ||
-        tokens > INT64_MAX / unit) {
+    const auto tokens = parse_number<std::int64_t>(digits);
+    if (!tokens || *tokens < 1 || *tokens > INT64_MAX / unit) {
       fail<UserError>(
           fmt::format("--context can't be \"{}\"", flags_.context),
           "",
           "It takes a number of tokens, as in 8192 or 8k, or max");
     }
-    question.context_tokens = tokens * unit;
+    question.context_tokens = *tokens * unit;
   }
   return question;
 }
@@ -260,7 +260,7 @@ TrainingQuestion Memory::training() const {
     question.constants = own->constants;
   }
   if (!flags_.targets.empty()) {
-    question.targets = CLI::detail::split(flags_.targets, ',');
+    question.targets = split_list(flags_.targets, "--targets");
     // A matrix has one adapter, however often it is named.
     auto& targets = question.targets;
     std::sort(targets.begin(), targets.end());

@@ -4,9 +4,9 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/option_helpers.h"
 
 namespace roofline::cli {
@@ -162,7 +162,7 @@ void MemoryFlags::require_one_question() const {
   }
 }
 
-void MemoryFlags::declare(CLI::App& app) {
+void MemoryFlags::declare(App& app) {
   app_ = &app;
   app.add_option(
          "MODEL,--model",
@@ -176,7 +176,7 @@ void MemoryFlags::declare(CLI::App& app) {
   declare_questions(app);
 }
 
-void MemoryFlags::declare_run(CLI::App& app) {
+void MemoryFlags::declare_run(App& app) {
   const char* group = "Inference";
   quant.declare(app);
   app.add_option(
@@ -216,7 +216,7 @@ void MemoryFlags::declare_run(CLI::App& app) {
       ->group(group);
 }
 
-void MemoryFlags::declare_training(CLI::App& app) {
+void MemoryFlags::declare_training(App& app) {
   const char* group = "Training";
   app.add_option("--train", train, "full, lora, qlora or dora.")
       ->type_name("METHOD")
@@ -269,7 +269,7 @@ void MemoryFlags::declare_training(CLI::App& app) {
       ->group(group);
 }
 
-void MemoryFlags::declare_questions(CLI::App& app) {
+void MemoryFlags::declare_questions(App& app) {
   const char* group = "Questions";
   app.add_option(
          "--ram",

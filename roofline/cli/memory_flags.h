@@ -10,6 +10,8 @@
 
 namespace roofline::cli {
 
+class App;
+
 struct MemoryFlags {
   std::string model;
   QuantFlags quant;
@@ -32,7 +34,7 @@ struct MemoryFlags {
   bool history = false;
   bool json = false;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// The largest models that fit, rather than one.
   bool asks_for_models() const { return ram && model.empty() && !fit; }
   /// What is accepted is answered: throws UserError for an option that the
@@ -44,11 +46,11 @@ struct MemoryFlags {
  private:
   void require_own_options() const;
 
-  void declare_run(CLI::App& app);
-  void declare_training(CLI::App& app);
-  void declare_questions(CLI::App& app);
+  void declare_run(App& app);
+  void declare_training(App& app);
+  void declare_questions(App& app);
 
-  const CLI::App* app_ = nullptr;
+  const App* app_ = nullptr;
 };
 
 }  // namespace roofline::cli

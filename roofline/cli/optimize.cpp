@@ -1,4 +1,5 @@
 #include "roofline/plan/optimize.h"
+#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +8,6 @@
 #include <fmt/format.h>
 #include <mlx/backend/metal/metal.h>
 #include <mlx/device.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/errors.h"
@@ -72,7 +72,7 @@ bool has_keys(const ModelSpec& spec) {
 
 class Optimize : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     flags_.declare(app);
     app.footer(
         "Also called metal_optimizer. Formats are compared by quality (what "

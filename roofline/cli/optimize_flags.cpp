@@ -1,15 +1,15 @@
 #include "roofline/cli/optimize_flags.h"
 
-#include <CLI/CLI.hpp>
+#include "roofline/cli/app.h"
 
 namespace roofline::cli {
 
-void OptimizeFlags::declare(CLI::App& app) {
+void OptimizeFlags::declare(App& app) {
   declare_search(app);
   declare_output(app);
 }
 
-void OptimizeFlags::declare_search(CLI::App& app) {
+void OptimizeFlags::declare_search(App& app) {
   app.add_option(
          "MODEL,--model",
          model,
@@ -96,7 +96,7 @@ void OptimizeFlags::declare_search(CLI::App& app) {
       ->group(group);
 }
 
-void OptimizeFlags::declare_output(CLI::App& app) {
+void OptimizeFlags::declare_output(App& app) {
   const char* group = "Output";
   app.add_option(
          "-o,--out",

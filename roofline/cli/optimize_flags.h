@@ -8,6 +8,8 @@
 
 namespace roofline::cli {
 
+class App;
+
 struct OptimizeFlags {
   std::string model;
   std::string device = "auto";
@@ -26,11 +28,11 @@ struct OptimizeFlags {
   bool apply = false;
   bool json = false;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
 
  private:
-  void declare_search(CLI::App& app);
-  void declare_output(CLI::App& app);
+  void declare_search(App& app);
+  void declare_output(App& app);
 };
 
 }  // namespace roofline::cli

@@ -6,14 +6,14 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
+#include "roofline/cli/app.h"
 
 namespace roofline::cli {
 
 /// One option whose value has a type name in the help.
 template <class T>
 CLI::Option* add(
-    CLI::App& app,
+    App& app,
     const char* group,
     const char* names,
     const char* type,
@@ -27,7 +27,7 @@ CLI::Option* add(
 /// An option that may be given several times, one value each time.
 template <class T>
 void add_repeatable(
-    CLI::App& app,
+    App& app,
     const char* group,
     const char* names,
     const char* type,

@@ -19,7 +19,7 @@ constexpr int kMostThreads = 1024;
 
 }  // namespace
 
-void DeviceFlags::declare(CLI::App& app) {
+void DeviceFlags::declare(App& app) {
   const char* group = "Device";
   add(app,
       group,
@@ -64,7 +64,7 @@ ModelOptions DeviceFlags::resolve() const {
   return options;
 }
 
-void QuantFlags::declare(CLI::App& app) {
+void QuantFlags::declare(App& app) {
   add(app,
       "Weights",
       "--quant",
@@ -124,7 +124,7 @@ std::optional<QuantizeChoice> QuantFlags::resolve() const {
   return choice;
 }
 
-void KvFlags::declare(CLI::App& app) {
+void KvFlags::declare(App& app) {
   const char* group = "KV cache";
   add(app,
       group,
@@ -168,7 +168,7 @@ RandomFormat random_format(const QuantizeChoice& choice) {
   return {choice.bits, choice.group_size, choice.eight_bit};
 }
 
-void SettingsFlags::declare(CLI::App& app) {
+void SettingsFlags::declare(App& app) {
   const char* group = "Settings";
   add(app,
       group,
@@ -207,7 +207,7 @@ RunSettings SettingsFlags::read(const std::string& model) {
   return read_settings(path);
 }
 
-void AnswerFlags::declare(CLI::App& app) {
+void AnswerFlags::declare(App& app) {
   sampling.declare(app);
   length.declare(app);
   draft.declare(app);

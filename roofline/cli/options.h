@@ -15,11 +15,9 @@
 #include "roofline/plan/settings.h"
 #include "roofline/weights/random_checkpoint.h"
 
-namespace CLI {
-class App;
-}  // namespace CLI
-
 namespace roofline::cli {
+
+class App;
 
 /// --device, --threads, --exact, --no-cache.
 struct DeviceFlags {
@@ -28,7 +26,7 @@ struct DeviceFlags {
   bool exact = false;
   bool no_cache = false;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Sets the number of threads and checks the names. Throws UserError.
   ModelOptions resolve() const;
 };
@@ -39,7 +37,7 @@ struct QuantFlags {
   std::optional<int> group_size;
   std::optional<std::string> eight_bit = {};  ///< parts, comma between
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// nullopt: leave the weights as they are. Throws UserError.
   std::optional<QuantizeChoice> resolve() const;
 };
@@ -48,7 +46,7 @@ struct QuantFlags {
 struct KvFlags {
   KvChoice choice;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Throws UserError.
   KvFormat resolve() const { return choice.resolve(); }
 };
@@ -70,14 +68,14 @@ struct SamplingFlags {
   std::vector<std::string> dry_breakers, logit_bias;
   std::optional<std::uint64_t> seed;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Checked by validate(). Throws UserError.
   SamplingOptions resolve() const;
   /// Those of `settings` that weren't given.
   void fill(const RunSettings& settings);
 
  private:
-  void declare_penalties(CLI::App& app);
+  void declare_penalties(App& app);
 };
 
 /// When an answer ends, and what happens when the context does.
@@ -91,7 +89,7 @@ struct LengthFlags {
   std::string overflow = "error";
   std::optional<int> prompt_lookup;  ///< absent: 0, off
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Fills everything of GenerateOptions but the sampling. Throws UserError.
   void apply(GenerateOptions& options) const;
 };
@@ -101,7 +99,7 @@ struct SettingsFlags {
   std::string file;
   bool none = false;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// The file's, else this model's default ones (optimize --apply), else empty.
   /// model: what resolve_model() takes. Sets source. Throws UserError.
   RunSettings read(const std::string& model);
@@ -120,7 +118,7 @@ struct AnswerFlags {
   SettingsFlags settings;
   std::optional<int> prefill_step;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Fills what wasn't given from the settings, an empty model too, and makes
   /// their instruction set and memory limits the process's own: call it first.
   /// Returns a line that tells so, or nothing. Throws UserError.

@@ -7,7 +7,7 @@
 
 namespace roofline::cli {
 
-void LengthFlags::declare(CLI::App& app) {
+void LengthFlags::declare(App& app) {
   const char* group = "Length";
   add(app,
       group,

@@ -1,16 +1,16 @@
-#include <cmath>
-#include <cstdlib>
 #include <limits>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/option_values.h"
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/options.h"
 
 namespace roofline::cli {
 
-void SamplingFlags::declare(CLI::App& app) {
+void SamplingFlags::declare(App& app) {
   const char* group = "Sampling";
   add(app,
       group,
@@ -85,7 +85,7 @@ void SamplingFlags::declare(CLI::App& app) {
       "Report the N likeliest tokens at each step, with log-probabilities.");
 }
 
-void SamplingFlags::declare_penalties(CLI::App& app) {
+void SamplingFlags::declare_penalties(App& app) {
   const char* group = "Repetition";
   add(app,
       group,
@@ -194,18 +194,22 @@ SamplingOptions SamplingFlags::resolve() const {
   return options;
 }
 
+/// A number, or an infinity: the token never comes, or always.
+static std::optional<float> parse_bias(std::string_view text) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  if (text == "-inf" || text == "inf") {
+    return text == "inf" ? kInfinity : -kInfinity;
+  }
+  return parse_number<float>(text);
+}
+
 std::pair<std::int32_t, float> parse_logit_bias(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals != std::string::npos && equals > 0 && equals + 1 < text.size()) {
-    const std::string id_text = text.substr(0, equals);
-    const std::string value_text = text.substr(equals + 1);
-    char* id_end = nullptr;
-    char* value_end = nullptr;
-    const long long id = std::strtoll(id_text.c_str(), &id_end, 10);
-    const float value = std::strtof(value_text.c_str(), &value_end);
-    if (*id_end == '\0' && *value_end == '\0' && id >= 0 &&
-        id <= std::numeric_limits<std::int32_t>::max() && !std::isnan(value)) {
-      return {static_cast<std::int32_t>(id), value};
+    const auto id = parse_number<std::int32_t>(text.substr(0, equals));
+    const auto value = parse_bias(text.substr(equals + 1));
+    if (id && *id >= 0 && value) {
+      return {*id, *value};
     }
   }
   fail<UserError>(

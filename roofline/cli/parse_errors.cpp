@@ -35,33 +35,6 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-bool is_digit(char letter) {
-  return std::isdigit(static_cast<unsigned char>(letter)) != 0;
-}
-
-bool is_whole_number(std::string_view text) {
-  if (text.starts_with('-') || text.starts_with('+')) {
-    text.remove_prefix(1);
-  }
-  return !text.empty() && std::all_of(text.begin(), text.end(), is_digit);
-}
-
-/// What an option takes, by the name of its type in the help.
-std::string taken(const CLI::Option& option, const std::string& value) {
-  if (option.get_expected_max() == 0) {
-    return "It takes no value";
-  }
-  if (is_whole_number(value)) {
-    return "That is too large a number";
-  }
-  const std::string type = option.get_type_name();
-  if (type == "N") {
-    return "It takes a whole number";
-  }
-  return type.ends_with(",…") ? "It takes whole numbers, with commas between"
-                              : "It takes a number";
-}
-
 /// The option that a message of CLI11's names between two of its words.
 const CLI::Option* option_between(
     const CLI::App& app,
@@ -74,19 +47,6 @@ const CLI::Option* option_between(
   }
   return app.get_option_no_throw(
       message.substr(before.size(), end - before.size()));
-}
-
-void explain_conversion(const CLI::App& app, const std::string& message) {
-  const CLI::Option* option =
-      option_between(app, message, "Could not convert: ", " = ");
-  if (option == nullptr || option->results().empty()) {
-    return;
-  }
-  const std::string& value = option->results().back();
-  fail<UserError>(
-      fmt::format("{} can't be \"{}\"", option->get_name(), value),
-      taken(*option, value),
-      see_help(app));
 }
 
 void explain_count(const CLI::App& app, const std::string& message) {
@@ -115,9 +75,7 @@ void fail_parse(const CLI::App& app, const CLI::ParseError& error) {
          std::isspace(static_cast<unsigned char>(what.back())) != 0) {
     what.pop_back();
   }
-  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
-    explain_conversion(app, what);
-  } else if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
     explain_count(app, what);
   }
   fail<UserError>(

@@ -1,6 +1,6 @@
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/decode/sampling.h"
@@ -12,7 +12,7 @@ namespace {
 
 class Presets : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     app.footer(
         "Examples\n"

@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/atomic_file.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/loaded_model.h"
 #include "roofline/cli/option_helpers.h"
@@ -55,7 +55,7 @@ std::vector<std::int32_t> encode(
 
 class Profile : public Command {
  public:
-  void declare(CLI::App& app) override;
+  void declare(App& app) override;
   int run() override;
 
  private:
@@ -81,7 +81,7 @@ class Profile : public Command {
   ProfileResult result_;
 };
 
-void Profile::declare(CLI::App& app) {
+void Profile::declare(App& app) {
   app.add_option("prompt", prompt_, "The text to answer, greedily.")
       ->type_name("[PROMPT]");
   app.add_option("--model", model_, "The model. Default: the bundled one.")

@@ -4,10 +4,10 @@
 #include <new>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
 #include "roofline/cli/mlx_version.h"
@@ -71,7 +71,7 @@ int run_command(
     const CommandEntry& entry,
     const std::vector<std::string>& arguments) {
   const std::unique_ptr<Command> command = entry.make();
-  const std::unique_ptr<CLI::App> app = make_app(entry, *command);
+  const std::unique_ptr<App> app = make_app(entry, *command);
   if (parse_arguments(*app, arguments)) {
     write_output(app->help());
     return kSuccess;

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
@@ -20,7 +20,7 @@ struct Interrupted {};
 
 class PullCommand : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option("name", name_, "The model's name on the hub.")
         ->type_name("ORG/NAME")
         ->required();

@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 #include <mlx/device.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/quantize_flags.h"
@@ -40,7 +40,7 @@ double seconds_now() {
 
 class Quantize : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "model",
            model_,

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/quantize/mlx_writer.h"
 
 namespace roofline::cli {
@@ -47,7 +47,7 @@ bool fits_any(const Checkpoint& checkpoint, std::string_view pattern) {
 
 }  // namespace
 
-void QuantizeFlags::declare(CLI::App& app) {
+void QuantizeFlags::declare(App& app) {
   declare_formats(app);
   declare_calibration(app);
   declare_distillation(app);
@@ -75,7 +75,7 @@ Encoding QuantizeFlags::scale_type(const Checkpoint& checkpoint) const {
   return dtype ? parse_dtype(*dtype) : default_dtype(checkpoint);
 }
 
-void QuantizeFlags::declare_formats(CLI::App& app) {
+void QuantizeFlags::declare_formats(App& app) {
   const char* group = "Formats";
   app.add_option("--bits", bits, "2, 3, 4, 5, 6 or 8. Default: 4.")
       ->type_name("N")
@@ -130,7 +130,7 @@ void QuantizeFlags::declare_formats(CLI::App& app) {
       ->group(group);
 }
 
-void QuantizeFlags::declare_calibration(CLI::App& app) {
+void QuantizeFlags::declare_calibration(App& app) {
   const char* group = "Method";
   app.add_option(
          "--method",
@@ -176,7 +176,7 @@ void QuantizeFlags::declare_calibration(CLI::App& app) {
       ->group(group);
 }
 
-void QuantizeFlags::declare_distillation(CLI::App& app) {
+void QuantizeFlags::declare_distillation(App& app) {
   const char* group = "Distillation (--method dwq)";
   app.add_option(
          "--dwq-start",

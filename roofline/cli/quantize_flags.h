@@ -10,11 +10,9 @@
 #include "roofline/quantize/quantize.h"
 #include "roofline/weights/checkpoint.h"
 
-namespace CLI {
-class App;
-}  // namespace CLI
-
 namespace roofline::cli {
+
+class App;
 
 struct QuantizeFlags {
   std::string mode = "affine", recipe_name, method = "plain";
@@ -32,7 +30,7 @@ struct QuantizeFlags {
   double dwq_rate = 2e-3, dwq_minutes = 0;
   bool dwq_norms = false;
 
-  void declare(CLI::App& app);
+  void declare(App& app);
   /// Throws UserError for values that can't be.
   void check() const;
   QuantizeMethod quantize_method() const;
@@ -50,9 +48,9 @@ struct QuantizeFlags {
   FormatPlan make_plan(const Checkpoint& checkpoint) const;
 
  private:
-  void declare_formats(CLI::App& app);
-  void declare_calibration(CLI::App& app);
-  void declare_distillation(CLI::App& app);
+  void declare_formats(App& app);
+  void declare_calibration(App& app);
+  void declare_distillation(App& app);
 };
 
 /// "name (what); …": for the help.

@@ -1,10 +1,10 @@
 #include "roofline/plan/recommend.h"
+#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
@@ -88,7 +88,7 @@ std::vector<PlannedModel> catalogued_all(const Names& names) {
 
 class Recommend : public Command {
  public:
-  void declare(CLI::App& app) override;
+  void declare(App& app) override;
   int run() override;
 
  private:
@@ -105,7 +105,7 @@ class Recommend : public Command {
   bool json_ = false;
 };
 
-void Recommend::declare(CLI::App& app) {
+void Recommend::declare(App& app) {
   const auto text = [&](const char* option,
                         auto& value,
                         const char* type,

@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/text/chat_template.h"
@@ -41,7 +41,7 @@ std::string read_template(const std::string& path) {
 
 class Template : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "--template",
            template_,

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/text/tokenizer.h"
@@ -14,7 +14,7 @@ namespace {
 
 class Tokenize : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_option(
            "model",
            model_,

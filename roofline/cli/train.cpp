@@ -6,10 +6,10 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/memory.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
@@ -34,7 +34,7 @@ struct Teacher {
 
 class Train : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     for (const TrainSetting& setting : train_settings()) {
       const std::string name(setting.name);
       app.add_option_function<std::string>(

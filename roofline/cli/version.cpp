@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
 
 #include "roofline/base/cpu_features.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/mlx_version.h"
 #include "roofline/cli/output.h"
@@ -26,7 +26,7 @@ std::vector<std::string> available_sets() {
 
 class Version : public Command {
  public:
-  void declare(CLI::App& app) override {
+  void declare(App& app) override {
     app.add_flag("--json", json_, "Print JSON.")->group("Output");
     app.footer(
         "Examples\n"

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cstdlib>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
+#include "roofline/base/option_values.h"
 #include "roofline/base/units.h"
 
 namespace roofline {
@@ -104,19 +106,21 @@ double loss_of(const FitChoice& choice) {
 std::uint64_t parse_memory_size(
     std::string_view text,
     std::string_view option) {
-  const std::string copy(text);
-  char* end = nullptr;
-  const double number = std::strtod(copy.c_str(), &end);
+  const std::size_t end =
+      std::min(text.find_first_not_of("+-.0123456789eE"), text.size());
+  const std::optional<double> number =
+      parse_number<double>(text.substr(0, end));
   std::string unit;
-  for (; *end != '\0'; ++end) {
-    if (*end != ' ' && *end != 'i' && *end != 'I') {
-      unit += static_cast<char>(std::toupper(static_cast<unsigned char>(*end)));
+  for (const char letter : text.substr(end)) {
+    if (letter != ' ' && letter != 'i' && letter != 'I') {
+      unit +=
+          static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
     }
   }
-  const double bytes = number * unit_of(unit);
+  const double bytes = number.value_or(0) * unit_of(unit);
   if (!(bytes >= kGib / 1024 && bytes <= 64 * 1024 * kGib)) {
     fail<UserError>(
-        fmt::format("{} can't be \"{}\"", option, copy),
+        fmt::format("{} can't be \"{}\"", option, text),
         "",
         "It takes a size such as 16GB, from 1MB to 64TB");
   }

@@ -10,6 +10,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/option_values.h"
 
 namespace roofline {
 
@@ -102,12 +103,8 @@ std::vector<std::string> parse_matrix_parts(
     std::string_view text,
     std::string_view option) {
   const auto known = matrix_part_names();
-  std::vector<std::string> parts;
-  while (!text.empty()) {
-    const std::size_t comma = text.find(',');
-    const std::string part(text.substr(0, comma));
-    text.remove_prefix(
-        comma == std::string_view::npos ? text.size() : comma + 1);
+  std::vector<std::string> parts = split_list(text, option);
+  for (const std::string& part : parts) {
     if (std::find(known.begin(), known.end(), part) == known.end() &&
         !parse_range(part)) {
       fail<UserError>(
@@ -117,7 +114,6 @@ std::vector<std::string> parse_matrix_parts(
               "There are {}, layers (5, 0-3) and one kind in them (0-3.down)",
               fmt::join(known, ", ")));
     }
-    parts.push_back(part);
   }
   return parts;
 }

@@ -2,10 +2,7 @@
 // text into the field, refuses what the field can't be, and writes it back.
 #pragma once
 
-#include <charconv>
-#include <cstdlib>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -17,6 +14,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
+#include "roofline/base/option_values.h"
 #include "roofline/train/options.h"
 
 namespace roofline::setting_rows {
@@ -34,32 +32,14 @@ using O = TrainOptions;
       nearest.empty() ? fmt::format("Give {} such a value", name) : nearest);
 }
 
-/// What the whole text says; nullopt where some of it is no number. libc++ has
-/// no from_chars for floats.
 template <class T>
-std::optional<T> whole_number(const std::string& text) {
-  const char* end = text.data() + text.size();
-  if constexpr (std::is_floating_point_v<T>) {
-    char* at = nullptr;
-    const double value = std::strtod(text.c_str(), &at);
-    const bool all = at == end && at != text.data() && text[0] > ' ';
-    return all ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
-  } else {
-    T value{};
-    const auto [at, error] = std::from_chars(text.data(), end, value);
-    const bool all = error == std::errc() && at == end;
-    return all ? std::optional<T>(value) : std::nullopt;
-  }
-}
-
-template <class T>
-T parse_number(
+T parse_between(
     std::string_view name,
     const std::string& text,
     double least,
     double most,
     const std::string& takes) {
-  const std::optional<T> value = whole_number<T>(text);
+  const std::optional<T> value = parse_number<T>(text);
   if (!value || !(static_cast<double>(*value) >= least &&
                   static_cast<double>(*value) <= most)) {
     refuse(name, text, takes);
@@ -83,7 +63,8 @@ TrainSetting number(
       group,
       help,
       [=](O& o, const std::string& text) {
-        field(o) = parse_number<T>(name, text, least, most, std::string(takes));
+        field(o) =
+            parse_between<T>(name, text, least, most, std::string(takes));
       },
       [=](const O& o) { return fmt::format("{}", field(const_cast<O&>(o))); }};
 }
@@ -164,17 +145,6 @@ TrainSetting choice(
         }
         return std::string();
       }};
-}
-
-inline std::vector<std::string> split_commas(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) {
-    if (!part.empty()) {
-      parts.push_back(part);
-    }
-  }
-  return parts;
 }
 
 }  // namespace roofline::setting_rows

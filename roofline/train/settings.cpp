@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "roofline/base/option_values.h"
 #include "roofline/train/options.h"
 #include "roofline/train/setting_rows.h"
 
@@ -62,7 +63,9 @@ void add_method(std::vector<TrainSetting>& rows) {
        "Matrices that get an adapter: q_proj, k_proj, v_proj, o_proj, "
        "gate_proj, up_proj, down_proj; of latent attention q_a_proj, q_b_proj, "
        "kv_a_proj_with_mqa, kv_b_proj.",
-       [](O& o, const std::string& text) { o.targets = split_commas(text); },
+       [](O& o, const std::string& text) {
+         o.targets = split_list(text, "targets");
+       },
        [](const O& o) {
          return fmt::format("{}", fmt::join(o.targets, ","));
        }});

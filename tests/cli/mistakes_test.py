@@ -43,6 +43,36 @@ class Arguments(Program):
         self.refuse("generate", "--exact=maybe", "x", saying="no value")
         self.refuse("bench", "-p", "1,x", saying="commas")
 
+    def test_numbers_are_decimal(self):
+        for value in ["0x10", "inf", "nan", " 5", "1'0"]:
+            self.refuse("generate", "--temp", value, "x",
+                        saying=["--temp", f'"{value}"', "decimal digits"])
+        self.refuse("generate", "--temp", "1e400", "x", saying="too large")
+        self.refuse("generate", "--threads", "0x10", "x", saying="decimal digits")
+        self.refuse("generate", "--seed", "-5", "x", saying="from 0")
+        self.refuse("generate", "--logit-bias", "1=0x2", "x", saying="0x2")
+        self.refuse("memory", "--context", "0x1000", saying="0x1000")
+        self.refuse("memory", "--ram", "0x10GB", saying="0x10GB")
+        self.refuse("train", "--learning-rate", "0x1p-3", "--data", "d",
+                    saying="0x1p-3")
+
+    def test_a_flag_takes_no_value(self):
+        for value in ["5", "false", "maybe"]:
+            self.refuse("generate", f"--quiet={value}", "x",
+                        saying=["--quiet", f'"{value}"', "no value"])
+        self.refuse("inspect", "--json=5", saying="--json")
+
+    def test_entries_of_a_list_are_not_empty(self):
+        for value in ["1,,2", "1,", ",1", ","]:
+            self.refuse("bench", "-n", value,
+                        saying=["--decode-tokens", f'"{value}"', "empty"])
+        self.refuse("bench", "--device", "cpu,,cpu", saying="empty")
+        self.refuse("memory", "--train", "lora", "--targets", "q_proj,,k_proj",
+                    saying="empty")
+        self.refuse("train", "--targets", "q_proj,", "--data", "d", saying="empty")
+        self.refuse("generate", "--quant", "int4", "--quant-8bit", "embed,", "x",
+                    saying="empty")
+
     def test_an_option_given_twice_is_refused(self):
         self.refuse("generate", "x", "--temp", "0", "--temp=1",
                     saying=["--temp", "2 times", "one value"])

@@ -1,11 +1,11 @@
 #include "roofline/cli/options.h"
 
 #include <cmath>
+#include <memory>
 
 #include <gtest/gtest.h>
-#include <CLI/CLI.hpp>
-
 #include "roofline/base/errors.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 
 namespace roofline::cli {
@@ -14,7 +14,7 @@ namespace {
 
 /// The options as `generate` and `chat` resolve them.
 GenerateOptions resolve(const std::vector<std::string>& arguments) {
-  CLI::App app("", "test");
+  App app("", "test");
   app.allow_extras();
   AnswerFlags flags;
   flags.declare(app);
@@ -126,6 +126,88 @@ TEST(Options, AnUnknownOptionNamesTheNearest) {
   }
 }
 
+/// What a command says to these arguments; empty: it takes them.
+std::string answer(
+    const CommandEntry& entry,
+    const std::vector<std::string>& arguments) {
+  const std::unique_ptr<Command> command = entry.make();
+  const std::unique_ptr<App> app = make_app(entry, *command);
+  try {
+    parse_arguments(*app, arguments);
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Whether they are refused, and for this value: something else may be missing.
+bool refuses(
+    const CommandEntry& entry,
+    const std::vector<std::string>& arguments,
+    const std::string& value) {
+  return answer(entry, arguments).find("can't be \"" + value + "\"") !=
+         std::string::npos;
+}
+
+/// Calls check(entry, name) for each option "--name" of each command that takes
+/// a value, or none.
+template <class Check>
+void for_options(bool with_value, Check check) {
+  for (const CommandEntry& entry : commands()) {
+    const std::unique_ptr<Command> command = entry.make();
+    const std::unique_ptr<App> app = make_app(entry, *command);
+    for (const CLI::Option* option : app->get_options()) {
+      const bool named = !option->get_lnames().empty();
+      if (named && (option->get_expected_max() > 0) == with_value) {
+        check(entry, "--" + option->get_lnames().front());
+      }
+    }
+  }
+}
+
+TEST(EveryCommand, ReadsNumbersInDecimalDigitsOnly) {
+  int numbers = 0;
+  for_options(true, [&](const CommandEntry& entry, const std::string& name) {
+    if (answer(entry, {name, "soon"}).find("number") == std::string::npos) {
+      return;
+    }
+    ++numbers;
+    for (const char* text : {"0x10", "inf", "nan", "1e400", " 5", "1_0"}) {
+      EXPECT_TRUE(refuses(entry, {name, text}, text))
+          << entry.name << " " << name << " " << text;
+    }
+  });
+  EXPECT_GT(numbers, 50);
+}
+
+TEST(EveryCommand, RefusesAValueForAFlag) {
+  int flags = 0;
+  for_options(false, [&](const CommandEntry& entry, const std::string& name) {
+    ++flags;
+    for (const std::string value : {"5", "false", "no"}) {
+      EXPECT_TRUE(refuses(entry, {name + "=" + value}, value))
+          << entry.name << " " << name;
+    }
+    EXPECT_FALSE(refuses(entry, {name}, "true")) << entry.name << " " << name;
+  });
+  EXPECT_GT(flags, 30);
+}
+
+TEST(EveryCommand, RefusesEmptyEntriesOfLists) {
+  for_options(true, [](const CommandEntry& entry, const std::string& name) {
+    if (answer(entry, {name, "soon,1"}).find("commas") != std::string::npos) {
+      EXPECT_TRUE(refuses(entry, {name, "1,,2"}, "1,,2"))
+          << entry.name << " " << name;
+    }
+  });
+}
+
+TEST(Options, ANumberWithZerosInFrontIsDecimal) {
+  EXPECT_EQ(sampling({"--top-k", "010"}).top_k, 10);
+  EXPECT_EQ(sampling({"--seed", "+08"}).seed, 8u);
+  EXPECT_FLOAT_EQ(sampling({"--temp", "00.5"}).temperature, 0.5f);
+}
+
 TEST(LogitBias, TakesAnIdAndANumber) {
   EXPECT_EQ(
       parse_logit_bias("12=-3"),
@@ -142,6 +224,10 @@ TEST(LogitBias, TakesAnIdAndANumber) {
         "x=1",
         "1=nan",
         "1=2=3",
+        "1=0x2",
+        "0x1=2",
+        " 1=2",
+        "1=1e400",
         "99999999999=1"}) {
     EXPECT_THROW(parse_logit_bias(text), UserError) << text;
   }

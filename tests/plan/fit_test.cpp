@@ -21,7 +21,8 @@ TEST(ParseMemorySize, ReadsWhatPeopleWrite) {
 }
 
 TEST(ParseMemorySize, RefusesWhatIsNoSizeAndNamesTheOption) {
-  for (const char* text : {"", "lots", "-1GB", "16XB", "nan", "1e30"}) {
+  for (const char* text :
+       {"", "lots", "-1GB", "16XB", "nan", "1e30", "0x10GB"}) {
     try {
       parse_memory_size(text, "--max-memory");
       FAIL() << text;

@@ -49,7 +49,8 @@ TEST(MatrixParts, RefuseLayersThatAModelHasnt) {
   const std::vector<std::string> parts = {"embed", "12-16"};
   check_matrix_parts(parts, 17);
   EXPECT_THROW(check_matrix_parts(parts, 16), UserError);
-  for (const char* wrong : {"3-1", "-1", "3-", "3.dwon", "3.ends", "3x"}) {
+  for (const char* wrong :
+       {"3-1", "-1", "3-", "3.dwon", "3.ends", "3x", "q,,k", "q,"}) {
     EXPECT_THROW(parse_matrix_parts(wrong, "--parts"), UserError) << wrong;
   }
 }
