@@ -21,6 +21,7 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_answer.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/cli/truth.h"
 #include "roofline/text/utf8.h"
 
@@ -130,6 +131,7 @@ int Chat::run() {
       flags_.draft.model);
   if (!quiet_) {
     write_notice(loaded_->cache_notice());
+    write_notice(thread_notice(flags_.device.threads, model_options.device));
   }
   conversation_.set_system(system_);
   // Says at once that there is no chat template, or that it takes no system

@@ -12,6 +12,7 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
 #include "roofline/cli/slow_start.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/decode/chat.h"
 #include "roofline/evaluate/choices.h"
 #include "roofline/evaluate/quality.h"
@@ -109,6 +110,7 @@ class Evaluate : public Command {
       const SlowStart notice;
       decoder_ = load_with_adapters(*checkpoint_, options, adapter_.resolve());
     }
+    write_notice(thread_notice(device_.threads, options.device));
     report.model = checkpoint_->path().string();
     report.size = size_of(*checkpoint_);
     report.quantized_at_load = options.quantize.has_value();

@@ -10,6 +10,7 @@
 #include "roofline/cli/output.h"
 #include "roofline/cli/run_answer.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/cli/truth.h"
 #include "roofline/decode/chat.h"
 #include "roofline/text/utf8.h"
@@ -261,6 +262,7 @@ int Generate::run() {
   LoadedModel& loaded = *kept;
   if (!quiet_) {
     write_notice(loaded.cache_notice());
+    write_notice(thread_notice(flags_.device.threads, model_options.device));
   }
   const std::vector<std::int32_t> prompt = encode(loaded, text);
   loaded.startup().lap("prompt to tokens");

@@ -1,13 +1,15 @@
 #include "roofline/model/logits.h"
-#include "roofline/cli/app.h"
 
 #include <memory>
 
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/options.h"
+#include "roofline/cli/output.h"
 #include "roofline/cli/slow_start.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/weights/checkpoint.h"
 
 namespace roofline::cli {
@@ -65,6 +67,7 @@ class Logits : public Command {
       const SlowStart notice;
       decoder = load_with_adapters(*checkpoint, options, adapter_.resolve());
     }
+    write_notice(thread_notice(device_.threads, options.device));
     write_logits(*decoder, ids, out_);
     return kSuccess;
   }

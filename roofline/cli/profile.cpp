@@ -19,6 +19,7 @@
 #include "roofline/cli/signals.h"
 #include "roofline/cli/slow_start.h"
 #include "roofline/cli/startup_trace.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/decode/chat.h"
 #include "roofline/plan/machine.h"
 #include "roofline/plan/roof.h"
@@ -202,6 +203,7 @@ int Profile::run() {
   enable_memory_trace(started);
   trace_span("process start", 0);
   load(options);
+  write_notice(thread_notice(device_.threads, options.device));
   run_model();
   if (!powermetrics_.empty()) {
     join_powermetrics(result_, read_file(powermetrics_));

@@ -14,6 +14,7 @@
 #include "roofline/cli/quantize_report.h"
 #include "roofline/cli/quantize_texts.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/plan/roof.h"
 #include "roofline/quantize/layered_quality.h"
 #include "roofline/quantize/mlx_writer.h"
@@ -116,6 +117,7 @@ class Quantize : public Command {
       require_room(*checkpoint, places, sensitivity, plan);
     }
     result.predicted_bytes = predict(*checkpoint, plan, options, sensitivity);
+    write_notice(thread_notice(threads_, DeviceChoice::cpu));
     write_notice(fmt::format(
         "This takes about {} of memory at its peak.\n",
         format_bytes(static_cast<double>(result.predicted_bytes))));

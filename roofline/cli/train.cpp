@@ -14,6 +14,7 @@
 #include "roofline/cli/option_helpers.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/signals.h"
+#include "roofline/cli/thread_notice.h"
 #include "roofline/cli/train_notes.h"
 #include "roofline/cli/train_plan.h"
 #include "roofline/model/device.h"
@@ -369,6 +370,7 @@ int Train::run() {
       options_,
       fit_);
   if (!quiet_) {
+    write_notice(thread_notice(threads_, options_.device));
     write_notice(forecast.text);
   }
   if (!forecast.fits) {

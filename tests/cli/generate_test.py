@@ -153,6 +153,26 @@ class Startup(TinyModel):
         self.assertIn("libmlx", out)
         self.assertNotIn("curl", out)
 
+    def test_more_threads_than_cores_are_told(self):
+        cores = json.loads(self.succeed("version", "--json"))["threads"]
+        arguments = ["generate", self.model, "Hello", "-n", "2", "--device", "cpu",
+                     "--threads", cores + 1]
+
+        def notice(*more):
+            result = self.run_program(*map(str, [*arguments, *more]))
+            self.assertEqual(result.returncode, 0)
+            lines = result.stderr.decode().splitlines()
+            return [line for line in lines if "threads share" in line], result.stdout
+
+        lines, out = notice("--json")
+        self.assertEqual(len(lines), 1)
+        self.assertTrue(lines[0].startswith(f"roofline: {cores + 1} threads share"))
+        json.loads(out)
+        self.assertEqual(len(notice()[0]), 1)
+        self.assertEqual(notice("--quiet")[0], [])
+        arguments[-1] = cores
+        self.assertEqual(notice()[0], [])
+
 
 class Drawing(TinyModel):
     def test_the_same_seed_gives_the_same_text_on_one_and_two_threads(self):
