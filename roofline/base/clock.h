@@ -7,8 +7,12 @@ namespace roofline {
 
 using Clock = std::chrono::steady_clock;
 
+inline double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
 inline double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds_between(start, Clock::now());
 }
 
 }  // namespace roofline

@@ -5,11 +5,12 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
+
+#include "roofline/base/clock.h"
 
 namespace roofline {
 
@@ -42,7 +43,6 @@ class OpTimes {
     std::uint64_t bytes = 0;  ///< of weights; 0 where there are none
   };
   using Totals = std::array<Total, kStepOpNames.size()>;
-  using Clock = std::chrono::steady_clock;
   /// One operation of one layer.
   struct Lap {
     StepOp op;
@@ -54,7 +54,7 @@ class OpTimes {
   void lap(StepOp op, std::uint64_t bytes) {
     const Clock::time_point now = Clock::now();
     Total& total = totals_[static_cast<std::size_t>(op)];
-    total.seconds += std::chrono::duration<double>(now - last_).count();
+    total.seconds += seconds_between(last_, now);
     total.bytes += bytes;
     if (laps_.size() < laps_.capacity()) {
       laps_.push_back({op, last_, now});

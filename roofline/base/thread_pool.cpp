@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/core_count.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/read_ahead.h"
@@ -30,7 +31,6 @@ namespace roofline {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::microseconds;
 
 /// A worker that waits for the next run spins this long: the serial part

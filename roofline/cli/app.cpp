@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "roofline/base/errors.h"
-
 #include "roofline/cli/command.h"
 #include "roofline/cli/help.h"
 #include "roofline/cli/parse_errors.h"

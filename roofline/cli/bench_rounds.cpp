@@ -1,7 +1,6 @@
 #include "roofline/cli/bench_rounds.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/options.h"
 #include "roofline/cli/output.h"
@@ -19,8 +19,6 @@
 namespace roofline::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Without --rounds a slow model gets fewer, so that it ends in about this.
 constexpr double kPatienceSeconds = 120;
@@ -146,8 +144,7 @@ void run_rounds(
   for (int round = 0; round <= rounds && !stop; ++round) {
     const auto start = Clock::now();
     run_round(engines, report, round, rounds, gauge, progress, stop);
-    const double seconds =
-        std::chrono::duration<double>(Clock::now() - start).count();
+    const double seconds = seconds_since(start);
     if (round == 0 && shorten && seconds * rounds > kPatienceSeconds) {
       rounds = std::clamp(
           static_cast<int>(kPatienceSeconds / seconds),

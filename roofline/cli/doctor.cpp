@@ -1,5 +1,4 @@
 #include "roofline/plan/doctor.h"
-#include "roofline/cli/app.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/paths.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/mlx_version.h"
 #include "roofline/cli/output.h"

@@ -1,8 +1,8 @@
-#include <chrono>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/cli/adapter_flags.h"
 #include "roofline/cli/app.h"
@@ -27,12 +27,6 @@ namespace roofline::cli {
 namespace {
 
 constexpr int kContextTokens = 512;
-
-double seconds_now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 class Evaluate : public Command {
  public:
@@ -99,7 +93,7 @@ class Evaluate : public Command {
     ModelOptions options = device_.resolve();
     options.quantize = quant_.resolve();
     options.kv = kv_.resolve();
-    const double start = seconds_now();
+    const Clock::time_point start = Clock::now();
     checkpoint_ = Checkpoint::open(resolve_model(model_));
     tokenizer_ = checkpoint_->load_tokenizer();
     EvaluateReport report;
@@ -116,16 +110,16 @@ class Evaluate : public Command {
     report.quantized_at_load = options.quantize.has_value();
     report.kv = options.kv;
     report.device = decoder_->device_name();
-    report.load_seconds = seconds_now() - start;
+    report.load_seconds = seconds_since(start);
     InterruptGuard interrupt;
     const auto stop = [&] { return interrupt.flag().load(); };
-    const double begin = seconds_now();
+    const Clock::time_point begin = Clock::now();
     if (choices_.empty()) {
       evaluate_text(report, options, stop);
     } else {
       evaluate_choices(report, stop);
     }
-    report.seconds = seconds_now() - begin;
+    report.seconds = seconds_since(begin);
     report.peak_bytes = peak_memory_bytes();
     report.stopped = interrupt.signal() != 0;
     if (json_) {

@@ -1,19 +1,17 @@
 #include "roofline/cli/loaded_model.h"
 
-#include <chrono>
 #include <future>
 
 #include <fmt/format.h>
 #include <mlx/device.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/cli/slow_start.h"
 #include "roofline/decode/chat.h"
 
 namespace roofline::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// A tokenizer and how long it took to load.
 struct TimedTokenizer {
@@ -25,7 +23,7 @@ TimedTokenizer load_timed(const Checkpoint& checkpoint) {
   const auto start = Clock::now();
   TimedTokenizer timed;
   timed.tokenizer = checkpoint.load_tokenizer();
-  timed.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  timed.seconds = seconds_since(start);
   return timed;
 }
 

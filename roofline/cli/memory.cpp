@@ -1,6 +1,4 @@
 #include "roofline/plan/memory.h"
-#include "roofline/base/thread_pool.h"
-#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +10,9 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/option_values.h"
+#include "roofline/base/thread_pool.h"
 #include "roofline/base/units.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/measure_memory.h"
 #include "roofline/cli/measure_training.h"

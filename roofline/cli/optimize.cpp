@@ -1,5 +1,4 @@
 #include "roofline/plan/optimize.h"
-#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/bench_answer.h"
 #include "roofline/cli/bench_room.h"
 #include "roofline/cli/command.h"

@@ -2,13 +2,13 @@
 // of its own for each (the benchmark's), quality in this one.
 #pragma once
 
-#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "roofline/base/clock.h"
 #include "roofline/cli/bench_setup.h"
 #include "roofline/plan/optimize.h"
 #include "roofline/weights/checkpoint.h"
@@ -48,7 +48,7 @@ class SetupMeasurer : public OptimizeMeasurer {
   std::string model_, device_, prompt_file_;
   SamplingFlags sampling_;
   double quality_seconds_;
-  std::chrono::steady_clock::time_point start_;
+  Clock::time_point start_;
   /// By RunSettings::text().
   std::map<std::string, std::unique_ptr<SetupProcess>> processes_;
   std::unique_ptr<Checkpoint> checkpoint_;

@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
 #include <fmt/format.h>
 #include <mlx/device.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/cli/app.h"
@@ -32,12 +32,6 @@ namespace {
 constexpr int kEvaluationContext = 512;
 /// Tokens that tell how formats' losses stand to each other.
 constexpr int kMostSensitivityCalibration = 4096;
-
-double seconds_now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 class Quantize : public Command {
  public:
@@ -92,7 +86,7 @@ class Quantize : public Command {
     flags_.check();
     require_replaceable(out_, force_);
     require_apart(resolve_model(model_), out_);
-    const double start = seconds_now();
+    const Clock::time_point start = Clock::now();
     if (threads_) {
       ThreadPool::set_global_threads(*threads_);
     }
@@ -138,12 +132,12 @@ class Quantize : public Command {
     } catch (const QuantizeCancelled&) {
       return exit_code_of(interrupt.signal());
     }
-    result.quantize_seconds = seconds_now() - start;
+    result.quantize_seconds = seconds_since(start);
     result.method = flags_.method;
     result.plan = std::move(plan);
     measure(*checkpoint, result, [&] { return interrupt.flag().load(); });
     result.peak_bytes = peak_memory_bytes();
-    result.seconds = seconds_now() - start;
+    result.seconds = seconds_since(start);
     if (json_) {
       write_json(result.json());
     } else {

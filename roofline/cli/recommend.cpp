@@ -1,5 +1,4 @@
 #include "roofline/plan/recommend.h"
-#include "roofline/cli/app.h"
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/base/units.h"
+#include "roofline/cli/app.h"
 #include "roofline/cli/command.h"
 #include "roofline/cli/output.h"
 #include "roofline/cli/recommend_machine.h"

@@ -9,13 +9,13 @@
 
 #if defined(__linux__)
 #include <unistd.h>
+
+#include "roofline/base/clock.h"
 #endif
 
 namespace roofline::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 #if defined(__linux__)
 double clock_seconds(clockid_t clock) {
@@ -66,15 +66,10 @@ struct ProcessStart {
 // Made before main(), when all libraries are loaded.
 const ProcessStart process_start;
 
-double seconds_between(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double>(end - begin).count();
-}
-
 }  // namespace
 
 double process_seconds() {
-  return process_start.before_main +
-         seconds_between(process_start.main, Clock::now());
+  return process_start.before_main + seconds_since(process_start.main);
 }
 
 StartupTrace::StartupTrace() : last_(process_start.main) {

@@ -3,12 +3,12 @@
 // the whole.
 #pragma once
 
-#include <chrono>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "roofline/base/clock.h"
 #include "roofline/decode/generate.h"
 
 namespace roofline::cli {
@@ -45,8 +45,6 @@ class StartupTrace {
   nlohmann::ordered_json json() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   std::vector<Part> parts_;
   Clock::time_point last_;
   double total_ = 0;

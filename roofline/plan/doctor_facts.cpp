@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <fstream>
 
 #include <fmt/format.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/plan/doctor.h"
 
 namespace roofline {
@@ -33,14 +33,13 @@ double cpu_seconds() {
 }  // namespace
 
 double measure_cpu_share() {
-  using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const double before = cpu_seconds();
-  std::chrono::duration<double> wall{0};
-  while (wall.count() < 0.2) {
-    wall = Clock::now() - start;
+  double wall = 0;
+  while (wall < 0.2) {
+    wall = seconds_since(start);
   }
-  return std::min(1.0, (cpu_seconds() - before) / wall.count());
+  return std::min(1.0, (cpu_seconds() - before) / wall);
 }
 
 bool can_write(const fs::path& folder) {

@@ -10,13 +10,13 @@
 #include <mlx/memory.h>
 #include <nlohmann/json.hpp>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/memory.h"
 
 namespace roofline {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr auto kSampleEvery = std::chrono::milliseconds(5);
 
 class Recorder {
@@ -59,8 +59,9 @@ class Recorder {
       const std::string& category) {
     const std::lock_guard lock(mutex_);
     if (running_) {
-      const double start = between(begin_, begin);
-      trace_.spans.push_back({name, start, between(begin, end), category});
+      const double start = seconds_between(begin_, begin);
+      trace_.spans.push_back(
+          {name, start, seconds_between(begin, end), category});
     }
   }
 
@@ -72,11 +73,7 @@ class Recorder {
   void set_kv_bytes(std::uint64_t bytes) { kv_bytes_ = bytes; }
 
  private:
-  static double between(Clock::time_point from, Clock::time_point to) {
-    return std::chrono::duration<double>(to - from).count();
-  }
-
-  double since_begin() const { return between(begin_, Clock::now()); }
+  double since_begin() const { return seconds_since(begin_); }
 
   void stop() {
     running_ = false;

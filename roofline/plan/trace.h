@@ -8,11 +8,12 @@
 //   trace.peak().resident_bytes;  trace_json(trace);
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "roofline/base/clock.h"
 
 namespace roofline {
 
@@ -66,8 +67,8 @@ void trace_span(
 /// Adds a span between two times.
 void trace_span_between(
     const std::string& name,
-    std::chrono::steady_clock::time_point begin,
-    std::chrono::steady_clock::time_point end,
+    Clock::time_point begin,
+    Clock::time_point end,
     const std::string& category);
 /// How large the KV cache is from now on.
 void trace_kv_bytes(std::uint64_t bytes);

@@ -1,7 +1,6 @@
 #include "roofline/quantize/distill.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <mlx/ops.h>
 #include <mlx/transforms.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/kernels/coded_weight.h"
 #include "roofline/model/trainable_decoder.h"
@@ -30,12 +30,6 @@ constexpr int kChecks = 6;
 constexpr double kWarmUp = 0.05;
 constexpr double kFinalRate = 0.05;
 constexpr double kMostNorm = 1.0;
-
-double seconds_now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 bool is_norm(const Tensor& tensor) {
   return tensor.rows == 1 && tensor.name.ends_with("norm");
@@ -121,7 +115,7 @@ class Distiller {
   DistillResult run(
       const std::function<void(double, const std::string&)>& progress,
       const std::function<bool()>& stop) {
-    const double start = seconds_now();
+    const Clock::time_point start = Clock::now();
     DistillResult result;
     result.kl_before = best_ = held_out_loss();
     best_values_ = values_;
@@ -141,8 +135,7 @@ class Distiller {
       step(result.steps, rate_at(share));
       share = static_cast<double>(result.steps) / options_.steps;
       if (options_.most_seconds > 0) {
-        share =
-            std::max(share, (seconds_now() - start) / options_.most_seconds);
+        share = std::max(share, seconds_since(start) / options_.most_seconds);
       }
       if (result.steps % check == 0 || share >= 1) {
         keep_best();
@@ -151,7 +144,7 @@ class Distiller {
     keep_best();
     values_ = best_values_;
     result.kl_after = best_;
-    result.seconds = seconds_now() - start;
+    result.seconds = seconds_since(start);
     return result;
   }
 

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/terminal.h"
 #include "roofline/report/table.h"
 #include "roofline/report/utf8_cells.h"
@@ -14,7 +16,6 @@
 namespace roofline {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPatience{1000};
 /// Ten pictures a second look smooth and cost nothing.
 constexpr std::chrono::milliseconds kBetween{100};

@@ -2,10 +2,11 @@
 // place on a terminal and silent elsewhere (and for what takes under a second).
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
+
+#include "roofline/base/clock.h"
 
 namespace roofline {
 
@@ -25,8 +26,8 @@ class Progress {
  private:
   std::string title_;
   Write write_;
-  std::chrono::steady_clock::time_point start_;
-  std::chrono::steady_clock::time_point last_;
+  Clock::time_point start_;
+  Clock::time_point last_;
   bool shown_ = false;
 };
 

@@ -1,13 +1,13 @@
 #include "roofline/train/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include "roofline/base/atomic_file.h"
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/memory.h"
 #include "roofline/train/fuse.h"
@@ -126,7 +126,6 @@ void Trainer::resume() {
 }
 
 StepFigures Trainer::step(int number) {
-  using Clock = std::chrono::steady_clock;
   auto start = Clock::now();
   StepFigures figures;
   figures.step = number;
@@ -160,7 +159,7 @@ StepFigures Trainer::step(int number) {
       static_cast<float>(figures.learning_rate),
       number);
   state_.step = number;
-  figures.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  figures.seconds = seconds_since(start);
   figures.memory_bytes = training_memory(options_);
   figures.peak_memory_bytes = peak_training_memory(options_);
   return figures;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/errors.h"
 #include "roofline/base/nearest.h"
 #include "roofline/weights/json_file.h"
@@ -146,9 +147,8 @@ bool wait_before_retry(const HubSettings& hub, int retry) {
   if (retry > kMostRetries) {
     return false;
   }
-  const auto end =
-      std::chrono::steady_clock::now() + kFirstWait * (1 << (retry - 1));
-  while (std::chrono::steady_clock::now() < end) {
+  const auto end = Clock::now() + kFirstWait * (1 << (retry - 1));
+  while (Clock::now() < end) {
     if (hub.while_waiting) {
       hub.while_waiting();
     }
