@@ -3,7 +3,6 @@
 // part of a case's name. Prints medians and spread, and processor time, which
 // neighbours disturb less. With STEP_OPS set, also where a step's time goes.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -11,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "roofline/base/clock.h"
 #include "roofline/base/op_times.h"
 #include "roofline/base/thread_pool.h"
 #include "roofline/model/cpu_decoder.h"
@@ -18,7 +18,6 @@
 namespace {
 
 using namespace roofline;
-using Clock = std::chrono::steady_clock;
 
 double processor_seconds() {
   timespec now{};
@@ -30,10 +29,6 @@ struct Sample {
   double tokens_per_second = 0;
   double processor_ms = 0;  ///< a token, all threads together
 };
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 struct Case {
   const char* name;
