@@ -1,7 +1,8 @@
 // How fast the fused step runs: decode at given depths and prefill, in this
 // process alone. Usage: step_bench MODEL [rounds [threads [case]]]; `case` is
 // part of a case's name. Prints medians and spread, and processor time, which
-// neighbours disturb less. With STEP_OPS set, also where a step's time goes.
+// neighbours disturb less. With STEP_OPS set, also where a step's time goes;
+// STEP_BEST: so many of the largest logits are asked for, not all.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -67,6 +68,8 @@ Sample measure(Decoder& decoder, const Case& each) {
       decoder.forward({&slice, 1});
     }
   }
+  const char* asked = std::getenv("STEP_BEST");
+  const int best = asked != nullptr ? std::atoi(asked) : 0;
   OpTimes times;
   const bool shown = std::getenv("STEP_OPS") != nullptr;
   OpTimes::collect(shown ? &times : nullptr);
@@ -80,7 +83,9 @@ Sample measure(Decoder& decoder, const Case& each) {
       slices.push_back(
           {cache.get(),
            {ids.data() + first, static_cast<std::size_t>(step)},
-           each.rows});
+           each.rows,
+           {},
+           best});
     }
     decoder.forward(slices);
   }

@@ -167,8 +167,11 @@ void Profile::run_model() {
   }
   signal_ = interrupt.signal();
   result_.trace = get_memory_trace();
-  result_.step =
-      step_bytes(*decoder_, result_.run.prompt_tokens + result_.run.steps / 2);
+  result_.step = step_bytes(
+      *decoder_,
+      result_.run.prompt_tokens + result_.run.steps / 2,
+      std::nullopt,
+      1);
   result_.bandwidth = current_profile().read_bandwidth;
 }
 

@@ -66,8 +66,9 @@ void ProfileLive::show(double now) {
   const double span = times_.back() - times_.front();
   const double speed =
       span > 0 ? static_cast<double>(times_.size() - 1) / span : 0;
-  const double roof =
-      roof_tokens_per_second(step_bytes(decoder_, depth_), bandwidth_);
+  const double roof = roof_tokens_per_second(
+      step_bytes(decoder_, depth_, std::nullopt, 1),
+      bandwidth_);
   const auto memory =
       std::max(resident_bytes(), mlx::core::get_active_memory());
   std::string line = fmt::format(

@@ -65,9 +65,9 @@ void DraftModel::begin(
     session_ = std::make_unique<Session>(decoder_, cache);
     cache_ = cache;
   }
-  SamplingOptions options = sampling;
-  options.top_logprobs = 0;
-  sampler_.emplace(options, std::move(breaker_tokens));
+  sampling_ = sampling;
+  sampling_.top_logprobs = 0;
+  sampler_.emplace(sampling_, std::move(breaker_tokens));
 }
 
 bool DraftModel::read(
@@ -138,7 +138,14 @@ DraftModel::Guesses DraftModel::guess(const DraftQuestion& question, int most) {
   const bool caught_up = next.size() <= kMostMissed;
   auto first_done = start;
   while (static_cast<int>(guesses_.size()) < most) {
-    auto logits = session_->extend(next);
+    const auto ahead = static_cast<int>(guesses_.size());
+    auto logits = session_->extend(
+        next,
+        LogitRows::last,
+        {},
+        deciding_logits(
+            sampling_,
+            question.stops->banned(question.generated + ahead).size()));
     read_logit_row(*logits, 0, row_);
     if (guesses_.empty()) {
       // Where recurrent layers go back to when a guess doesn't come true.

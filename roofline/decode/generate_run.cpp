@@ -180,9 +180,13 @@ void GenerateRun::step(
   if (!proposals_.empty()) {
     session_.keep_state();
   }
+  result_.stats.deciding_logits =
+      deciding_logits(options.sampling, stops_.banned(generated()).size());
   logits_ = session_.extend(
       tokens,
-      proposals_.empty() ? LogitRows::last : LogitRows::all);
+      proposals_.empty() ? LogitRows::last : LogitRows::all,
+      {},
+      result_.stats.deciding_logits);
   if (lazy_) {
     mx::async_eval(*logits_);
   }

@@ -16,6 +16,9 @@ namespace roofline {
 
 namespace {
 
+/// To find more of the largest logits takes as long as to make all.
+constexpr std::int64_t kMostDeciding = 128;
+
 void check_logits(std::span<const float> logits) {
   if (logits.empty()) {
     fail<BugError>("sampling: no logits", "", "Report this");
@@ -154,6 +157,28 @@ std::int32_t Sampler::State::pick(std::span<const float> logits) {
   }
   truncate(logits, options, xtc, candidates);
   return draw_from_list(candidates, options.temperature, uniform);
+}
+
+int deciding_logits(const SamplingOptions& options, std::size_t banned) {
+  const bool ranks = options.temperature == 0.0f || options.top_k > 0;
+  // What lowers more tokens than are counted here, or raises some.
+  const bool moves =
+      options.repetition_penalty < 1.0f || options.presence_penalty < 0.0f ||
+      options.frequency_penalty < 0.0f || options.dry.multiplier > 0.0f ||
+      !options.logit_bias.empty();
+  if (!ranks || moves || options.top_logprobs > 0) {
+    return 0;
+  }
+  const bool lowers = options.repetition_penalty != 1.0f ||
+                      options.presence_penalty != 0.0f ||
+                      options.frequency_penalty != 0.0f;
+  if (lowers && options.penalty_window < 0) {
+    return 0;
+  }
+  const std::int64_t drawn = options.temperature == 0.0f ? 1 : options.top_k;
+  const std::int64_t lowered = lowers ? options.penalty_window : 0;
+  const std::int64_t all = drawn + lowered + static_cast<std::int64_t>(banned);
+  return all <= kMostDeciding ? static_cast<int>(all) : 0;
 }
 
 Sampler::Sampler(

@@ -3,6 +3,7 @@
 // sorts the vocabulary. A draw depends on seed and step alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -42,6 +43,10 @@ struct SamplingOptions {
 
 /// Throws UserError naming the option and its range.
 void validate(const SamplingOptions& options);
+
+/// How many of the largest logits decide a draw that `banned` tokens are kept
+/// from: the others may be anything that is not above them. 0: all do.
+int deciding_logits(const SamplingOptions& options, std::size_t banned);
 
 struct TokenLogprob {
   std::int32_t token = 0;

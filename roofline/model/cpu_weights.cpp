@@ -32,6 +32,15 @@ std::vector<std::string> matrix_names(const ModelSpec& spec) {
   return names;
 }
 
+/// The head, unless it adds a bias.
+std::string_view screened(const Checkpoint& checkpoint) {
+  const std::string_view name =
+      checkpoint.spec().tied_embeddings ? "embed" : "head";
+  const bool biased = checkpoint.spec().head_bias ||
+                      checkpoint.find(std::string(name) + ".bias") != nullptr;
+  return biased ? "" : name;
+}
+
 void check_shapes(const Checkpoint& checkpoint) {
   for (const ExpectedTensor& expected : expected_tensors(checkpoint.spec())) {
     const Tensor& tensor = checkpoint.at(expected.name);
@@ -60,7 +69,12 @@ class Builder : public CpuWeights {
       ThreadPool& pool)
       : checkpoint_(checkpoint),
         ropes_(checkpoint.spec()),
-        store_(checkpoint, options, matrix_names(checkpoint.spec()), pool) {
+        store_(
+            checkpoint,
+            options,
+            matrix_names(checkpoint.spec()),
+            screened(checkpoint),
+            pool) {
     const ModelSpec& spec = checkpoint.spec();
     note_ = store_.note();
     model_.dim = spec.dim;
@@ -70,6 +84,10 @@ class Builder : public CpuWeights {
     model_.embedding_scale = spec.embedding_scale;
     model_.final_norm = norm("final_norm", spec.final_norm);
     model_.head = linear({spec.tied_embeddings ? "embed" : "head"});
+    if (const PackedMatrix* coarse = store_.screen()) {
+      model_.screen.coarse.parts = {*coarse};
+      model_.screen.errors = store_.screen_errors();
+    }
     model_.logit_scale = spec.logit_scale;
     model_.logit_softcap = spec.logit_softcap;
     for (const RopeSpec& rope : ropes_.all()) {
@@ -213,8 +231,14 @@ std::shared_ptr<const CpuWeights> CpuWeights::load(
   return weights;
 }
 
-std::size_t CpuWeights::step_bytes() const {
-  std::size_t sum = linear_bytes(model_.head) + norm_bytes(model_.final_norm);
+std::size_t CpuWeights::step_bytes(int best, double screened_share) const {
+  std::size_t sum = linear_bytes(model_.head);
+  const StepLinear& coarse = model_.screen.coarse;
+  if (best > 0 && !coarse.parts.empty() && screened_share < 1) {
+    sum = linear_bytes(coarse) +
+          static_cast<std::size_t>(screened_share * static_cast<double>(sum));
+  }
+  sum += norm_bytes(model_.final_norm);
   for (const StepLayer& layer : model_.layers) {
     sum += norm_bytes(layer.attention_norm) +
            norm_bytes(layer.attention_post_norm) +

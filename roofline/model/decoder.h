@@ -39,6 +39,8 @@ struct ModelOptions {
   KvFormat kv = {};
   /// Keep what is repacked on disk for the next start.
   bool cache_packed = true;
+  /// Keep a coarse copy of the head beside it where that pays: Slice::best.
+  bool screen_head = true;
   /// Run the MLX graph on the CPU instead of the fused step (for tests and
   /// comparison).
   bool graph_on_cpu = false;
@@ -54,6 +56,9 @@ struct Slice {
   /// The one token [1] int32, where the device drew it and the host doesn't
   /// know it yet (`tokens` then has any id in its place): see takes_drawn().
   std::optional<mx::array> drawn = {};
+  /// So many of the largest logits of each row are what they are; the others
+  /// may be estimates, none of them above these. 0: all are.
+  int best = 0;
 };
 
 class Decoder {
@@ -83,8 +88,8 @@ class Decoder {
 
   /// Why the next start will pack the weights again, or "".
   virtual std::string cache_note() const { return {}; }
-  /// Bytes of weights that one decode step must read.
-  virtual std::size_t step_weight_bytes() const = 0;
+  /// Bytes of weights that one decode step must read. best: as of its slices.
+  virtual std::size_t step_weight_bytes(int best = 0) const = 0;
   /// The first length at which a sequence must be run again from its start,
   /// because its rope regime changes there; INT64_MAX when never.
   std::int64_t regime_end(std::int64_t tokens) const;

@@ -7,6 +7,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
+#include "roofline/kernels/block/head_screen.h"
 
 namespace roofline {
 
@@ -16,6 +17,9 @@ namespace {
 constexpr int kLayoutVersion = 4;
 /// The blob with each packed matrix's unit, in the order of names.
 constexpr std::string_view kUnits = "units";
+/// The coarse copy of the head, and its rows' errors with its unit behind them.
+constexpr std::string_view kScreen = "screen";
+constexpr std::string_view kScreenErrors = "screen errors";
 /// Rows that one piece of work decodes or quantizes.
 constexpr std::int64_t kPieceRows = 32;
 
@@ -142,11 +146,23 @@ MatrixStore::MatrixStore(
     const Checkpoint& checkpoint,
     const ModelOptions& options,
     std::span<const std::string> names,
+    std::string_view head,
     ThreadPool& pool)
     : checkpoint_(checkpoint), options_(options), pool_(pool) {
   bool any_packed = false;
   for (const std::string& name : names) {
     const Plan plan = plan_for(name, checkpoint.at(name));
+    if (name == head && !options.exact && options.screen_head &&
+        pays_to_screen(
+            plan.tensor->rows,
+            plan.tensor->cols,
+            packed_bytes(
+                plan.form.packed,
+                plan.tensor->rows,
+                plan.tensor->cols))) {
+      screened_ = plan.tensor;
+      any_packed = true;
+    }
     plans_.emplace(name, plan);
     any_packed = any_packed || !plan.form.in_place;
     if (plan.form.in_place) {
@@ -196,6 +212,9 @@ std::string MatrixStore::cache_key() const {
   if (std::any_of(plans_.begin(), plans_.end(), as_floats)) {
     key += " exact";
   }
+  if (screened_ != nullptr) {
+    key += " screen";
+  }
   if (options_.quantize) {
     key += fmt::format(
         " quantize {} bits, groups of {}",
@@ -221,6 +240,13 @@ std::vector<BlobSize> MatrixStore::blob_sizes() const {
     }
   }
   sizes.push_back({std::string(kUnits), sizes.size() * sizeof(float)});
+  if (screened_ != nullptr) {
+    sizes.push_back(
+        {std::string(kScreen), screen_bytes(screened_->rows, screened_->cols)});
+    sizes.push_back(
+        {std::string(kScreenErrors),
+         (roofline::screen_errors(screened_->rows) + 1) * sizeof(float)});
+  }
   return sizes;
 }
 
@@ -248,7 +274,27 @@ bool MatrixStore::map_cached(const std::string& key) {
     units += sizeof(float);
     matrices_.insert_or_assign(name, matrix);
   }
+  if (screened_ != nullptr) {
+    view_screen(blobs[std::string(kScreen)], blobs[std::string(kScreenErrors)]);
+  }
   return true;
+}
+
+void MatrixStore::view_screen(
+    std::span<const std::byte> codes,
+    std::span<const std::byte> errors) {
+  const std::size_t rows = roofline::screen_errors(screened_->rows);
+  screen_errors_ = {reinterpret_cast<const float*>(errors.data()), rows};
+  PackedMatrix matrix;
+  static_cast<PackedForm&>(matrix) = kScreenForm;
+  matrix.rows = static_cast<int>(screened_->rows);
+  matrix.cols = static_cast<int>(screened_->cols);
+  matrix.data = codes.data();
+  std::memcpy(
+      &matrix.unit,
+      errors.data() + rows * sizeof(float),
+      sizeof(float));
+  screen_ = matrix;
 }
 
 void MatrixStore::pack_all(const std::string& key) {
@@ -267,6 +313,22 @@ void MatrixStore::pack_all(const std::string& key) {
     std::memcpy(units, &matrix.unit, sizeof(float));
     units += sizeof(float);
     checkpoint_.release(*plan.tensor);
+  }
+  if (screened_ != nullptr) {
+    const std::span<std::byte> codes = writer_->blob(kScreen);
+    const std::span<std::byte> errors = writer_->blob(kScreenErrors);
+    const std::size_t rows = roofline::screen_errors(screened_->rows);
+    const PackedMatrix matrix = make_screen(
+        *screened_,
+        codes,
+        {reinterpret_cast<float*>(errors.data()), rows},
+        pool_);
+    std::memcpy(
+        errors.data() + rows * sizeof(float),
+        &matrix.unit,
+        sizeof(float));
+    view_screen(codes, errors);
+    checkpoint_.release(*screened_);
   }
   if (options_.cache_packed) {
     writer_->commit();

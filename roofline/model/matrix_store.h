@@ -23,16 +23,22 @@ namespace roofline {
 
 class MatrixStore {
  public:
-  /// names: of all matrices that will be asked for. `checkpoint` must outlive
-  /// the store, since float matrices stay in it.
+  /// names: of all matrices that will be asked for. head: the one of them that
+  /// gets a coarse copy where that pays. `checkpoint` must outlive the store,
+  /// since float matrices stay in it.
   MatrixStore(
       const Checkpoint& checkpoint,
       const ModelOptions& options,
       std::span<const std::string> names,
+      std::string_view head,
       ThreadPool& pool);
 
   /// Throws BugError for a name that wasn't in the list.
   const PackedMatrix& at(std::string_view name) const;
+  /// The coarse copy of the head (head_screen.h), or nullptr.
+  const PackedMatrix* screen() const { return screen_ ? &*screen_ : nullptr; }
+  /// Its rows' errors.
+  std::span<const float> screen_errors() const { return screen_errors_; }
   /// Why nothing was kept on disk, or "".
   const std::string& note() const { return note_; }
 
@@ -50,6 +56,9 @@ class MatrixStore {
   void pack_all(const std::string& key);
   /// The matrix of a plan whose bytes are at data; its unit is still to be set.
   static PackedMatrix shaped(const Plan& plan, const std::byte* data);
+  void view_screen(
+      std::span<const std::byte> codes,
+      std::span<const std::byte> errors);
   PackedMatrix pack_one(const Plan& plan, std::span<std::byte> out) const;
 
   const Checkpoint& checkpoint_;
@@ -57,6 +66,9 @@ class MatrixStore {
   ThreadPool& pool_;
   std::map<std::string, Plan, std::less<>> plans_;
   std::map<std::string, PackedMatrix, std::less<>> matrices_;
+  const Tensor* screened_ = nullptr;  ///< the head, if it gets a coarse copy
+  std::optional<PackedMatrix> screen_;
+  std::span<const float> screen_errors_;
   std::optional<BlobFile> file_;
   std::unique_ptr<BlobFileWriter> writer_;
   std::string note_;

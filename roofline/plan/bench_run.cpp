@@ -72,6 +72,10 @@ BenchRun::BenchRun(
 
 BenchRun::~BenchRun() = default;
 
+int BenchRun::deciding() const {
+  return sampling_ ? deciding_logits(*sampling_, 0) : 1;
+}
+
 std::vector<std::int32_t> BenchRun::next_of(const mx::array& logits) {
   if (!sampling_) {
     return likeliest(logits, caches_.size());
@@ -143,7 +147,12 @@ double BenchRun::decode(int tokens) {
   for (int i = 0; i < tokens; ++i) {
     std::vector<Slice> slices;
     for (std::size_t row = 0; row < caches_.size(); ++row) {
-      slices.push_back({caches_[row].get(), {&next_[row], 1}, LogitRows::last});
+      slices.push_back(
+          {caches_[row].get(),
+           {&next_[row], 1},
+           LogitRows::last,
+           {},
+           deciding()});
     }
     mx::array logits = decoder_.forward(slices);
     logits.eval();

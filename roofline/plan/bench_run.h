@@ -26,6 +26,9 @@ class BenchRun {
   /// the next run of the same depth and batch), then runs the case.
   BenchSample measure(const BenchCase& what);
 
+  /// Slice::best of a decode step.
+  int deciding() const;
+
  private:
   using Caches = std::vector<std::unique_ptr<KvCache>>;
 

@@ -64,11 +64,12 @@ std::size_t kv_bytes_at(
 StepBytes step_bytes(
     const Decoder& decoder,
     std::int64_t depth,
-    std::optional<int> max_kv_tokens) {
+    std::optional<int> max_kv_tokens,
+    int best) {
   const auto cache = decoder.make_cache({});
   const std::size_t bytes_per_value = mx::size_of(cache->options().dtype);
   return {
-      decoder.step_weight_bytes(),
+      decoder.step_weight_bytes(best),
       kv_bytes_at(
           decoder.spec(),
           depth,
@@ -191,7 +192,8 @@ TruthLine make_truth_line(
   line.step = step_bytes(
       decoder,
       stats.prompt_tokens + stats.generated_tokens / 2,
-      max_kv_tokens);
+      max_kv_tokens,
+      stats.deciding_logits);
   line.proposed_tokens = stats.proposed_tokens;
   line.drafted_tokens = stats.drafted_tokens;
   line.accepted_tokens = stats.accepted_tokens;

@@ -1,6 +1,7 @@
 // Predicts tokens a second from bytes and operations: a phase takes the longer
 // of moving its bytes at the measured bandwidth and of its operations at the
-// measured peak.
+// measured peak. All logits are made: where the largest alone decide, a CPU
+// reads less of the head than is counted here (kernels/block/head_screen.h).
 #pragma once
 
 #include <cstdint>

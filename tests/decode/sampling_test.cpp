@@ -1,9 +1,14 @@
 #include "roofline/decode/sampling.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <map>
+#include <random>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -347,6 +352,90 @@ TEST(Presets, SuggestTheNearestName) {
     FAIL();
   } catch (const UserError& error) {
     EXPECT_NE(std::string(error.what()).find("creative"), std::string::npos);
+  }
+}
+
+TEST(DecidingLogits, AreAllUnlessRanksDecide) {
+  SamplingOptions options;
+  EXPECT_EQ(deciding_logits(options, 0), 0);
+  options.top_p = 0.9f;
+  EXPECT_EQ(deciding_logits(options, 0), 0);
+  options.temperature = 0;
+  EXPECT_EQ(deciding_logits(options, 0), 1);
+  EXPECT_EQ(deciding_logits(options, 2), 3);
+  options.repetition_penalty = 1.1f;
+  EXPECT_EQ(deciding_logits(options, 0), 1 + options.penalty_window);
+  options.penalty_window = -1;
+  EXPECT_EQ(deciding_logits(options, 0), 0);
+  options = {};
+  options.top_k = 40;
+  EXPECT_EQ(deciding_logits(options, 1), 41);
+  options.top_k = 5000;
+  EXPECT_EQ(deciding_logits(options, 0), 0);
+}
+
+TEST(DecidingLogits, AreAllWhereOthersMayRiseOrAreTold) {
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  for (const auto& change : std::vector<std::function<void(SamplingOptions&)>>{
+           [](SamplingOptions& o) { o.repetition_penalty = 0.9f; },
+           [](SamplingOptions& o) { o.presence_penalty = -0.5f; },
+           [](SamplingOptions& o) { o.frequency_penalty = -0.5f; },
+           [](SamplingOptions& o) { o.dry.multiplier = 0.8f; },
+           [](SamplingOptions& o) {
+             o.logit_bias = {{3, 2.0f}};
+           },
+           [](SamplingOptions& o) { o.top_logprobs = 2; }}) {
+    SamplingOptions options = greedy;
+    change(options);
+    EXPECT_EQ(deciding_logits(options, 0), 0);
+  }
+}
+
+/// Draws are the same where all but the deciding logits are estimates that lie
+/// anywhere below.
+TEST(DecidingLogits, DecideDraws) {
+  std::mt19937 random(17);
+  std::normal_distribution<float> normal(0, 3);
+  constexpr int kVocab = 300;
+  const std::vector<std::int32_t> banned = {4, 299};
+  for (int round = 0; round < 400; ++round) {
+    SamplingOptions options;
+    options.seed = static_cast<std::uint64_t>(round);
+    options.temperature = round % 3 == 0 ? 0.0f : 0.9f;
+    options.top_k = round % 3 == 0 ? 0 : 1 + round % 20;
+    options.top_p = round % 4 == 0 ? 0.8f : 1.0f;
+    options.min_p = round % 5 == 0 ? 0.05f : 0.0f;
+    options.typical_p = round % 7 == 0 ? 0.7f : 1.0f;
+    options.xtc_probability = round % 6 == 0 ? 1.0f : 0.0f;
+    options.penalty_window = 12;
+    options.repetition_penalty = round % 2 == 0 ? 1.3f : 1.0f;
+    options.presence_penalty = round % 8 == 0 ? 0.7f : 0.0f;
+    std::vector<float> logits(kVocab);
+    for (float& logit : logits) {
+      logit = normal(random);
+    }
+    std::vector<std::int32_t> history;
+    for (int i = 0; i < 30; ++i) {
+      history.push_back(static_cast<std::int32_t>(random() % kVocab));
+    }
+    const auto best =
+        static_cast<std::size_t>(deciding_logits(options, banned.size()));
+    ASSERT_GT(best, 0u);
+    std::vector<float> sorted = logits;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    std::vector<float> estimates = logits;
+    for (float& logit : estimates) {
+      if (logit < sorted[best - 1]) {
+        logit = sorted[best - 1] - 1e-3f - std::abs(normal(random));
+      }
+    }
+    Sampler from_all(options, {});
+    Sampler from_best(options, {});
+    EXPECT_EQ(
+        from_all.sample(logits, history, banned).token,
+        from_best.sample(estimates, history, banned).token)
+        << "round " << round;
   }
 }
 

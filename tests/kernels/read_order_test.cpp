@@ -49,7 +49,7 @@ TEST(ReadOrder, ThreadsBeginAtTheirSharesOfEachProduct) {
   Matrices matrices;
   const StepModel model = model_of(matrices, 2);
   ReadOrder order;
-  order.prepare(model, 2);
+  order.prepare(model, model.head, 2);
   const auto begins_at =
       [&](std::size_t product, std::size_t thread, const std::byte* at) {
         const ReadAhead read = order.product(product)[thread];
@@ -75,12 +75,12 @@ TEST(ReadOrder, IsFoundAnewForOtherThreadsAndLayers) {
   Matrices matrices;
   StepModel model = model_of(matrices, 1);
   ReadOrder order;
-  order.prepare(model, 4);
+  order.prepare(model, model.head, 4);
   EXPECT_EQ(order.product(4).size(), 4u);
-  order.prepare(model, 2);
+  order.prepare(model, model.head, 2);
   EXPECT_EQ(order.product(4).size(), 2u);
   model.layers.push_back(model.layers.front());
-  order.prepare(model, 2);
+  order.prepare(model, model.head, 2);
   EXPECT_EQ(order.product(8)[0].begin, model.head.parts[0].data);
 }
 

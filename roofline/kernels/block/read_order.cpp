@@ -69,16 +69,19 @@ void ReadOrder::add(const StepFeedForward& ff) {
   }
 }
 
-void ReadOrder::prepare(const StepModel& model, int threads) {
+void ReadOrder::prepare(
+    const StepModel& model,
+    const StepLinear& head,
+    int threads) {
   const auto count = static_cast<std::size_t>(threads);
-  const std::byte* head = model.head.parts.front().data;
+  const std::byte* head_data = head.parts.front().data;
   const std::size_t products = kLayerProducts * model.layers.size() + 1;
-  if (&model == model_ && head == head_ && count == threads_ &&
+  if (&model == model_ && head_data == head_ && count == threads_ &&
       reads_.size() == products * count) {
     return;
   }
   model_ = &model;
-  head_ = head;
+  head_ = head_data;
   threads_ = count;
   reads_.clear();
   for (const StepLayer& layer : model.layers) {
@@ -87,7 +90,7 @@ void ReadOrder::prepare(const StepModel& model, int threads) {
     add(layer.feed_forward);
     add(layer.feed_forward.down);
   }
-  add(model.head);
+  add(head);
 }
 
 }  // namespace roofline

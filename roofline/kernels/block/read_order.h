@@ -13,9 +13,10 @@ namespace roofline {
 
 class ReadOrder {
  public:
-  /// Found once for a model and a number of threads. Its products in order: of
-  /// each layer qkv, out, gate and up, down; then the head.
-  void prepare(const StepModel& model, int threads);
+  /// Found once for a model, what makes its logits and a number of threads. Its
+  /// products in order: of each layer qkv, out, gate and up, down; then the
+  /// head.
+  void prepare(const StepModel& model, const StepLinear& head, int threads);
   /// For each thread; product kLayerProducts · layers is the head.
   std::span<const ReadAhead> product(std::size_t index) const {
     return std::span(reads_).subspan(index * threads_, threads_);

@@ -26,6 +26,28 @@ QuantizedRows QuantizedBuffer::rows(int tokens, int cols, bool trimmed) {
       trimmed ? high.data() : nullptr};
 }
 
+void ScreenedLogits::fit(int tokens, int blocks) {
+  const auto rows = static_cast<std::size_t>(tokens);
+  const std::size_t bounds = rows * static_cast<std::size_t>(blocks);
+  spread.grow(rows);
+  most.grow(bounds);
+  reach.grow(bounds);
+  of_tokens.resize(std::max(of_tokens.size(), rows));
+}
+
+void ScreenedLogits::note(double read) {
+  // Half of the head is what its coarse copy leaves to be saved; scattered
+  // blocks are read more slowly.
+  constexpr double kMostShare = 0.3;
+  constexpr double kNewest = 0.25;
+  constexpr int kPause = 32;
+  share += kNewest * (read - share);
+  if (share > kMostShare) {
+    pause = kPause;
+    share = kMostShare / 2;  // the next try counts for half
+  }
+}
+
 bool hidden_in_float(const StepModel& model, const StepFeedForward& ff) {
   return model.exact || !ff.down.any_quantized();
 }
@@ -95,5 +117,9 @@ std::size_t tile_bytes_of_thread(int head_dim, std::int64_t tokens) {
 
 StepScratch::StepScratch() : state_(std::make_unique<State>()) {}
 StepScratch::~StepScratch() = default;
+
+double StepScratch::screened_share() const {
+  return state_->screened.pause > 0 ? 1 : state_->screened.share;
+}
 
 }  // namespace roofline

@@ -38,6 +38,26 @@ struct QuantizedBuffer {
   QuantizedRows rows(int tokens, int cols, bool trimmed = false);
 };
 
+/// A block of the head's rows that is read for a token.
+struct HeadBlock {
+  int token = 0;
+  int block = 0;
+};
+
+/// What the coarse head says of the logits.
+struct ScreenedLogits {
+  AlignedBuffer<float> spread;  ///< [tokens], of an error of 1
+  AlignedBuffer<float> most;    ///< [tokens, row blocks], the largest
+  AlignedBuffer<float> reach;   ///< what the largest can be
+  std::vector<std::vector<HeadBlock>> of_tokens;
+  double share = 0;  ///< of the head that is read after all, lately
+  int pause = 0;     ///< so many steps read the whole head
+
+  void fit(int tokens, int blocks);
+  /// Notes a step that read so much of the head.
+  void note(double read);
+};
+
 struct StepScratch::State {
   std::mutex running;  ///< held by decoder_step
   std::shared_ptr<LogitMemory> logits = std::make_shared<LogitMemory>();
@@ -58,6 +78,7 @@ struct StepScratch::State {
   std::vector<AttentionArgs> attention;
   AttentionPlan plan;
   ReadOrder reads;
+  ScreenedLogits screened;
   std::vector<int> slice_begin;  ///< each slice's first token in the batch
   std::vector<int> logit_rows;   ///< tokens whose logits are asked for
 

@@ -221,56 +221,6 @@ void StepRun::feed_forward(const StepLayer& layer) {
   lap(StepOp::down, &ff.down);
 }
 
-/// The last rows of each slice, normed, times the head.
-void StepRun::head(float* logits) {
-  const int count = static_cast<int>(s_.logit_rows.size());
-  const StepLayer* last =
-      model_.layers.empty() ? nullptr : &model_.layers.back();
-  // In codes: what the head rounds, no later layer evens out. Of few rows they
-  // keep both planes, which cost nothing.
-  StepInput input = normed_input(trims() && count > kUntrimmedTokens);
-  input.rounded = {};
-  each_token(count, [&](int i) {
-    const int t = s_.logit_rows[static_cast<std::size_t>(i)];
-    if (last) {
-      join(*last, last->feed_forward_post_norm, t);
-    }
-    norm(
-        model_.final_norm,
-        row(s_.x, t, model_.dim),
-        model_.dim,
-        row(s_.normed, i, model_.dim));
-    if (!model_.exact && model_.head.any_quantized()) {
-      quantize(i, input, kHeadOctaves);
-    }
-  });
-  lap(StepOp::norm);
-  const float cap = model_.logit_softcap.value_or(0.0f);
-  AfterPiece after;
-  if (model_.logit_scale != 1.0f || cap != 0.0f) {
-    after = [&](int first, int n, int token_begin, int token_end) {
-      for (int t = token_begin; t < token_end; ++t) {
-        kernels_.rows->scale_and_cap(
-            logits + static_cast<std::ptrdiff_t>(t) * model_.vocab + first,
-            model_.logit_scale,
-            cap,
-            n);
-      }
-    };
-  }
-  run_linear(
-      kernels_,
-      model_.head,
-      input,
-      count,
-      logits,
-      model_.vocab,
-      pool_,
-      after,
-      last ? reads(model_.layers.front(), Product::qkv) : NextReads{});
-  lap(StepOp::head, &model_.head);
-}
-
 void run_step(
     const StepModel& model,
     std::span<const std::int32_t> ids,

@@ -72,6 +72,16 @@ struct StepLayer {
   StepFeedForward feed_forward;
 };
 
+/// A coarse copy of the head in 4 bits. Where only the largest logits are asked
+/// for, it is read whole instead of the head, and of the head the rows alone
+/// that can be among the largest.
+struct StepScreen {
+  StepLinear coarse;  ///< no parts: there is none
+  /// Of each row of the head how far the coarse one is from it, as the length
+  /// of their difference; zeros up to a whole row block.
+  std::span<const float> errors;
+};
+
 struct StepRope {
   RopeLayout layout = RopeLayout::half_split;
   int rotated_dims = 0;
@@ -89,6 +99,7 @@ struct StepModel {
   std::vector<StepLayer> layers;
   StepNorm final_norm;
   StepLinear head;
+  StepScreen screen;
   float logit_scale = 1.0f;
   std::optional<float> logit_softcap;
 };
@@ -98,6 +109,9 @@ struct StepSlice {
   int tokens = 0;
   /// The last so many tokens have their logits computed.
   int logit_rows = 1;
+  /// So many of the largest logits of a row are what they are; the others can
+  /// be estimates below them. 0: all are.
+  int best = 0;
   std::int64_t first_position = 0;
   /// One view a layer; slots for the new tokens are among the segments.
   std::vector<KvView> layers;
@@ -113,6 +127,10 @@ class StepScratch {
   ~StepScratch();
   StepScratch(const StepScratch&) = delete;
   StepScratch& operator=(const StepScratch&) = delete;
+
+  /// Of the head where it is screened: the share that is read after all,
+  /// lately.
+  double screened_share() const;
 
   struct State;
   State& state() { return *state_; }

@@ -1,6 +1,7 @@
 // One run of the fused step: the stages of a layer in order. Internal to
-// kernels/block; step.h is the interface. step.cpp has the ends and the
-// feed-forward, step_attention.cpp the attention sub-layer.
+// kernels/block; step.h is the interface. step.cpp has the beginning and the
+// feed-forward, step_attention.cpp the attention sub-layer, step_head.cpp the
+// logits.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "roofline/base/op_times.h"
 #include "roofline/base/thread_pool.h"
@@ -60,9 +62,13 @@ class StepRun {
              rounds_more();
     trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
+    best_ = most_asked();
     asks_ahead_ = tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
     if (asks_ahead_) {
-      s_.reads.prepare(model, pool.threads());
+      s_.reads.prepare(
+          model,
+          screens() ? model.screen.coarse : model.head,
+          pool.threads());
     }
     list_rows();
   }
@@ -131,6 +137,22 @@ class StepRun {
     });
   }
 
+  /// Of the largest logits so many as the slice that asks for most; 0: all.
+  int most_asked() {
+    int most = 0;
+    for (const StepSlice& slice : slices_) {
+      if (slice.best == 0 || model_.screen.coarse.parts.empty()) {
+        return 0;
+      }
+      most = std::max(most, slice.best);
+    }
+    if (s_.screened.pause > 0) {
+      --s_.screened.pause;
+      return 0;
+    }
+    return most;
+  }
+
   void list_rows() {
     s_.slice_begin.clear();
     s_.logit_rows.clear();
@@ -144,8 +166,11 @@ class StepRun {
     }
   }
 
-  float* row(AlignedBuffer<float>& buffer, int t, int width) {
-    return buffer.data() + static_cast<std::ptrdiff_t>(t) * width;
+  static float* row(float* rows, int t, int width) {
+    return rows + static_cast<std::ptrdiff_t>(t) * width;
+  }
+  static float* row(AlignedBuffer<float>& rows, int t, int width) {
+    return row(rows.data(), t, width);
   }
 
   void norm(const StepNorm& norm, const float* x, int n, float* out) const {
@@ -169,6 +194,12 @@ class StepRun {
     const auto index = static_cast<std::size_t>(&layer - model_.layers.data());
     return {s_.reads.product(
         index * ReadOrder::kLayerProducts + static_cast<std::size_t>(product))};
+  }
+
+  /// What they read first in the next step.
+  NextReads reads_of_next_step() const {
+    return model_.layers.empty() ? NextReads{}
+                                 : reads(model_.layers.front(), Product::qkv);
   }
 
   /// A token of x in the form that the products of this step take.
@@ -208,6 +239,9 @@ class StepRun {
 
   /// Whether products leave high codes out.
   bool trims() const { return trims_; }
+
+  /// Whether the coarse head is read instead of the head.
+  bool screens() const { return best_ > 0; }
 
   /// QmmKernels::trim's octaves in a layer, where they are usual_octaves in
   /// most.
@@ -258,6 +292,17 @@ class StepRun {
       float* gate,
       float* up);
   StepInput hidden_input(const StepLayer& layer);
+  StepInput head_input(int count);
+  void scale_logits(float* logits, int n) const;
+  void coarse_logits(const StepInput& input, int count, float* logits);
+  float* head_block(const StepInput& input, int t, int block, float* logits)
+      const;
+  void list_blocks(
+      const StepInput& input,
+      int t,
+      float* logits,
+      std::vector<HeadBlock>& out);
+  void largest_logits(const StepInput& input, int count, float* logits);
   void head(float* logits);
 
   /// What norm_input() leaves.
@@ -282,6 +327,7 @@ class StepRun {
   int tokens_ = 0;      ///< past the last layer's attention: keep_logit_rows()
   bool tiles_ = false;  ///< products of the layers are on tiles of bfloat16
   bool trims_ = false;
+  int best_ = 0;  ///< so many of the largest logits are asked for; 0: all
   /// One token is bound by memory, which idles while threads wait.
   bool asks_ahead_ = false;
 #ifdef ROOFLINE_NO_OP_TIMES

@@ -1,0 +1,284 @@
+// The logits: the head's product, whole, or screened where only the largest
+// are asked for (docs/kernels.md).
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "roofline/kernels/block/step_run.h"
+
+namespace roofline {
+
+namespace {
+
+/// How many standard deviations a coarse logit can be from the true one. Its
+/// error is a sum of as many independent roundings as there are columns, each
+/// even over its range: beyond so many lies less than 1 in 10^10.
+constexpr float kScreenDeviations = 7.0f;
+/// Row blocks of the head that a piece of work reads.
+constexpr std::size_t kPieceBlocks = 4;
+
+struct BlockBounds {
+  float most = 0;   ///< the largest coarse logit
+  float reach = 0;  ///< what the block's largest logit can be
+};
+
+/// Of the coarse logits y [rows] of one block; spread: of an error of 1.
+BlockBounds bounds_of(
+    const float* y,
+    const float* errors,
+    float spread,
+    int rows) {
+  constexpr int kLanes = 4;
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  std::array<float, kLanes> most;
+  std::array<float, kLanes> reach;
+  most.fill(kNothing);
+  reach.fill(kNothing);
+  const auto take = [&](int row, std::size_t lane) {
+    const float far = y[row] + spread * errors[row];
+    most[lane] = most[lane] < y[row] ? y[row] : most[lane];
+    reach[lane] = reach[lane] < far ? far : reach[lane];
+  };
+  int row = 0;
+  for (; row + kLanes <= rows; row += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      take(row + lane, static_cast<std::size_t>(lane));
+    }
+  }
+  for (; row < rows; ++row) {
+    take(row, 0);
+  }
+  return {
+      *std::max_element(most.begin(), most.end()),
+      *std::max_element(reach.begin(), reach.end())};
+}
+
+/// The places of the `count` largest values.
+void largest(std::span<const float> values, int count, std::vector<int>& out) {
+  if (count == 1) {
+    const auto found = std::max_element(values.begin(), values.end());
+    out.assign(1, static_cast<int>(found - values.begin()));
+    return;
+  }
+  out.resize(values.size());
+  std::iota(out.begin(), out.end(), 0);
+  const auto kept = std::min(static_cast<std::size_t>(count), out.size());
+  const auto more = [&](int a, int b) {
+    return values[static_cast<std::size_t>(a)] >
+           values[static_cast<std::size_t>(b)];
+  };
+  const auto end = out.begin() + static_cast<std::ptrdiff_t>(kept);
+  if (end != out.end()) {
+    std::nth_element(out.begin(), end, out.end(), more);
+  }
+  out.resize(kept);
+}
+
+}  // namespace
+
+/// Scales and caps logits [n] where the model asks for it.
+void StepRun::scale_logits(float* logits, int n) const {
+  const float cap = model_.logit_softcap.value_or(0.0f);
+  if (model_.logit_scale != 1.0f || cap != 0.0f) {
+    kernels_.rows->scale_and_cap(logits, model_.logit_scale, cap, n);
+  }
+}
+
+/// Leaves the last rows of each slice normed in what the head takes.
+StepInput StepRun::head_input(int count) {
+  const StepLayer* last =
+      model_.layers.empty() ? nullptr : &model_.layers.back();
+  const bool codes = model_.head.any_quantized() || screens();
+  // In codes: what the head rounds, no later layer evens out. Of few rows they
+  // keep both planes, which cost nothing.
+  StepInput input = normed_input(trims() && count > kUntrimmedTokens);
+  input.rounded = {};
+  each_token(count, [&](int i) {
+    const int t = s_.logit_rows[static_cast<std::size_t>(i)];
+    if (last) {
+      join(*last, last->feed_forward_post_norm, t);
+    }
+    norm(
+        model_.final_norm,
+        row(s_.x, t, model_.dim),
+        model_.dim,
+        row(s_.normed, i, model_.dim));
+    if (!model_.exact && codes) {
+      quantize(i, input, kHeadOctaves);
+    }
+  });
+  return input;
+}
+
+void StepRun::head(float* logits) {
+  const int count = static_cast<int>(s_.logit_rows.size());
+  const StepInput input = head_input(count);
+  lap(StepOp::norm);
+  if (screens()) {
+    coarse_logits(input, count, logits);
+    largest_logits(input, count, logits);
+    lap(StepOp::head, &model_.screen.coarse);
+    return;
+  }
+  const auto scale = [&](int first, int n, int token_begin, int token_end) {
+    for (int t = token_begin; t < token_end; ++t) {
+      scale_logits(row(logits, t, model_.vocab) + first, n);
+    }
+  };
+  run_linear(
+      kernels_,
+      model_.head,
+      input,
+      count,
+      logits,
+      model_.vocab,
+      pool_,
+      scale,
+      reads_of_next_step());
+  lap(StepOp::head, &model_.head);
+}
+
+/// Products with the coarse head, and the bounds of each row block.
+void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
+  ScreenedLogits& screened = s_.screened;
+  const int blocks = model_.head.parts[0].row_blocks();
+  screened.fit(count, blocks);
+  StepInput coarse = input;
+  if (tiles_ && count >= kLeastTileTokens) {
+    coarse.rounded =
+        RoundedRows::over(count, model_.dim, s_.normed_tiles.data());
+  }
+  each_token(count, [&](int i) {
+    const float* x = row(s_.normed, i, model_.dim);
+    double squares = 0;
+    for (int c = 0; c < model_.dim; ++c) {
+      squares += static_cast<double>(x[c]) * x[c];
+    }
+    screened.spread.data()[i] =
+        kScreenDeviations * static_cast<float>(std::sqrt(squares / model_.dim));
+    if (coarse.rounded.tiles != nullptr) {
+      kernels_.bf16->round(x, model_.dim, i, 0, coarse.rounded);
+    }
+  });
+  const auto bound = [&](int first, int n, int token_begin, int token_end) {
+    for (int t = token_begin; t < token_end; ++t) {
+      float* y = row(logits, t, model_.vocab);
+      const float spread = screened.spread.data()[t];
+      for (int r = first; r < first + n; r += kRowBlock) {
+        const BlockBounds bounds = bounds_of(
+            y + r,
+            model_.screen.errors.data() + r,
+            spread,
+            std::min(kRowBlock, first + n - r));
+        row(screened.most, t, blocks)[r / kRowBlock] = bounds.most;
+        row(screened.reach, t, blocks)[r / kRowBlock] = bounds.reach;
+      }
+      scale_logits(y + first, n);
+    }
+  };
+  run_linear(
+      kernels_,
+      model_.screen.coarse,
+      coarse,
+      count,
+      logits,
+      model_.vocab,
+      pool_,
+      bound,
+      reads_of_next_step());
+}
+
+/// The logits of a block of the head's rows for one token, before scaling.
+float* StepRun::head_block(
+    const StepInput& input,
+    int t,
+    int block,
+    float* logits) const {
+  product_piece(
+      kernels_,
+      model_.head.parts[0],
+      {block, block + 1, t, t + 1},
+      input,
+      logits,
+      model_.vocab);
+  return row(logits, t, model_.vocab) + std::ptrdiff_t{block} * kRowBlock;
+}
+
+/// Reads the head where a token's coarse logits are largest. What is found
+/// there bounds the best_-th largest from below; appends the blocks with rows
+/// that can be above that bound.
+void StepRun::list_blocks(
+    const StepInput& input,
+    int t,
+    float* logits,
+    std::vector<HeadBlock>& out) {
+  const PackedMatrix& head = model_.head.parts[0];
+  const int blocks = head.row_blocks();
+  std::span<float> reach(
+      row(s_.screened.reach, t, blocks),
+      static_cast<std::size_t>(blocks));
+  thread_local std::vector<int> first;
+  largest(
+      {row(s_.screened.most, t, blocks), static_cast<std::size_t>(blocks)},
+      best_,
+      first);
+  thread_local std::vector<float> found;
+  found.clear();
+  for (const int block : first) {
+    float* y = head_block(input, t, block, logits);
+    const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
+    found.insert(found.end(), y, y + rows);
+    scale_logits(y, rows);
+    reach[static_cast<std::size_t>(block)] =
+        -std::numeric_limits<float>::infinity();
+  }
+  const auto least =
+      std::min(found.size(), static_cast<std::size_t>(best_)) - 1;
+  const auto at = found.begin() + static_cast<std::ptrdiff_t>(least);
+  std::nth_element(found.begin(), at, found.end(), std::greater<>());
+  for (int block = 0; block < blocks; ++block) {
+    if (reach[static_cast<std::size_t>(block)] >= *at) {
+      out.push_back({t, block});
+    }
+  }
+}
+
+/// Puts true logits in the place of those coarse ones that can be among the
+/// best_ largest of their token.
+void StepRun::largest_logits(const StepInput& input, int count, float* logits) {
+  const PackedMatrix& head = model_.head.parts[0];
+  std::vector<std::vector<HeadBlock>>& of_tokens = s_.screened.of_tokens;
+  auto list = [&](int t, int) {
+    auto& own = of_tokens[static_cast<std::size_t>(t)];
+    own.clear();
+    list_blocks(input, t, logits, own);
+  };
+  pool_.run(count, list);
+  std::vector<HeadBlock>& all = of_tokens.front();
+  for (std::size_t t = 1; t < static_cast<std::size_t>(count); ++t) {
+    all.insert(all.end(), of_tokens[t].begin(), of_tokens[t].end());
+  }
+  const int first = std::min(best_, head.row_blocks());
+  s_.screened.note(
+      (static_cast<double>(all.size()) / count + first) / head.row_blocks());
+  auto read = [&](int piece, int) {
+    const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBlocks;
+    const std::size_t end = std::min(all.size(), begin + kPieceBlocks);
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto [t, block] = all[i];
+      const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
+      scale_logits(head_block(input, t, block, logits), rows);
+    }
+  };
+  pool_.run(
+      static_cast<int>((all.size() + kPieceBlocks - 1) / kPieceBlocks),
+      read);
+}
+
+}  // namespace roofline

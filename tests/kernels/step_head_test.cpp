@@ -1,0 +1,290 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "kernels/isas.h"
+#include "kernels/packed_helpers.h"
+#include "roofline/kernels/block/head_screen.h"
+#include "roofline/kernels/block/scratch.h"
+#include "roofline/kernels/block/step.h"
+
+namespace roofline {
+namespace {
+
+using testing::AlignedBytes;
+using testing::random_floats;
+using testing::RandomMatrix;
+
+constexpr int kDim = 96;
+/// The last row block has 3 rows.
+constexpr int kVocab = 2003;
+constexpr int kTokens = 64;
+
+/// Embeddings and a head with its coarse copy, no layers: logits are those of
+/// the normed embedding.
+struct HeadModel {
+  explicit HeadModel(const PackedMatrix& head)
+      : embeddings(random_floats(std::size_t{kTokens} * kDim, 5, 1.0f)),
+        coarse(screen_bytes(head.rows, head.cols)),
+        errors(screen_errors(head.rows)),
+        rows(
+            static_cast<std::size_t>(head.rows) *
+            static_cast<std::size_t>(head.cols)) {
+    model.dim = kDim;
+    model.vocab = head.rows;
+    model.embed.format = PackedFormat::f32;
+    model.embed.rows = kTokens;
+    model.embed.cols = kDim;
+    model.embed.data = reinterpret_cast<const std::byte*>(embeddings.data());
+    model.head.parts = {head};
+    Tensor tensor;
+    tensor.encoding = Encoding::f32;
+    tensor.rows = head.rows;
+    tensor.cols = head.cols;
+    const auto width = static_cast<std::size_t>(head.cols);
+    for (int r = 0; r < head.rows; ++r) {
+      read_packed_row(
+          head,
+          r,
+          std::span(rows).subspan(static_cast<std::size_t>(r) * width, width));
+    }
+    tensor.bytes = std::as_bytes(std::span(rows));
+    ThreadPool pool(2);
+    model.screen.coarse.parts = {
+        make_screen(tensor, coarse.span(), errors, pool)};
+    model.screen.errors = errors;
+  }
+
+  /// Logits [tokens, vocab]; of the last token of each of so many sequences,
+  /// or of all tokens of one.
+  std::vector<float> run(
+      int tokens,
+      bool one_sequence,
+      int best,
+      StepScratch& scratch) const {
+    std::vector<StepSlice> slices;
+    for (int i = 0; i < (one_sequence ? 1 : tokens); ++i) {
+      StepSlice slice;
+      slice.tokens = one_sequence ? tokens : 1;
+      slice.logit_rows = slice.tokens;
+      slice.best = best;
+      slice.regimes = std::make_shared<std::vector<RopeRegime>>();
+      slices.push_back(slice);
+    }
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
+    std::iota(ids.begin(), ids.end(), 0);
+    std::vector<float> logits(
+        ids.size() * static_cast<std::size_t>(model.vocab),
+        NAN);
+    ThreadPool pool(2);
+    run_step(model, ids, slices, scratch, pool, logits.data());
+    return logits;
+  }
+
+  std::vector<float> embeddings;
+  AlignedBytes coarse;
+  std::vector<float> errors;
+  std::vector<float> rows;
+  StepModel model;
+};
+
+/// The places of the n largest, by value.
+std::vector<std::size_t> best_of(std::span<const float> row, int n) {
+  std::vector<std::size_t> places(row.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
+    return row[a] > row[b];
+  });
+  places.resize(static_cast<std::size_t>(n));
+  return places;
+}
+
+/// That screened logits are the true ones where these are among the n largest,
+/// and nowhere above; and that the head wasn't read for most of the others.
+void expect_screened(
+    std::span<const float> all,
+    std::span<const float> screened,
+    int n,
+    double tolerance) {
+  const auto vocab = static_cast<std::size_t>(kVocab);
+  for (std::size_t begin = 0; begin < all.size(); begin += vocab) {
+    const auto expected = all.subspan(begin, vocab);
+    const auto actual = screened.subspan(begin, vocab);
+    const auto best = best_of(expected, n);
+    EXPECT_EQ(best_of(actual, 1), best_of(expected, 1));
+    std::size_t estimates = vocab;
+    for (std::size_t i = 0; i < vocab; ++i) {
+      ASSERT_LE(actual[i], expected[best.front()] + tolerance);
+      estimates -= std::abs(actual[i] - expected[i]) <= tolerance ? 1 : 0;
+    }
+    for (const std::size_t i : best) {
+      ASSERT_NEAR(actual[i], expected[i], tolerance) << "row " << i;
+    }
+    std::vector<float> sorted(actual.begin(), actual.end());
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      ASSERT_NEAR(sorted[i], expected[best[i]], tolerance) << "place " << i;
+    }
+    EXPECT_GT(estimates, vocab / 8);
+  }
+}
+
+class ScreenedHead : public testing::EveryIsa {};
+
+TEST_P(ScreenedHead, LeavesTheLargestLogitsOfAnyFormatAsTheyAre) {
+  for (const PackedForm form :
+       {PackedForm(PackedFormat::q8, 1, 128),
+        PackedForm(PackedFormat::q8, 1, 0),
+        PackedForm(PackedFormat::q8_16, 1, 32)}) {
+    const RandomMatrix head(form, kVocab, kDim, 3, 0.002f);
+    const HeadModel model(head.matrix);
+    for (const int tokens : {1, 3, 9, 20}) {
+      for (const bool one_sequence : {false, true}) {
+        for (const int best : {1, 2, 5}) {
+          SCOPED_TRACE(
+              form_name(form) + ", tokens " + std::to_string(tokens) +
+              ", best " + std::to_string(best));
+          StepScratch scratch;
+          const auto all = model.run(tokens, one_sequence, 0, scratch);
+          const auto screened = model.run(tokens, one_sequence, best, scratch);
+          const float most =
+              *std::max_element(all.begin(), all.end(), [](float a, float b) {
+                return std::abs(a) < std::abs(b);
+              });
+          // One token, and guesses that are checked, are the same to the bit;
+          // of other batches a row may be rounded less than with all others.
+          const bool same = tokens == 1 || one_sequence;
+          expect_screened(
+              all,
+              screened,
+              best,
+              same ? 0 : 0.01 * std::abs(most));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ScreenedHead, ReadsFloatsToo) {
+  const auto values = random_floats(std::size_t{kVocab} * kDim, 8, 0.2f);
+  PackedMatrix head;
+  head.format = PackedFormat::f32;
+  head.rows = kVocab;
+  head.cols = kDim;
+  head.data = reinterpret_cast<const std::byte*>(values.data());
+  const HeadModel model(head);
+  StepScratch scratch;
+  const auto all = model.run(3, true, 0, scratch);
+  expect_screened(all, model.run(3, true, 1, scratch), 1, 1e-5);
+}
+
+TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3,
+      0.002f);
+  HeadModel model(head.matrix);
+  model.model.logit_scale = 0.5f;
+  model.model.logit_softcap = 6.0f;
+  StepScratch scratch;
+  const auto all = model.run(1, false, 0, scratch);
+  expect_screened(all, model.run(1, false, 3, scratch), 3, 0);
+}
+
+TEST_P(ScreenedHead, TellsOfNumbersThatAreNone) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3);
+  HeadModel model(head.matrix);
+  model.model.final_norm.weight.assign(kDim, NAN);
+  StepScratch scratch;
+  const auto logits = model.run(1, false, 1, scratch);
+  EXPECT_TRUE(std::any_of(logits.begin(), logits.end(), [](float logit) {
+    return std::isnan(logit);
+  }));
+}
+
+TEST_P(ScreenedHead, PausesWhereAllLogitsAreAlike) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3,
+      0.01f,
+      testing::Codes::all_max);
+  const HeadModel model(head.matrix);
+  StepScratch scratch;
+  const auto all = model.run(1, false, 0, scratch);
+  EXPECT_EQ(scratch.screened_share(), 0);
+  for (int step = 0; step < 4; ++step) {
+    // Each row can be the largest, so each is read.
+    EXPECT_EQ(model.run(1, false, kVocab, scratch), all);
+  }
+  EXPECT_EQ(scratch.screened_share(), 1);
+  EXPECT_EQ(model.run(1, false, 1, scratch), all);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants,
+    ScreenedHead,
+    ::testing::ValuesIn(testing::runnable_isas()),
+    testing::isa_test_name);
+
+TEST(HeadScreen, PaysForLargeHeadsOfMoreThanFourBits) {
+  const std::size_t eight =
+      packed_bytes({PackedFormat::q8, 1, 128}, 49152, 576);
+  EXPECT_TRUE(pays_to_screen(49152, 576, eight));
+  EXPECT_TRUE(pays_to_screen(49152, 576, std::size_t{2} * 49152 * 576));
+  EXPECT_FALSE(pays_to_screen(
+      49152,
+      576,
+      packed_bytes({PackedFormat::q4, 1, 8}, 49152, 576)));
+  EXPECT_FALSE(pays_to_screen(512, 576, eight));
+  EXPECT_FALSE(pays_to_screen(49152, 570, eight));
+}
+
+TEST(HeadScreen, KnowsHowFarItsRowsAre) {
+  constexpr int kRows = 37;
+  auto values = random_floats(std::size_t{kRows} * kDim, 4, 0.3f);
+  std::fill(values.begin(), values.begin() + kDim, 0.0f);
+  Tensor tensor;
+  tensor.encoding = Encoding::f32;
+  tensor.rows = kRows;
+  tensor.cols = kDim;
+  tensor.bytes = std::as_bytes(std::span(values));
+  AlignedBytes memory(screen_bytes(kRows, kDim));
+  std::vector<float> errors(screen_errors(kRows), NAN);
+  ASSERT_EQ(errors.size(), 48u);
+  ThreadPool pool(2);
+  const PackedMatrix coarse = make_screen(tensor, memory.span(), errors, pool);
+  std::vector<float> row(kDim);
+  for (std::size_t r = 0; r < errors.size(); ++r) {
+    if (r >= kRows) {
+      EXPECT_EQ(errors[r], 0);
+      continue;
+    }
+    read_packed_row(coarse, static_cast<int>(r), row);
+    double squares = 0;
+    double own = 0;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const double value = values[r * kDim + c];
+      squares += (row[c] - value) * (row[c] - value);
+      own += value * value;
+    }
+    EXPECT_NEAR(errors[r], std::sqrt(squares), 1e-4);
+    EXPECT_LE(errors[r], 0.2 * std::sqrt(own));
+  }
+}
+
+}  // namespace
+}  // namespace roofline
