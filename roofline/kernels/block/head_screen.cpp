@@ -47,7 +47,8 @@ double round_group(std::span<const float> values, std::byte* out) {
     squares += off * off;
   }
   for (std::size_t i = 0; i < codes.size() / 2; ++i) {
-    out[i] = static_cast<std::byte>(codes[i] | (codes[i + codes.size() / 2] << 4));
+    out[i] =
+        static_cast<std::byte>(codes[i] | (codes[i + codes.size() / 2] << 4));
   }
   return squares;
 }
