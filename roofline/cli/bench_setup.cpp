@@ -206,7 +206,8 @@ SetupProcess::SetupProcess(const BenchSetup& setup, const BenchOptions& options)
   facts_.rates = {
       ready.at("bytes_per_second").get<double>(),
       ready.at("operations_per_second").get<double>(),
-      ready.at("step_weight_bytes").get<double>()};
+      ready.at("step_weight_bytes").get<double>(),
+      ready.at("batch_weight_bytes").get<double>()};
 }
 
 Json SetupProcess::answer() {

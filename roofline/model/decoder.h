@@ -88,7 +88,8 @@ class Decoder {
 
   /// Why the next start will pack the weights again, or "".
   virtual std::string cache_note() const { return {}; }
-  /// Bytes of weights that one decode step must read. best: as of its slices.
+  /// Bytes of weights that one decode step must read. best: as of its one
+  /// slice.
   virtual std::size_t step_weight_bytes(int best = 0) const = 0;
   /// The first length at which a sequence must be run again from its start,
   /// because its rope regime changes there; INT64_MAX when never.

@@ -206,8 +206,11 @@ void set_roof(
     figure.work.kv_bytes *= what.tokens;
     figure.work.operations *= what.tokens;
   }
-  figure.work.bytes = figure.work.kv_bytes +
-                      static_cast<double>(steps) * rates.step_weight_bytes;
+  const bool alone = what.phase == BenchPhase::decode && what.batch == 1;
+  figure.work.bytes =
+      figure.work.kv_bytes +
+      static_cast<double>(steps) *
+          (alone ? rates.step_weight_bytes : rates.batch_weight_bytes);
   figure.roof_seconds = least_seconds(figure.work, rates);
   if (const auto beside = figure.bandwidth_beside()) {
     BenchRates now = rates;

@@ -47,7 +47,8 @@ std::vector<BenchCase> bench_cases(const BenchOptions& options);
 struct BenchRates {
   double bytes_per_second = 0;
   double operations_per_second = 0;
-  double step_weight_bytes = 0;  ///< that one step reads
+  double step_weight_bytes = 0;   ///< that a step of one sequence reads
+  double batch_weight_bytes = 0;  ///< that one of several reads, or of a prompt
 };
 
 /// One run of a case.

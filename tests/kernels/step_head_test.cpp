@@ -106,22 +106,24 @@ std::vector<std::size_t> best_of(std::span<const float> row, int n) {
 }
 
 /// That screened logits are the true ones where these are among the n largest,
-/// and nowhere above; and that the head wasn't read for most of the others.
+/// and nowhere above; estimates: and that the head wasn't read for many of the
+/// others.
 void expect_screened(
     std::span<const float> all,
     std::span<const float> screened,
     int n,
-    double tolerance) {
+    double tolerance,
+    bool estimates) {
   const auto vocab = static_cast<std::size_t>(kVocab);
   for (std::size_t begin = 0; begin < all.size(); begin += vocab) {
     const auto expected = all.subspan(begin, vocab);
     const auto actual = screened.subspan(begin, vocab);
     const auto best = best_of(expected, n);
     EXPECT_EQ(best_of(actual, 1), best_of(expected, 1));
-    std::size_t estimates = vocab;
+    std::size_t read = 0;
     for (std::size_t i = 0; i < vocab; ++i) {
       ASSERT_LE(actual[i], expected[best.front()] + tolerance);
-      estimates -= std::abs(actual[i] - expected[i]) <= tolerance ? 1 : 0;
+      read += std::abs(actual[i] - expected[i]) <= tolerance ? 1 : 0;
     }
     for (const std::size_t i : best) {
       ASSERT_NEAR(actual[i], expected[i], tolerance) << "row " << i;
@@ -131,13 +133,17 @@ void expect_screened(
     for (std::size_t i = 0; i < best.size(); ++i) {
       ASSERT_NEAR(sorted[i], expected[best[i]], tolerance) << "place " << i;
     }
-    EXPECT_GT(estimates, vocab / 8);
+    if (estimates) {
+      EXPECT_LT(read, vocab * 7 / 8);
+    } else {
+      EXPECT_EQ(read, vocab);
+    }
   }
 }
 
 class ScreenedHead : public testing::EveryIsa {};
 
-TEST_P(ScreenedHead, LeavesTheLargestLogitsOfAnyFormatAsTheyAre) {
+TEST_P(ScreenedHead, LeavesTheLargestLogitsAsTheyAre) {
   for (const PackedForm form :
        {PackedForm(PackedFormat::q8, 1, 128),
         PackedForm(PackedFormat::q8, 1, 0),
@@ -157,14 +163,15 @@ TEST_P(ScreenedHead, LeavesTheLargestLogitsOfAnyFormatAsTheyAre) {
               *std::max_element(all.begin(), all.end(), [](float a, float b) {
                 return std::abs(a) < std::abs(b);
               });
-          // One token, and guesses that are checked, are the same to the bit;
-          // of other batches a row may be rounded less than with all others.
-          const bool same = tokens == 1 || one_sequence;
+          const bool tiles = !one_sequence && tokens >= kLeastTileTokens &&
+                             bf16_product_kernels() != nullptr;
+          // On tiles a row is read as one of few are: it is rounded less.
           expect_screened(
               all,
               screened,
               best,
-              same ? 0 : 0.01 * std::abs(most));
+              tiles ? 0.01 * std::abs(most) : 0,
+              tiles || tokens == 1);
         }
       }
     }
@@ -180,8 +187,8 @@ TEST_P(ScreenedHead, ReadsFloatsToo) {
   head.data = reinterpret_cast<const std::byte*>(values.data());
   const HeadModel model(head);
   StepScratch scratch;
-  const auto all = model.run(3, true, 0, scratch);
-  expect_screened(all, model.run(3, true, 1, scratch), 1, 1e-5);
+  const auto all = model.run(1, true, 0, scratch);
+  expect_screened(all, model.run(1, true, 1, scratch), 1, 0, true);
 }
 
 TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
@@ -196,7 +203,7 @@ TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
   model.model.logit_softcap = 6.0f;
   StepScratch scratch;
   const auto all = model.run(1, false, 0, scratch);
-  expect_screened(all, model.run(1, false, 3, scratch), 3, 0);
+  expect_screened(all, model.run(1, false, 3, scratch), 3, 0, true);
 }
 
 TEST_P(ScreenedHead, TellsOfNumbersThatAreNone) {

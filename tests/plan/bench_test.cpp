@@ -101,7 +101,7 @@ BenchRates slow_memory() {
   BenchRates rates;
   rates.bytes_per_second = 10e9;
   rates.operations_per_second = 100e12;
-  rates.step_weight_bytes = 1e9;
+  rates.step_weight_bytes = rates.batch_weight_bytes = 1e9;
   return rates;
 }
 

@@ -28,10 +28,8 @@ QuantizedRows QuantizedBuffer::rows(int tokens, int cols, bool trimmed) {
 
 void ScreenedLogits::fit(int tokens, int blocks) {
   const auto rows = static_cast<std::size_t>(tokens);
-  const std::size_t bounds = rows * static_cast<std::size_t>(blocks);
   spread.grow(rows);
-  most.grow(bounds);
-  reach.grow(bounds);
+  reach.grow(rows * static_cast<std::size_t>(blocks));
   of_tokens.resize(std::max(of_tokens.size(), rows));
 }
 

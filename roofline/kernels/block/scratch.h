@@ -47,8 +47,8 @@ struct HeadBlock {
 /// What the coarse head says of the logits.
 struct ScreenedLogits {
   AlignedBuffer<float> spread;  ///< [tokens], of an error of 1
-  AlignedBuffer<float> most;    ///< [tokens, row blocks], the largest
-  AlignedBuffer<float> reach;   ///< what the largest can be
+  /// [tokens, row blocks], the most that the largest logit can be.
+  AlignedBuffer<float> reach;
   std::vector<std::vector<HeadBlock>> of_tokens;
   double share = 0;  ///< of the head that is read after all, lately
   int pause = 0;     ///< so many steps read the whole head

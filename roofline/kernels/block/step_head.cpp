@@ -23,40 +23,28 @@ constexpr float kScreenDeviations = 7.0f;
 /// Row blocks of the head that a piece of work reads.
 constexpr std::size_t kPieceBlocks = 4;
 
-struct BlockBounds {
-  float most = 0;   ///< the largest coarse logit
-  float reach = 0;  ///< what the block's largest logit can be
-};
-
-/// Of the coarse logits y [rows] of one block; spread: of an error of 1.
-BlockBounds bounds_of(
-    const float* y,
-    const float* errors,
-    float spread,
-    int rows) {
-  constexpr int kLanes = 4;
-  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+/// The most that the largest logit of a block can be, whose coarse logits are
+/// y [rows]; spread: of an error of 1.
+float reach_of(const float* y, const float* errors, float spread, int rows) {
+  constexpr std::size_t kLanes = 4;
   std::array<float, kLanes> most;
-  std::array<float, kLanes> reach;
-  most.fill(kNothing);
-  reach.fill(kNothing);
+  most.fill(-std::numeric_limits<float>::infinity());
   const auto take = [&](int row, std::size_t lane) {
     const float far = y[row] + spread * errors[row];
-    most[lane] = most[lane] < y[row] ? y[row] : most[lane];
-    reach[lane] = reach[lane] < far ? far : reach[lane];
+    most[lane] = most[lane] < far ? far : most[lane];
   };
-  int row = 0;
-  for (; row + kLanes <= rows; row += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      take(row + lane, static_cast<std::size_t>(lane));
+  if (rows == kRowBlock) {  // a length that compilers unroll
+    for (int row = 0; row < kRowBlock; row += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        take(row + static_cast<int>(lane), lane);
+      }
+    }
+  } else {
+    for (int row = 0; row < rows; ++row) {
+      take(row, 0);
     }
   }
-  for (; row < rows; ++row) {
-    take(row, 0);
-  }
-  return {
-      *std::max_element(most.begin(), most.end()),
-      *std::max_element(reach.begin(), reach.end())};
+  return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
 }
 
 /// The places of the `count` largest values.
@@ -144,13 +132,13 @@ void StepRun::head(float* logits) {
   lap(StepOp::head, &model_.head);
 }
 
-/// Products with the coarse head, and the bounds of each row block.
+/// Products with the coarse head, and how far each row block reaches.
 void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
   ScreenedLogits& screened = s_.screened;
   const int blocks = model_.head.parts[0].row_blocks();
   screened.fit(count, blocks);
   StepInput coarse = input;
-  if (tiles_ && count >= kLeastTileTokens) {
+  if (head_on_tiles(count)) {
     coarse.rounded =
         RoundedRows::over(count, model_.dim, s_.normed_tiles.data());
   }
@@ -166,18 +154,18 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
       kernels_.bf16->round(x, model_.dim, i, 0, coarse.rounded);
     }
   });
+  const float* errors = model_.screen.errors.data();
   const auto bound = [&](int first, int n, int token_begin, int token_end) {
     for (int t = token_begin; t < token_end; ++t) {
       float* y = row(logits, t, model_.vocab);
+      float* reach = row(screened.reach, t, blocks);
       const float spread = screened.spread.data()[t];
       for (int r = first; r < first + n; r += kRowBlock) {
-        const BlockBounds bounds = bounds_of(
+        reach[r / kRowBlock] = reach_of(
             y + r,
-            model_.screen.errors.data() + r,
+            errors + r,
             spread,
             std::min(kRowBlock, first + n - r));
-        row(screened.most, t, blocks)[r / kRowBlock] = bounds.most;
-        row(screened.reach, t, blocks)[r / kRowBlock] = bounds.reach;
       }
       scale_logits(y + first, n);
     }
@@ -210,7 +198,7 @@ float* StepRun::head_block(
   return row(logits, t, model_.vocab) + std::ptrdiff_t{block} * kRowBlock;
 }
 
-/// Reads the head where a token's coarse logits are largest. What is found
+/// Reads the head where a token's logits reach furthest. What is found
 /// there bounds the best_-th largest from below; appends the blocks with rows
 /// that can be above that bound.
 void StepRun::list_blocks(
@@ -224,10 +212,7 @@ void StepRun::list_blocks(
       row(s_.screened.reach, t, blocks),
       static_cast<std::size_t>(blocks));
   thread_local std::vector<int> first;
-  largest(
-      {row(s_.screened.most, t, blocks), static_cast<std::size_t>(blocks)},
-      best_,
-      first);
+  largest(reach, best_, first);
   thread_local std::vector<float> found;
   found.clear();
   for (const int block : first) {
