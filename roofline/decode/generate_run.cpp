@@ -229,14 +229,27 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
   return logits_ ? FinishReason::length : FinishReason::cancelled;
 }
 
+/// What a plain step reads where the largest logits decide, as a share of one
+/// that makes all, as those do that check guesses.
+double GenerateRun::plain_share(const SamplingOptions& sampling) const {
+  const Decoder& decoder = session_.decoder();
+  const auto bytes = [&](int best) {
+    return static_cast<double>(decoder.step_weight_bytes(best));
+  };
+  const int best = deciding_logits(sampling, stops_.banned(0).size());
+  return bytes(0) > 0 ? bytes(best) / bytes(0) : 1;
+}
+
 GenerateResult GenerateRun::decode(
     const GenerateOptions& options,
     int max_tokens) {
   if (options.prompt_lookup > 0) {
     // On a GPU it was not measured: rows are taken to be as cheap there.
+    const StepCosts& costs =
+        usual_step_costs(on_gpu() ? Isa::avx512 : active_isa());
     lookup_.emplace(
         session_.tokens(),
-        usual_step_costs(on_gpu() ? Isa::avx512 : active_isa()));
+        costs.beside(plain_share(options.sampling)));
   }
   if (draws_on_device(options)) {
     try {

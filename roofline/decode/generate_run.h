@@ -71,6 +71,7 @@ class GenerateRun {
   void look_up(int most);
   void draft(std::int32_t token, int most, bool always);
   bool can_try(std::size_t proposals) const;
+  double plain_share(const SamplingOptions& sampling) const;
   void end_round();
   void drop_proposals();
   FinishReason loop(const GenerateOptions& options, int max_tokens);

@@ -39,6 +39,14 @@ double StepCosts::of(int guesses) const {
          further * std::max(0, guesses - kLast);
 }
 
+StepCosts StepCosts::beside(double plain) const {
+  StepCosts costs{first, further / plain};
+  for (auto cost = costs.first.begin() + 1; cost != costs.first.end(); ++cost) {
+    *cost /= plain;
+  }
+  return costs;
+}
+
 const StepCosts& usual_step_costs(Isa isa) {
   return isa == Isa::avx2 ? kAvx2Costs : kAvx512Costs;
 }

@@ -23,6 +23,8 @@ struct StepCosts {
   double further;               ///< for each guess beyond these
 
   double of(int guesses) const;
+  /// The same steps beside plain ones that take this share of what they took.
+  StepCosts beside(double plain) const;
 };
 
 /// With the kernels of this instruction set: where a step waits for memory a

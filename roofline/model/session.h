@@ -28,6 +28,7 @@ class Session {
   /// What is in the cache, from the start of the sequence.
   const std::vector<std::int32_t>& tokens() const { return tokens_; }
   KvCache& cache() { return *cache_; }
+  const Decoder& decoder() const { return decoder_; }
 
   /// Appends tokens, in chunks of at most max_chunk, and returns float32 logits
   /// of the last one [1, vocab] or of all [tokens, vocab]. The last chunk's are

@@ -78,6 +78,15 @@ TEST(PromptLookup, GuessesLessWhereRowsCostMore) {
       PromptLookup(ids, usual_step_costs(Isa::avx512)).propose(20).size());
 }
 
+TEST(PromptLookup, GuessesCostMoreBesideCheaperSteps) {
+  const StepCosts costs{{1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5}, 0.5};
+  const StepCosts dearer = costs.beside(0.5);
+  EXPECT_EQ(dearer.of(0), 1);
+  EXPECT_EQ(dearer.of(1), 3);
+  EXPECT_EQ(dearer.of(8), 10);
+  EXPECT_EQ(dearer.of(10), 12);
+}
+
 TEST(PromptLookup, EachFurtherRowOfAStepCostsSomething) {
   for (const Isa isa : kAllIsas) {
     const StepCosts& costs = usual_step_costs(isa);
