@@ -20,6 +20,7 @@ namespace {
 /// error is a sum of as many independent roundings as there are columns, each
 /// even over its range: beyond so many lies less than 1 in 10^10.
 constexpr float kScreenDeviations = 7.0f;
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
 /// Row blocks of the head that a piece of work reads.
 constexpr std::size_t kPieceBlocks = 4;
 
@@ -28,7 +29,7 @@ constexpr std::size_t kPieceBlocks = 4;
 float reach_of(const float* y, const float* errors, float spread, int rows) {
   constexpr std::size_t kLanes = 4;
   std::array<float, kLanes> most;
-  most.fill(-std::numeric_limits<float>::infinity());
+  most.fill(kNothing);
   const auto take = [&](int row, std::size_t lane) {
     const float far = y[row] + spread * errors[row];
     most[lane] = most[lane] < far ? far : most[lane];
@@ -218,10 +219,11 @@ void StepRun::list_blocks(
   for (const int block : first) {
     float* y = head_block(input, t, block, logits);
     const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
-    found.insert(found.end(), y, y + rows);
+    for (int r = 0; r < rows; ++r) {  // what is no number has no order
+      found.push_back(std::isnan(y[r]) ? kNothing : y[r]);
+    }
     scale_logits(y, rows);
-    reach[static_cast<std::size_t>(block)] =
-        -std::numeric_limits<float>::infinity();
+    reach[static_cast<std::size_t>(block)] = kNothing;
   }
   const auto least =
       std::min(found.size(), static_cast<std::size_t>(best_)) - 1;
