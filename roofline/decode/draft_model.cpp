@@ -83,7 +83,8 @@ bool DraftModel::read(
   if (rest.empty()) {
     return true;
   }
-  const auto logits = session_->extend(rest, LogitRows::last, stop);
+  constexpr int kBest = 1;  // none is drawn from
+  const auto logits = session_->extend(rest, LogitRows::last, stop, kBest);
   if (!logits) {
     return false;
   }

@@ -33,14 +33,17 @@ void GenerateRun::use(DraftModel& draft, DraftPace& pace) {
   pace_ = &pace;
 }
 
-void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
+void GenerateRun::prefill(
+    std::span<const std::int32_t> prompt,
+    const SamplingOptions& sampling) {
   const auto cached = session_.keep_prefix_of(prompt);
   result_.stats.prompt_tokens = static_cast<int>(prompt.size());
   result_.stats.cached_tokens = static_cast<int>(cached);
   logits_ = session_.extend(
       prompt.subspan(static_cast<std::size_t>(cached)),
       LogitRows::last,
-      [&] { return cancelled(); });
+      [&] { return cancelled(); },
+      deciding_logits(sampling, stops_.banned(0).size()));
   if (logits_) {
     lazy_ = !logits_->is_available();
     mx::eval(*logits_);

@@ -51,7 +51,10 @@ class GenerateRun {
   /// Before prefill(): lets `draft`, whose answer has begun, guess as often as
   /// `pace` says. Both must outlive it.
   void use(DraftModel& draft, DraftPace& pace);
-  void prefill(std::span<const std::int32_t> prompt);
+  /// sampling: of the first token.
+  void prefill(
+      std::span<const std::int32_t> prompt,
+      const SamplingOptions& sampling);
   /// Call it once, after prefill().
   GenerateResult decode(const GenerateOptions& options, int max_tokens);
 

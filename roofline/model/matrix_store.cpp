@@ -1,6 +1,7 @@
 #include "roofline/model/matrix_store.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -148,7 +149,7 @@ MatrixStore::MatrixStore(
     std::span<const std::string> names,
     std::string_view head,
     ThreadPool& pool)
-    : checkpoint_(checkpoint), options_(options), pool_(pool) {
+    : checkpoint_(checkpoint), options_(options), pool_(pool), head_(head) {
   bool any_packed = false;
   for (const std::string& name : names) {
     const Plan plan = plan_for(name, checkpoint.at(name));
@@ -251,7 +252,12 @@ std::vector<BlobSize> MatrixStore::blob_sizes() const {
 }
 
 bool MatrixStore::map_cached(const std::string& key) {
-  file_ = BlobFile::open(packed_cache_path(key), key);
+  // An answer reads the head or its coarse copy.
+  const std::array<std::string_view, 2> either{head_, kScreen};
+  file_ = BlobFile::open(
+      packed_cache_path(key),
+      key,
+      std::span(either).first(screened_ != nullptr ? either.size() : 0));
   if (!file_) {
     return false;
   }

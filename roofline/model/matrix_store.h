@@ -66,6 +66,7 @@ class MatrixStore {
   ThreadPool& pool_;
   std::map<std::string, Plan, std::less<>> plans_;
   std::map<std::string, PackedMatrix, std::less<>> matrices_;
+  std::string head_;
   const Tensor* screened_ = nullptr;  ///< the head, if it gets a coarse copy
   std::optional<PackedMatrix> screen_;
   std::span<const float> screen_errors_;

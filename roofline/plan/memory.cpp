@@ -8,7 +8,6 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/thread_pool.h"
-#include "roofline/kernels/block/head_screen.h"
 #include "roofline/kernels/block/step.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/model/kv_cache.h"
@@ -98,22 +97,6 @@ void add_by_class(
   }
 }
 
-/// The coarse copy of the head beside it, as the CPU's step holds it.
-void add_screen(MemoryPrediction& out, const PlannedModel& model) {
-  const std::string_view name = model.spec.tied_embeddings ? "embed" : "head";
-  for (const ModelTensor& tensor : model.tensors) {
-    const bool screened =
-        tensor.name == name && !model.spec.head_bias &&
-        pays_to_screen(tensor.rows, tensor.cols, held_on_cpu(tensor).bytes);
-    if (screened) {
-      out.add(
-          "weights: head (coarse copy)",
-          "weights",
-          static_cast<double>(screen_bytes(tensor.rows, tensor.cols)));
-    }
-  }
-}
-
 void add_weights(
     MemoryPrediction& out,
     const PlannedModel& model,
@@ -134,9 +117,6 @@ void add_weights(
     return looked_up ? read_rows(tensor, q.batch * q.context_tokens)
                      : held_on_cpu(tensor);
   });
-  if (!q.gpu && !graph) {
-    add_screen(out, model);
-  }
 }
 
 struct CacheBytes {

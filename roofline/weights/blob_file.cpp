@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/paths.h"
@@ -132,15 +134,33 @@ void ask_for_large_pages([[maybe_unused]] std::span<const std::byte> bytes) {
 #endif
 }
 
-/// Maps all pages at once when they are in memory, which costs less than
-/// taking the faults one by one; asks the disk for them when they aren't.
-void prefetch([[maybe_unused]] std::span<const std::byte> bytes) {
+/// Maps all pages but those of some blobs at once when they are in memory,
+/// which costs less than taking the faults one by one; asks the disk for all
+/// when they aren't.
+void prefetch(
+    [[maybe_unused]] std::span<const std::byte> bytes,
+    [[maybe_unused]] std::vector<std::span<const std::byte>> left_out) {
 #ifdef __linux__
-  // Linux 5.14's MADV_POPULATE_READ; older kernels refuse it, harmlessly.
-  constexpr int kPopulateRead = 22;
   auto* data = const_cast<std::byte*>(bytes.data());
   if (is_resident(bytes)) {
-    ::madvise(data, bytes.size(), kPopulateRead);
+    // Linux 5.14's MADV_POPULATE_READ; older kernels refuse it, harmlessly.
+    constexpr int kPopulateRead = 22;
+    std::sort(left_out.begin(), left_out.end(), [](auto a, auto b) {
+      return a.data() < b.data();
+    });
+    std::size_t at = 0;
+    const auto map_until = [&](std::size_t end) {
+      if (end > at) {
+        ::madvise(data + at, end - at, kPopulateRead);
+      }
+    };
+    for (const auto& blob : left_out) {
+      const auto begin = static_cast<std::size_t>(blob.data() - bytes.data());
+      map_until(begin);
+      at = (begin + blob.size() + kBlobAlignment - 1) / kBlobAlignment *
+           kBlobAlignment;
+    }
+    map_until(bytes.size());
     return;
   }
   // Of a file that memory can't hold, the end would push out the start.
@@ -286,7 +306,8 @@ bool BlobFileWriter::commit() {
 
 std::optional<BlobFile> BlobFile::open(
     const fs::path& path,
-    std::string_view key) {
+    std::string_view key,
+    std::span<const std::string_view> late) {
   BlobFile out;
   try {
     out.file_ = MappedFile(path);
@@ -298,7 +319,13 @@ std::optional<BlobFile> BlobFile::open(
     return std::nullopt;
   }
   ask_for_large_pages(out.bytes_);
-  prefetch(out.bytes_);
+  std::vector<std::span<const std::byte>> left_out;
+  for (const std::string_view name : late) {
+    if (const auto blob = out.find(name)) {
+      left_out.push_back(*blob);
+    }
+  }
+  prefetch(out.bytes_, std::move(left_out));
   // What is used stays: prune() goes by the time of the last write.
   std::error_code error;
   fs::last_write_time(path, fs::file_time_type::clock::now(), error);

@@ -78,10 +78,12 @@ class BlobFileWriter {
 
 class BlobFile {
  public:
-  /// Maps the file if it is there, whole, and made for this key.
+  /// Maps the file if it is there, whole, and made for this key. late: blobs of
+  /// which only what is read is to be in memory; all others are mapped at once.
   static std::optional<BlobFile> open(
       const std::filesystem::path& path,
-      std::string_view key);
+      std::string_view key,
+      std::span<const std::string_view> late = {});
   /// The same for a file that is already in memory.
   static std::optional<BlobFile> parse(
       std::span<const std::byte> bytes,

@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "roofline/base/errors.h"
 #include "roofline/base/sha256.h"
@@ -52,6 +54,26 @@ TEST(BlobFile, WhatWasWrittenIsReadBack) {
   EXPECT_EQ(file->find("b")->back(), std::byte{'b'});
   EXPECT_EQ(file->find("empty")->size(), 0u);
   EXPECT_FALSE(file->find("c"));
+}
+
+TEST(BlobFile, BlobsThatAreMappedLateAreReadAlike) {
+  TempFolder folder;
+  const fs::path path = folder.path() / "x.blobs";
+  sample(path);
+  const std::vector<std::vector<std::string_view>> late = {
+      {"a"},
+      {"b"},
+      {"b", "a"},
+      {"empty", "c"}};
+  for (const auto& names : late) {
+    const auto file = BlobFile::open(path, "key", names);
+    ASSERT_TRUE(file);
+    const auto a = file->find("a");
+    EXPECT_TRUE(std::all_of(a->begin(), a->end(), [](std::byte b) {
+      return b == std::byte{'a'};
+    }));
+    EXPECT_EQ(file->find("b")->back(), std::byte{'b'});
+  }
 }
 
 TEST(BlobFile, BlobsBeginAtPages) {
