@@ -273,7 +273,7 @@ each even over its range, of standard deviation |row error|·|x|/√columns, and
 largest logits are what they were to the bit (40 answers of SmolLM2 and Gemma 3 270M, greedy, looked up and from the 40 likeliest, were the same),
 the others estimates below them. Of SmolLM2's 3072 blocks a greedy answer reads 4 in the median and 75 in the mean, of Gemma's 16384 7 and 164; the
 40 largest would take 1310 of SmolLM2's, so that it pauses (more than 30 % lately: 32 steps read the head), and 444 of Gemma's. Zen 3, 2 threads, old and
-new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43); its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
+new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43), five quieter ones 89 → 118 and 224 → 246; at temperature 0.7 both as before (0.98); its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
 two cores of an Emerald Rapids 0.89 → 0.51. Several rows are bound by arithmetic, which is the same in 4 bits and 8: batches of 4, 8 and 12 ran at 0.81, 0.94 and
 0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms). For a draw
 from all of the distribution it doesn't serve: an error of 0.5 nats on a hundredth of the probability is over the budget of 1e-3.
