@@ -65,9 +65,9 @@ void DraftModel::begin(
     session_ = std::make_unique<Session>(decoder_, cache);
     cache_ = cache;
   }
-  sampling_ = sampling;
-  sampling_.top_logprobs = 0;
-  sampler_.emplace(sampling_, std::move(breaker_tokens));
+  SamplingOptions options = sampling;
+  options.top_logprobs = 0;
+  sampler_.emplace(options, std::move(breaker_tokens));
 }
 
 bool DraftModel::read(
@@ -144,8 +144,7 @@ DraftModel::Guesses DraftModel::guess(const DraftQuestion& question, int most) {
         next,
         LogitRows::last,
         {},
-        deciding_logits(
-            sampling_,
+        sampler_->deciding_logits(
             question.stops->banned(question.generated + ahead).size()));
     read_logit_row(*logits, 0, row_);
     if (guesses_.empty()) {

@@ -70,7 +70,6 @@ class DraftModel {
   std::optional<Sampler> sampler_;
   double read_seconds_ = 0;  ///< a token of a prompt; 0: not known
   std::vector<std::int32_t> history_;
-  SamplingOptions sampling_;
   std::vector<std::int32_t> guesses_;
   std::vector<float> row_;
 };

@@ -193,12 +193,12 @@ GenerateResult Generator::run(
     run.use(*state.draft, state.pace);
   }
   if (!must_cut(session, prompt, plan)) {
-    run.prefill(prompt, options.sampling);
+    run.prefill(prompt);
     return run.decode(options, plan.max_tokens);
   }
   const auto kept =
       first_and_latest(prompt, plan.cache.keep_tokens, plan.longest_prompt);
-  run.prefill(kept, options.sampling);
+  run.prefill(kept);
   GenerateResult result = run.decode(options, plan.max_tokens);
   const auto size = static_cast<int>(prompt.size());
   result.stats.dropped_tokens = size - result.stats.prompt_tokens;

@@ -12,8 +12,6 @@
 
 namespace roofline {
 
-namespace {}  // namespace
-
 GenerateRun::GenerateRun(
     Session& session,
     Sampler sampler,
@@ -33,9 +31,7 @@ void GenerateRun::use(DraftModel& draft, DraftPace& pace) {
   pace_ = &pace;
 }
 
-void GenerateRun::prefill(
-    std::span<const std::int32_t> prompt,
-    const SamplingOptions& sampling) {
+void GenerateRun::prefill(std::span<const std::int32_t> prompt) {
   const auto cached = session_.keep_prefix_of(prompt);
   result_.stats.prompt_tokens = static_cast<int>(prompt.size());
   result_.stats.cached_tokens = static_cast<int>(cached);
@@ -43,7 +39,7 @@ void GenerateRun::prefill(
       prompt.subspan(static_cast<std::size_t>(cached)),
       LogitRows::last,
       [&] { return cancelled(); },
-      deciding_logits(sampling, stops_.banned(0).size()));
+      deciding_logits());
   if (logits_) {
     lazy_ = !logits_->is_available();
     mx::eval(*logits_);
@@ -69,6 +65,11 @@ std::span<const std::int32_t> GenerateRun::last_in_cache() const {
   return last_tokens(
       run.first(run.size() - unconfirmed()),
       session_.cache().options().max_tokens.value_or(-1));
+}
+
+/// Of the next draw's row, as Slice::best.
+int GenerateRun::deciding_logits() const {
+  return sampler_.deciding_logits(stops_.banned(generated()).size());
 }
 
 SampledToken GenerateRun::draw() {
@@ -183,8 +184,7 @@ void GenerateRun::step(
   if (!proposals_.empty()) {
     session_.keep_state();
   }
-  result_.stats.deciding_logits =
-      deciding_logits(options.sampling, stops_.banned(generated()).size());
+  result_.stats.deciding_logits = deciding_logits();
   logits_ = session_.extend(
       tokens,
       proposals_.empty() ? LogitRows::last : LogitRows::all,
@@ -234,13 +234,12 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
 
 /// What a plain step reads where the largest logits decide, as a share of one
 /// that makes all, as those do that check guesses.
-double GenerateRun::plain_share(const SamplingOptions& sampling) const {
+double GenerateRun::plain_share() const {
   const Decoder& decoder = session_.decoder();
   const auto bytes = [&](int best) {
     return static_cast<double>(decoder.step_weight_bytes(best));
   };
-  const int best = deciding_logits(sampling, stops_.banned(0).size());
-  return bytes(0) > 0 ? bytes(best) / bytes(0) : 1;
+  return bytes(0) > 0 ? bytes(deciding_logits()) / bytes(0) : 1;
 }
 
 GenerateResult GenerateRun::decode(
@@ -250,9 +249,7 @@ GenerateResult GenerateRun::decode(
     // On a GPU it was not measured: rows are taken to be as cheap there.
     const StepCosts& costs =
         usual_step_costs(on_gpu() ? Isa::avx512 : active_isa());
-    lookup_.emplace(
-        session_.tokens(),
-        costs.beside(plain_share(options.sampling)));
+    lookup_.emplace(session_.tokens(), costs.beside(plain_share()));
   }
   if (draws_on_device(options)) {
     try {

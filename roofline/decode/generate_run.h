@@ -51,10 +51,7 @@ class GenerateRun {
   /// Before prefill(): lets `draft`, whose answer has begun, guess as often as
   /// `pace` says. Both must outlive it.
   void use(DraftModel& draft, DraftPace& pace);
-  /// sampling: of the first token.
-  void prefill(
-      std::span<const std::int32_t> prompt,
-      const SamplingOptions& sampling);
+  void prefill(std::span<const std::int32_t> prompt);
   /// Call it once, after prefill().
   GenerateResult decode(const GenerateOptions& options, int max_tokens);
 
@@ -67,6 +64,7 @@ class GenerateRun {
   int generated() const { return static_cast<int>(result_.tokens.size()); }
   std::size_t unconfirmed() const { return proposals_.size() - accepted_; }
   std::span<const std::int32_t> last_in_cache() const;
+  int deciding_logits() const;
   SampledToken draw();
   void note_first_token();
   void note_token();
@@ -74,7 +72,7 @@ class GenerateRun {
   void look_up(int most);
   void draft(std::int32_t token, int most, bool always);
   bool can_try(std::size_t proposals) const;
-  double plain_share(const SamplingOptions& sampling) const;
+  double plain_share() const;
   void end_round();
   void drop_proposals();
   FinishReason loop(const GenerateOptions& options, int max_tokens);

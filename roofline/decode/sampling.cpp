@@ -195,6 +195,10 @@ Sampler::Sampler(
 Sampler::~Sampler() = default;
 Sampler::Sampler(Sampler&&) noexcept = default;
 
+int Sampler::deciding_logits(std::size_t banned) const {
+  return roofline::deciding_logits(state_->options, banned);
+}
+
 SampledToken Sampler::sample(
     std::span<float> logits,
     std::span<const std::int32_t> history,

@@ -79,6 +79,9 @@ class Sampler {
       std::span<const std::int32_t> history,
       std::span<const std::int32_t> banned = {});
 
+  /// deciding_logits() of the next draw.
+  int deciding_logits(std::size_t banned) const;
+
   std::uint64_t seed() const;
   /// Tokens drawn so far: what the next draw's numbers depend on, with the
   /// seed.
