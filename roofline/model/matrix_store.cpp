@@ -8,6 +8,7 @@
 
 #include "roofline/base/errors.h"
 #include "roofline/base/half.h"
+#include "roofline/base/pooled_rows.h"
 #include "roofline/kernels/block/head_screen.h"
 
 namespace roofline {
@@ -21,35 +22,6 @@ constexpr std::string_view kUnits = "units";
 /// The coarse copy of the head, and its rows' errors with its unit behind them.
 constexpr std::string_view kScreen = "screen";
 constexpr std::string_view kScreenErrors = "screen errors";
-/// Rows that one piece of work decodes or quantizes.
-constexpr std::int64_t kPieceRows = 32;
-
-template <class F>
-void each_row(std::int64_t rows, ThreadPool& pool, F fn) {
-  auto piece = [&](int index, int worker) {
-    const std::int64_t end = std::min(rows, (index + 1) * kPieceRows);
-    for (std::int64_t row = index * kPieceRows; row < end; ++row) {
-      fn(row, worker);
-    }
-  };
-  pool.run(static_cast<int>((rows + kPieceRows - 1) / kPieceRows), piece);
-}
-
-/// One float buffer of a row's length for each worker.
-class RowBuffers {
- public:
-  RowBuffers(const ThreadPool& pool, std::int64_t cols)
-      : cols_(static_cast<std::size_t>(cols)),
-        values_(cols_ * static_cast<std::size_t>(pool.threads())) {}
-  std::span<float> of(int worker) {
-    return {values_.data() + cols_ * static_cast<std::size_t>(worker), cols_};
-  }
-
- private:
-  std::size_t cols_;
-  std::vector<float> values_;
-};
-
 /// Rows as floats of the format, which isn't f16.
 void decode_all(
     const Tensor& tensor,
@@ -58,7 +30,7 @@ void decode_all(
     ThreadPool& pool) {
   RowBuffers buffers(pool, tensor.cols);
   const std::size_t row_bytes = packed_bytes(format, 1, tensor.cols);
-  each_row(tensor.rows, pool, [&](std::int64_t row, int worker) {
+  each_pooled_row(tensor.rows, pool, [&](std::int64_t row, int worker) {
     const std::span<float> values = buffers.of(worker);
     decode_row(tensor, row, values);
     std::byte* to = out.data() + static_cast<std::size_t>(row) * row_bytes;
@@ -109,7 +81,7 @@ void quantize_tensor(
   RowBuffers buffers(pool, tensor.cols);
   std::vector<std::uint8_t> codes(
       cols * static_cast<std::size_t>(pool.threads()));
-  each_row(tensor.rows, pool, [&](std::int64_t index, int worker) {
+  each_pooled_row(tensor.rows, pool, [&](std::int64_t index, int worker) {
     const auto row = static_cast<std::size_t>(index);
     const std::span<float> values = buffers.of(worker);
     decode_row(tensor, index, values);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "roofline/base/half.h"
+#include "roofline/base/pooled_rows.h"
 #include "roofline/weights/encodings.h"
 
 namespace roofline {
@@ -19,8 +20,6 @@ constexpr std::int64_t kLeastRows = 4096;
 /// The head must be so many times as large as its copy: of the difference some
 /// is lost to the rows that are read after all.
 constexpr double kLeastRatio = 1.5;
-/// Rows that a thread takes at once.
-constexpr std::int64_t kScreenedRows = 256;
 /// GGML's q4_0: a half and 16 bytes for 32 columns.
 constexpr std::size_t kBlockBytes = 18;
 
@@ -80,27 +79,18 @@ PackedMatrix make_screen(
   std::vector<std::byte> rounded(
       row_bytes * static_cast<std::size_t>(head.rows));
   std::fill(errors.begin(), errors.end(), 0.0f);
-  std::vector<std::vector<float>> rows(
-      static_cast<std::size_t>(pool.threads()),
-      std::vector<float>(cols));
-  auto piece = [&](int index, int worker) {
-    std::vector<float>& values = rows[static_cast<std::size_t>(worker)];
-    const std::int64_t begin = index * kScreenedRows;
-    const std::int64_t end = std::min(head.rows, begin + kScreenedRows);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const auto row = static_cast<std::size_t>(i);
-      decode_row(head, i, values);
-      double squares = 0;
-      std::byte* to = rounded.data() + row * row_bytes;
-      for (std::size_t c = 0; c < cols; c += kGroup, to += kBlockBytes) {
-        squares += round_group(std::span(values).subspan(c, kGroup), to);
-      }
-      errors[row] = static_cast<float>(std::sqrt(squares));
+  RowBuffers buffers(pool, head.cols);
+  each_pooled_row(head.rows, pool, [&](std::int64_t index, int worker) {
+    const auto row = static_cast<std::size_t>(index);
+    const std::span<float> values = buffers.of(worker);
+    decode_row(head, index, values);
+    double squares = 0;
+    std::byte* to = rounded.data() + row * row_bytes;
+    for (std::size_t c = 0; c < cols; c += kGroup, to += kBlockBytes) {
+      squares += round_group(values.subspan(c, kGroup), to);
     }
-  };
-  pool.run(
-      static_cast<int>((head.rows + kScreenedRows - 1) / kScreenedRows),
-      piece);
+    errors[row] = static_cast<float>(std::sqrt(squares));
+  });
   Tensor coarse;
   coarse.name = head.name;
   coarse.encoding = Encoding::q4_0;
