@@ -3,11 +3,13 @@
 // part of a case's name. Prints medians and spread, and processor time, which
 // neighbours disturb less. With STEP_OPS set, also where a step's time goes;
 // STEP_BEST: so many of the largest logits are asked for, not all, and
-// decoding goes on from the likeliest token.
+// decoding goes on from the likeliest token. STEP_TEMP: drawn at a temperature.
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,8 @@
 #include "roofline/base/clock.h"
 #include "roofline/base/op_times.h"
 #include "roofline/base/thread_pool.h"
+#include "roofline/decode/random.h"
+#include "roofline/decode/sampling.h"
 #include "roofline/model/cpu_decoder.h"
 
 namespace {
@@ -53,6 +57,29 @@ void print_operations(const char* name, const OpTimes& times, int steps) {
   }
 }
 
+double number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text != nullptr ? std::atof(text) : 0;
+}
+
+/// The logits that a step's draw needs.
+DecidingLogits deciding_of(int step) {
+  DecidingLogits deciding;
+  deciding.largest = static_cast<int>(number_of("STEP_BEST"));
+  deciding.temperature = static_cast<float>(number_of("STEP_TEMP"));
+  deciding.noise = token_noise(1, static_cast<std::uint64_t>(step));
+  return deciding;
+}
+
+std::int32_t drawn(std::span<float> row, int step) {
+  SamplingOptions options;
+  options.temperature = static_cast<float>(number_of("STEP_TEMP"));
+  options.seed = 1;
+  Sampler sampler(options, {});
+  sampler.go_to(static_cast<std::uint64_t>(step));
+  return sampler.sample(row, {}).token;
+}
+
 Sample measure(Decoder& decoder, const Case& each) {
   std::vector<std::unique_ptr<KvCache>> caches;
   for (int i = 0; i < each.batch; ++i) {
@@ -69,8 +96,6 @@ Sample measure(Decoder& decoder, const Case& each) {
       decoder.forward({&slice, 1});
     }
   }
-  const char* asked = std::getenv("STEP_BEST");
-  const int best = asked != nullptr ? std::atoi(asked) : 0;
   OpTimes times;
   const bool shown = std::getenv("STEP_OPS") != nullptr;
   OpTimes::collect(shown ? &times : nullptr);
@@ -86,13 +111,14 @@ Sample measure(Decoder& decoder, const Case& each) {
            {ids.data() + first, static_cast<std::size_t>(step)},
            each.rows,
            {},
-           best});
+           deciding_of(done)});
     }
-    const auto logits = decoder.forward(slices);
-    for (std::size_t i = 0; best > 0 && step == 1 && i < slices.size(); ++i) {
-      const auto* row = logits.data<float>() + i * logits.shape(1);
-      ids[(done + 1 + i) % 512] = static_cast<std::int32_t>(
-          std::max_element(row, row + logits.shape(1)) - row);
+    auto logits = decoder.forward(slices);
+    const auto vocab = static_cast<std::size_t>(logits.shape(1));
+    const bool draws = number_of("STEP_BEST") > 0 && step == 1;
+    for (std::size_t i = 0; draws && i < slices.size(); ++i) {
+      ids[(done + 1 + i) % 512] =
+          drawn({logits.data<float>() + i * vocab, vocab}, done);
     }
   }
   const int tokens = each.tokens * each.batch;

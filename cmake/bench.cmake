@@ -8,7 +8,7 @@ function(roofline_bench name)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} roofline_options)
 endfunction()
 
-roofline_bench(step_bench DEPENDS roofline_model)
+roofline_bench(step_bench DEPENDS roofline_decode)
 roofline_bench(kv_step_bench DEPENDS roofline_model)
 file(GLOB _kernel_cases CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/bench/kernel_cases*.cpp)

@@ -157,7 +157,8 @@ int run_bench_worker(const BenchSetup& setup, const BenchOptions& options) {
        {"random_weights", model.random},
        {"bytes_per_second", bandwidth},
        {"operations_per_second", peak_of(*model.checkpoint, setup)},
-       {"step_weight_bytes", model.decoder->step_weight_bytes(run.deciding())},
+       {"step_weight_bytes",
+        model.decoder->step_weight_bytes(run.all_logits())},
        {"batch_weight_bytes", model.decoder->step_weight_bytes()}});
   const std::size_t peak_of_measuring = peak_memory_bytes();
   const auto peak = [&] {

@@ -36,10 +36,61 @@ mx::array largest(const mx::array& row) {
   return mx::max(row, /*keepdims=*/true);
 }
 
-/// e^(row − largest), sharpened by `scale`.
-mx::array weights(const mx::array& row, float scale = 1.0f) {
-  const auto depth = mx::subtract(row, largest(row));
-  return mx::exp(mx::multiply(depth, mx::array(scale)));
+/// e^(row − largest).
+mx::array weights(const mx::array& row) {
+  return mx::exp(mx::subtract(row, largest(row)));
+}
+
+/// GumbelNoise's mixer.
+mx::array mix(mx::array x) {
+  const auto fold = [&](std::uint32_t bits) {
+    x = mx::bitwise_xor(x, mx::right_shift(x, mx::array(bits)));
+  };
+  fold(16);
+  x = mx::multiply(x, mx::array(GumbelNoise::kFactor0));
+  fold(15);
+  x = mx::multiply(x, mx::array(GumbelNoise::kFactor1));
+  fold(16);
+  return x;
+}
+
+/// GumbelNoise's numbers of `count` ids from `first` on, uint32.
+mx::array hashed(const GumbelNoise& noise, std::uint32_t first, int count) {
+  const auto ids = mx::add(
+      mx::arange(0, count, 1, mx::uint32),
+      mx::array(first + noise.first()));
+  return mx::bitwise_xor(mix(ids), mx::array(noise.second()));
+}
+
+/// Exponentially distributed.
+mx::array exponential(const mx::array& bits) {
+  const auto share = mx::multiply(
+      mx::add(mx::astype(bits, mx::float32), mx::array(0.5f)),
+      mx::array(0x1p-32f));
+  return mx::negative(mx::log1p(
+      mx::negative(mx::minimum(share, mx::array(GumbelNoise::kLargestShare)))));
+}
+
+/// GumbelNoise::of the tokens from 0 on, float32 [vocab].
+mx::array gumbel_noise(int vocab, const GumbelNoise& noise) {
+  constexpr int kBlock = GumbelNoise::kBlock;
+  const int blocks = (vocab + kBlock - 1) / kBlock;
+  const auto of_blocks = [&](std::uint32_t first) {
+    return mx::reshape(mix(hashed(noise, first, blocks)), {blocks, 1});
+  };
+  const auto least = mx::multiply(
+      exponential(of_blocks(GumbelNoise::kBlocks)),
+      mx::array(1.0f / kBlock));
+  const auto picked = mx::equal(
+      mx::remainder(
+          of_blocks(GumbelNoise::kPicks),
+          mx::array(GumbelNoise::kBlock)),
+      mx::arange(0, kBlock, 1, mx::uint32));
+  const auto own = mx::reshape(
+      exponential(mix(hashed(noise, 0, blocks * kBlock))),
+      {blocks, kBlock});
+  const auto all = mx::add(least, mx::where(picked, mx::array(0.0f), own));
+  return mx::slice(mx::reshape(mx::negative(mx::log(all)), {-1}), {0}, {vocab});
 }
 
 }  // namespace
@@ -153,22 +204,15 @@ mx::array DeviceSampler::pick(const mx::array& row, std::uint64_t step) const {
   if (options_.temperature == 0.0f) {
     return index(row);
   }
-  auto weight = weights(row, sharpness(options_.temperature));
+  auto depth = mx::subtract(row, largest(row));
   constexpr double kNoXtc = 1;
   if (truncates(row.size(), options_, kNoXtc)) {
-    weight = mx::where(kept(row), weight, mx::array(0.0f));
+    depth = mx::where(kept(row), depth, mx::array(-kInfinity));
   }
-  // Sums in parallel are rounded in several ways: one over a weight of 0 may
-  // grow, and must not be where the draw falls.
-  const mx::array none(0.0f);
-  const auto sums =
-      mx::where(mx::greater(weight, none), mx::cumsum(weight, 0), none);
-  // Below the whole, though rounded: some sum is above it.
-  constexpr double kBelowOne = 1 - 0x1p-22;
-  const auto uniform = static_cast<float>(
-      std::min(uniform_draw(seed_, step, DrawPurpose::token), kBelowOne));
-  const auto target = mx::multiply(mx::max(sums), mx::array(uniform));
-  return index(mx::greater(sums, target));
+  const auto sharp =
+      mx::multiply(depth, mx::array(sharpness(options_.temperature)));
+  return index(
+      mx::add(sharp, gumbel_noise(row.shape(0), token_noise(seed_, step))));
 }
 
 mx::array DeviceSampler::draw(

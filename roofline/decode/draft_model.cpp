@@ -83,8 +83,9 @@ bool DraftModel::read(
   if (rest.empty()) {
     return true;
   }
-  constexpr int kBest = 1;  // none is drawn from
-  const auto logits = session_->extend(rest, LogitRows::last, stop, kBest);
+  // None is drawn from.
+  const auto logits =
+      session_->extend(rest, LogitRows::last, stop, DecidingLogits{1});
   if (!logits) {
     return false;
   }
@@ -112,7 +113,7 @@ double DraftModel::catch_up_seconds(
   return missed <= kMostMissed ? 0 : missed * read_seconds_;
 }
 
-/// From the row that stands in row_.
+/// From the row that stands in row_, where sampler_ stands.
 std::int32_t DraftModel::draw(const DraftQuestion& question) {
   // As many as the model has, so that penalties and biases find their tokens.
   row_.resize(
@@ -120,7 +121,6 @@ std::int32_t DraftModel::draw(const DraftQuestion& question) {
       -std::numeric_limits<float>::infinity());
   const auto ahead = static_cast<int>(guesses_.size());
   const auto limit = cache_->max_tokens.value_or(-1);
-  sampler_->go_to(question.step + static_cast<std::uint64_t>(ahead));
   return sampler_
       ->sample(
           row_,
@@ -140,6 +140,7 @@ DraftModel::Guesses DraftModel::guess(const DraftQuestion& question, int most) {
   auto first_done = start;
   while (static_cast<int>(guesses_.size()) < most) {
     const auto ahead = static_cast<int>(guesses_.size());
+    sampler_->go_to(question.step + static_cast<std::uint64_t>(ahead));
     auto logits = session_->extend(
         next,
         LogitRows::last,

@@ -65,7 +65,7 @@ struct GenerateStats {
   int drafted_tokens = 0;      ///< guessed by the draft model
   int accepted_tokens = 0;     ///< of both, the ones that were drawn
   int accepted_drafts = 0;     ///< of these, the draft model's
-  int deciding_logits = 0;     ///< of a row in the last step; 0: all
+  bool all_logits = true;      ///< were asked for in the last step
   double prefill_seconds = 0;  ///< 0 when the prompt was cancelled
   double draft_prefill_seconds = 0;  ///< the prompt through the draft model
   double first_token_seconds = 0;    ///< from the call to the first token

@@ -67,8 +67,8 @@ std::span<const std::int32_t> GenerateRun::last_in_cache() const {
       session_.cache().options().max_tokens.value_or(-1));
 }
 
-/// Of the next draw's row, as Slice::best.
-int GenerateRun::deciding_logits() const {
+/// Of the next draw's row.
+DecidingLogits GenerateRun::deciding_logits() const {
   return sampler_.deciding_logits(stops_.banned(generated()).size());
 }
 
@@ -184,12 +184,15 @@ void GenerateRun::step(
   if (!proposals_.empty()) {
     session_.keep_state();
   }
-  result_.stats.deciding_logits = deciding_logits();
+  // Each row of several has its own noise.
+  const DecidingLogits deciding = deciding_logits();
+  const bool all = !proposals_.empty() && deciding.temperature > 0;
+  result_.stats.all_logits = all || deciding.all();
   logits_ = session_.extend(
       tokens,
       proposals_.empty() ? LogitRows::last : LogitRows::all,
       {},
-      result_.stats.deciding_logits);
+      all ? DecidingLogits{} : deciding);
   if (lazy_) {
     mx::async_eval(*logits_);
   }
@@ -236,10 +239,10 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
 /// that makes all, as those do that check guesses.
 double GenerateRun::plain_share() const {
   const Decoder& decoder = session_.decoder();
-  const auto bytes = [&](int best) {
-    return static_cast<double>(decoder.step_weight_bytes(best));
+  const auto bytes = [&](bool all_logits) {
+    return static_cast<double>(decoder.step_weight_bytes(all_logits));
   };
-  return bytes(0) > 0 ? bytes(deciding_logits()) / bytes(0) : 1;
+  return bytes(true) > 0 ? bytes(deciding_logits().all()) / bytes(true) : 1;
 }
 
 GenerateResult GenerateRun::decode(

@@ -64,7 +64,7 @@ class GenerateRun {
   int generated() const { return static_cast<int>(result_.tokens.size()); }
   std::size_t unconfirmed() const { return proposals_.size() - accepted_; }
   std::span<const std::int32_t> last_in_cache() const;
-  int deciding_logits() const;
+  DecidingLogits deciding_logits() const;
   SampledToken draw();
   void note_first_token();
   void note_token();

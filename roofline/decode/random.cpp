@@ -13,6 +13,22 @@ constexpr std::uint32_t kWeyl0 = 0x9E3779B9;
 constexpr std::uint32_t kWeyl1 = 0xBB67AE85;
 constexpr int kRounds = 10;
 
+/// What numbers are for; each purpose has its own sequence.
+enum class DrawPurpose : std::uint32_t { token = 0, xtc = 1 };
+
+std::array<std::uint32_t, 4> block_of(
+    std::uint64_t seed,
+    std::uint64_t step,
+    DrawPurpose purpose) {
+  return philox(
+      {static_cast<std::uint32_t>(step),
+       static_cast<std::uint32_t>(step >> 32),
+       static_cast<std::uint32_t>(purpose),
+       0},
+      {static_cast<std::uint32_t>(seed),
+       static_cast<std::uint32_t>(seed >> 32)});
+}
+
 }  // namespace
 
 std::array<std::uint32_t, 4> philox(
@@ -32,20 +48,16 @@ std::array<std::uint32_t, 4> philox(
   return counter;
 }
 
-double uniform_draw(
-    std::uint64_t seed,
-    std::uint64_t step,
-    DrawPurpose purpose) {
-  const auto bits = philox(
-      {static_cast<std::uint32_t>(step),
-       static_cast<std::uint32_t>(step >> 32),
-       static_cast<std::uint32_t>(purpose),
-       0},
-      {static_cast<std::uint32_t>(seed),
-       static_cast<std::uint32_t>(seed >> 32)});
+double xtc_draw(std::uint64_t seed, std::uint64_t step) {
+  const auto bits = block_of(seed, step, DrawPurpose::xtc);
   const std::uint64_t whole =
       (static_cast<std::uint64_t>(bits[0]) << 32) | bits[1];
   return static_cast<double>(whole >> 11) * 0x1p-53;
+}
+
+GumbelNoise token_noise(std::uint64_t seed, std::uint64_t step) {
+  const auto bits = block_of(seed, step, DrawPurpose::token);
+  return {bits[0], bits[1]};
 }
 
 std::uint64_t system_seed() {

@@ -32,43 +32,77 @@ void check_logits(std::span<const float> logits) {
   }
 }
 
-// Both draw from softmax(logit / temperature): the inverse of the cumulative
-// distribution in order of token id.
+// Both draw from softmax(logit / temperature); of equal keys the first wins.
+class NoisyDraw {
+ public:
+  /// max: the largest of the logits.
+  NoisyDraw(float max, float temperature, const GumbelNoise& noise)
+      : max_(max), scale_(sharpness(temperature)), noise_(noise) {}
+
+  void take(std::int32_t token, float logit) {
+    const float key =
+        (logit - max_) * scale_ + noise_.of(static_cast<std::uint32_t>(token));
+    if (key > key_) {
+      key_ = key;
+      token_ = token;
+    }
+  }
+
+  /// Takes what can win of a block of the row.
+  void take_block(std::span<const float> row, std::size_t block) {
+    const auto begin = block * GumbelNoise::kBlock;
+    const auto logits = row.subspan(
+        begin,
+        std::min<std::size_t>(GumbelNoise::kBlock, row.size() - begin));
+    const float most = noise_.most_of(static_cast<std::uint32_t>(block));
+    if ((max_of(logits) - max_) * scale_ + most < key_) {
+      return;
+    }
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if ((logits[i] - max_) * scale_ + most >= key_) {
+        take(static_cast<std::int32_t>(begin + i), logits[i]);
+      }
+    }
+  }
+
+  std::int32_t token() const { return token_; }
+
+ private:
+  float max_;
+  float scale_;
+  GumbelNoise noise_;
+  float key_ = -kInfinity;
+  std::int32_t token_ = 0;
+};
+
 std::int32_t draw_from_row(
     std::span<const float> logits,
+    std::size_t likeliest,
     float temperature,
-    double uniform) {
-  const float max = max_of(logits);
-  const float scale = sharpness(temperature);
-  const double target = uniform * exp_sum(logits, max, scale);
-  return static_cast<std::int32_t>(exp_sum_index(logits, max, scale, target));
+    const GumbelNoise& noise) {
+  NoisyDraw draw(logits[likeliest], temperature, noise);
+  // First what most others can't exceed.
+  draw.take(static_cast<std::int32_t>(likeliest), logits[likeliest]);
+  for (std::size_t block = 0; block * GumbelNoise::kBlock < logits.size();
+       ++block) {
+    draw.take_block(logits, block);
+  }
+  return draw.token();
 }
 
 std::int32_t draw_from_list(
-    Candidates& candidates,
+    const Candidates& candidates,
     float temperature,
-    double uniform) {
+    const GumbelNoise& noise) {
   float max = -kInfinity;
   for (const Candidate& c : candidates) {
     max = std::max(max, c.logit);
   }
-  const float scale = sharpness(temperature);
-  double total = 0;
-  for (Candidate& c : candidates) {
-    c.weight = exp_nonpositive((c.logit - max) * scale);
-    total += c.weight;
-  }
-  const double target = uniform * total;
-  double sum = 0;
-  std::int32_t last = candidates.front().token;
+  NoisyDraw draw(max, temperature, noise);
   for (const Candidate& c : candidates) {
-    sum += c.weight;
-    last = c.weight > 0 ? c.token : last;
-    if (sum > target) {
-      return c.token;
-    }
+    draw.take(c.token, c.logit);
   }
-  return last;
+  return draw.token();
 }
 
 void add_logprobs(std::span<const float> raw, int count, SampledToken& sample) {
@@ -150,35 +184,54 @@ std::int32_t Sampler::State::pick(std::span<const float> logits) {
   if (options.temperature == 0.0f) {
     return static_cast<std::int32_t>(best);
   }
-  const double xtc = uniform_draw(seed, step, DrawPurpose::xtc);
-  const double uniform = uniform_draw(seed, step, DrawPurpose::token);
+  const double xtc = xtc_draw(seed, step);
+  const GumbelNoise noise = token_noise(seed, step);
   if (!truncates(logits.size(), options, xtc)) {
-    return draw_from_row(logits, options.temperature, uniform);
+    return draw_from_row(logits, best, options.temperature, noise);
   }
   truncate(logits, options, xtc, candidates);
-  return draw_from_list(candidates, options.temperature, uniform);
+  return draw_from_list(candidates, options.temperature, noise);
 }
 
-int deciding_logits(const SamplingOptions& options, std::size_t banned) {
-  const bool ranks = options.temperature == 0.0f || options.top_k > 0;
+DecidingLogits deciding_logits(
+    const SamplingOptions& options,
+    std::size_t banned,
+    const GumbelNoise& noise) {
+  const bool greedy = options.temperature == 0.0f;
+  const bool top_k = !greedy && options.top_k > 0;
+  const bool min_p = !greedy && !top_k && options.min_p > 0.0f;
+  // What needs the probabilities of all, unless few are left before it.
+  const bool whole = options.typical_p < 1.0f || options.top_p < 1.0f ||
+                     (options.xtc_probability > 0.0f && !min_p);
   // What lowers more tokens than are counted here, or raises some.
   const bool moves =
       options.repetition_penalty < 1.0f || options.presence_penalty < 0.0f ||
       options.frequency_penalty < 0.0f || options.dry.multiplier > 0.0f ||
       !options.logit_bias.empty();
-  if (!ranks || moves || options.top_logprobs > 0) {
-    return 0;
+  if ((whole && !greedy && !top_k) || moves || options.top_logprobs > 0) {
+    return {};
   }
   const bool lowers = options.repetition_penalty != 1.0f ||
                       options.presence_penalty != 0.0f ||
                       options.frequency_penalty != 0.0f;
   if (lowers && options.penalty_window < 0) {
-    return 0;
+    return {};
   }
-  const std::int64_t drawn = options.temperature == 0.0f ? 1 : options.top_k;
+  const std::int64_t drawn = top_k ? options.top_k : 1;
   const std::int64_t lowered = lowers ? options.penalty_window : 0;
   const std::int64_t all = drawn + lowered + static_cast<std::int64_t>(banned);
-  return all <= kMostDeciding ? static_cast<int>(all) : 0;
+  if (all > kMostDeciding) {
+    return {};
+  }
+  DecidingLogits deciding;
+  deciding.largest = static_cast<int>(all);
+  if (min_p) {
+    deciding.depth = -least_depth(options);
+  } else if (!greedy && !top_k) {
+    deciding.temperature = options.temperature;
+    deciding.noise = noise;
+  }
+  return deciding;
 }
 
 Sampler::Sampler(
@@ -195,8 +248,11 @@ Sampler::Sampler(
 Sampler::~Sampler() = default;
 Sampler::Sampler(Sampler&&) noexcept = default;
 
-int Sampler::deciding_logits(std::size_t banned) const {
-  return roofline::deciding_logits(state_->options, banned);
+DecidingLogits Sampler::deciding_logits(std::size_t banned) const {
+  return roofline::deciding_logits(
+      state_->options,
+      banned,
+      token_noise(state_->seed, state_->step));
 }
 
 SampledToken Sampler::sample(

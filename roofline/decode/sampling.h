@@ -1,6 +1,8 @@
 // From one row of logits to one token: penalties and biases, then truncation
-// (top-k, typical, top-p, min-p, XTC), then a draw at the temperature. Never
-// sorts the vocabulary. A draw depends on seed and step alone.
+// (top-k, typical, top-p, min-p, XTC), then a draw at the temperature, which is
+// the largest logit with noise added (base/gumbel_noise.h). Never sorts the
+// vocabulary. The noise depends on seed, step and token alone, so that what
+// truncation leaves out changes no draw that it allows.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +14,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "roofline/kernels/block/deciding_logits.h"
 
 namespace roofline {
 
@@ -44,9 +48,12 @@ struct SamplingOptions {
 /// Throws UserError naming the option and its range.
 void validate(const SamplingOptions& options);
 
-/// How many of the largest logits decide a draw that `banned` tokens are kept
-/// from: the others may be anything that is not above them. 0: all do.
-int deciding_logits(const SamplingOptions& options, std::size_t banned);
+/// Which logits decide a draw with this noise that `banned` tokens are kept
+/// from. Others may be anything that is not above them.
+DecidingLogits deciding_logits(
+    const SamplingOptions& options,
+    std::size_t banned,
+    const GumbelNoise& noise);
 
 struct TokenLogprob {
   std::int32_t token = 0;
@@ -80,7 +87,7 @@ class Sampler {
       std::span<const std::int32_t> banned = {});
 
   /// deciding_logits() of the next draw.
-  int deciding_logits(std::size_t banned) const;
+  DecidingLogits deciding_logits(std::size_t banned) const;
 
   std::uint64_t seed() const;
   /// Tokens drawn so far: what the next draw's numbers depend on, with the

@@ -81,7 +81,8 @@ void keep_prefix(Candidates& list, double need, Key key) {
   });
 }
 
-// How far below the largest logit a token of the whole row can still matter.
+}  // namespace
+
 float least_depth(const SamplingOptions& options) {
   if (options.min_p > 0.0f && !(options.typical_p < 1.0f)) {
     // A little more than min_p lets through; it has the last word.
@@ -90,8 +91,6 @@ float least_depth(const SamplingOptions& options) {
   // Everything that can be drawn once the temperature is applied.
   return kExpFloor * std::max(1.0f, options.temperature);
 }
-
-}  // namespace
 
 void select_top_k(std::span<const float> logits, int k, Candidates& out) {
   out.clear();

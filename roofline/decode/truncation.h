@@ -49,6 +49,10 @@ void keep_typical(Candidates& list, float typical_p);
 /// than two reach it. The caller decides by chance whether to call it.
 void drop_top_choices(Candidates& list, float threshold);
 
+/// How far from the largest logit, at most 0, a token of the whole row can
+/// still matter where top-k and top-p don't look at it.
+float least_depth(const SamplingOptions& options);
+
 /// Whether the options ask for any of these; xtc_draw as for truncate().
 bool truncates(
     std::size_t vocab,

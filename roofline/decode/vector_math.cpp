@@ -28,10 +28,10 @@ std::span<const float> block_at(
   return values.subspan(start, std::min(kBlock, values.size() - start));
 }
 
-double block_exp_sum(std::span<const float> block, float max, float scale) {
+double block_exp_sum(std::span<const float> block, float max) {
   float weights[kBlock];
   for (std::size_t i = 0; i < block.size(); ++i) {
-    weights[i] = exp_nonpositive((block[i] - max) * scale);
+    weights[i] = exp_nonpositive(block[i] - max);
   }
   std::fill(weights + block.size(), weights + kBlock, 0.0f);
   float lanes[kLanes] = {};
@@ -83,41 +83,12 @@ std::size_t first_invalid(std::span<const float> values) {
       std::find_if(values.begin(), values.end(), is_invalid) - values.begin());
 }
 
-double exp_sum(std::span<const float> values, float max, float scale) {
+double exp_sum(std::span<const float> values, float max) {
   double total = 0;
   for (std::size_t start = 0; start < values.size(); start += kBlock) {
-    total += block_exp_sum(block_at(values, start), max, scale);
+    total += block_exp_sum(block_at(values, start), max);
   }
   return total;
-}
-
-std::size_t exp_sum_index(
-    std::span<const float> values,
-    float max,
-    float scale,
-    double target) {
-  double sum = 0;
-  std::size_t last = 0;
-  for (std::size_t start = 0; start < values.size(); start += kBlock) {
-    const auto block = block_at(values, start);
-    const double block_sum = block_exp_sum(block, max, scale);
-    if (block_sum > 0 && sum + block_sum <= target) {
-      last = start + argmax_of(block);
-    }
-    if (sum + block_sum <= target) {
-      sum += block_sum;
-      continue;
-    }
-    for (std::size_t i = 0; i < block.size(); ++i) {
-      const float weight = exp_nonpositive((block[i] - max) * scale);
-      sum += weight;
-      last = weight > 0 ? start + i : last;
-      if (sum > target) {
-        return last;
-      }
-    }
-  }
-  return last;
 }
 
 }  // namespace roofline

@@ -56,15 +56,7 @@ std::size_t argmax_of(std::span<const float> values);
 /// Index of the first NaN or +inf, or values.size() when there is none.
 std::size_t first_invalid(std::span<const float> values);
 
-/// Σ e^((value − max) · scale); scale > 0.
-double exp_sum(std::span<const float> values, float max, float scale = 1.0f);
-
-/// The first index at which the running sum of e^((value − max) · scale)
-/// exceeds `target`; that of the last value that counts when none does.
-std::size_t exp_sum_index(
-    std::span<const float> values,
-    float max,
-    float scale,
-    double target);
+/// Σ e^(value − max).
+double exp_sum(std::span<const float> values, float max);
 
 }  // namespace roofline

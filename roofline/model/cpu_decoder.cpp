@@ -47,8 +47,8 @@ class CpuDecoder : public Decoder {
   }
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
       override;
-  std::size_t step_weight_bytes(int best) const override {
-    return weights_->step_bytes(best, scratch_.screened_share());
+  std::size_t step_weight_bytes(bool all_logits) const override {
+    return weights_->step_bytes(all_logits, scratch_.screened_share());
   }
   std::string cache_note() const override { return weights_->note(); }
 
@@ -115,7 +115,7 @@ mx::array CpuDecoder::forward(
     StepSlice step;
     step.tokens = static_cast<int>(slice.tokens.size());
     step.logit_rows = slice.rows == LogitRows::all ? step.tokens : 1;
-    step.best = slice.best;
+    step.deciding = slice.deciding;
     step.first_position = slice.cache->position();
     slice.cache->reserve(step.tokens);
     step.layers.reserve(spec_.layers.size());

@@ -231,10 +231,11 @@ std::shared_ptr<const CpuWeights> CpuWeights::load(
   return weights;
 }
 
-std::size_t CpuWeights::step_bytes(int best, double screened_share) const {
+std::size_t CpuWeights::step_bytes(bool all_logits, double screened_share)
+    const {
   std::size_t sum = linear_bytes(model_.head);
   const StepLinear& coarse = model_.screen.coarse;
-  if (best > 0 && !coarse.parts.empty() && screened_share < 1) {
+  if (!all_logits && !coarse.parts.empty() && screened_share < 1) {
     sum = linear_bytes(coarse) +
           static_cast<std::size_t>(screened_share * static_cast<double>(sum));
   }

@@ -30,7 +30,7 @@ class CpuWeights {
   const StepModel& model() const { return model_; }
   /// Bytes of weights that one decode step reads: Decoder::step_weight_bytes.
   /// screened_share: StepScratch's.
-  std::size_t step_bytes(int best, double screened_share) const;
+  std::size_t step_bytes(bool all_logits, double screened_share) const;
   /// Why the packed weights could not be kept on disk, or "".
   const std::string& note() const { return note_; }
 

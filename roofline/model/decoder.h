@@ -12,6 +12,7 @@
 
 #include <mlx/array.h>
 
+#include "roofline/kernels/block/deciding_logits.h"
 #include "roofline/model/kv_cache.h"
 #include "roofline/weights/checkpoint.h"
 
@@ -39,7 +40,8 @@ struct ModelOptions {
   KvFormat kv = {};
   /// Keep what is repacked on disk for the next start.
   bool cache_packed = true;
-  /// Keep a coarse copy of the head beside it where that pays: Slice::best.
+  /// Keep a coarse copy of the head beside it where that pays:
+  /// Slice::deciding.
   bool screen_head = true;
   /// Run the MLX graph on the CPU instead of the fused step (for tests and
   /// comparison).
@@ -56,9 +58,8 @@ struct Slice {
   /// The one token [1] int32, where the device drew it and the host doesn't
   /// know it yet (`tokens` then has any id in its place): see takes_drawn().
   std::optional<mx::array> drawn = {};
-  /// So many of the largest logits of each row are what they are; the others
-  /// may be estimates, none of them above these. 0: all are.
-  int best = 0;
+  /// Of each row. Noise is of one draw, so it needs LogitRows::last.
+  DecidingLogits deciding = {};
 };
 
 class Decoder {
@@ -88,9 +89,9 @@ class Decoder {
 
   /// Why the next start will pack the weights again, or "".
   virtual std::string cache_note() const { return {}; }
-  /// Bytes of weights that one decode step must read. best: as of its one
-  /// slice.
-  virtual std::size_t step_weight_bytes(int best = 0) const = 0;
+  /// Bytes of weights that one decode step must read. all_logits: whether its
+  /// one slice asks for all, not for those that decide.
+  virtual std::size_t step_weight_bytes(bool all_logits = true) const = 0;
   /// The first length at which a sequence must be run again from its start,
   /// because its rope regime changes there; INT64_MAX when never.
   std::int64_t regime_end(std::int64_t tokens) const;

@@ -355,7 +355,7 @@ mx::array GraphDecoder::forward(
   return with_states(logits(pick_rows(x, slices)), slices);
 }
 
-std::size_t GraphDecoder::step_weight_bytes(int) const {
+std::size_t GraphDecoder::step_weight_bytes(bool) const {
   std::size_t sum = (head_ ? *head_ : embed_).bytes() + final_norm_.bytes();
   sum += per_layer_ ? per_layer_->weight_bytes() : 0;
   sum += streams_ ? streams_->weight_bytes() : 0;

@@ -48,7 +48,7 @@ class GraphDecoder final : public TrainableDecoder {
   mx::array forward(std::span<const Slice> slices, std::int64_t context_tokens)
       override;
   bool takes_drawn() const override { return true; }
-  std::size_t step_weight_bytes(int best) const override;
+  std::size_t step_weight_bytes(bool all_logits) const override;
   mx::array hidden(const TrainBatch& batch, KeepLayers keep) override;
   TokenHead token_head() const override;
   const GraphHooks& hooks() const override { return weights_.hooks(); }

@@ -56,7 +56,7 @@ std::size_t Session::next_chunk(std::size_t total, std::size_t left) const {
 bool Session::run_chunks(
     std::span<const std::int32_t> tokens,
     LogitRows rows,
-    int best,
+    const DecidingLogits& deciding,
     std::int64_t context_tokens,
     const Stop& stop,
     std::vector<mx::array>& logits) {
@@ -70,7 +70,7 @@ bool Session::run_chunks(
       mx::eval(logits.back());
     }
     const auto chunk = tokens.first(next_chunk(total, tokens.size()));
-    const Slice slice{cache_.get(), chunk, rows, {}, best};
+    const Slice slice{cache_.get(), chunk, rows, {}, deciding};
     auto result = decoder_.forward({&slice, 1}, context_tokens);
     if (rows == LogitRows::last) {
       logits.clear();
@@ -89,7 +89,7 @@ std::optional<mx::array> Session::extend(
     std::span<const std::int32_t> tokens,
     LogitRows rows,
     const Stop& stop,
-    int best) {
+    const DecidingLogits& deciding) {
   if (tokens.empty()) {
     fail<BugError>(
         "session: nothing to append",
@@ -104,14 +104,20 @@ std::optional<mx::array> Session::extend(
       const auto earlier = std::move(tokens_);
       clear();
       regime_end_ = regime_end;
-      if (!run_chunks(earlier, LogitRows::last, best, total, stop, logits)) {
+      if (!run_chunks(
+              earlier,
+              LogitRows::last,
+              deciding,
+              total,
+              stop,
+              logits)) {
         return std::nullopt;
       }
       mx::eval(logits.back());
       logits.clear();
     }
     regime_end_ = regime_end;
-    if (!run_chunks(tokens, rows, best, total, stop, logits)) {
+    if (!run_chunks(tokens, rows, deciding, total, stop, logits)) {
       return std::nullopt;
     }
   } catch (...) {

@@ -32,14 +32,14 @@ class Session {
 
   /// Appends tokens, in chunks of at most max_chunk, and returns float32 logits
   /// of the last one [1, vocab] or of all [tokens, vocab]. The last chunk's are
-  /// not evaluated yet. best: Slice::best. nullopt when `stop` ended it: what
-  /// ran stays in the cache. `tokens` must not be empty. After an exception the
-  /// session is empty.
+  /// not evaluated yet. deciding: Slice::deciding. nullopt when `stop` ended
+  /// it: what ran stays in the cache. `tokens` must not be empty. After an
+  /// exception the session is empty.
   std::optional<mx::array> extend(
       std::span<const std::int32_t> tokens,
       LogitRows rows = LogitRows::last,
       const Stop& stop = {},
-      int best = 0);
+      const DecidingLogits& deciding = {});
 
   /// Whether extend_drawn() can run now.
   bool can_extend_drawn() const;
@@ -76,7 +76,7 @@ class Session {
   bool run_chunks(
       std::span<const std::int32_t> tokens,
       LogitRows rows,
-      int best,
+      const DecidingLogits& deciding,
       std::int64_t context_tokens,
       const Stop& stop,
       std::vector<mx::array>& logits);

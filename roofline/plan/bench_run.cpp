@@ -72,8 +72,12 @@ BenchRun::BenchRun(
 
 BenchRun::~BenchRun() = default;
 
-int BenchRun::deciding() const {
-  return sampling_ ? deciding_logits(*sampling_, 0) : 1;
+bool BenchRun::all_logits() const {
+  return sampling_ && deciding_logits(*sampling_, 0, {}).all();
+}
+
+DecidingLogits BenchRun::deciding(std::size_t row) const {
+  return sampling_ ? samplers_[row].deciding_logits(0) : DecidingLogits{1};
 }
 
 std::vector<std::int32_t> BenchRun::next_of(const mx::array& logits) {
@@ -152,7 +156,7 @@ double BenchRun::decode(int tokens) {
            {&next_[row], 1},
            LogitRows::last,
            {},
-           deciding()});
+           deciding(row)});
     }
     mx::array logits = decoder_.forward(slices);
     logits.eval();

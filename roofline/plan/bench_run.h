@@ -2,6 +2,7 @@
 // no tokenizer; the next tokens are the likeliest, or drawn as they would be.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -26,8 +27,8 @@ class BenchRun {
   /// the next run of the same depth and batch), then runs the case.
   BenchSample measure(const BenchCase& what);
 
-  /// Slice::best of a decode step.
-  int deciding() const;
+  /// Whether decode steps ask for all logits.
+  bool all_logits() const;
 
  private:
   using Caches = std::vector<std::unique_ptr<KvCache>>;
@@ -37,6 +38,7 @@ class BenchRun {
   void prefill(int tokens);
   double decode(int tokens);
   void decode_on_device(int tokens);
+  DecidingLogits deciding(std::size_t row) const;
   /// One id for each sequence.
   std::vector<std::int32_t> next_of(const mx::array& logits);
 

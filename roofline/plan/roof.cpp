@@ -65,11 +65,11 @@ StepBytes step_bytes(
     const Decoder& decoder,
     std::int64_t depth,
     std::optional<int> max_kv_tokens,
-    int best) {
+    bool all_logits) {
   const auto cache = decoder.make_cache({});
   const std::size_t bytes_per_value = mx::size_of(cache->options().dtype);
   return {
-      decoder.step_weight_bytes(best),
+      decoder.step_weight_bytes(all_logits),
       kv_bytes_at(
           decoder.spec(),
           depth,
@@ -193,7 +193,7 @@ TruthLine make_truth_line(
       decoder,
       stats.prompt_tokens + stats.generated_tokens / 2,
       max_kv_tokens,
-      stats.deciding_logits);
+      stats.all_logits);
   line.proposed_tokens = stats.proposed_tokens;
   line.drafted_tokens = stats.drafted_tokens;
   line.accepted_tokens = stats.accepted_tokens;

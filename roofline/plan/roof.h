@@ -32,12 +32,12 @@ std::size_t kv_bytes_at(
     std::optional<int> max_kv_tokens = std::nullopt,
     const KvFormat& format = {});
 
-/// best: Slice::best of the step.
+/// all_logits: as Decoder::step_weight_bytes.
 StepBytes step_bytes(
     const Decoder& decoder,
     std::int64_t depth,
     std::optional<int> max_kv_tokens = std::nullopt,
-    int best = 0);
+    bool all_logits = true);
 
 /// bandwidth / bytes; 0 when either is 0.
 double roof_tokens_per_second(const StepBytes& bytes, double bandwidth);

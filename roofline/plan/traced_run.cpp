@@ -39,14 +39,13 @@ class Collecting {
   OpTimes times;
 };
 
-/// The likeliest token is all that is drawn.
-constexpr int kBest = 1;
-
 /// The logits of `tokens`, evaluated; building and running the graph apart
 /// where the decoder leaves that to us.
 mx::array forward(Session& session, std::span<const std::int32_t> tokens) {
   const double start = trace_seconds();
-  mx::array logits = *session.extend(tokens, LogitRows::last, {}, kBest);
+  // The likeliest token is all that is drawn.
+  mx::array logits =
+      *session.extend(tokens, LogitRows::last, {}, DecidingLogits{1});
   if (logits.is_available()) {
     trace_span("forward", start, "forward");
     return logits;

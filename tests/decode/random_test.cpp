@@ -26,26 +26,25 @@ TEST(Philox, GivesThePublishedAnswers) {
       (Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-TEST(UniformDraw, DependsOnSeedStepAndPurposeAndOnNothingElse) {
-  const double first = uniform_draw(7, 3, DrawPurpose::token);
-  uniform_draw(7, 4, DrawPurpose::token);
-  EXPECT_EQ(uniform_draw(7, 3, DrawPurpose::token), first);
-  EXPECT_NE(uniform_draw(8, 3, DrawPurpose::token), first);
-  EXPECT_NE(uniform_draw(7, 4, DrawPurpose::token), first);
-  EXPECT_NE(uniform_draw(7, 3, DrawPurpose::xtc), first);
+TEST(XtcDraw, DependsOnSeedAndStepAndOnNothingElse) {
+  const double first = xtc_draw(7, 3);
+  xtc_draw(7, 4);
+  EXPECT_EQ(xtc_draw(7, 3), first);
+  EXPECT_NE(xtc_draw(8, 3), first);
+  EXPECT_NE(xtc_draw(7, 4), first);
 }
 
-TEST(UniformDraw, UsesTheHighHalvesOfSeedAndStep) {
-  const double first = uniform_draw(1, 1, DrawPurpose::token);
-  EXPECT_NE(uniform_draw(1 + (1ull << 32), 1, DrawPurpose::token), first);
-  EXPECT_NE(uniform_draw(1, 1 + (1ull << 32), DrawPurpose::token), first);
+TEST(XtcDraw, UsesTheHighHalvesOfSeedAndStep) {
+  const double first = xtc_draw(1, 1);
+  EXPECT_NE(xtc_draw(1 + (1ull << 32), 1), first);
+  EXPECT_NE(xtc_draw(1, 1 + (1ull << 32)), first);
 }
 
-TEST(UniformDraw, HasTheMeanAndSpreadOfTheUniformDistribution) {
+TEST(XtcDraw, HasTheMeanAndSpreadOfTheUniformDistribution) {
   constexpr int n = 20000;
   double sum = 0, squares = 0;
   for (int i = 0; i < n; ++i) {
-    const double x = uniform_draw(42, i, DrawPurpose::token);
+    const double x = xtc_draw(42, i);
     ASSERT_GE(x, 0.0);
     ASSERT_LT(x, 1.0);
     sum += x;
@@ -55,6 +54,16 @@ TEST(UniformDraw, HasTheMeanAndSpreadOfTheUniformDistribution) {
   // Four standard errors of the mean and of the second moment.
   EXPECT_NEAR(mean, 0.5, 4 * 0.2887 / std::sqrt(n));
   EXPECT_NEAR(squares / n, 1.0 / 3, 4 * 0.2981 / std::sqrt(n));
+}
+
+TEST(TokenNoise, DependsOnSeedAndStepAndOnNothingElse) {
+  const float first = token_noise(7, 3).of(11);
+  EXPECT_EQ(token_noise(7, 3).of(11), first);
+  EXPECT_NE(token_noise(8, 3).of(11), first);
+  EXPECT_NE(token_noise(7, 4).of(11), first);
+  EXPECT_NE(token_noise(7 + (1ull << 32), 3).of(11), first);
+  EXPECT_NE(token_noise(7, 3 + (1ull << 32)).of(11), first);
+  EXPECT_NE(token_noise(7, 3).of(12), first);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -133,6 +134,34 @@ TEST(Sampler, DrawsFromTheSoftmax) {
       {{0, 0.5}, {1, 0.05}, {2, 0.15}, {3, 0.3}});
 }
 
+// As many tokens as a vocabulary has, in groups of equal shares.
+TEST(Sampler, DrawsFromTheSoftmaxOfManyTokens) {
+  constexpr int kVocab = 50000;
+  constexpr int kGroups = 10;
+  constexpr float kTemperature = 0.8f;
+  const auto logits = reference::random_logits(kVocab, 3, 3.0f);
+  std::vector<std::int32_t> all(kVocab);
+  std::iota(all.begin(), all.end(), 0);
+  const auto exact = reference::probabilities(logits, all, kTemperature);
+  std::sort(all.begin(), all.end(), [&](int a, int b) {
+    return exact[a] > exact[b];
+  });
+  std::vector<std::int32_t> group_of(kVocab);
+  std::map<std::int32_t, double> shares;
+  double sum = 0;
+  for (const std::int32_t token : all) {
+    const auto group = std::min(kGroups - 1, static_cast<int>(sum * kGroups));
+    group_of[token] = group;
+    shares[group] += exact[token];
+    sum += exact[token];
+  }
+  Ids drawn;
+  for (const std::int32_t token : draw(plain(kTemperature), logits, 20000)) {
+    drawn.push_back(group_of[token]);
+  }
+  expect_distribution(drawn, shares);
+}
+
 TEST(Sampler, SharpensAndFlattensWithTheTemperature) {
   const auto logits = logs({0.5f, 0.05f, 0.15f, 0.3f});
   for (const float temperature : {0.3f, 0.7f, 3.0f}) {
@@ -190,7 +219,7 @@ TEST(Sampler, GivesTheSameTokensForTheSameSeed) {
 TEST(Sampler, KeepsItsSequenceFromVersionToVersion) {
   EXPECT_EQ(
       draw(plain(), std::vector<float>(1000, 0.0f), 4),
-      (Ids{127, 620, 249, 711}));
+      (Ids{592, 506, 483, 607}));
 }
 
 TEST(Sampler, ReportsTheSeedItDrew) {
@@ -355,41 +384,99 @@ TEST(Presets, SuggestTheNearestName) {
   }
 }
 
-TEST(DecidingLogits, AreAllUnlessRanksDecide) {
+int largest_of(const SamplingOptions& options, std::size_t banned) {
+  return deciding_logits(options, banned, {}).largest;
+}
+
+TEST(DecidingLogits, AreTheLargestWhereRanksDecide) {
   SamplingOptions options;
-  EXPECT_EQ(deciding_logits(options, 0), 0);
-  options.top_p = 0.9f;
-  EXPECT_EQ(deciding_logits(options, 0), 0);
   options.temperature = 0;
-  EXPECT_EQ(deciding_logits(options, 0), 1);
-  EXPECT_EQ(deciding_logits(options, 2), 3);
+  options.top_p = 0.9f;
+  EXPECT_EQ(largest_of(options, 0), 1);
+  EXPECT_EQ(largest_of(options, 2), 3);
+  EXPECT_EQ(deciding_logits(options, 0, {}).temperature, 0);
   options.repetition_penalty = 1.1f;
-  EXPECT_EQ(deciding_logits(options, 0), 1 + options.penalty_window);
+  EXPECT_EQ(largest_of(options, 0), 1 + options.penalty_window);
   options.penalty_window = -1;
-  EXPECT_EQ(deciding_logits(options, 0), 0);
+  EXPECT_EQ(largest_of(options, 0), 0);
   options = {};
   options.top_k = 40;
-  EXPECT_EQ(deciding_logits(options, 1), 41);
+  options.typical_p = 0.9f;
+  EXPECT_EQ(largest_of(options, 1), 41);
+  EXPECT_EQ(deciding_logits(options, 0, {}).temperature, 0);
   options.top_k = 5000;
-  EXPECT_EQ(deciding_logits(options, 0), 0);
+  EXPECT_EQ(largest_of(options, 0), 0);
+}
+
+TEST(DecidingLogits, AreThoseNearTheLargestWithMinP) {
+  SamplingOptions options;
+  options.min_p = 0.05f;
+  options.xtc_probability = 0.5f;
+  const auto deciding = deciding_logits(options, 2, {});
+  EXPECT_EQ(deciding.largest, 3);
+  EXPECT_EQ(deciding.temperature, 0);
+  EXPECT_GE(deciding.depth, -std::log(0.05f));
+  EXPECT_LE(deciding.depth, -std::log(0.04f));
+  options.top_p = 0.9f;
+  EXPECT_EQ(largest_of(options, 0), 0);
+}
+
+TEST(DecidingLogits, AreTheLargestWithNoiseInADrawFromAll) {
+  SamplingOptions options;
+  options.temperature = 0.6f;
+  options.presence_penalty = 0.5f;
+  const auto deciding = deciding_logits(options, 2, GumbelNoise(3, 4));
+  EXPECT_EQ(deciding.largest, 3 + options.penalty_window);
+  EXPECT_EQ(deciding.temperature, 0.6f);
+  EXPECT_EQ(deciding.depth, 0);
+  EXPECT_EQ(deciding.noise.first(), 3u);
+  EXPECT_EQ(deciding.noise.second(), 4u);
+}
+
+TEST(DecidingLogits, AreAllWhereProbabilitiesOfAllDecide) {
+  for (const auto& change : std::vector<std::function<void(SamplingOptions&)>>{
+           [](SamplingOptions& o) { o.top_p = 0.9f; },
+           [](SamplingOptions& o) { o.typical_p = 0.9f; },
+           [](SamplingOptions& o) { o.xtc_probability = 0.1f; }}) {
+    SamplingOptions options;
+    change(options);
+    EXPECT_TRUE(deciding_logits(options, 0, {}).all());
+  }
 }
 
 TEST(DecidingLogits, AreAllWhereOthersMayRiseOrAreTold) {
-  SamplingOptions greedy;
-  greedy.temperature = 0;
-  for (const auto& change : std::vector<std::function<void(SamplingOptions&)>>{
-           [](SamplingOptions& o) { o.repetition_penalty = 0.9f; },
-           [](SamplingOptions& o) { o.presence_penalty = -0.5f; },
-           [](SamplingOptions& o) { o.frequency_penalty = -0.5f; },
-           [](SamplingOptions& o) { o.dry.multiplier = 0.8f; },
-           [](SamplingOptions& o) {
-             o.logit_bias = {{3, 2.0f}};
-           },
-           [](SamplingOptions& o) { o.top_logprobs = 2; }}) {
-    SamplingOptions options = greedy;
-    change(options);
-    EXPECT_EQ(deciding_logits(options, 0), 0);
+  for (const float temperature : {0.0f, 0.8f}) {
+    for (const auto& change :
+         std::vector<std::function<void(SamplingOptions&)>>{
+             [](SamplingOptions& o) { o.repetition_penalty = 0.9f; },
+             [](SamplingOptions& o) { o.presence_penalty = -0.5f; },
+             [](SamplingOptions& o) { o.frequency_penalty = -0.5f; },
+             [](SamplingOptions& o) { o.dry.multiplier = 0.8f; },
+             [](SamplingOptions& o) {
+               o.logit_bias = {{3, 2.0f}};
+             },
+             [](SamplingOptions& o) { o.top_logprobs = 2; }}) {
+      SamplingOptions options;
+      options.temperature = temperature;
+      change(options);
+      EXPECT_TRUE(deciding_logits(options, 0, {}).all());
+    }
   }
+}
+
+/// The least that a logit can be, with its noise, and decide.
+float least_deciding(
+    const DecidingLogits& deciding,
+    const std::vector<float>& logits) {
+  std::vector<float> sorted;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const auto token = static_cast<std::uint32_t>(i);
+    sorted.push_back(
+        logits[i] + deciding.temperature * deciding.noise.of(token));
+  }
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  return sorted[static_cast<std::size_t>(deciding.largest) - 1] -
+         deciding.depth;
 }
 
 /// Draws are the same where all but the deciding logits are estimates that lie
@@ -403,11 +490,14 @@ TEST(DecidingLogits, DecideDraws) {
     SamplingOptions options;
     options.seed = static_cast<std::uint64_t>(round);
     options.temperature = round % 3 == 0 ? 0.0f : 0.9f;
-    options.top_k = round % 3 == 0 ? 0 : 1 + round % 20;
-    options.top_p = round % 4 == 0 ? 0.8f : 1.0f;
+    const bool ranks = round % 3 == 1;
+    options.top_k = ranks ? 1 + round % 20 : 0;
     options.min_p = round % 5 == 0 ? 0.05f : 0.0f;
-    options.typical_p = round % 7 == 0 ? 0.7f : 1.0f;
-    options.xtc_probability = round % 6 == 0 ? 1.0f : 0.0f;
+    if (ranks || options.temperature == 0) {
+      options.top_p = round % 4 == 0 ? 0.8f : 1.0f;
+      options.typical_p = round % 7 == 0 ? 0.7f : 1.0f;
+      options.xtc_probability = round % 6 == 1 ? 1.0f : 0.0f;
+    }
     options.penalty_window = 12;
     options.repetition_penalty = round % 2 == 0 ? 1.3f : 1.0f;
     options.presence_penalty = round % 8 == 0 ? 0.7f : 0.0f;
@@ -419,18 +509,21 @@ TEST(DecidingLogits, DecideDraws) {
     for (int i = 0; i < 30; ++i) {
       history.push_back(static_cast<std::int32_t>(random() % kVocab));
     }
-    const auto best =
-        static_cast<std::size_t>(deciding_logits(options, banned.size()));
-    ASSERT_GT(best, 0u);
-    std::vector<float> sorted = logits;
-    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    Sampler from_all(options, {});
+    const DecidingLogits deciding = from_all.deciding_logits(banned.size());
+    ASSERT_FALSE(deciding.all());
+    const float least = least_deciding(deciding, logits);
     std::vector<float> estimates = logits;
-    for (float& logit : estimates) {
-      if (logit < sorted[best - 1]) {
-        logit = sorted[best - 1] - 1e-3f - std::abs(normal(random));
+    int estimated = 0;
+    for (std::size_t i = 0; i < estimates.size(); ++i) {
+      const float noise = deciding.temperature *
+                          deciding.noise.of(static_cast<std::uint32_t>(i));
+      if (logits[i] + noise < least) {
+        estimates[i] = least - noise - 1e-3f - std::abs(normal(random));
+        ++estimated;
       }
     }
-    Sampler from_all(options, {});
+    EXPECT_GT(estimated, kVocab / 2) << "round " << round;
     Sampler from_best(options, {});
     EXPECT_EQ(
         from_all.sample(logits, history, banned).token,

@@ -74,32 +74,5 @@ TEST(ExpSum, AgreesWithASumInDouble) {
   }
 }
 
-TEST(ExpSumIndex, FindsWhereARunningSumPassesTheTarget) {
-  for (const int n : {1, 100, 1023, 1024, 1025, 5000}) {
-    const auto values = reference::random_logits(n, n, 2.0f);
-    const float max = max_of(values);
-    const double total = exp_sum(values, max, 0.7f);
-    for (const double share : {0.0, 0.1, 0.5, 0.9, 0.999}) {
-      double sum = 0;
-      std::size_t expected = 0;
-      for (; expected < values.size(); ++expected) {
-        sum += std::exp((static_cast<double>(values[expected]) - max) * 0.7f);
-        if (sum > share * total) {
-          break;
-        }
-      }
-      EXPECT_EQ(exp_sum_index(values, max, 0.7f, share * total), expected);
-    }
-  }
-}
-
-TEST(ExpSumIndex, NeverGivesAValueThatCountsNothing) {
-  std::vector<float> values(3000, -kInfinity);
-  values[700] = 0.0f;
-  for (const double target : {0.0, 0.5, 1.0, 2.0}) {
-    EXPECT_EQ(exp_sum_index(values, 0.0f, 1.0f, target), 700u);
-  }
-}
-
 }  // namespace
 }  // namespace roofline

@@ -66,14 +66,14 @@ struct HeadModel {
   std::vector<float> run(
       int tokens,
       bool one_sequence,
-      int best,
+      const DecidingLogits& deciding,
       StepScratch& scratch) const {
     std::vector<StepSlice> slices;
     for (int i = 0; i < (one_sequence ? 1 : tokens); ++i) {
       StepSlice slice;
       slice.tokens = one_sequence ? tokens : 1;
       slice.logit_rows = slice.tokens;
-      slice.best = best;
+      slice.deciding = deciding;
       slice.regimes = std::make_shared<std::vector<RopeRegime>>();
       slices.push_back(slice);
     }
@@ -157,8 +157,9 @@ TEST_P(ScreenedHead, LeavesTheLargestLogitsAsTheyAre) {
               form_name(form) + ", tokens " + std::to_string(tokens) +
               ", best " + std::to_string(best));
           StepScratch scratch;
-          const auto all = model.run(tokens, one_sequence, 0, scratch);
-          const auto screened = model.run(tokens, one_sequence, best, scratch);
+          const auto all = model.run(tokens, one_sequence, {}, scratch);
+          const auto screened =
+              model.run(tokens, one_sequence, {best}, scratch);
           const float most =
               *std::max_element(all.begin(), all.end(), [](float a, float b) {
                 return std::abs(a) < std::abs(b);
@@ -187,8 +188,8 @@ TEST_P(ScreenedHead, ReadsFloatsToo) {
   head.data = reinterpret_cast<const std::byte*>(values.data());
   const HeadModel model(head);
   StepScratch scratch;
-  const auto all = model.run(1, true, 0, scratch);
-  expect_screened(all, model.run(1, true, 1, scratch), 1, 0, true);
+  const auto all = model.run(1, true, {}, scratch);
+  expect_screened(all, model.run(1, true, {1}, scratch), 1, 0, true);
 }
 
 TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
@@ -202,8 +203,77 @@ TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
   model.model.logit_scale = 0.5f;
   model.model.logit_softcap = 6.0f;
   StepScratch scratch;
-  const auto all = model.run(1, false, 0, scratch);
-  expect_screened(all, model.run(1, false, 3, scratch), 3, 0, true);
+  const auto all = model.run(1, false, {}, scratch);
+  expect_screened(all, model.run(1, false, {3}, scratch), 3, 0, true);
+}
+
+std::vector<float> with_noise(
+    std::span<const float> logits,
+    const DecidingLogits& deciding) {
+  std::vector<float> noisy;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const auto token = static_cast<std::uint32_t>(i % kVocab);
+    noisy.push_back(
+        logits[i] + deciding.temperature * deciding.noise.of(token));
+  }
+  return noisy;
+}
+
+TEST_P(ScreenedHead, LeavesTheLargestWithNoiseAsTheyAre) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3,
+      0.002f);
+  HeadModel model(head.matrix);
+  for (const float cap : {0.0f, 6.0f}) {
+    model.model.logit_softcap =
+        cap > 0 ? std::optional<float>(cap) : std::nullopt;
+    for (const int tokens : {1, 20}) {
+      StepScratch scratch;
+      const auto all = model.run(tokens, false, {}, scratch);
+      const bool tiles =
+          tokens >= kLeastTileTokens && bf16_product_kernels() != nullptr;
+      for (std::uint32_t draw = 0; draw < 40; ++draw) {
+        DecidingLogits deciding;
+        deciding.largest = draw % 4 == 0 ? 5 : 1;
+        deciding.temperature = 0.1f * static_cast<float>(1 + draw % 8);
+        deciding.noise = GumbelNoise(draw, 17);
+        const auto screened = model.run(tokens, false, deciding, scratch);
+        const float most =
+            *std::max_element(all.begin(), all.end(), [](float a, float b) {
+              return std::abs(a) < std::abs(b);
+            });
+        expect_screened(
+            with_noise(all, deciding),
+            with_noise(screened, deciding),
+            deciding.largest,
+            tiles ? 0.01 * std::abs(most) : 0,
+            tiles || tokens == 1);
+      }
+    }
+  }
+}
+
+TEST_P(ScreenedHead, LeavesThoseNearTheLargestAsTheyAre) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3,
+      0.002f);
+  const HeadModel model(head.matrix);
+  StepScratch scratch;
+  const auto all = model.run(1, false, {}, scratch);
+  const auto best = best_of(all, 20);
+  DecidingLogits deciding{2};
+  deciding.depth = all[best[1]] - all[best.back()] + 1e-4f;
+  const auto screened = model.run(1, false, deciding, scratch);
+  expect_screened(all, screened, 20, 0, true);
+  deciding.depth = 0;
+  const auto fewer = model.run(1, false, deciding, scratch);
+  EXPECT_NE(fewer[best.back()], all[best.back()]);
 }
 
 TEST_P(ScreenedHead, TellsOfNumbersThatAreNone) {
@@ -215,7 +285,7 @@ TEST_P(ScreenedHead, TellsOfNumbersThatAreNone) {
   HeadModel model(head.matrix);
   model.model.final_norm.weight.assign(kDim, NAN);
   StepScratch scratch;
-  const auto logits = model.run(1, false, 1, scratch);
+  const auto logits = model.run(1, false, {1}, scratch);
   EXPECT_TRUE(std::any_of(logits.begin(), logits.end(), [](float logit) {
     return std::isnan(logit);
   }));
@@ -231,14 +301,14 @@ TEST_P(ScreenedHead, PausesWhereAllLogitsAreAlike) {
       testing::Codes::all_max);
   const HeadModel model(head.matrix);
   StepScratch scratch;
-  const auto all = model.run(1, false, 0, scratch);
+  const auto all = model.run(1, false, {}, scratch);
   EXPECT_EQ(scratch.screened_share(), 0);
   for (int step = 0; step < 4; ++step) {
     // Each row can be the largest, so each is read.
-    EXPECT_EQ(model.run(1, false, kVocab, scratch), all);
+    EXPECT_EQ(model.run(1, false, {kVocab}, scratch), all);
   }
   EXPECT_EQ(scratch.screened_share(), 1);
-  EXPECT_EQ(model.run(1, false, 1, scratch), all);
+  EXPECT_EQ(model.run(1, false, {1}, scratch), all);
 }
 
 INSTANTIATE_TEST_SUITE_P(

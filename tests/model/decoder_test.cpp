@@ -48,7 +48,7 @@ TEST(Decoder, ARegimeEndsWhereTheFirstLayerChangesAndTheLastNever) {
     mx::array forward(std::span<const Slice>, std::int64_t) override {
       return mx::array(0.0f);
     }
-    std::size_t step_weight_bytes(int) const override { return 0; }
+    std::size_t step_weight_bytes(bool) const override { return 0; }
     ModelSpec spec_;
   };
   const auto rope_of = [](std::vector<std::int64_t> ends) {

@@ -39,13 +39,37 @@ ModelOptions on_cpu() {
 }
 
 /// The likeliest tokens, one after the other.
-Tokens greedy(Decoder& decoder, int best, int count) {
+Tokens greedy(Decoder& decoder, const DecidingLogits& deciding, int count) {
   Session session(decoder, {});
   Tokens out;
   Tokens next = {1, 2, 3, 5, 7};
   for (int i = 0; i < count; ++i) {
     const auto logits =
-        to_host(*session.extend(next, LogitRows::last, {}, best));
+        to_host(*session.extend(next, LogitRows::last, {}, deciding));
+    next = {argmax(logits)};
+    out.push_back(next[0]);
+  }
+  return out;
+}
+
+/// Tokens drawn one after the other; screened: from the logits that decide.
+Tokens drawn(Decoder& decoder, bool screened, int count) {
+  Session session(decoder, {});
+  Tokens out;
+  Tokens next = {1, 2, 3, 5, 7};
+  for (int i = 0; i < count; ++i) {
+    DecidingLogits deciding{1};
+    deciding.temperature = 0.7f;
+    deciding.noise = GumbelNoise(5, static_cast<std::uint32_t>(i));
+    auto logits = to_host(*session.extend(
+        next,
+        LogitRows::last,
+        {},
+        screened ? deciding : DecidingLogits{}));
+    for (std::size_t t = 0; t < logits.size(); ++t) {
+      logits[t] += deciding.temperature *
+                   deciding.noise.of(static_cast<std::uint32_t>(t));
+    }
     next = {argmax(logits)};
     out.push_back(next[0]);
   }
@@ -65,23 +89,33 @@ TEST_F(ScreenedModel, SaysTheSamePackedAndMappedAgain) {
       for (int start = 0; start < 2; ++start) {
         const auto decoder = Decoder::load(*checkpoint, on_cpu());
         EXPECT_EQ(decoder->cache_note(), "");
-        EXPECT_LT(decoder->step_weight_bytes(1), decoder->step_weight_bytes());
-        EXPECT_EQ(greedy(*decoder, 1, 24), greedy(*decoder, 0, 24))
+        EXPECT_LT(
+            decoder->step_weight_bytes(false),
+            decoder->step_weight_bytes());
+        EXPECT_EQ(greedy(*decoder, {1}, 24), greedy(*decoder, {}, 24))
             << bits << " bits, start " << start;
       }
     }
   }
 }
 
+TEST_F(ScreenedModel, DrawsTheSame) {
+  for (const bool tied : {false, true}) {
+    const auto checkpoint = large_head(8, tied);
+    const auto decoder = Decoder::load(*checkpoint, on_cpu());
+    EXPECT_EQ(drawn(*decoder, true, 40), drawn(*decoder, false, 40));
+  }
+}
+
 TEST_F(ScreenedModel, ChecksGuessesAsItSaysThem) {
   const auto checkpoint = large_head(8, true);
   const auto decoder = Decoder::load(*checkpoint, on_cpu());
-  const Tokens said = greedy(*decoder, 0, 12);
+  const Tokens said = greedy(*decoder, {}, 12);
   for (const std::size_t count : {2, 5, 11}) {
     Session session(*decoder, {});
     session.extend(Tokens{1, 2, 3, 5, 7});
     const auto rows = to_host(
-        *session.extend(std::span(said).first(count), LogitRows::all, {}, 1));
+        *session.extend(std::span(said).first(count), LogitRows::all, {}, {1}));
     const auto vocab = rows.size() / count;
     for (std::size_t i = 0; i < count; ++i) {
       EXPECT_EQ(argmax(std::span(rows).subspan(i * vocab, vocab)), said[i + 1]);
@@ -94,14 +128,14 @@ TEST_F(ScreenedModel, ReadsTheHeadWhereItMustOrIsTold) {
   ModelOptions options = on_cpu();
   options.exact = true;
   const auto exact = Decoder::load(*checkpoint, options);
-  EXPECT_EQ(exact->step_weight_bytes(1), exact->step_weight_bytes());
+  EXPECT_EQ(exact->step_weight_bytes(false), exact->step_weight_bytes());
   options = on_cpu();
   options.screen_head = false;
   const auto whole = Decoder::load(*checkpoint, options);
-  EXPECT_EQ(whole->step_weight_bytes(1), whole->step_weight_bytes());
+  EXPECT_EQ(whole->step_weight_bytes(false), whole->step_weight_bytes());
   const auto small = Checkpoint::open(golden_folder("llama"));
   const auto decoder = Decoder::load(*small, on_cpu());
-  EXPECT_EQ(decoder->step_weight_bytes(1), decoder->step_weight_bytes());
+  EXPECT_EQ(decoder->step_weight_bytes(false), decoder->step_weight_bytes());
 }
 
 }  // namespace

@@ -81,6 +81,7 @@ struct StepScratch::State {
   ScreenedLogits screened;
   std::vector<int> slice_begin;  ///< each slice's first token in the batch
   std::vector<int> logit_rows;   ///< tokens whose logits are asked for
+  std::vector<const DecidingLogits*> deciding;  ///< of these
 
   /// Makes room for a step of so many tokens; tiles: on tiles of bfloat16.
   void fit(const StepModel& model, int tokens, bool tiles);

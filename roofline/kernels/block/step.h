@@ -14,6 +14,7 @@
 
 #include "roofline/base/thread_pool.h"
 #include "roofline/kernels/attention/attention.h"
+#include "roofline/kernels/block/deciding_logits.h"
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/spec/model_spec.h"
 
@@ -109,9 +110,8 @@ struct StepSlice {
   int tokens = 0;
   /// The last so many tokens have their logits computed.
   int logit_rows = 1;
-  /// So many of the largest logits of a row are what they are; the others can
-  /// be estimates below them. 0: all are.
-  int best = 0;
+  /// Of each row.
+  DecidingLogits deciding;
   std::int64_t first_position = 0;
   /// One view a layer; slots for the new tokens are among the segments.
   std::vector<KvView> layers;

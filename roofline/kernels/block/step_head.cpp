@@ -1,9 +1,11 @@
-// The logits: the head's product, whole, or screened where only the largest
-// are asked for (docs/kernels.md).
+// The logits: the head's product, whole, or screened where few decide
+// (docs/kernels.md).
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -111,7 +113,7 @@ void StepRun::head(float* logits) {
   lap(StepOp::norm);
   if (screens()) {
     coarse_logits(input, count, logits);
-    largest_logits(input, count, logits);
+    deciding_logits(input, count, logits);
     lap(StepOp::head, &model_.screen.coarse);
     return;
   }
@@ -143,6 +145,8 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
     coarse.rounded =
         RoundedRows::over(count, model_.dim, s_.normed_tiles.data());
   }
+  // A cap makes no difference larger.
+  const float deviations = kScreenDeviations * std::abs(model_.logit_scale);
   each_token(count, [&](int i) {
     const float* x = row(s_.normed, i, model_.dim);
     double squares = 0;
@@ -150,7 +154,7 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
       squares += static_cast<double>(x[c]) * x[c];
     }
     screened.spread.data()[i] =
-        kScreenDeviations * static_cast<float>(std::sqrt(squares / model_.dim));
+        deviations * static_cast<float>(std::sqrt(squares / model_.dim));
     if (coarse.rounded.tiles != nullptr) {
       kernels_.bf16->round(x, model_.dim, i, 0, coarse.rounded);
     }
@@ -161,6 +165,7 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
       float* y = row(logits, t, model_.vocab);
       float* reach = row(screened.reach, t, blocks);
       const float spread = screened.spread.data()[t];
+      scale_logits(y + first, n);
       for (int r = first; r < first + n; r += kRowBlock) {
         reach[r / kRowBlock] = reach_of(
             y + r,
@@ -168,7 +173,6 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
             spread,
             std::min(kRowBlock, first + n - r));
       }
-      scale_logits(y + first, n);
     }
   };
   run_linear(
@@ -183,84 +187,120 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
       reads_of_next_step());
 }
 
-/// The logits of a block of the head's rows for one token, before scaling.
-float* StepRun::head_block(
+/// The logits of a block of the head's rows for one token.
+std::span<float> StepRun::head_block(
     const StepInput& input,
     int t,
     int block,
     float* logits) const {
+  const PackedMatrix& head = model_.head.parts[0];
   product_piece(
       kernels_,
-      model_.head.parts[0],
+      head,
       {block, block + 1, t, t + 1},
       input,
       logits,
       model_.vocab);
-  return row(logits, t, model_.vocab) + std::ptrdiff_t{block} * kRowBlock;
+  float* y = row(logits, t, model_.vocab) + std::ptrdiff_t{block} * kRowBlock;
+  const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
+  scale_logits(y, rows);
+  return {y, static_cast<std::size_t>(rows)};
 }
 
-/// Reads the head where a token's logits reach furthest. What is found
-/// there bounds the best_-th largest from below; appends the blocks with rows
-/// that can be above that bound.
-void StepRun::list_blocks(
+/// Whether one of a block's rows can be above `bound`, its noise added.
+bool StepRun::reaches(
+    const DecidingLogits& deciding,
+    int t,
+    int block,
+    const float* logits,
+    float bound) const {
+  const int first = block * kRowBlock;
+  const int rows = std::min(kRowBlock, model_.head.parts[0].rows - first);
+  const float* y = logits + std::ptrdiff_t{t} * model_.vocab + first;
+  const float* errors = model_.screen.errors.data() + first;
+  const float spread = s_.screened.spread.data()[t];
+  const float most = deciding.temperature *
+                     deciding.noise.most_of(static_cast<std::uint32_t>(block));
+  for (int r = 0; r < rows; ++r) {
+    const float far = y[r] + spread * errors[r];
+    if (far + most >= bound && far + deciding.noise_of(first + r) >= bound) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Reads the head where a token's logits reach furthest. What is found there
+/// bounds the deciding ones from below; appends the blocks with rows that can
+/// be above that bound. Returns how many blocks were read.
+int StepRun::list_blocks(
     const StepInput& input,
     int t,
     float* logits,
     std::vector<HeadBlock>& out) {
-  const PackedMatrix& head = model_.head.parts[0];
-  const int blocks = head.row_blocks();
-  std::span<float> reach(
-      row(s_.screened.reach, t, blocks),
-      static_cast<std::size_t>(blocks));
+  static_assert(GumbelNoise::kBlock == kRowBlock);
+  const DecidingLogits& deciding = *s_.deciding[static_cast<std::size_t>(t)];
+  const bool noisy = deciding.temperature > 0;
+  const int blocks = model_.head.parts[0].row_blocks();
+  float* reach = row(s_.screened.reach, t, blocks);
+  for (int block = 0; noisy && block < blocks; ++block) {
+    reach[block] += deciding.temperature *
+                    deciding.noise.most_of(static_cast<std::uint32_t>(block));
+  }
   thread_local std::vector<int> first;
-  largest(reach, best_, first);
+  largest({reach, static_cast<std::size_t>(blocks)}, deciding.largest, first);
   thread_local std::vector<float> found;
   found.clear();
   for (const int block : first) {
-    float* y = head_block(input, t, block, logits);
-    const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
-    for (int r = 0; r < rows; ++r) {  // what is no number has no order
-      found.push_back(std::isnan(y[r]) ? kNothing : y[r]);
+    int token = block * kRowBlock;
+    for (const float y : head_block(input, t, block, logits)) {
+      const float noise = noisy ? deciding.noise_of(token) : 0.0f;
+      // What is no number has no order.
+      found.push_back(std::isnan(y) ? kNothing : y + noise);
+      ++token;
     }
-    scale_logits(y, rows);
-    reach[static_cast<std::size_t>(block)] = kNothing;
+    reach[block] = kNothing;
   }
-  const auto least =
-      std::min(found.size(), static_cast<std::size_t>(best_)) - 1;
-  const auto at = found.begin() + static_cast<std::ptrdiff_t>(least);
+  const auto last =
+      std::min(found.size(), static_cast<std::size_t>(deciding.largest)) - 1;
+  const auto at = found.begin() + static_cast<std::ptrdiff_t>(last);
   std::nth_element(found.begin(), at, found.end(), std::greater<>());
+  const float bound = *at - deciding.depth;
   for (int block = 0; block < blocks; ++block) {
-    if (reach[static_cast<std::size_t>(block)] >= *at) {
+    if (reach[block] >= bound &&
+        (!noisy || reaches(deciding, t, block, logits, bound))) {
       out.push_back({t, block});
     }
   }
+  return static_cast<int>(first.size());
 }
 
 /// Puts true logits in the place of those coarse ones that can be among the
-/// best_ largest of their token.
-void StepRun::largest_logits(const StepInput& input, int count, float* logits) {
-  const PackedMatrix& head = model_.head.parts[0];
+/// deciding ones of their token.
+void StepRun::deciding_logits(
+    const StepInput& input,
+    int count,
+    float* logits) {
   std::vector<std::vector<HeadBlock>>& of_tokens = s_.screened.of_tokens;
+  std::atomic<int> reads = 0;
   auto list = [&](int t, int) {
     auto& own = of_tokens[static_cast<std::size_t>(t)];
     own.clear();
-    list_blocks(input, t, logits, own);
+    reads += list_blocks(input, t, logits, own);
   };
   pool_.run(count, list);
   std::vector<HeadBlock>& all = of_tokens.front();
   for (std::size_t t = 1; t < static_cast<std::size_t>(count); ++t) {
     all.insert(all.end(), of_tokens[t].begin(), of_tokens[t].end());
   }
-  const int first = std::min(best_, head.row_blocks());
-  s_.screened.note(
-      (static_cast<double>(all.size()) / count + first) / head.row_blocks());
+  const double blocks =
+      static_cast<double>(model_.head.parts[0].row_blocks()) * count;
+  s_.screened.note((static_cast<double>(all.size()) + reads) / blocks);
   auto read = [&](int piece, int) {
     const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBlocks;
     const std::size_t end = std::min(all.size(), begin + kPieceBlocks);
     for (std::size_t i = begin; i < end; ++i) {
-      const auto [t, block] = all[i];
-      const int rows = std::min(kRowBlock, head.rows - block * kRowBlock);
-      scale_logits(head_block(input, t, block, logits), rows);
+      head_block(input, all[i].token, all[i].block, logits);
     }
   };
   pool_.run(

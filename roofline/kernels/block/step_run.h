@@ -63,7 +63,7 @@ class StepRun {
     trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
     list_rows();
-    best_ = most_asked();
+    screens_ = may_screen();
     asks_ahead_ = tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
     if (asks_ahead_) {
       s_.reads.prepare(
@@ -137,28 +137,27 @@ class StepRun {
     });
   }
 
-  /// So many of the largest logits as the slice that asks for most; 0: all.
-  /// Only where that pays: one row waits for memory, of which a coarse head
-  /// takes half, and so do tiles, for which it is decoded more quickly. Other
-  /// products of several rows take the same time in 4 bits and 8.
-  int most_asked() {
+  /// Whether the coarse head is to be read instead of the head: where few
+  /// logits decide, and where that pays. One row waits for memory, of which a
+  /// coarse head takes half, and so do tiles, for which it is decoded more
+  /// quickly. Other products of several rows take the same time in 4 bits and
+  /// 8.
+  bool may_screen() {
     const auto rows = static_cast<int>(s_.logit_rows.size());
     if (model_.screen.coarse.parts.empty() ||
         (rows > 1 && !head_on_tiles(rows))) {
-      return 0;
+      return false;
     }
-    int most = 0;
     for (const StepSlice& slice : slices_) {
-      if (slice.best == 0) {
-        return 0;
+      if (slice.deciding.all()) {
+        return false;
       }
-      most = std::max(most, slice.best);
     }
     if (s_.screened.pause > 0) {
       --s_.screened.pause;
-      return 0;
+      return false;
     }
-    return most;
+    return true;
   }
 
   /// Whether a coarse head's product with so many rows is on tiles.
@@ -169,12 +168,14 @@ class StepRun {
   void list_rows() {
     s_.slice_begin.clear();
     s_.logit_rows.clear();
+    s_.deciding.clear();
     int end = 0;
     for (const StepSlice& slice : slices_) {
       s_.slice_begin.push_back(end);
       end += slice.tokens;
       for (int t = end - slice.logit_rows; t < end; ++t) {
         s_.logit_rows.push_back(t);
+        s_.deciding.push_back(&slice.deciding);
       }
     }
   }
@@ -254,7 +255,7 @@ class StepRun {
   bool trims() const { return trims_; }
 
   /// Whether the coarse head is read instead of the head.
-  bool screens() const { return best_ > 0; }
+  bool screens() const { return screens_; }
 
   /// QmmKernels::trim's octaves in a layer, where they are usual_octaves in
   /// most.
@@ -308,14 +309,23 @@ class StepRun {
   StepInput head_input(int count);
   void scale_logits(float* logits, int n) const;
   void coarse_logits(const StepInput& input, int count, float* logits);
-  float* head_block(const StepInput& input, int t, int block, float* logits)
-      const;
-  void list_blocks(
+  std::span<float> head_block(
+      const StepInput& input,
+      int t,
+      int block,
+      float* logits) const;
+  bool reaches(
+      const DecidingLogits& deciding,
+      int t,
+      int block,
+      const float* logits,
+      float bound) const;
+  int list_blocks(
       const StepInput& input,
       int t,
       float* logits,
       std::vector<HeadBlock>& out);
-  void largest_logits(const StepInput& input, int count, float* logits);
+  void deciding_logits(const StepInput& input, int count, float* logits);
   void head(float* logits);
 
   /// What norm_input() leaves.
@@ -340,7 +350,7 @@ class StepRun {
   int tokens_ = 0;      ///< past the last layer's attention: keep_logit_rows()
   bool tiles_ = false;  ///< products of the layers are on tiles of bfloat16
   bool trims_ = false;
-  int best_ = 0;  ///< so many of the largest logits are asked for; 0: all
+  bool screens_ = false;
   /// One token is bound by memory, which idles while threads wait.
   bool asks_ahead_ = false;
 #ifdef ROOFLINE_NO_OP_TIMES

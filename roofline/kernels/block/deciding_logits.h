@@ -1,0 +1,28 @@
+// Which logits of a row decide what is drawn from it. Where not all do, a step
+// needn't make the others (step_head.cpp).
+#pragma once
+
+#include <cstdint>
+
+#include "roofline/base/gumbel_noise.h"
+
+namespace roofline {
+
+/// The others may be estimates, none of them above these.
+struct DecidingLogits {
+  /// So many of the largest; 0: all logits.
+  int largest = 0;
+  /// These, and all that are less than this below the last of them.
+  float depth = 0;
+  /// Largest when so many times `noise` was added to each. Not with depth.
+  float temperature = 0;
+  GumbelNoise noise = {};
+
+  bool all() const { return largest == 0; }
+  /// What is added to a token's logit.
+  float noise_of(int token) const {
+    return temperature * noise.of(static_cast<std::uint32_t>(token));
+  }
+};
+
+}  // namespace roofline
