@@ -265,7 +265,7 @@ runs in turn, tokens/s: batch of 16 788 to 953 → 1169 to 1537 (AVX-512's produ
 Decoding and multiplying four tiles at a time with the next blocks asked for (into the first or second cache, or not) was slower than
 whole passes: 582 to 676 where these gave 688 to 804. The head in 8 bits was a quarter of that step then.
 
-**The head where the largest logits decide.** Greedy answers, and those from the K likeliest tokens, need the largest logits alone. A
+**The head where few logits decide.** Greedy answers, and those from the K likeliest tokens, need the largest logits alone. A
 head of more than 4 bits has a copy in 4 (`kernels/block/head_screen.h`: a scale for 32 columns, rounded to the nearest, so that errors lean to no
 side) and of each row the length of its difference from the copy. A step reads the copy whole, 4.5 bits a weight instead of 8.5 or 9,
 then the head's blocks of 16 rows where a logit can be among the largest: a coarse logit's error is a sum of independent roundings,
@@ -273,10 +273,17 @@ each even over its range, of standard deviation |row error|·|x|/√columns, and
 largest logits are what they were to the bit (40 answers of SmolLM2 and Gemma 3 270M, greedy, looked up and from the 40 likeliest, were the same),
 the others estimates below them. Of SmolLM2's 3072 blocks a greedy answer reads 4 in the median and 75 in the mean, of Gemma's 16384 7 and 164; the
 40 largest would take 1310 of SmolLM2's, so that it pauses (more than 30 % lately: 32 steps read the head), and 444 of Gemma's. Zen 3, 2 threads, old and
-new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43), five quieter ones 89 → 118 and 224 → 246; at temperature 0.7 both as before (0.98); its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
+new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43), five quieter ones 89 → 118 and 224 → 246; its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
 two cores of an Emerald Rapids 0.89 → 0.51. Several rows are bound by arithmetic, which is the same in 4 bits and 8: batches of 4, 8 and 12 ran at 0.81, 0.94 and
-0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms). For a draw
-from all of the distribution it doesn't serve: an error of 0.5 nats on a hundredth of the probability is over the budget of 1e-3.
+0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms).
+
+A draw from the whole distribution at a temperature is the largest logit too, once each has that many times its own Gumbel noise added: it
+is exact, where logits 0.5 nats off on a hundredth of the probability would be over the budget of 1e-3. The noise is hashed from seed,
+step and token (`base/gumbel_noise.h`), the largest of a block of 16 first and the others from it, so that a step knows with one hash a block
+how far its logits can reach, and makes the noise of a few rows. `--min-p` asks for the logits so far below the largest. Only `--top-p`, `--typical`
+and XTC without `--top-k` or `--min-p`, which need the sum over all tokens, read the whole head. 36 answers (three models, temperatures 0.7
+to 1.3, penalties, min-p, top-k) were those of `--logprobs`, which makes all logits. In 12 answers of 160 tokens at temperature 0.7, Zen 3, 2
+threads, old and new in turn: Gemma 77 → 104 tokens/s (median of pairs 1.36), SmolLM2 193 → 224 (1.06), other work beside.
 
 **AVX2, few tokens.** Two and more tokens that keep both planes, and trimmed rows whose values take all of 8 bits, are multiplied as
 16-bit words too. Cycles for 32 columns, 16 rows and a token on a Zen 3, one thread, weights in the second cache, least times of six turns:

@@ -110,7 +110,7 @@ class ScriptedDecoder : public Decoder {
   std::unique_ptr<KvCache> make_cache(const KvOptions& options) const override {
     return std::make_unique<KvCache>(spec_, options);
   }
-  std::size_t step_weight_bytes(bool) const override { return 1000; }
+  std::size_t step_weight_bytes(bool = true) const override { return 1000; }
   bool takes_drawn() const override { return lazy; }
 
   mx::array forward(std::span<const Slice> slices, std::int64_t) override {
