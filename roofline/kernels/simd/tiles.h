@@ -52,7 +52,7 @@ class AmxTiles {
 
   template <int kRow, int kCol>
   void zero_sum() {
-    __asm__ volatile("tilezero %%tmm%c0" : : "n"(sum(kRow, kCol)));
+    clear<sum(kRow, kCol)>();
   }
   template <int kRow, int kCol>
   void load_sum(const float* from, std::ptrdiff_t stride) {
@@ -83,6 +83,22 @@ class AmxTiles {
   void load_right(const void* from, std::ptrdiff_t stride) {
     load<6 + kCol>(from, stride);
   }
+  /// A side that isn't multiplied again. What is zero takes no register of
+  /// those that tiles are renamed to, of which a core whose other thread is
+  /// busy has few: tile_step.h.
+  template <int kRow>
+  void drop_left() {
+    clear<4 + kRow>();
+  }
+  template <int kCol>
+  void drop_right() {
+    clear<6 + kCol>();
+  }
+  /// So many instructions that do nothing between two of tiles.
+  template <int kCount>
+  void space() {
+    __asm__ volatile(".rept %c0\n\tnop\n\t.endr" : : "n"(kCount));
+  }
   /// The sum of this row and column += left · right, in bfloat16.
   template <int kRow, int kCol>
   void add_product() {
@@ -93,6 +109,10 @@ class AmxTiles {
 
  private:
   static constexpr int sum(int row, int col) { return 2 * row + col; }
+  template <int kTile>
+  static void clear() {
+    __asm__ volatile("tilezero %%tmm%c0" : : "n"(kTile));
+  }
   template <int kTile>
   static void load(const void* from, std::ptrdiff_t stride) {
     __asm__ volatile("tileloadd (%1,%2,1), %%tmm%c0"
@@ -128,6 +148,16 @@ class EmulatedTiles {
   void load_right(const void* from, std::ptrdiff_t stride) {
     copy(from, stride, right_[kCol], kTileBytes);
   }
+  template <int kRow>
+  void drop_left() {
+    std::memset(left_[kRow], 0, kTileSize);
+  }
+  template <int kCol>
+  void drop_right() {
+    std::memset(right_[kCol], 0, kTileSize);
+  }
+  template <int kCount>
+  void space() {}
   template <int kRow, int kCol>
   void add_product() {
     for (int r = 0; r < kTileRows; ++r) {
