@@ -411,6 +411,26 @@ Gemma 3 270M in Q4_K_M 4.07 → 2.61 (6.80).
 the 1B shape 31.2 → 27.9 ms (gate and up 2.3 of some 5.3 Tflop/s), of SmolLM2 2.1 → 1.6 ms. The last of the depth goes
 straight to rows of y, whose lines were asked for, activations are made where up's sums are, and pieces are larger, for each reads all activations.
 
+**AMX beside a busy hardware thread.** Alone on its core a thread runs 4 tile products and the loads of their 4 sides in 64 cycles, in almost
+any order. While the core's other thread works, for another guest of a shared host as a rule, products alone take 65 to 73, loads alone 70 to 95,
+and both together took 315 to 340, in every order in which sides are asked for ahead. One side loaded for four products adds 20, four add
+250, and 110 if no product reads them; `tilezero` costs nothing, and the fewer tiles hold something the quicker it goes (one sum and its two sides: 40 a
+product). So there seems to be about one register to spare for renaming tiles, and whatever loads one waits until what came before is done. Sides are now loaded
+just before their first product and zeroed after their last, sums come and go between products, and a few instructions that do nothing keep loads apart (3 to 5 %): of some 120,000
+orders tried at random the best take 122 to 145, all of them 64 when alone. Results are the same to the bit. What decoding reads next is asked for into
+the second cache while tiles multiply (2 to 4 %). Two cores of an Emerald Rapids, a shared host, old and new in turn, medians of some 200 runs over all of its cores, cycles for 32 × 32 × 32 at 512 tokens, 2048
+columns of 4 bits, weights and activations from memory:
+
+| product | beside a busy thread, before | now | alone, before | now |
+| --- | --- | --- | --- | --- |
+| gate and up | 392 | 262 | 162 | 150 |
+| into rows of y | 410 | 277 | 186 | 171 |
+
+Prompts of the 1B shape there, `step_bench`, 2 threads, six runs in turn on three pairs of cores: 512 tokens 538 (414 to 680) → 638 (487 to 704) tokens/s,
+1.25 and 1.45 times on the pair beside busy threads, 1.03 to 1.26 on the others; behind 1536 tokens 0.94 to 1.43 times, median 1.35; products of a layer in one step beside busy
+threads 88 → 66 ms. On the 3B shape, one run: 194 → 216, and 151 → 234. What goes away alone, of some 175 cycles, with one thing left out at a time: sums that wait for more depth 28,
+decoding 24, reading its codes from memory 13 to 17, lines of y 21, activations from the last cache 17; products are 64.
+
 Tried and left out:
 
 | what | outcome |
@@ -432,8 +452,12 @@ Tried and left out:
 | AVX2: integer products of attention two pairs at a time; each product and its addition in turn; queries in memory as whole vectors | 7.4 to 7.9 cycles, not 7.7, and slower in place: gcc moves sums about |
 | AVX2: Q8_0 of trimmed rows in products of 16 bits (`vpmaddwd`), weights widened for each token; magnitudes kept beside the signed values | 15 % slower than magnitudes times signed activations (widened once for four tokens it is what runs now); 5 % |
 | AVX2: Q8_0 with activations of 7 bits, whose 16-bit sums hold 4 columns | a tenth quicker, but a bit less of every activation, which the budget has no room for |
-| AMX: codes and the next depth's activations asked for ahead; values cut instead of rounded to bfloat16; decoding between the tiles' products | within 3 to 5 % |
+| AMX: the next depth's activations asked for ahead, into the second cache; values cut instead of rounded to bfloat16 | nothing to 3 % slower; within 3 to 5 % |
+| AMX: the next blocks decoded between the tiles' products, a tile or a line of codes at a time, into a second place | 169 to 206 cycles where codes that are asked for give 170 alone, 306 for 295 beside a busy thread: both places don't stay in the first cache |
 | AMX: 256 tokens a thread, all rows; 10 to 24 tiles of depth; half as many row blocks a piece | mostly slower than 512 tokens and 16 to 20 tiles |
+| AMX: 22 tiles of depth with sides dropped; sums of 3 × 1, 2 × 1 and 1 × 1 tiles | 166 cycles, not 150; 157 to 170 beside a busy thread where 2 × 2 then took 180, but 85 to 115 alone, not 64 |
+| AMX: spaces of 0; of 16 to 24 instructions between loads | 5 % slower beside a busy thread; the same |
+| AMX: sides dropped in products of few tokens | the same |
 
 ## The fast path against --exact
 Kullback-Leibler divergence of the next token's distribution with the same

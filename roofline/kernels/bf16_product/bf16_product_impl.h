@@ -88,16 +88,18 @@ struct ColumnBias {
 
 /// A product whose right sides come 32 columns at a time. decode(i, k, end,
 /// next, out) decodes the i-th 32 along tiles [k, end) of the depth: the first
-/// 16 columns to out, the second ones `next` words on. bias(i) is theirs.
-template <class Decode, class Bias>
+/// 16 columns to out, the second ones `next` words on. bias(i) is theirs, and
+/// ahead(i, k, end) is what decode will read.
+template <class Decode, class Bias, class Ahead>
 struct TiledProduct {
   Decode decode;
   Bias bias;
+  Ahead ahead;
 };
 
 /// For clang 16 and older, which deduce no aggregate's types.
-template <class Decode, class Bias>
-TiledProduct(Decode, Bias) -> TiledProduct<Decode, Bias>;
+template <class Decode, class Bias, class Ahead>
+TiledProduct(Decode, Bias, Ahead) -> TiledProduct<Decode, Bias, Ahead>;
 
 /// Some tiles of sums of a product: 32 columns, `tokens` tokens from one on.
 struct SumsOfTokens {
@@ -105,6 +107,7 @@ struct SumsOfTokens {
   int token = 0;
   int tokens = 0;            ///< 32 at most
   float* waiting = nullptr;  ///< [2, 2, 16, 16]
+  CodesAhead* codes = nullptr;
 };
 
 /// What of the depth is left is added to waiting sums.
@@ -123,16 +126,26 @@ void add_to_waiting(
   }
 }
 
-/// The sums of the next tokens, where they were begun: a step begins by
-/// reading them.
-inline LinesAhead waiting_ahead(
-    const TileStep& step,
-    const SumsOfTokens& sums) {
-  return LinesAhead::of(
-      sums.waiting + kPairFloats,
-      2 * kTileBytes,
-      step.accumulate ? TiledSums::kTokens : 0,
-      step.depth);
+/// What comes after a step: the sums of the next tokens, where they were begun,
+/// for it begins by reading them, and codes.
+struct NextAhead {
+  LinesAhead sums;
+  CodesAhead* codes;
+
+  [[gnu::always_inline]] void operator()(int k) const {
+    sums(k);
+    (*codes)();
+  }
+};
+
+inline NextAhead next_ahead(const TileStep& step, const SumsOfTokens& sums) {
+  return {
+      LinesAhead::of(
+          sums.waiting + kPairFloats,
+          2 * kTileBytes,
+          step.accumulate ? TiledSums::kTokens : 0,
+          step.depth),
+      sums.codes};
 }
 
 /// Waiting sums and what is left of the depth into rows of y.
@@ -149,7 +162,7 @@ void write_rows(
   step.cols = cols;
   step.waiting = sums.waiting;
   const auto own = LinesAhead::of(y, 4 * ldy, sums.tokens, step.depth);
-  const LinesAhead next = waiting_ahead(step, sums);
+  const NextAhead next = next_ahead(step, sums);
   const auto ahead = [&](int k) {
     own(k);
     next(k);
@@ -191,11 +204,17 @@ void sum_tiles(
     step.depth = x.tiles_from(k);
     for (int i = begin; i < end; ++i) {
       product.decode(i, k, k + step.depth, each * kTileWords, decoded);
+      const int after = i + 1 < end ? k : k + each;
+      CodesAhead codes = product.ahead(
+          i + 1 < end ? i + 1 : begin,
+          after,
+          std::min(depth, after + each));
       SumsOfTokens sums{
           i,
           0,
           0,
-          waiting.data + std::ptrdiff_t{i - begin} * pairs * kPairFloats};
+          waiting.data + std::ptrdiff_t{i - begin} * pairs * kPairFloats,
+          &codes};
       const ColumnBias bias = product.bias(i);
       if (k == 0 && bias.at != nullptr) {
         begin_with(bias.at, bias.cols, tokens, {sums.waiting});
@@ -212,7 +231,7 @@ void sum_tiles(
         if (k + each >= depth) {
           last(tiles, step, sums);
         } else {
-          add_to_waiting(tiles, step, sums, waiting_ahead(step, sums));
+          add_to_waiting(tiles, step, sums, next_ahead(step, sums));
         }
         sums.waiting += kPairFloats;
       }
@@ -306,7 +325,10 @@ void tile_product(
         const int block = begin + kPairBlocks * i;
         decode_pair(w, decode, block, piece.block_end, k, k_end, next, out);
       },
-      [](int) { return ColumnBias{}; }};
+      [](int) { return ColumnBias{}; },
+      [&](int i, int k, int k_end) {
+        return codes_of_pair(w, begin + kPairBlocks * i, k, k_end);
+      }};
   const int first = begin * kRowBlock;
   product_rows<Tiles>(
       product,
@@ -355,7 +377,8 @@ void tile_product_back(
       [&](int group, int k, int end, std::ptrdiff_t next, std::uint32_t* out) {
         decode_turned(w, decode, group, k, end, next, out);
       },
-      [](int) { return ColumnBias{}; }};
+      [](int) { return ColumnBias{}; },
+      [](int, int, int) { return CodesAhead{}; }};
   product_rows<Tiles>(product, w.cols, piece, y, x, ldx);
 }
 

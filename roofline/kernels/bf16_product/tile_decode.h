@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "roofline/kernels/packed_matrix.h"
 #include "roofline/kernels/qmm/codes_avx512.h"
@@ -97,6 +98,58 @@ void decode_quantized(
     decode_group<kFormat>(groups, i, table, w.unit, out);
     out += kTileWords;
   }
+}
+
+/// The bytes of a block that tiles [tile_begin, tile_end) come from; none of a
+/// dense matrix, whose rows are apart.
+inline std::span<const std::byte> tile_bytes(
+    const PackedMatrix& w,
+    int block,
+    int tile_begin,
+    int tile_end) {
+  if (!w.quantized() || tile_begin >= tile_end || block >= w.row_blocks()) {
+    return {};
+  }
+  const BlockGroups groups = w.block_groups(block);
+  return {
+      groups.unit(tile_begin),
+      groups.codes(tile_end - 1) + groups.code_bytes};
+}
+
+/// What blocks will be decoded from, asked for while others are multiplied: a
+/// line from each of two at a time.
+class CodesAhead {
+ public:
+  static constexpr std::ptrdiff_t kLine = 64;
+
+  CodesAhead() = default;
+  CodesAhead(std::span<const std::byte> first, std::span<const std::byte> other)
+      : first_(first.data()),
+        other_(other.empty() ? first_ : other.data()),
+        bytes_(static_cast<std::ptrdiff_t>(first.size())) {}
+
+  [[gnu::always_inline]] void operator()() {
+    if (at_ < bytes_) {
+      __builtin_prefetch(first_ + at_, 0, 2);
+      __builtin_prefetch(other_ + at_, 0, 2);
+      at_ += kLine;
+    }
+  }
+
+ private:
+  const std::byte* first_ = nullptr;
+  const std::byte* other_ = nullptr;
+  std::ptrdiff_t bytes_ = 0;
+  std::ptrdiff_t at_ = 0;
+};
+
+/// Of two blocks, the second of which may not be there.
+inline CodesAhead codes_of_pair(
+    const PackedMatrix& w,
+    int block,
+    int k,
+    int k_end) {
+  return {tile_bytes(w, block, k, k_end), tile_bytes(w, block + 1, k, k_end)};
 }
 
 /// 16 values of a dense row from a column on; only `count` of them are there.

@@ -161,6 +161,9 @@ void tile_hidden(
         return ColumnBias{
             bias != nullptr ? bias + row : nullptr,
             hidden.up->rows - row};
+      },
+      [&](int i, int k, int end) {
+        return codes_of_pair(matrix(i), block(i), k, end);
       }};
   const int pieces = sides * block_pairs(piece);
   for (int t = piece.token_begin; t < piece.token_end; t += kTiledTokens) {
@@ -178,7 +181,7 @@ void tile_hidden(
           tokens,
           waiting_sums(tokens, end - i),
           [&](Tiles& tiles, TileStep& step, const SumsOfTokens& sums) {
-            const LinesAhead next = waiting_ahead(step, sums);
+            const NextAhead next = next_ahead(step, sums);
             if (sums.piece % sides + 1 < sides) {
               add_to_waiting(tiles, step, sums, next);
               return;
