@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include <mlx/compile.h>
+#include <mlx/device.h>
 #include <mlx/ops.h>
 
 #include "roofline/decode/random.h"
@@ -54,14 +56,6 @@ mx::array mix(mx::array x) {
   return x;
 }
 
-/// GumbelNoise's numbers of `count` ids from `first` on, uint32.
-mx::array hashed(const GumbelNoise& noise, std::uint32_t first, int count) {
-  const auto ids = mx::add(
-      mx::arange(0, count, 1, mx::uint32),
-      mx::array(first + noise.first()));
-  return mx::bitwise_xor(mix(ids), mx::array(noise.second()));
-}
-
 /// Exponentially distributed.
 mx::array exponential(const mx::array& bits) {
   const auto share = mx::multiply(
@@ -71,26 +65,45 @@ mx::array exponential(const mx::array& bits) {
       mx::negative(mx::minimum(share, mx::array(GumbelNoise::kLargestShare)))));
 }
 
+/// GumbelNoise::of tokens: from ids [blocks, kBlock] of them and [blocks, 1] of
+/// their blocks, and the two numbers of the draw.
+std::vector<mx::array> noise_of(const std::vector<mx::array>& in) {
+  const auto& tokens = in[0];
+  const auto& blocks = in[1];
+  const auto hashed = [&](const mx::array& ids) {
+    return mix(mx::bitwise_xor(mix(mx::add(ids, in[2])), in[3]));
+  };
+  const mx::array size(GumbelNoise::kBlock);
+  const auto least = mx::divide(
+      exponential(hashed(mx::add(blocks, mx::array(GumbelNoise::kBlocks)))),
+      mx::astype(size, mx::float32));
+  const auto pick = hashed(mx::add(blocks, mx::array(GumbelNoise::kPicks)));
+  const auto picked =
+      mx::equal(mx::remainder(pick, size), mx::remainder(tokens, size));
+  const auto more =
+      mx::where(picked, mx::array(0.0f), exponential(hashed(tokens)));
+  return {mx::negative(mx::log(mx::add(least, more)))};
+}
+
 /// GumbelNoise::of the tokens from 0 on, float32 [vocab].
 mx::array gumbel_noise(int vocab, const GumbelNoise& noise) {
   constexpr int kBlock = GumbelNoise::kBlock;
   const int blocks = (vocab + kBlock - 1) / kBlock;
-  const auto of_blocks = [&](std::uint32_t first) {
-    return mx::reshape(mix(hashed(noise, first, blocks)), {blocks, 1});
+  const auto ids = [&](int count, int width) {
+    return mx::reshape(
+        mx::arange(0, count * width, 1, mx::uint32),
+        {count, width});
   };
-  const auto least = mx::multiply(
-      exponential(of_blocks(GumbelNoise::kBlocks)),
-      mx::array(1.0f / kBlock));
-  const auto picked = mx::equal(
-      mx::remainder(
-          of_blocks(GumbelNoise::kPicks),
-          mx::array(GumbelNoise::kBlock)),
-      mx::arange(0, kBlock, 1, mx::uint32));
-  const auto own = mx::reshape(
-      exponential(mix(hashed(noise, 0, blocks * kBlock))),
-      {blocks, kBlock});
-  const auto all = mx::add(least, mx::where(picked, mx::array(0.0f), own));
-  return mx::slice(mx::reshape(mx::negative(mx::log(all)), {-1}), {0}, {vocab});
+  const std::vector<mx::array> in = {
+      ids(blocks, kBlock),
+      ids(blocks, 1),
+      mx::array(noise.first()),
+      mx::array(noise.second())};
+  // One kernel of some seventy small operations; a CPU would need a compiler.
+  static const auto fused = mx::compile(noise_of);
+  const bool on_gpu = mx::default_device() == mx::Device::gpu;
+  const auto all = (on_gpu ? fused(in) : noise_of(in))[0];
+  return mx::slice(mx::reshape(all, {-1}), {0}, {vocab});
 }
 
 }  // namespace
