@@ -280,8 +280,9 @@ two cores of an Emerald Rapids 0.89 → 0.51. Several rows are bound by arithmet
 A draw from the whole distribution at a temperature is the largest logit too, once each has that many times its own Gumbel noise added: it
 is exact, where logits 0.5 nats off on a hundredth of the probability would be over the budget of 1e-3. The noise is hashed from seed,
 step and token (`base/gumbel_noise.h`), the largest of a block of 16 first and the others from it, so that a step knows with one hash a block
-how far its logits can reach, and makes the noise of a few rows. `--min-p` asks for the logits so far below the largest. Only `--top-p`, `--typical`
-and XTC without `--top-k` or `--min-p`, which need the sum over all tokens, read the whole head. 36 answers (three models, temperatures 0.7
+how far its logits can reach, and makes the noise of a few rows. `--min-p` asks for the logits so far below the largest. What needs the
+probabilities of all tokens reads the whole head (`--top-p` and `--typical` without `--top-k`, XTC without either, `--logprobs`), and so do biases, DRY,
+penalties that raise logits or look back at all tokens, more than 128 deciding logits and guesses checked at a temperature. 36 answers (three models, temperatures 0.7
 to 1.3, penalties, min-p, top-k) were those of `--logprobs`, which makes all logits. In 12 answers of 160 tokens at temperature 0.7, Zen 3, 2
 threads, old and new in turn: Gemma 77 → 104 tokens/s (median of pairs 1.36), SmolLM2 193 → 224 (1.06), other work beside.
 

@@ -67,11 +67,18 @@ DecidingLogits deciding_of(int step) {
   DecidingLogits deciding;
   deciding.largest = static_cast<int>(number_of("STEP_BEST"));
   deciding.temperature = static_cast<float>(number_of("STEP_TEMP"));
+  if (deciding.temperature > 0) {
+    deciding.largest = std::max(deciding.largest, 1);
+  }
   deciding.noise = token_noise(1, static_cast<std::uint64_t>(step));
   return deciding;
 }
 
 std::int32_t drawn(std::span<float> row, int step) {
+  if (number_of("STEP_TEMP") == 0) {
+    return static_cast<std::int32_t>(
+        std::max_element(row.begin(), row.end()) - row.begin());
+  }
   SamplingOptions options;
   options.temperature = static_cast<float>(number_of("STEP_TEMP"));
   options.seed = 1;
@@ -115,7 +122,7 @@ Sample measure(Decoder& decoder, const Case& each) {
     }
     auto logits = decoder.forward(slices);
     const auto vocab = static_cast<std::size_t>(logits.shape(1));
-    const bool draws = number_of("STEP_BEST") > 0 && step == 1;
+    const bool draws = !deciding_of(done).all() && step == 1;
     for (std::size_t i = 0; draws && i < slices.size(); ++i) {
       ids[(done + 1 + i) % 512] =
           drawn({logits.data<float>() + i * vocab, vocab}, done);

@@ -29,6 +29,7 @@ class GumbelNoise {
   std::uint32_t first() const { return first_; }
   std::uint32_t second() const { return second_; }
 
+  /// A token's, at least −ln 18 and at most −ln 2⁻³⁷.
   float of(std::uint32_t token) const {
     const std::uint32_t block = token / kBlock;
     const double least = exponential(kBlocks + block) / kBlock;
@@ -43,8 +44,9 @@ class GumbelNoise {
     // −ln(1 − x) ≥ x, and the bits of a float are a chord below its logarithm.
     constexpr float kLn2 = 0.693147182f;
     constexpr float kPerOctave = 1 << 23;
-    constexpr float kBias = 127 + std::bit_width(kBlock) - 1;
-    /// Logarithm and chord are rounded in several ways.
+    static_assert(std::has_single_bit(kBlock));
+    constexpr float kBias = 127 + std::bit_width(kBlock) - 1;  // + log2
+    // Logarithm and chord are rounded in several ways.
     constexpr float kRounding = 1e-5f;
     const auto octaves = std::bit_cast<std::int32_t>(share(kBlocks + block));
     return (kBias - static_cast<float>(octaves) / kPerOctave) * kLn2 +

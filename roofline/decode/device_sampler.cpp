@@ -4,9 +4,9 @@
 #include <vector>
 
 #include <mlx/compile.h>
-#include <mlx/device.h>
 #include <mlx/ops.h>
 
+#include "roofline/decode/on_gpu.h"
 #include "roofline/decode/random.h"
 #include "roofline/decode/truncation.h"
 #include "roofline/decode/vector_math.h"
@@ -99,10 +99,9 @@ mx::array gumbel_noise(int vocab, const GumbelNoise& noise) {
       ids(blocks, 1),
       mx::array(noise.first()),
       mx::array(noise.second())};
-  // One kernel of some seventy small operations; a CPU would need a compiler.
+  // Some ten kernels of seventy small operations; a CPU would need a compiler.
   static const auto fused = mx::compile(noise_of);
-  const bool on_gpu = mx::default_device() == mx::Device::gpu;
-  const auto all = (on_gpu ? fused(in) : noise_of(in))[0];
+  const auto all = (on_gpu() ? fused(in) : noise_of(in))[0];
   return mx::slice(mx::reshape(all, {-1}), {0}, {vocab});
 }
 

@@ -126,7 +126,9 @@ void run_shapes(Decoder& decoder) {
   const std::vector<std::int32_t> chunk(16, 0);
   Session scratch(decoder, {});
   mx::eval(*scratch.extend(chunk));
-  mx::eval(*scratch.extend(std::span(chunk).first(1)));
+  const auto logits = *scratch.extend(std::span(chunk).first(1));
+  const DeviceSampler sampler({}, 0);
+  mx::eval(sampler.draw(logits, std::nullopt, {}, 0));
 }
 
 }  // namespace

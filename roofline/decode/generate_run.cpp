@@ -185,14 +185,16 @@ void GenerateRun::step(
     session_.keep_state();
   }
   // Each row of several has its own noise.
-  const DecidingLogits deciding = deciding_logits();
-  const bool all = !proposals_.empty() && deciding.temperature > 0;
-  result_.stats.all_logits = all || deciding.all();
+  const bool several = !proposals_.empty();
+  const DecidingLogits own = deciding_logits();
+  const DecidingLogits deciding =
+      several && own.temperature > 0 ? DecidingLogits{} : own;
+  result_.stats.all_logits = deciding.all();
   logits_ = session_.extend(
       tokens,
-      proposals_.empty() ? LogitRows::last : LogitRows::all,
+      several ? LogitRows::all : LogitRows::last,
       {},
-      all ? DecidingLogits{} : deciding);
+      deciding);
   if (lazy_) {
     mx::async_eval(*logits_);
   }
@@ -235,7 +237,7 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
   return logits_ ? FinishReason::length : FinishReason::cancelled;
 }
 
-/// What a plain step reads where the largest logits decide, as a share of one
+/// What a plain step reads where few logits decide, as a share of one
 /// that makes all, as those do that check guesses.
 double GenerateRun::plain_share() const {
   const Decoder& decoder = session_.decoder();

@@ -20,15 +20,12 @@
 #include "roofline/decode/draft_model.h"
 #include "roofline/decode/draft_pace.h"
 #include "roofline/decode/generate.h"
+#include "roofline/decode/on_gpu.h"
 #include "roofline/decode/prompt_lookup.h"
 #include "roofline/decode/stop_rules.h"
 #include "roofline/model/session.h"
 
 namespace roofline {
-
-inline bool on_gpu() {
-  return mx::default_device() == mx::Device::gpu;
-}
 
 /// Steps after which a GPU's freed buffers are given back: often enough that a
 /// growing cache doesn't leave its old copies behind, rare enough to cost

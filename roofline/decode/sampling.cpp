@@ -32,7 +32,9 @@ void check_logits(std::span<const float> logits) {
   }
 }
 
-// Both draw from softmax(logit / temperature); of equal keys the first wins.
+// Draws from softmax(logit / temperature); of equal keys the first that is
+// taken wins. Keys are in double, where they differ by as much whatever logit
+// they are measured from: it may be an estimate.
 class NoisyDraw {
  public:
   /// max: the largest of the logits.
@@ -40,8 +42,8 @@ class NoisyDraw {
       : max_(max), scale_(sharpness(temperature)), noise_(noise) {}
 
   void take(std::int32_t token, float logit) {
-    const float key =
-        (logit - max_) * scale_ + noise_.of(static_cast<std::uint32_t>(token));
+    const double key =
+        sharp(logit) + noise_.of(static_cast<std::uint32_t>(token));
     if (key > key_) {
       key_ = key;
       token_ = token;
@@ -55,11 +57,11 @@ class NoisyDraw {
         begin,
         std::min<std::size_t>(GumbelNoise::kBlock, row.size() - begin));
     const float most = noise_.most_of(static_cast<std::uint32_t>(block));
-    if ((max_of(logits) - max_) * scale_ + most < key_) {
+    if (sharp(max_of(logits)) + most < key_) {
       return;
     }
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      if ((logits[i] - max_) * scale_ + most >= key_) {
+      if (sharp(logits[i]) + most >= key_) {
         take(static_cast<std::int32_t>(begin + i), logits[i]);
       }
     }
@@ -68,10 +70,12 @@ class NoisyDraw {
   std::int32_t token() const { return token_; }
 
  private:
-  float max_;
-  float scale_;
+  double sharp(float logit) const { return (logit - max_) * scale_; }
+
+  double max_;
+  double scale_;
   GumbelNoise noise_;
-  float key_ = -kInfinity;
+  double key_ = -kInfinity;
   std::int32_t token_ = 0;
 };
 

@@ -49,7 +49,7 @@ struct SamplingOptions {
 void validate(const SamplingOptions& options);
 
 /// Which logits decide a draw with this noise that `banned` tokens are kept
-/// from. Others may be anything that is not above them.
+/// from. Others may be anything that, with its noise, is not above them.
 DecidingLogits deciding_logits(
     const SamplingOptions& options,
     std::size_t banned,

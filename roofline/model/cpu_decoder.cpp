@@ -115,7 +115,9 @@ mx::array CpuDecoder::forward(
     StepSlice step;
     step.tokens = static_cast<int>(slice.tokens.size());
     step.logit_rows = slice.rows == LogitRows::all ? step.tokens : 1;
-    step.deciding = slice.deciding;
+    if (step.logit_rows == 1 || slice.deciding.temperature == 0) {
+      step.deciding = slice.deciding;
+    }
     step.first_position = slice.cache->position();
     slice.cache->reserve(step.tokens);
     step.layers.reserve(spec_.layers.size());

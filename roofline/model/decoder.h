@@ -58,7 +58,7 @@ struct Slice {
   /// The one token [1] int32, where the device drew it and the host doesn't
   /// know it yet (`tokens` then has any id in its place): see takes_drawn().
   std::optional<mx::array> drawn = {};
-  /// Of each row. Noise is of one draw, so it needs LogitRows::last.
+  /// Of each row. Noise is of one draw: of several rows all logits are made.
   DecidingLogits deciding = {};
 };
 

@@ -67,7 +67,7 @@ int agreeing(
   return same;
 }
 
-// Sums are rounded in another order: a draw at a border may fall beside it.
+// Sums are rounded in another order: a token at top-p's border may be left out.
 constexpr int kAllButOne = 59;
 
 TEST(DeviceSampler, TakesTheLikeliestAtTemperatureZero) {

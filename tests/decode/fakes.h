@@ -2,8 +2,10 @@
 // so that the loop can be tested without a model.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -127,7 +129,11 @@ class ScriptedDecoder : public Decoder {
     std::vector<float> values;
     for (int row = 0; row < rows; ++row) {
       append_row(slice.cache->position() - rows + 1 + row, values);
+      if (estimates) {
+        estimate(slice.deciding, std::span(values).last(kVocab));
+      }
     }
+    asked.push_back(slice.deciding);
     const mx::array logits(values.data(), {rows, kVocab});
     return lazy ? logits + mx::array(0.0f) : logits;
   }
@@ -137,8 +143,29 @@ class ScriptedDecoder : public Decoder {
   std::size_t last_cache_bytes = 0;
   float peak = 20.0f;
   bool lazy = false;
+  /// Whether logits that don't decide are as wrong as they may be.
+  bool estimates = true;
+  std::vector<DecidingLogits> asked;  ///< in each call
 
  private:
+  static void estimate(const DecidingLogits& deciding, std::span<float> row) {
+    if (deciding.all() || deciding.largest > kVocab) {
+      return;
+    }
+    std::vector<float> noisy;
+    for (int i = 0; i < kVocab; ++i) {
+      noisy.push_back(row[i] + deciding.noise_of(i));
+    }
+    std::vector<float> sorted = noisy;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const float least = sorted[deciding.largest - 1] - deciding.depth;
+    for (int i = 0; i < kVocab; ++i) {
+      if (noisy[i] < least) {
+        row[i] = least - deciding.noise_of(i) - 1e-3f;
+      }
+    }
+  }
+
   void append_row(std::int64_t position, std::vector<float>& values) const {
     const auto begin = values.size();
     for (int i = 0; i < kVocab; ++i) {

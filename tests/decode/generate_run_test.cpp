@@ -5,6 +5,7 @@
 #include "decode/fakes.h"
 #include "model/golden.h"
 #include "roofline/base/errors.h"
+#include "roofline/decode/random.h"
 
 namespace roofline {
 namespace {
@@ -22,6 +23,58 @@ GenerateOptions greedy_for(int max_tokens) {
 
 std::int32_t refrain_of_a_song(std::int64_t position) {
   return "Row, row, row your boat. "[position % 25];
+}
+
+/// At a low peak draws are of many tokens.
+ScriptedDecoder flat_song(bool estimates) {
+  ScriptedDecoder decoder(refrain_of_a_song);
+  decoder.peak = 3.0f;
+  decoder.estimates = estimates;
+  return decoder;
+}
+
+TEST(GenerateRun, AsksForTheLogitsThatDecideEachDraw) {
+  GenerateOptions options = greedy_for(40);
+  options.min_tokens = 40;
+  options.sampling.temperature = 1.0f;
+  options.sampling.seed = 9;
+  const fakes::ByteTokenizer tokenizer;
+  const auto say = [&](ScriptedDecoder& decoder) {
+    return Generator(decoder, tokenizer).run(ids_of("Sing"), options, {});
+  };
+  ScriptedDecoder whole = flat_song(false);
+  ScriptedDecoder part = flat_song(true);
+  const GenerateResult said = say(part);
+  EXPECT_EQ(said.tokens, say(whole).tokens);
+  EXPECT_FALSE(said.stats.all_logits);
+  ASSERT_EQ(part.asked.size(), 40u);
+  for (std::size_t step = 0; step < part.asked.size(); ++step) {
+    const GumbelNoise noise = token_noise(9, step);
+    EXPECT_EQ(part.asked[step].temperature, 1.0f);
+    EXPECT_EQ(part.asked[step].noise.first(), noise.first());
+    EXPECT_EQ(part.asked[step].noise.second(), noise.second());
+  }
+}
+
+// Rows of one step are drawn from with different noise.
+TEST(GenerateRun, AsksForAllLogitsOfGuessesThatAreDrawn) {
+  GenerateOptions options = greedy_for(120);
+  options.prompt_lookup = 8;
+  const fakes::ByteTokenizer tokenizer;
+  for (const float temperature : {0.0f, 0.5f}) {
+    options.sampling.temperature = temperature;
+    options.sampling.seed = 9;
+    ScriptedDecoder decoder(refrain_of_a_song);
+    Generator(decoder, tokenizer).run(ids_of("Sing"), options, {});
+    int checked = 0;
+    for (std::size_t i = 1; i < decoder.calls.size(); ++i) {
+      if (decoder.calls[i].size() > 1) {
+        EXPECT_EQ(decoder.asked[i].all(), temperature > 0);
+        ++checked;
+      }
+    }
+    EXPECT_GT(checked, 5);
+  }
 }
 
 struct LookupSaid {

@@ -496,7 +496,9 @@ TEST(DecidingLogits, DecideDraws) {
     if (ranks || options.temperature == 0) {
       options.top_p = round % 4 == 0 ? 0.8f : 1.0f;
       options.typical_p = round % 7 == 0 ? 0.7f : 1.0f;
-      options.xtc_probability = round % 6 == 1 ? 1.0f : 0.0f;
+    }
+    if (ranks || options.min_p > 0) {
+      options.xtc_probability = round % 2 == 1 ? 1.0f : 0.0f;
     }
     options.penalty_window = 12;
     options.repetition_penalty = round % 2 == 0 ? 1.3f : 1.0f;

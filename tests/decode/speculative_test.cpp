@@ -99,6 +99,34 @@ TEST(GeneratorWithDraft, SaysTheSameInFewerSteps) {
   }
 }
 
+// The same model guesses all right if it has the same numbers and the logits
+// that they need.
+TEST(GeneratorWithDraft, GuessesWithTheNoiseOfTheDrawsToCome) {
+  auto options = answers_of(60);
+  options.min_tokens = 60;
+  options.sampling.temperature = 1.0f;
+  options.sampling.seed = 4;
+  options.num_draft_tokens = 4;
+  options.draft_always = true;
+  const fakes::ByteTokenizer tokenizer;
+  std::vector<Ids> said;
+  for (const bool estimates : {true, false}) {
+    ScriptedDecoder decoder(row_your_boat);
+    ScriptedDecoder draft(row_your_boat);
+    for (ScriptedDecoder* each : {&decoder, &draft}) {
+      each->peak = 3.0f;
+      each->estimates = estimates;
+    }
+    Generator generator(decoder, tokenizer);
+    generator.set_draft(draft, tokenizer);
+    const auto result = generator.run(ids_of("Sing"), options, {});
+    EXPECT_GE(result.stats.drafted_tokens, 40);
+    EXPECT_EQ(result.stats.accepted_drafts, result.stats.drafted_tokens);
+    said.push_back(result.tokens);
+  }
+  EXPECT_EQ(said[0], said[1]);
+}
+
 TEST(GeneratorWithDraft, StopsWhereItWouldStop) {
   auto options = answers_of(200);
   options.stop = {"your boat. Row, row, row y"};

@@ -68,15 +68,41 @@ struct HeadModel {
       bool one_sequence,
       const DecidingLogits& deciding,
       StepScratch& scratch) const {
-    std::vector<StepSlice> slices;
-    for (int i = 0; i < (one_sequence ? 1 : tokens); ++i) {
-      StepSlice slice;
-      slice.tokens = one_sequence ? tokens : 1;
-      slice.logit_rows = slice.tokens;
-      slice.deciding = deciding;
-      slice.regimes = std::make_shared<std::vector<RopeRegime>>();
-      slices.push_back(slice);
+    if (!one_sequence) {
+      const std::vector<DecidingLogits> each(
+          static_cast<std::size_t>(tokens),
+          deciding);
+      return run(each, scratch);
     }
+    StepSlice slice = slice_of(tokens);
+    slice.deciding = deciding;
+    return run_slices({slice}, tokens, scratch);
+  }
+
+  /// Of a sequence for each.
+  std::vector<float> run(
+      std::span<const DecidingLogits> each,
+      StepScratch& scratch) const {
+    std::vector<StepSlice> slices;
+    for (const DecidingLogits& deciding : each) {
+      slices.push_back(slice_of(1));
+      slices.back().deciding = deciding;
+    }
+    return run_slices(slices, static_cast<int>(each.size()), scratch);
+  }
+
+  static StepSlice slice_of(int tokens) {
+    StepSlice slice;
+    slice.tokens = tokens;
+    slice.logit_rows = tokens;
+    slice.regimes = std::make_shared<std::vector<RopeRegime>>();
+    return slice;
+  }
+
+  std::vector<float> run_slices(
+      const std::vector<StepSlice>& slices,
+      int tokens,
+      StepScratch& scratch) const {
     std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens));
     std::iota(ids.begin(), ids.end(), 0);
     std::vector<float> logits(
@@ -253,6 +279,51 @@ TEST_P(ScreenedHead, LeavesTheLargestWithNoiseAsTheyAre) {
             tiles || tokens == 1);
       }
     }
+  }
+}
+
+TEST_P(ScreenedHead, DecidesOfEachRowAsItsOwnSliceAsks) {
+  const RandomMatrix head(
+      PackedForm(PackedFormat::q8, 1, 128),
+      kVocab,
+      kDim,
+      3,
+      0.002f);
+  HeadModel model(head.matrix);
+  model.model.logit_scale = 4.0f;
+  constexpr int kRows = 20;
+  std::vector<DecidingLogits> asked(kRows);
+  for (int t = 0; t < kRows; ++t) {
+    asked[t].largest = 1 + t % 3;
+    if (t % 2 == 0) {
+      asked[t].temperature = 0.3f * static_cast<float>(1 + t);
+      asked[t].noise = GumbelNoise(5, static_cast<std::uint32_t>(t));
+    }
+  }
+  StepScratch scratch;
+  const auto all = model.run(kRows, false, {}, scratch);
+  const auto screened = model.run(asked, scratch);
+  const bool tiles = bf16_product_kernels() != nullptr;
+  for (std::size_t t = 0; t < kRows; ++t) {
+    const auto row = std::span(all).subspan(t * kVocab, kVocab);
+    const auto own = std::span(screened).subspan(t * kVocab, kVocab);
+    const float most = *std::max_element(row.begin(), row.end());
+    expect_screened(
+        with_noise(row, asked[t]),
+        with_noise(own, asked[t]),
+        asked[t].largest,
+        tiles ? 0.01 * std::abs(most) : 0,
+        tiles);
+  }
+  // One row is screened without tiles too.
+  const auto alone = model.run(1, false, {}, scratch);
+  for (const DecidingLogits& deciding : asked) {
+    expect_screened(
+        with_noise(alone, deciding),
+        with_noise(model.run({&deciding, 1}, scratch), deciding),
+        deciding.largest,
+        0,
+        true);
   }
 }
 

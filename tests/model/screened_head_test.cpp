@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -52,16 +53,21 @@ Tokens greedy(Decoder& decoder, const DecidingLogits& deciding, int count) {
   return out;
 }
 
-/// Tokens drawn one after the other; screened: from the logits that decide.
-Tokens drawn(Decoder& decoder, bool screened, int count) {
+/// Tokens drawn one after the other, and the last logits; screened: from those
+/// that decide.
+std::pair<Tokens, std::vector<float>> drawn(
+    Decoder& decoder,
+    bool screened,
+    int count) {
   Session session(decoder, {});
   Tokens out;
   Tokens next = {1, 2, 3, 5, 7};
+  std::vector<float> logits;
   for (int i = 0; i < count; ++i) {
     DecidingLogits deciding{1};
     deciding.temperature = 0.7f;
     deciding.noise = GumbelNoise(5, static_cast<std::uint32_t>(i));
-    auto logits = to_host(*session.extend(
+    logits = to_host(*session.extend(
         next,
         LogitRows::last,
         {},
@@ -73,7 +79,7 @@ Tokens drawn(Decoder& decoder, bool screened, int count) {
     next = {argmax(logits)};
     out.push_back(next[0]);
   }
-  return out;
+  return {out, logits};
 }
 
 class ScreenedModel : public ::testing::Test {
@@ -103,7 +109,10 @@ TEST_F(ScreenedModel, DrawsTheSame) {
   for (const bool tied : {false, true}) {
     const auto checkpoint = large_head(8, tied);
     const auto decoder = Decoder::load(*checkpoint, on_cpu());
-    EXPECT_EQ(drawn(*decoder, true, 40), drawn(*decoder, false, 40));
+    const auto [screened, estimates] = drawn(*decoder, true, 40);
+    const auto [said, logits] = drawn(*decoder, false, 40);
+    EXPECT_EQ(screened, said);
+    EXPECT_NE(estimates, logits);
   }
 }
 

@@ -8,13 +8,15 @@
 
 namespace roofline {
 
-/// The others may be estimates, none of them above these.
+/// The others may be estimates: with their noise, if there is any, none is
+/// above these.
 struct DecidingLogits {
   /// So many of the largest; 0: all logits.
   int largest = 0;
   /// These, and all that are less than this below the last of them.
   float depth = 0;
-  /// Largest when so many times `noise` was added to each. Not with depth.
+  /// Largest when so many times `noise` was added to each: an estimate may be
+  /// above all true logits, and has so much less noise.
   float temperature = 0;
   GumbelNoise noise = {};
 

@@ -47,7 +47,8 @@ struct HeadBlock {
 /// What the coarse head says of the logits.
 struct ScreenedLogits {
   AlignedBuffer<float> spread;  ///< [tokens], of an error of 1
-  /// [tokens, row blocks], the most that the largest logit can be.
+  /// [tokens, row blocks], the most that the largest logit can be; later with
+  /// its noise.
   AlignedBuffer<float> reach;
   std::vector<std::vector<HeadBlock>> of_tokens;
   double share = 0;  ///< of the head that is read after all, lately

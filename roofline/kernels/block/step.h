@@ -73,9 +73,9 @@ struct StepLayer {
   StepFeedForward feed_forward;
 };
 
-/// A coarse copy of the head in 4 bits. Where only the largest logits are asked
-/// for, it is read whole instead of the head, and of the head the rows alone
-/// that can be among the largest.
+/// A coarse copy of the head in 4 bits. Where few logits decide, it is read
+/// whole instead of the head, and of the head the rows alone that can be among
+/// them.
 struct StepScreen {
   StepLinear coarse;  ///< no parts: there is none
   /// Of each row of the head how far the coarse one is from it, as the length
@@ -110,7 +110,7 @@ struct StepSlice {
   int tokens = 0;
   /// The last so many tokens have their logits computed.
   int logit_rows = 1;
-  /// Of each row.
+  /// Of each row; noise is of one.
   DecidingLogits deciding;
   std::int64_t first_position = 0;
   /// One view a layer; slots for the new tokens are among the segments.

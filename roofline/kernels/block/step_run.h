@@ -63,7 +63,7 @@ class StepRun {
     trims_ = kernels_.qmm->skips_high && rounds_more();
     s_.fit(model, tokens_, tiles_);
     list_rows();
-    screens_ = may_screen();
+    screens_ = begin_screening();
     asks_ahead_ = tokens_ == 1 && pool_.threads() > 1 && !model_.layers.empty();
     if (asks_ahead_) {
       s_.reads.prepare(
@@ -137,12 +137,12 @@ class StepRun {
     });
   }
 
-  /// Whether the coarse head is to be read instead of the head: where few
-  /// logits decide, and where that pays. One row waits for memory, of which a
-  /// coarse head takes half, and so do tiles, for which it is decoded more
-  /// quickly. Other products of several rows take the same time in 4 bits and
-  /// 8.
-  bool may_screen() {
+  /// Whether the coarse head is read instead of the head in this step, which
+  /// counts as one of a pause: where few logits decide, and where that pays.
+  /// One row waits for memory, of which a coarse head takes half, and so do
+  /// tiles, for which it is decoded more quickly. Other products of several
+  /// rows take the same time in 4 bits and 8.
+  bool begin_screening() {
     const auto rows = static_cast<int>(s_.logit_rows.size());
     if (model_.screen.coarse.parts.empty() ||
         (rows > 1 && !head_on_tiles(rows))) {
