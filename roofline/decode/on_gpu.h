@@ -1,3 +1,4 @@
+// Which device MLX runs on.
 #pragma once
 
 #include <mlx/device.h>
