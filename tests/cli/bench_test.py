@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 import unittest
 
@@ -158,7 +159,12 @@ echo 'Averages: prompt_tps=8.0, generation_tps=5.0, peak_memory=0.5'
         self.assertIn("8-bit codes in groups of 32", " ".join(out["remarks"]))
 
     def test_ctrl_c_leaves_no_peers_model(self):
-        script = self.write("python3", "#!/bin/sh\ntouch started\nsleep 60\n")
+        # Not a shell, which may start a program after the signal and leave it.
+        script = self.write("python3", f"""#!{sys.executable}
+import pathlib, time
+pathlib.Path("started").touch()
+time.sleep(60)
+""")
         script.chmod(0o755)
         models = self.folder / "temporary"
         models.mkdir()
