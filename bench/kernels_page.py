@@ -283,8 +283,8 @@ step and token (`base/gumbel_noise.h`), the largest of a block of 16 first and t
 how far its logits can reach, and makes the noise of a few rows. `--min-p` asks for the logits so far below the largest. What needs the
 probabilities of all tokens reads the whole head (`--top-p` and `--typical` without `--top-k`, XTC without either, `--logprobs`), and so do biases, DRY,
 penalties that raise logits or look back at all tokens, more than 128 deciding logits and guesses checked at a temperature. 36 answers (three models, temperatures 0.7
-to 1.3, penalties, min-p, top-k) were those of `--logprobs`, which makes all logits. In 12 answers of 160 tokens at temperature 0.7, Zen 3, 2
-threads, old and new in turn: Gemma 77 → 104 tokens/s (median of pairs 1.36), SmolLM2 193 → 224 (1.06), other work beside.
+to 1.3, penalties, min-p, top-k) were those of `--logprobs`, which makes all logits (`bench/screened_answers.py`). In 12 answers of 160 tokens at
+temperature 0.7, Zen 3, 2 threads, old and new in turn, quiet: Gemma 79 → 105 tokens/s (median of pairs 1.33), SmolLM2 214 → 222 (1.06).
 
 **AVX2, few tokens.** Two and more tokens that keep both planes, and trimmed rows whose values take all of 8 bits, are multiplied as
 16-bit words too. Cycles for 32 columns, 16 rows and a token on a Zen 3, one thread, weights in the second cache, least times of six turns:
