@@ -34,13 +34,9 @@ mx::array add_at(
   return mx::scatter_add(row, ids, mx::reshape(values, {-1, 1}), 0);
 }
 
-mx::array largest(const mx::array& row) {
-  return mx::max(row, /*keepdims=*/true);
-}
-
-/// e^(row − largest).
-mx::array weights(const mx::array& row) {
-  return mx::exp(mx::subtract(row, largest(row)));
+/// row − largest.
+mx::array depth_of(const mx::array& row) {
+  return mx::subtract(row, mx::max(row, /*keepdims=*/true));
 }
 
 /// GumbelNoise's mixer.
@@ -187,7 +183,7 @@ mx::array DeviceSampler::kept(const mx::array& row) const {
     order = mx::slice(order, {0}, {options_.top_k});
   }
   const auto sorted = mx::take(row, order, 0);
-  const auto weight = weights(sorted);
+  const auto weight = mx::exp(depth_of(sorted));
   auto keep = mx::greater_equal(weight, mx::array(options_.min_p));
   if (options_.top_p < 1.0f) {
     const auto before = mx::cumsum(weight, 0, false, /*inclusive=*/false);
@@ -216,7 +212,7 @@ mx::array DeviceSampler::pick(const mx::array& row, std::uint64_t step) const {
   if (options_.temperature == 0.0f) {
     return index(row);
   }
-  auto depth = mx::subtract(row, largest(row));
+  auto depth = depth_of(row);
   constexpr double kNoXtc = 1;
   if (truncates(row.size(), options_, kNoXtc)) {
     depth = mx::where(kept(row), depth, mx::array(-kInfinity));

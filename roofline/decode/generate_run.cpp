@@ -184,17 +184,11 @@ void GenerateRun::step(
   if (!proposals_.empty()) {
     session_.keep_state();
   }
-  // Each row of several has its own noise.
-  const bool several = !proposals_.empty();
-  const DecidingLogits own = deciding_logits();
-  const DecidingLogits deciding =
-      several && own.temperature > 0 ? DecidingLogits{} : own;
+  const LogitRows rows = proposals_.empty() ? LogitRows::last : LogitRows::all;
+  const DecidingLogits deciding = deciding_logits().of_rows(
+      rows == LogitRows::all ? static_cast<int>(tokens.size()) : 1);
   result_.stats.all_logits = deciding.all();
-  logits_ = session_.extend(
-      tokens,
-      several ? LogitRows::all : LogitRows::last,
-      {},
-      deciding);
+  logits_ = session_.extend(tokens, rows, {}, deciding);
   if (lazy_) {
     mx::async_eval(*logits_);
   }

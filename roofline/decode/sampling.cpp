@@ -98,11 +98,7 @@ std::int32_t draw_from_list(
     const Candidates& candidates,
     float temperature,
     const GumbelNoise& noise) {
-  float max = -kInfinity;
-  for (const Candidate& c : candidates) {
-    max = std::max(max, c.logit);
-  }
-  NoisyDraw draw(max, temperature, noise);
+  NoisyDraw draw(max_logit(candidates), temperature, noise);
   for (const Candidate& c : candidates) {
     draw.take(c.token, c.logit);
   }

@@ -7,18 +7,18 @@
 
 namespace roofline {
 
-namespace {
-
-bool likelier(const Candidate& a, const Candidate& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-}
-
 float max_logit(const Candidates& list) {
   float max = -kInfinity;
   for (const Candidate& c : list) {
     max = std::max(max, c.logit);
   }
   return max;
+}
+
+namespace {
+
+bool likelier(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
 void set_weights(Candidates& list) {

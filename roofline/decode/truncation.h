@@ -20,6 +20,9 @@ struct Candidate {
 
 using Candidates = std::vector<Candidate>;
 
+/// −inf for an empty list.
+float max_logit(const Candidates& list);
+
 /// The k largest logits [vocab]; of equal ones the lower ids.
 void select_top_k(std::span<const float> logits, int k, Candidates& out);
 

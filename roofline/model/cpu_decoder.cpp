@@ -115,9 +115,7 @@ mx::array CpuDecoder::forward(
     StepSlice step;
     step.tokens = static_cast<int>(slice.tokens.size());
     step.logit_rows = slice.rows == LogitRows::all ? step.tokens : 1;
-    if (step.logit_rows == 1 || slice.deciding.temperature == 0) {
-      step.deciding = slice.deciding;
-    }
+    step.deciding = slice.deciding.of_rows(step.logit_rows);
     step.first_position = slice.cache->position();
     slice.cache->reserve(step.tokens);
     step.layers.reserve(spec_.layers.size());

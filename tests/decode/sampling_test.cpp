@@ -470,9 +470,7 @@ float least_deciding(
     const std::vector<float>& logits) {
   std::vector<float> sorted;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    const auto token = static_cast<std::uint32_t>(i);
-    sorted.push_back(
-        logits[i] + deciding.temperature * deciding.noise.of(token));
+    sorted.push_back(logits[i] + deciding.noise_of(static_cast<int>(i)));
   }
   std::sort(sorted.begin(), sorted.end(), std::greater<>());
   return sorted[static_cast<std::size_t>(deciding.largest) - 1] -
@@ -518,8 +516,7 @@ TEST(DecidingLogits, DecideDraws) {
     std::vector<float> estimates = logits;
     int estimated = 0;
     for (std::size_t i = 0; i < estimates.size(); ++i) {
-      const float noise = deciding.temperature *
-                          deciding.noise.of(static_cast<std::uint32_t>(i));
+      const float noise = deciding.noise_of(static_cast<int>(i));
       if (logits[i] + noise < least) {
         estimates[i] = least - noise - 1e-3f - std::abs(normal(random));
         ++estimated;

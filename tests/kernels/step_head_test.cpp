@@ -167,6 +167,18 @@ void expect_screened(
   }
 }
 
+RandomMatrix usual_head() {
+  return {PackedForm(PackedFormat::q8, 1, 128), kVocab, kDim, 3, 0.002f};
+}
+
+float largest_magnitude(std::span<const float> logits) {
+  float most = 0;
+  for (const float logit : logits) {
+    most = std::max(most, std::abs(logit));
+  }
+  return most;
+}
+
 class ScreenedHead : public testing::EveryIsa {};
 
 TEST_P(ScreenedHead, LeavesTheLargestLogitsAsTheyAre) {
@@ -186,10 +198,7 @@ TEST_P(ScreenedHead, LeavesTheLargestLogitsAsTheyAre) {
           const auto all = model.run(tokens, one_sequence, {}, scratch);
           const auto screened =
               model.run(tokens, one_sequence, {best}, scratch);
-          const float most =
-              *std::max_element(all.begin(), all.end(), [](float a, float b) {
-                return std::abs(a) < std::abs(b);
-              });
+          const float most = largest_magnitude(all);
           const bool tiles = !one_sequence && tokens >= kLeastTileTokens &&
                              bf16_product_kernels() != nullptr;
           // On tiles a row is read as one of few are: it is rounded less.
@@ -197,7 +206,7 @@ TEST_P(ScreenedHead, LeavesTheLargestLogitsAsTheyAre) {
               all,
               screened,
               best,
-              tiles ? 0.01 * std::abs(most) : 0,
+              tiles ? 0.01 * most : 0,
               tiles || tokens == 1);
         }
       }
@@ -219,12 +228,7 @@ TEST_P(ScreenedHead, ReadsFloatsToo) {
 }
 
 TEST_P(ScreenedHead, ScalesAndCapsWhatItFinds) {
-  const RandomMatrix head(
-      PackedForm(PackedFormat::q8, 1, 128),
-      kVocab,
-      kDim,
-      3,
-      0.002f);
+  const RandomMatrix head = usual_head();
   HeadModel model(head.matrix);
   model.model.logit_scale = 0.5f;
   model.model.logit_softcap = 6.0f;
@@ -238,20 +242,14 @@ std::vector<float> with_noise(
     const DecidingLogits& deciding) {
   std::vector<float> noisy;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    const auto token = static_cast<std::uint32_t>(i % kVocab);
     noisy.push_back(
-        logits[i] + deciding.temperature * deciding.noise.of(token));
+        logits[i] + deciding.noise_of(static_cast<int>(i % kVocab)));
   }
   return noisy;
 }
 
 TEST_P(ScreenedHead, LeavesTheLargestWithNoiseAsTheyAre) {
-  const RandomMatrix head(
-      PackedForm(PackedFormat::q8, 1, 128),
-      kVocab,
-      kDim,
-      3,
-      0.002f);
+  const RandomMatrix head = usual_head();
   HeadModel model(head.matrix);
   for (const float cap : {0.0f, 6.0f}) {
     model.model.logit_softcap =
@@ -267,15 +265,12 @@ TEST_P(ScreenedHead, LeavesTheLargestWithNoiseAsTheyAre) {
         deciding.temperature = 0.1f * static_cast<float>(1 + draw % 8);
         deciding.noise = GumbelNoise(draw, 17);
         const auto screened = model.run(tokens, false, deciding, scratch);
-        const float most =
-            *std::max_element(all.begin(), all.end(), [](float a, float b) {
-              return std::abs(a) < std::abs(b);
-            });
+        const float most = largest_magnitude(all);
         expect_screened(
             with_noise(all, deciding),
             with_noise(screened, deciding),
             deciding.largest,
-            tiles ? 0.01 * std::abs(most) : 0,
+            tiles ? 0.01 * most : 0,
             tiles || tokens == 1);
       }
     }
@@ -283,12 +278,7 @@ TEST_P(ScreenedHead, LeavesTheLargestWithNoiseAsTheyAre) {
 }
 
 TEST_P(ScreenedHead, DecidesOfEachRowAsItsOwnSliceAsks) {
-  const RandomMatrix head(
-      PackedForm(PackedFormat::q8, 1, 128),
-      kVocab,
-      kDim,
-      3,
-      0.002f);
+  const RandomMatrix head = usual_head();
   HeadModel model(head.matrix);
   model.model.logit_scale = 4.0f;
   constexpr int kRows = 20;
@@ -328,12 +318,7 @@ TEST_P(ScreenedHead, DecidesOfEachRowAsItsOwnSliceAsks) {
 }
 
 TEST_P(ScreenedHead, LeavesThoseNearTheLargestAsTheyAre) {
-  const RandomMatrix head(
-      PackedForm(PackedFormat::q8, 1, 128),
-      kVocab,
-      kDim,
-      3,
-      0.002f);
+  const RandomMatrix head = usual_head();
   const HeadModel model(head.matrix);
   StepScratch scratch;
   const auto all = model.run(1, false, {}, scratch);

@@ -73,8 +73,7 @@ std::pair<Tokens, std::vector<float>> drawn(
         {},
         screened ? deciding : DecidingLogits{}));
     for (std::size_t t = 0; t < logits.size(); ++t) {
-      logits[t] += deciding.temperature *
-                   deciding.noise.of(static_cast<std::uint32_t>(t));
+      logits[t] += deciding.noise_of(static_cast<int>(t));
     }
     next = {argmax(logits)};
     out.push_back(next[0]);

@@ -25,6 +25,15 @@ struct DecidingLogits {
   float noise_of(int token) const {
     return temperature * noise.of(static_cast<std::uint32_t>(token));
   }
+  /// At least that of each token of a block.
+  float most_noise_of(int block) const {
+    return temperature * noise.most_of(static_cast<std::uint32_t>(block));
+  }
+  /// What decides in so many rows: noise is of one, so of several all logits
+  /// do.
+  DecidingLogits of_rows(int rows) const {
+    return rows > 1 && temperature > 0 ? DecidingLogits{} : *this;
+  }
 };
 
 }  // namespace roofline

@@ -1,7 +1,6 @@
 // A coarse copy of a model's head: 4 bits with a scale for each 32 columns.
 // Where few logits decide, the step reads it instead of the head and then the
-// few rows of the head that can be among them
-// (step_head.cpp).
+// few rows of the head that can be among them (step_head.cpp).
 #pragma once
 
 #include <cstddef>

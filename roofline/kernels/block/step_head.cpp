@@ -2,10 +2,8 @@
 // (docs/kernels.md).
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -219,8 +217,7 @@ bool StepRun::reaches(
   const float* y = logits + std::ptrdiff_t{t} * model_.vocab + first;
   const float* errors = model_.screen.errors.data() + first;
   const float spread = s_.screened.spread.data()[t];
-  const float most = deciding.temperature *
-                     deciding.noise.most_of(static_cast<std::uint32_t>(block));
+  const float most = deciding.most_noise_of(block);
   for (int r = 0; r < rows; ++r) {
     const float far = y[r] + spread * errors[r];
     if (far + most >= bound && far + deciding.noise_of(first + r) >= bound) {
@@ -232,8 +229,8 @@ bool StepRun::reaches(
 
 /// Reads the head where a token's logits reach furthest. What is found there
 /// bounds the deciding ones from below; appends the blocks with rows that can
-/// be above that bound. Returns how many blocks were read.
-int StepRun::list_blocks(
+/// be above that bound.
+void StepRun::list_blocks(
     const StepInput& input,
     int t,
     float* logits,
@@ -244,8 +241,7 @@ int StepRun::list_blocks(
   const int blocks = model_.head.parts[0].row_blocks();
   float* reach = row(s_.screened.reach, t, blocks);
   for (int block = 0; noisy && block < blocks; ++block) {
-    reach[block] += deciding.temperature *
-                    deciding.noise.most_of(static_cast<std::uint32_t>(block));
+    reach[block] += deciding.most_noise_of(block);
   }
   thread_local std::vector<int> first;
   largest({reach, static_cast<std::size_t>(blocks)}, deciding.largest, first);
@@ -272,7 +268,6 @@ int StepRun::list_blocks(
       out.push_back({t, block});
     }
   }
-  return static_cast<int>(first.size());
 }
 
 /// Puts true logits in the place of those coarse ones that can be among the
@@ -282,20 +277,22 @@ void StepRun::deciding_logits(
     int count,
     float* logits) {
   std::vector<std::vector<HeadBlock>>& of_tokens = s_.screened.of_tokens;
-  std::atomic<int> reads = 0;
   auto list = [&](int t, int) {
     auto& own = of_tokens[static_cast<std::size_t>(t)];
     own.clear();
-    reads += list_blocks(input, t, logits, own);
+    list_blocks(input, t, logits, own);
   };
   pool_.run(count, list);
   std::vector<HeadBlock>& all = of_tokens.front();
   for (std::size_t t = 1; t < static_cast<std::size_t>(count); ++t) {
     all.insert(all.end(), of_tokens[t].begin(), of_tokens[t].end());
   }
-  const double blocks =
-      static_cast<double>(model_.head.parts[0].row_blocks()) * count;
-  s_.screened.note((static_cast<double>(all.size()) + reads) / blocks);
+  const int blocks = model_.head.parts[0].row_blocks();
+  double reads = static_cast<double>(all.size());
+  for (const DecidingLogits* deciding : s_.deciding) {
+    reads += std::min(deciding->largest, blocks);  // by list_blocks()
+  }
+  s_.screened.note(reads / (static_cast<double>(blocks) * count));
   auto read = [&](int piece, int) {
     const std::size_t begin = static_cast<std::size_t>(piece) * kPieceBlocks;
     const std::size_t end = std::min(all.size(), begin + kPieceBlocks);

@@ -320,7 +320,7 @@ class StepRun {
       int block,
       const float* logits,
       float bound) const;
-  int list_blocks(
+  void list_blocks(
       const StepInput& input,
       int t,
       float* logits,
