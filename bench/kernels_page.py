@@ -321,6 +321,8 @@ Steps of both kinds in turn, in one process, medians: streams 127 → 136 tokens
 and 79 → 84, a 1B shape 19.9 → 21.2 and 31.9 → 33.7. All of it, `step_bench` at depth 0, six rounds in turn beside
 busy neighbours: 1 thread 133 → 148 (127 to 143; 127 to 170). Three key-value heads are cut into 12 pieces for 2 threads, not 9: decode at depth 4096 90 → 93.
 With 2 threads a layer takes 121 µs, of which products 105, attention of some 50 keys 6, and what one thread does between runs 10.
+What only reads a step's weights, piece by piece as its products do, takes 2.5 ms of SmolLM2's step in one stream and 2.1 to 2.2 in four, its products 2.9 to 3.1
+(2 threads, beside busy neighbours); a gate and up product's threads end 3 µs of 55 before the next begins.
 
 Tried and left out:
 
@@ -335,6 +337,12 @@ Tried and left out:
 | AVX2: streams in pieces of 40 to 80 KB, as two threads have them | 5 to 7 % slower: too short |
 | 12, 24 and 48 pieces a thread for products of one token; at most 256 or 512 KB a piece | the same: who is left alone reads faster |
 | keys split from 32 or 48 a piece on | nothing shown |
+| AVX2: a token's normed rows rounded as a prompt's are, one plane but for outliers | 46 → 36 cycles a group and row block in the second cache, and 14 % more tokens with one thread, none with two (0.96 and 1.01, 36 pairs): memory's order decides there, and it costs 5e-4 nats where two planes cost 9e-7 |
+| AVX2: two to eight such rows in tiles of bytes that sum up as one row does | 32, 28 and 26 cycles with 2, 4 and 8 rows, where words of 16 bits take 38, 31 and 30: outliers take what bytes save |
+| AVX2: several rows of guesses screened, with rows rounded to 8 bits for the coarse head | lookup 1.63 → 1.74 times plain decoding on the edit, 1.27 → 1.32 on the summary (five rounds, a busy machine), but four rows take the coarse head 1.6 to 1.7 ms and their deciding rows 0.2 to 0.6, all of the head 1.7; Gemma the same |
+| AVX2: two and more tokens' keys and values converted to float32 once a tile | 1.15 to 1.6 times slower in the first cache |
+| AVX2: two, three and four streams in short pieces without asking; three and four asking 1 KB ahead | gate and up 1.1 to 1.3 times slower, the others the same at best |
+| the output's weights asked for during attention | 40 µs of 330 a step, 1 % of it |
 
 ## Prompts: where the time goes, and what was tried
 On 2 cores of an AMD EPYC (Zen 5, AVX-512 VNNI), a core: float32 multiply-adds, `vdpbf16ps` and
