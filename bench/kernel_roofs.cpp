@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
   const nlohmann::json out = {
       {"cpu", cpu_name()},
       {"isa", isa_name(active_isa())},
-      {"threads", ThreadPool::global().threads()},
+      {"threads", roofline::ThreadPool::global().threads()},
       {"rounds", rounds},
       {"kernels", results}};
   std::printf("%s\n", out.dump(1).c_str());

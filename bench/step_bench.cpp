@@ -146,7 +146,7 @@ int main(int argc, char** argv) {
   }
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
   if (argc > 3) {
-    ThreadPool::set_global_threads(std::atoi(argv[3]));
+    roofline::ThreadPool::set_global_threads(std::atoi(argv[3]));
   }
   const std::string wanted = argc > 4 ? argv[4] : "";
   const auto start = Clock::now();

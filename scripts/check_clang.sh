@@ -4,7 +4,7 @@
 # libraries are read once for all sources without an instruction set of their
 # own, and where there is a release build, the sources of one of its groups are
 # compiled as one; scripts/check_includes.py sees what both hide.
-# usage: check_clang.sh [FILE...]     no file: all of roofline/; else each by itself
+# usage: check_clang.sh [FILE...]     no file: roofline/ and bench/; else each by itself
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clang=$(command -v clang++-14 || command -v clang++) || {
@@ -54,7 +54,7 @@ check() {
   # shellcheck disable=SC2086
   joined "$@" |
     "$clang" -std=c++20 -stdlib=libc++ -fsyntax-only -Wall -Wextra -Wpedantic \
-      -Werror -I. -Ibridge -Itests -isystem "$mlx" -DROOFLINE_HAVE_LIBEDIT -DROOFLINE_VERSION='""' \
+      -Werror -I. -Ibridge -Ibench -Itests -isystem "$mlx" -DROOFLINE_HAVE_LIBEDIT -DROOFLINE_VERSION='""' \
       -DROOFLINE_TEST_DATA='""' -DROOFLINE_GOLDENS='""' \
       ${flags:--include-pch "$folder/libraries.pch"} -x c++ - ||
     { echo "check_clang: $* does not compile" >&2; return 1; }
@@ -75,7 +75,7 @@ groups() {
 units() {
   groups >"$folder/groups"
   cat "$folder/groups"
-  git ls-files --cached --others --exclude-standard -- 'roofline/**.cpp' |
+  git ls-files --cached --others --exclude-standard -- 'roofline/**.cpp' 'bench/*.cpp' |
     grep -vxFf <(tr ' ' '\n' <"$folder/groups") || true
 }
 
