@@ -275,7 +275,11 @@ the others estimates below them. Of SmolLM2's 3072 blocks a greedy answer reads 
 40 largest would take 1310 of SmolLM2's, so that it pauses (more than 30 % lately: 32 steps read the head), and 444 of Gemma's. Zen 3, 2 threads, old and
 new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43), five quieter ones 89 → 118 and 224 → 246; its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
 two cores of an Emerald Rapids 0.89 → 0.51. Several rows are bound by arithmetic, which is the same in 4 bits and 8: batches of 4, 8 and 12 ran at 0.81, 0.94 and
-0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms).
+0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms),
+and for AVX2 from 8 rows on: there the copy is met by rows rounded to 8 bits as a prompt's are, for half of the arithmetic. What that changes in a logit has a variance too,
+of at most |row|² · unit² / 12, and no row's error is taken for less than a 32nd of the row, so that the bound knows it; rows that are read after all meet both planes, or what a
+batch's whole head would. `bench --batch`, Zen 3, 2 threads, old and new in turn, five or seven rounds on a busy machine: 16 sequences of SmolLM2 520 → 617 tokens/s (pairs 1.17), of
+Gemma 213 → 297 (1.42), 9 of them 1.20 and 1.28, 8 1.12 and 1.08; 4 took 0.97 and 1.18, 2 0.93 and 1.05.
 
 A draw from the whole distribution at a temperature is the largest logit too, once each has that many times its own Gumbel noise added: it
 is exact, where logits 0.5 nats off on a hundredth of the probability would be over the budget of 1e-3. The noise is hashed from seed,
@@ -339,7 +343,7 @@ Tried and left out:
 | keys split from 32 or 48 a piece on | nothing shown |
 | AVX2: a token's normed rows rounded as a prompt's are, one plane but for outliers | 46 → 36 cycles a group and row block in the second cache, and 14 % more tokens with one thread, none with two (0.96 and 1.01, 36 pairs): memory's order decides there, and it costs 5e-4 nats where two planes cost 9e-7 |
 | AVX2: two to eight such rows in tiles of bytes that sum up as one row does | 32, 28 and 26 cycles with 2, 4 and 8 rows, where words of 16 bits take 38, 31 and 30: outliers take what bytes save |
-| AVX2: several rows of guesses screened, with rows rounded to 8 bits for the coarse head | lookup 1.63 → 1.74 times plain decoding on the edit, 1.27 → 1.32 on the summary (five rounds, a busy machine), but four rows take the coarse head 1.6 to 1.7 ms and their deciding rows 0.2 to 0.6, all of the head 1.7; Gemma the same |
+| AVX2: two to seven rows of guesses screened as eight are | lookup 1.63 → 1.74 times plain decoding on the edit, 1.27 → 1.32 on the summary (five rounds, a busy machine), but four rows take the coarse head 1.6 to 1.7 ms and their deciding rows 0.2 to 0.6, all of the head 1.7; Gemma the same |
 | AVX2: two and more tokens' keys and values converted to float32 once a tile | 1.15 to 1.6 times slower in the first cache |
 | AVX2: two, three and four streams in short pieces without asking; three and four asking 1 KB ahead | gate and up 1.1 to 1.3 times slower, the others the same at best |
 | the output's weights asked for during attention | 40 µs of 330 a step, 1 % of it |

@@ -186,7 +186,7 @@ std::string MatrixStore::cache_key() const {
     key += " exact";
   }
   if (screened_ != nullptr) {
-    key += " screen";
+    key += " screen 2";
   }
   if (options_.quantize) {
     key += fmt::format(

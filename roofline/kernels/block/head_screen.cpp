@@ -84,12 +84,17 @@ PackedMatrix make_screen(
     const auto row = static_cast<std::size_t>(index);
     const std::span<float> values = buffers.of(worker);
     decode_row(head, index, values);
+    double all = 0;
+    for (const float value : values) {
+      all += double{value} * value;
+    }
     double squares = 0;
     std::byte* to = rounded.data() + row * row_bytes;
     for (std::size_t c = 0; c < cols; c += kGroup, to += kBlockBytes) {
       squares += round_group(values.subspan(c, kGroup), to);
     }
-    errors[row] = static_cast<float>(std::sqrt(squares));
+    errors[row] = static_cast<float>(
+        std::max(std::sqrt(squares), std::sqrt(all) / kMostErrorRatio));
   });
   Tensor coarse;
   coarse.name = head.name;

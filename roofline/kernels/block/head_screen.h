@@ -21,11 +21,15 @@ bool pays_to_screen(std::int64_t rows, std::int64_t cols, std::size_t bytes);
 
 /// Bytes of the coarse copy.
 std::size_t screen_bytes(std::int64_t rows, std::int64_t cols);
+/// No row is taken for more exact: it is at most so many times as long as its
+/// error. (4 bits leave a tenth of a row.)
+inline constexpr double kMostErrorRatio = 32;
 /// How many row errors go with it: one a row, zeros up to a whole row block.
 std::size_t screen_errors(std::int64_t rows);
 
 /// Makes the coarse copy in out [screen_bytes, 64-byte aligned]; errors
-/// [screen_errors] are the lengths of the rows' differences from the head's.
+/// [screen_errors] are the lengths of the rows' differences from the head's, or
+/// 1 / kMostErrorRatio of the rows' own where that is more.
 PackedMatrix make_screen(
     const Tensor& head,
     std::span<std::byte> out,

@@ -69,6 +69,7 @@ struct StepScratch::State {
   AlignedBuffer<float> y;         ///< a sub-layer's output [tokens, dim]
   AlignedBuffer<float> hidden;    ///< [tokens, hidden], if needed in float32
   QuantizedBuffer normed_codes;
+  QuantizedBuffer coarse_codes;  ///< of rows that a coarse head meets
   QuantizedBuffer attended_codes;
   QuantizedBuffer hidden_codes;
   AlignedBuffer<std::uint16_t> normed_tiles;

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "roofline/kernels/block/head_screen.h"
 #include "roofline/kernels/block/step_run.h"
 
 namespace roofline {
@@ -133,6 +134,19 @@ void StepRun::head(float* logits) {
   lap(StepOp::head, &model_.head);
 }
 
+/// Leaves a row in what the coarse head meets. Returns the variance of what its
+/// rounding changes in a logit whose row of the head has an error of 1: each
+/// column's is even over the row's largest unit at most, and a row of the head
+/// is at most kMostErrorRatio times as long as its error.
+double StepRun::trim_coarse(int i, StepInput& coarse) const {
+  quantize(i, coarse, kCoarseOctaves);
+  const std::ptrdiff_t groups = model_.dim / kGroup;
+  const float* scales = coarse.quantized.scales + i * groups;
+  const double unit = *std::max_element(scales, scales + groups);
+  constexpr double kEven = 1.0 / 12;  // the variance over a unit of 1
+  return kEven * kMostErrorRatio * kMostErrorRatio * unit * unit;
+}
+
 /// Products with the coarse head, and how far each row block reaches.
 void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
   ScreenedLogits& screened = s_.screened;
@@ -142,6 +156,12 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
   if (head_on_tiles(count)) {
     coarse.rounded =
         RoundedRows::over(count, model_.dim, s_.normed_tiles.data());
+  } else if (trims_coarse(count)) {
+    s_.coarse_codes.grow(
+        static_cast<std::size_t>(count),
+        static_cast<std::size_t>(model_.dim));
+    coarse.quantized = s_.coarse_codes.rows(count, model_.dim, true);
+    coarse.quantized.stamp = new_stamp();
   }
   // A cap makes no difference larger.
   const float deviations = kScreenDeviations * std::abs(model_.logit_scale);
@@ -151,11 +171,14 @@ void StepRun::coarse_logits(const StepInput& input, int count, float* logits) {
     for (int c = 0; c < model_.dim; ++c) {
       squares += static_cast<double>(x[c]) * x[c];
     }
-    screened.spread.data()[i] =
-        deviations * static_cast<float>(std::sqrt(squares / model_.dim));
+    double variance = squares / model_.dim;
     if (coarse.rounded.tiles != nullptr) {
       kernels_.bf16->round(x, model_.dim, i, 0, coarse.rounded);
+    } else if (trims_coarse(count)) {
+      variance += trim_coarse(i, coarse);
     }
+    screened.spread.data()[i] =
+        deviations * static_cast<float>(std::sqrt(variance));
   });
   const float* errors = model_.screen.errors.data();
   const auto bound = [&](int first, int n, int token_begin, int token_end) {

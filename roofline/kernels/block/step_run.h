@@ -35,6 +35,8 @@ constexpr float kNormedOctaves = 0.0f;
 constexpr float kInnerOctaves = 0.75f;
 constexpr float kLastOctaves = -1.0f;
 constexpr float kHeadOctaves = -1.0f;
+/// For a coarse head, whose errors are far larger: next to no outliers.
+constexpr float kCoarseOctaves = 1.0f;
 
 /// One call of run_step.
 class StepRun {
@@ -145,7 +147,7 @@ class StepRun {
   bool begin_screening() {
     const auto rows = static_cast<int>(s_.logit_rows.size());
     if (model_.screen.coarse.parts.empty() ||
-        (rows > 1 && !head_on_tiles(rows))) {
+        (rows > 1 && !head_on_tiles(rows) && !trims_coarse(rows))) {
       return false;
     }
     for (const StepSlice& slice : slices_) {
@@ -163,6 +165,13 @@ class StepRun {
   /// Whether a coarse head's product with so many rows is on tiles.
   bool head_on_tiles(int rows) const {
     return tiles_ && rows >= kLeastTileTokens;
+  }
+
+  /// Whether a coarse head is met by rows whose high codes are left out but for
+  /// outliers': of many rows arithmetic decides.
+  bool trims_coarse(int rows) const {
+    const int least = kernels_.qmm->least_coarse_rows;
+    return least > 0 && rows >= least && !head_on_tiles(rows);
   }
 
   void list_rows() {
@@ -308,6 +317,7 @@ class StepRun {
   StepInput hidden_input(const StepLayer& layer);
   StepInput head_input(int count);
   void scale_logits(float* logits, int n) const;
+  double trim_coarse(int i, StepInput& coarse) const;
   void coarse_logits(const StepInput& input, int count, float* logits);
   std::span<float> head_block(
       const StepInput& input,

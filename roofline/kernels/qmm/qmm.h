@@ -103,6 +103,9 @@ struct QmmKernels {
   /// Whether fast() is quicker where trim() cleared high codes. Where it isn't,
   /// steps don't trim: the variant's trim() is there to be held against others.
   bool skips_high = false;
+  /// From so many rows on a head's coarse copy in q4 (head_screen.h), met by
+  /// trimmed rows, is read quicker than the head; 0: never.
+  int least_coarse_rows = 0;
 };
 
 /// The variant for active_isa().
