@@ -14,6 +14,9 @@
 namespace roofline {
 
 inline constexpr PackedForm kScreenForm{PackedFormat::q4, 1, 8};
+/// No row is taken for more exact: it is at most so many times as long as its
+/// error. (4 bits leave a tenth of a row.)
+inline constexpr double kMostErrorRatio = 32;
 
 /// Whether reading a coarse copy saves enough of reading a head [rows, cols]
 /// that is held in so many bytes.
@@ -21,9 +24,6 @@ bool pays_to_screen(std::int64_t rows, std::int64_t cols, std::size_t bytes);
 
 /// Bytes of the coarse copy.
 std::size_t screen_bytes(std::int64_t rows, std::int64_t cols);
-/// No row is taken for more exact: it is at most so many times as long as its
-/// error. (4 bits leave a tenth of a row.)
-inline constexpr double kMostErrorRatio = 32;
 /// How many row errors go with it: one a row, zeros up to a whole row block.
 std::size_t screen_errors(std::int64_t rows);
 

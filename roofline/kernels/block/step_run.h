@@ -142,8 +142,8 @@ class StepRun {
   /// Whether the coarse head is read instead of the head in this step, which
   /// counts as one of a pause: where few logits decide, and where that pays.
   /// One row waits for memory, of which a coarse head takes half, and so do
-  /// tiles, for which it is decoded more quickly. Other products of several
-  /// rows take the same time in 4 bits and 8.
+  /// tiles, for which it is decoded more quickly. Products of several rows take
+  /// the same time in 4 bits and 8, but for those of trims_coarse().
   bool begin_screening() {
     const auto rows = static_cast<int>(s_.logit_rows.size());
     if (model_.screen.coarse.parts.empty() ||
