@@ -276,10 +276,12 @@ the others estimates below them. Of SmolLM2's 3072 blocks a greedy answer reads 
 new in turn, seven rounds: Gemma 74 → 100 tokens/s, SmolLM2 190 → 221 (pairs 0.98 to 1.43), five quieter ones 89 → 118 and 224 → 246; its head 1.1 to 1.3 → 0.7 to 0.8 ms, on
 two cores of an Emerald Rapids 0.89 → 0.51. Several rows are bound by arithmetic, which is the same in 4 bits and 8: batches of 4, 8 and 12 ran at 0.81, 0.94 and
 0.97 of before and read the whole head now, but for tiles of AMX, for which 4 bits are decoded faster (16 sequences: head 3.2 → 2.8 ms),
-and for AVX2 from 8 rows on: there the copy is met by rows rounded to 8 bits as a prompt's are, for half of the arithmetic. What that changes in a logit has a variance too,
+and for AVX2 from 8 rows and AVX-512 from 2 rows on: there the copy is met by rows rounded to 8 bits as a prompt's are, for half of the arithmetic. What that changes in a logit has a variance too,
 of at most |row|² · unit² / 12, and no row's error is taken for less than a 32nd of the row, so that the bound knows it; rows that are read after all meet both planes, or what a
 batch's whole head would. `bench --batch`, Zen 3, 2 threads, old and new in turn, five or seven rounds on a busy machine: 16 sequences of SmolLM2 520 → 617 tokens/s (pairs 1.17), of
 Gemma 213 → 297 (1.42), 9 of them 1.20 and 1.28, 8 1.12 and 1.08; 4 took 0.97 and 1.18, 2 0.93 and 1.05.
+AVX-512 does the same from 2 rows on: every other step with the whole head, `STEP_TURNS=1 STEP_BEST=1 step_bench`, SmolLM2's shape with random weights, two cores of an
+Emerald Rapids, twice some 200 to 1500 steps each: 2 sequences take 0.90 of its time, 3 0.95, 4 0.92, 8, 12 and 16 0.93, two guesses that are checked 0.92 and four 0.93.
 
 A draw from the whole distribution at a temperature is the largest logit too, once each has that many times its own Gumbel noise added: it
 is exact, where logits 0.5 nats off on a hundredth of the probability would be over the budget of 1e-3. The noise is hashed from seed,
@@ -328,6 +330,14 @@ With 2 threads a layer takes 121 µs, of which products 105, attention of some 5
 What only reads a step's weights, piece by piece as its products do, takes 2.5 ms of SmolLM2's step in one stream and 2.1 to 2.2 in four, its products 2.9 to 3.1
 (2 threads, beside busy neighbours); a gate and up product's threads end 3 µs of 55 before the next begins.
 
+What bounds that step was found by replacing parts of its products, every other step (medians of 500 pairs, good to half a per cent): 2 threads that only
+compute, each on two row blocks in its first cache, take 0.93 to 0.97 of a step's time, that only read 0.94 in one stream asked for as the products ask, 0.90 not asked for, 0.83 in two, 0.80 in four. So
+computing and reading overlap almost wholly, and neither alone is worth much: one plane computes in 0.80 but takes 0.975 in place, and streams that read
+in 0.80 take 1.04 (two) to 1.12 (three) with products between, with one plane 1.02 to 1.08. Asking 4 to 16 KB ahead, into the first cache or the second, is the same within 1 %; not asking takes 1.15.
+What is between the products takes 13 of 105 µs a layer, yet shortening it by 4 gave 1.2 to 1.6 %: memory is read meanwhile by who waits. Of these, attention's cut is
+kept from layer to layer (a half per cent here, 0.8 on an Emerald Rapids; other threads' copies of it stay valid), its outputs are put into codes by who makes them (0.2 to 0.5), and
+AVX2 quantizes four groups at a time (0.34 → 0.17 µs for 576 values).
+
 Tried and left out:
 
 | what | outcome |
@@ -347,6 +357,9 @@ Tried and left out:
 | AVX2: two and more tokens' keys and values converted to float32 once a tile | 1.15 to 1.6 times slower in the first cache |
 | AVX2: two, three and four streams in short pieces without asking; three and four asking 1 KB ahead | gate and up 1.1 to 1.3 times slower, the others the same at best |
 | the output's weights asked for during attention | 40 µs of 330 a step, 1 % of it |
+| keys and values, and norms' weights, asked for while the product before computes | attention 6.5 → 4.1 µs, but products as much longer: 0.4 % of a step on a Zen 3, 1 % slower on an Emerald Rapids |
+| AVX2: streams that go on from piece to piece, gate beside up or two to four stretches of a thread's share | the same in two, 5 to 10 % slower in three and four |
+| AVX2: a tile of attention as keys from two or four places far apart | less from memory, but as much more in computing |
 
 ## Prompts: where the time goes, and what was tried
 On 2 cores of an AMD EPYC (Zen 5, AVX-512 VNNI), a core: float32 multiply-adds, `vdpbf16ps` and

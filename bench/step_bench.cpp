@@ -4,6 +4,8 @@
 // neighbours disturb less. With STEP_OPS set, also where a step's time goes;
 // STEP_BEST: so many of the largest logits are asked for, not all, and
 // decoding goes on from the likeliest token. STEP_TEMP: drawn at a temperature.
+// STEP_TURNS: every other step makes all logits; prints what the others take
+// of its time. What disturbs a machine for longer than a step disturbs both.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -74,6 +76,31 @@ DecidingLogits deciding_of(int step) {
   return deciding;
 }
 
+/// Times of steps of two kinds that take turns.
+struct Turns {
+  bool wanted = std::getenv("STEP_TURNS") != nullptr;
+  std::vector<double> seconds[2];
+
+  void print() {
+    double medians[2] = {};
+    for (int kind = 0; wanted && kind < 2; ++kind) {
+      std::vector<double>& all = seconds[kind];
+      if (all.empty()) {
+        return;
+      }
+      std::sort(all.begin(), all.end());
+      medians[kind] = all[all.size() / 2];
+    }
+    if (wanted) {
+      std::printf(
+          "  median of a step %.1f us, with all logits %.1f: %.3f\n",
+          1e6 * medians[0],
+          1e6 * medians[1],
+          medians[0] / medians[1]);
+    }
+  }
+};
+
 std::int32_t drawn(std::span<float> row, int step) {
   if (number_of("STEP_TEMP") == 0) {
     return static_cast<std::int32_t>(
@@ -109,7 +136,11 @@ Sample measure(Decoder& decoder, const Case& each) {
   const auto start = Clock::now();
   const double processor = processor_seconds();
   const int step = each.prefill ? each.prefill : 1;
+  Turns turns;
   for (int done = 0; done < each.tokens; done += step) {
+    const int kind = turns.wanted ? done / step % 2 : 0;
+    const DecidingLogits deciding =
+        kind == 0 ? deciding_of(done) : DecidingLogits{};
     std::vector<Slice> slices;
     for (const auto& cache : caches) {
       const std::size_t first = each.prefill ? 0 : (done + slices.size()) % 512;
@@ -118,9 +149,11 @@ Sample measure(Decoder& decoder, const Case& each) {
            {ids.data() + first, static_cast<std::size_t>(step)},
            each.rows,
            {},
-           deciding_of(done)});
+           deciding});
     }
+    const auto step_start = Clock::now();
     auto logits = decoder.forward(slices);
+    turns.seconds[kind].push_back(seconds_since(step_start));
     const auto vocab = static_cast<std::size_t>(logits.shape(1));
     const bool draws = !deciding_of(done).all() && step == 1;
     for (std::size_t i = 0; draws && i < slices.size(); ++i) {
@@ -131,6 +164,7 @@ Sample measure(Decoder& decoder, const Case& each) {
   const int tokens = each.tokens * each.batch;
   const double seconds = seconds_since(start);
   OpTimes::collect(nullptr);
+  turns.print();
   if (shown) {
     print_operations(each.name, times, each.tokens / step);
   }
@@ -163,7 +197,9 @@ int main(int argc, char** argv) {
       {"decode, depth 0", 0, 0, 128},
       {"decode, depth 512", 512, 0, 64},
       {"decode, depth 2048", 2048, 0, 32},
-      {"batch 4", 0, 0, 32, LogitRows::last, 4},
+      {"batch 2", 0, 0, 64, LogitRows::last, 2},
+      {"batch 3", 0, 0, 64, LogitRows::last, 3},
+      {"batch 4", 0, 0, 64, LogitRows::last, 4},
       {"batch 8", 0, 0, 32, LogitRows::last, 8},
       {"batch 12", 0, 0, 32, LogitRows::last, 12},
       {"batch 16", 0, 0, 32, LogitRows::last, 16},

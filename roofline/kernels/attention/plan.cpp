@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "roofline/base/errors.h"
 
@@ -24,8 +25,6 @@ constexpr int kLeastTiledRows = 96;
 constexpr int kSplitKeys = 64;
 /// Pieces a thread should find, so that a slow thread holds up no one long.
 constexpr int kPiecesPerThread = 4;
-/// How far ahead the kernels ask.
-constexpr std::ptrdiff_t kAskedBytes = 8192;
 
 /// Part of a segment inside positions [low, high), as a run.
 KeyRun overlap(const KvSegment& segment, std::int64_t low, std::int64_t high) {
@@ -147,17 +146,38 @@ int AttentionPlan::tile_rows(const Tile& tile) const {
   return (tile.token_end - tile.token_begin) * (args.heads / args.kv.kv_heads);
 }
 
+bool AttentionPlan::choose(int threads, AttentionProducts products) {
+  const bool rounds = products == AttentionProducts::bfloat16;
+  const AttentionKernels* kernels = &attention_kernels();
+  const ManyRows many = rounds ? bf16_rows() : nullptr;
+  const bool whole = rounds && kernels->whole_rows != nullptr;
+  const bool row_by_row = products == AttentionProducts::row_by_row;
+  const auto all = [&] {
+    return std::tie(kernels_, bf16_rows_, whole_rows_, row_by_row_, threads_);
+  };
+  const auto wanted = std::tuple(kernels, many, whole, row_by_row, threads);
+  const bool changed = all() != wanted;
+  all() = wanted;
+  return changed;
+}
+
 void AttentionPlan::prepare(
     std::span<const AttentionArgs> args,
     int threads,
     AttentionProducts products) {
-  kernels_ = &attention_kernels();
-  bf16_rows_ = products == AttentionProducts::bfloat16 ? bf16_rows() : nullptr;
-  whole_rows_ = products == AttentionProducts::bfloat16 &&
-                kernels_->whole_rows != nullptr;
-  row_by_row_ = products == AttentionProducts::row_by_row;
+  const bool changed = choose(threads, products);
   args_ = args;
-  threads_ = threads;
+  if (changed || !known_.alike(args)) {
+    known_.forget();
+    cut();
+    known_.keep(args);
+  }
+  for (int i = 0; i < groups_; ++i) {
+    done_[static_cast<std::size_t>(i)].store(0, std::memory_order_relaxed);
+  }
+}
+
+void AttentionPlan::cut() {
   tiles_.clear();
   pieces_.clear();
   runs_.clear();
@@ -166,19 +186,19 @@ void AttentionPlan::prepare(
   groups_ = 0;
   scratch_each_ = 0;
   int alone_pieces = 0;  // as if each call had one tile
-  for (const AttentionArgs& each : args) {
+  for (const AttentionArgs& each : args_) {
     alone_pieces += each.kv.kv_heads;
   }
-  most_splits_ = most_splits(threads, alone_pieces);
+  most_splits_ = most_splits(threads_, alone_pieces);
   int base_pieces = 0;
-  for (std::size_t i = 0; i < args.size(); ++i) {
+  for (std::size_t i = 0; i < args_.size(); ++i) {
     const std::size_t before = tiles_.size();
     add_tiles(static_cast<int>(i));
     base_pieces +=
-        static_cast<int>(tiles_.size() - before) * args[i].kv.kv_heads;
+        static_cast<int>(tiles_.size() - before) * args_[i].kv.kv_heads;
   }
   if (!row_by_row_) {
-    most_splits_ = most_splits(threads, base_pieces);
+    most_splits_ = most_splits(threads_, base_pieces);
   }
   for (std::size_t i = 0; i < tiles_.size(); ++i) {
     cut_keys(tiles_[i]);
@@ -195,15 +215,12 @@ void AttentionPlan::prepare(
       });
   scratch_.resize(std::max(
       scratch_.size(),
-      scratch_each_ * static_cast<std::size_t>(threads)));
+      scratch_each_ * static_cast<std::size_t>(threads_)));
   partials_.resize(std::max(partials_.size(), partial_floats_));
   if (groups_ > done_capacity_) {
     done_capacity_ = groups_;
     done_ =
         std::make_unique<std::atomic<int>[]>(static_cast<std::size_t>(groups_));
-  }
-  for (int i = 0; i < groups_; ++i) {
-    done_[static_cast<std::size_t>(i)].store(0, std::memory_order_relaxed);
   }
 }
 
@@ -328,47 +345,7 @@ void AttentionPlan::add_pieces(int tile_index) {
   }
 }
 
-/// Asks for a piece's first keys and values: the kernels ask only ahead of what
-/// they read.
-void AttentionPlan::ask_for(int index) const {
-  if (index >= pieces()) {
-    return;
-  }
-  const Piece& piece = pieces_[static_cast<std::size_t>(index)];
-  const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
-  const KvView& kv = args_[static_cast<std::size_t>(tile.args)].kv;
-  const std::size_t split =
-      static_cast<std::size_t>(tile.first_run + piece.split);
-  const int first = split == 0 ? 0 : ends_[split - 1];
-  if (first == ends_[split]) {
-    return;
-  }
-  const KeyRun& run = runs_[static_cast<std::size_t>(first)];
-  const auto ask = [&](const void* rows, int dims, const KvCodes& codes) {
-    constexpr std::ptrdiff_t kLine = 64;
-    const bool coded = codes.bits > 0;
-    const bool in_codes = coded && run.slot >= kv.full_slots;
-    const std::ptrdiff_t row =
-        in_codes ? codes.row_bytes() : dims * (kv.type == KvType::f16 ? 2 : 4);
-    const std::ptrdiff_t slots = in_codes ? codes.slots
-                                 : coded  ? kv.full_slots
-                                          : kv.slots;
-    const std::ptrdiff_t slot = in_codes ? run.slot - kv.full_slots : run.slot;
-    const void* base = in_codes ? codes.codes : rows;
-    const char* from =
-        static_cast<const char*>(base) + (piece.kv_head * slots + slot) * row;
-    const std::ptrdiff_t bytes = std::min(kAskedBytes, run.count * row);
-    for (std::ptrdiff_t at = 0; at < bytes; at += kLine) {
-      __builtin_prefetch(from + at, 0, 2);
-    }
-  };
-  ask(kv.keys, kv.head_dim, kv.key_codes);
-  ask(kv.values, kv.dims_of_value_row(), kv.value_codes);
-}
-
-void AttentionPlan::run(int index, int worker) {
-  ask_for(index);
-  ask_for(index + 1);
+int AttentionPlan::run(int index, int worker) {
   const Piece& piece = pieces_[static_cast<std::size_t>(index)];
   const Tile& tile = tiles_[static_cast<std::size_t>(piece.tile)];
   const std::size_t split =
@@ -399,13 +376,14 @@ void AttentionPlan::run(int index, int worker) {
       kernels_->many_rows(task);
       break;
   }
-  if (tile.splits == 1) {
-    return;
-  }
-  std::atomic<int>& done = done_[static_cast<std::size_t>(piece.group)];
-  if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == tile.splits) {
+  if (tile.splits > 1) {
+    std::atomic<int>& done = done_[static_cast<std::size_t>(piece.group)];
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 < tile.splits) {
+      return -1;
+    }
     combine(piece);
   }
+  return piece.kv_head;
 }
 
 /// Weighs each split's sums by exp(its largest score - the largest of all).

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "roofline/kernels/attention/bf16_rows.h"
+#include "roofline/kernels/attention/known_calls.h"
 #include "roofline/kernels/attention/task.h"
 
 namespace roofline {
@@ -25,14 +26,18 @@ enum class AttentionProducts { float32, bfloat16, row_by_row };
 class AttentionPlan {
  public:
   /// Prepares the calls for `threads` workers. `args` must stay until the last
-  /// run(). Throws BugError for heads that aren't a multiple of kv_heads.
+  /// run(). Calls like the last ones keep their cut, and the other threads what
+  /// they have read of it. Throws BugError for heads that aren't a multiple of
+  /// kv_heads.
   void prepare(
       std::span<const AttentionArgs> args,
       int threads,
       AttentionProducts products = AttentionProducts::float32);
-  /// Pieces of work; run() each once, in any order, from any thread.
+  /// Pieces of work; run() each once, in any order, from any thread. Returns
+  /// the key-value head whose queries have all their outputs with it, -1 where
+  /// other pieces add to them.
   int pieces() const { return static_cast<int>(pieces_.size()); }
-  void run(int piece, int worker);
+  int run(int piece, int worker);
 
  private:
   /// Queries of one call that one task serves, for all its kv heads.
@@ -52,10 +57,12 @@ class AttentionPlan {
     std::size_t partial = 0;  ///< floats into partials_
   };
 
+  /// Takes over what calls are computed with; returns whether that changed.
+  bool choose(int threads, AttentionProducts products);
+  void cut();
   void add_tiles(int index);
   void cut_keys(Tile& tile);
   void add_pieces(int tile_index);
-  void ask_for(int index) const;
   void combine(const Piece& piece);
   int tile_rows(const Tile& tile) const;
   bool is_tiled(const AttentionArgs& args) const;
@@ -71,6 +78,7 @@ class AttentionPlan {
   bool row_by_row_ = false;
   int most_splits_ = 1;
   std::span<const AttentionArgs> args_;
+  KnownCalls known_;  ///< the cut is theirs
   int threads_ = 1;
   std::vector<Tile> tiles_;
   std::vector<Piece> pieces_;

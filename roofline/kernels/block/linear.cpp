@@ -53,6 +53,24 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
   return rows;
 }
 
+QuantizedRows token_columns(
+    const QuantizedRows& rows,
+    int token,
+    int first,
+    int count) {
+  const std::ptrdiff_t column = std::ptrdiff_t{token} * rows.cols + first;
+  const std::ptrdiff_t group = column / kGroup;
+  QuantizedRows own = rows;
+  own.tokens = 1;
+  own.cols = count;
+  own.codes += kPlanes * column;
+  own.scales += group;
+  own.sums += group;
+  own.half_sums += 2 * group;
+  own.code_sums += group;
+  return own;
+}
+
 void product_piece(
     const StepKernels& kernels,
     const PackedMatrix& w,

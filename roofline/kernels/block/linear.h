@@ -41,6 +41,14 @@ PackedMatrix block_rows(
 /// Tokens [begin, end) as an input of their own.
 StepInput token_rows(const StepInput& input, int begin, int end, int cols);
 
+/// Columns [first, first + count) of a token, whole groups, as a row of their
+/// own.
+QuantizedRows token_columns(
+    const QuantizedRows& rows,
+    int token,
+    int first,
+    int count);
+
 /// y[t, 16·block_begin …] = x · wᵀ for one piece; y is the whole matrix's.
 void product_piece(
     const StepKernels& kernels,

@@ -144,13 +144,12 @@ void StepRun::hidden_piece(
         rows,
         out);
     if (!in_float) {
-      QuantizedRows codes = s_.hidden_codes.rows(1, rows);
-      codes.codes += kPlanes * (token * hidden + row_begin);
-      codes.scales += token * (hidden / kGroup) + row_begin / kGroup;
-      codes.sums += token * (hidden / kGroup) + row_begin / kGroup;
-      codes.half_sums += 2 * (token * (hidden / kGroup) + row_begin / kGroup);
-      codes.code_sums += token * (hidden / kGroup) + row_begin / kGroup;
-      kernels_.qmm->quantize(out, 0, 1, codes);
+      const QuantizedRows codes = s_.hidden_codes.rows(tokens_, hidden);
+      kernels_.qmm->quantize(
+          out,
+          0,
+          1,
+          token_columns(codes, piece.token_begin + t, row_begin, rows));
     }
   }
 }

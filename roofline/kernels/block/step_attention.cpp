@@ -84,7 +84,7 @@ void StepRun::attention(const StepLayer& layer) {
   lap(StepOp::qkv, &attention.qkv);
   finish_qkv(attention, index);
   lap(StepOp::rope);
-  attend(layer, index);
+  const bool coded = attend(layer, index);
   lap(StepOp::attention);
   if (index + 1 == model_.layers.size()) {
     keep_logit_rows(layer);
@@ -94,7 +94,7 @@ void StepRun::attention(const StepLayer& layer) {
       s_.attended.data(),
       s_.attended_codes.rows(tokens_, q_width, trims()),
       rounded(s_.attended_tiles, q_width)};
-  if (wants_codes(attention.out)) {
+  if (wants_codes(attention.out) && !coded) {
     const float own = octaves(layer, kInnerOctaves);
     each_token(tokens_, [&](int t) { quantize(t, attended, own); });
   }
@@ -217,7 +217,8 @@ void StepRun::store_row(
   }
 }
 
-void StepRun::attend(const StepLayer& layer, std::size_t index) {
+/// Returns whether the pieces left their outputs in codes, too.
+bool StepRun::attend(const StepLayer& layer, std::size_t index) {
   const StepAttention& attention = layer.attention;
   s_.attention.clear();
   const int q_width = attention.q_width();
@@ -244,12 +245,25 @@ void StepRun::attend(const StepLayer& layer, std::size_t index) {
       checks()        ? AttentionProducts::row_by_row
       : rounds_more() ? AttentionProducts::bfloat16
                       : AttentionProducts::float32);
+  const int columns = attention.heads / attention.kv_heads * attention.head_dim;
+  const bool coded =
+      tokens_ == 1 && wants_codes(attention.out) && columns % kGroup == 0;
+  const QuantizedRows codes = s_.attended_codes.rows(1, q_width);
   const NextReads next = reads(layer, Product::out);
   auto piece = [&](int i, int worker) {
-    s_.plan.run(i, worker);
+    const int head = s_.plan.run(i, worker);
+    if (coded && head >= 0) {
+      const int first = head * columns;
+      kernels_.qmm->quantize(
+          s_.attended.data() + first,
+          0,
+          1,
+          token_columns(codes, 0, first, columns));
+    }
     next.say(worker);
   };
   pool_.run(s_.plan.pieces(), piece);
+  return coded;
 }
 
 }  // namespace roofline

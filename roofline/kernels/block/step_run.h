@@ -301,7 +301,7 @@ class StepRun {
       int head,
       int slot,
       const float* x) const;
-  void attend(const StepLayer& layer, std::size_t index);
+  bool attend(const StepLayer& layer, std::size_t index);
   void keep_logit_rows(const StepLayer& layer);
   void feed_forward(const StepLayer& layer);
   void hidden_tiles_piece(

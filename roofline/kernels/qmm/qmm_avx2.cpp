@@ -15,7 +15,7 @@
 #include "roofline/kernels/qmm/one_token_avx2.h"
 #include "roofline/kernels/qmm/pair_product_avx2.h"
 #include "roofline/kernels/qmm/qmm_variants.h"
-#include "roofline/kernels/qmm/quantize_avx2.h"
+#include "roofline/kernels/qmm/quantize_four_avx2.h"
 #include "roofline/kernels/qmm/trim_avx2.h"
 #include "roofline/kernels/qmm/unpacked_product_avx2.h"
 #include "roofline/kernels/qmm/word_product_avx2.h"
@@ -165,7 +165,7 @@ void exact(
 const QmmKernels& qmm_avx2() {
   static constexpr QmmKernels kKernels{
       "avx2",
-      quantize_groups<quantize_group>,
+      quantize_rows,
       fast,
       exact,
       trim_to_quanta,

@@ -42,6 +42,19 @@ inline void store_bytes(const __m256i* n, std::int8_t* to) {
           _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
 }
 
+/// A group's codes as its two planes; n is lost.
+inline void store_planes(__m256i* n, std::int8_t* codes) {
+  const __m256i half = _mm256_set1_epi32(kHighUnit / 2);
+  __m256i high[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    high[i] = _mm256_srai_epi32(_mm256_add_epi32(n[i], half), 7);
+    n[i] = _mm256_sub_epi32(n[i], _mm256_slli_epi32(high[i], 7));
+  }
+  store_bytes(high, codes);
+  store_bytes(n, codes + kGroup);
+}
+
 /// sums: of the codes of each half.
 void quantize_group(
     const float* x,
@@ -70,14 +83,7 @@ void quantize_group(
   sums = {
       reduce_add(_mm256_add_epi32(n[0], n[1])),
       reduce_add(_mm256_add_epi32(n[2], n[3]))};
-  const __m256i half = _mm256_set1_epi32(kHighUnit / 2);
-  __m256i high[4];
-  for (int i = 0; i < 4; ++i) {
-    high[i] = _mm256_srai_epi32(_mm256_add_epi32(n[i], half), 7);
-    n[i] = _mm256_sub_epi32(n[i], _mm256_slli_epi32(high[i], 7));
-  }
-  store_bytes(high, codes);
-  store_bytes(n, codes + kGroup);
+  store_planes(n, codes);
   scale = zero ? 0.0f : most / kMostCode;
 }
 
