@@ -232,7 +232,8 @@ FinishReason GenerateRun::loop(const GenerateOptions& options, int max_tokens) {
 }
 
 /// What a plain step reads where few logits decide, as a share of one
-/// that makes all, as those do that check guesses.
+/// that makes all, as those do that check guesses: on AVX-512 they don't, but
+/// guesses that are weighed so gain nothing more there.
 double GenerateRun::plain_share() const {
   const Decoder& decoder = session_.decoder();
   const auto bytes = [&](bool all_logits) {
