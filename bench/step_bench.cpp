@@ -82,22 +82,20 @@ struct Turns {
   std::vector<double> seconds[2];
 
   void print() {
-    double medians[2] = {};
-    for (int kind = 0; wanted && kind < 2; ++kind) {
-      std::vector<double>& all = seconds[kind];
-      if (all.empty()) {
-        return;
-      }
+    if (seconds[0].empty() || seconds[1].empty()) {
+      return;
+    }
+    const auto median = [](std::vector<double>& all) {
       std::sort(all.begin(), all.end());
-      medians[kind] = all[all.size() / 2];
-    }
-    if (wanted) {
-      std::printf(
-          "  median of a step %.1f us, with all logits %.1f: %.3f\n",
-          1e6 * medians[0],
-          1e6 * medians[1],
-          medians[0] / medians[1]);
-    }
+      return all[all.size() / 2];
+    };
+    const double some = median(seconds[0]);
+    const double all = median(seconds[1]);
+    std::printf(
+        "  median of a step %.1f us, with all logits %.1f: %.3f\n",
+        1e6 * some,
+        1e6 * all,
+        some / all);
   }
 };
 

@@ -152,12 +152,11 @@ bool AttentionPlan::choose(int threads, AttentionProducts products) {
   const ManyRows many = rounds ? bf16_rows() : nullptr;
   const bool whole = rounds && kernels->whole_rows != nullptr;
   const bool row_by_row = products == AttentionProducts::row_by_row;
-  const auto all = [&] {
-    return std::tie(kernels_, bf16_rows_, whole_rows_, row_by_row_, threads_);
-  };
+  auto chosen =
+      std::tie(kernels_, bf16_rows_, whole_rows_, row_by_row_, threads_);
   const auto wanted = std::tuple(kernels, many, whole, row_by_row, threads);
-  const bool changed = all() != wanted;
-  all() = wanted;
+  const bool changed = chosen != wanted;
+  chosen = wanted;
   return changed;
 }
 

@@ -30,6 +30,23 @@ PackedMatrix block_rows(
   return rows;
 }
 
+namespace {
+
+/// What lies from a group on, counted over all tokens.
+QuantizedRows from_group(QuantizedRows rows, std::ptrdiff_t group) {
+  rows.codes += group * kPlanes * kGroup;
+  rows.scales += group;
+  rows.sums += group;
+  rows.half_sums += 2 * group;
+  rows.code_sums += group;
+  if (rows.high) {
+    rows.high += group;
+  }
+  return rows;
+}
+
+}  // namespace
+
 StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
   const std::ptrdiff_t first = begin;
   StepInput rows = input;
@@ -37,15 +54,8 @@ StepInput token_rows(const StepInput& input, int begin, int end, int cols) {
     rows.x += first * cols;
   }
   if (input.quantized.codes) {
+    rows.quantized = from_group(input.quantized, first * (cols / kGroup));
     rows.quantized.tokens = end - begin;
-    rows.quantized.codes += first * cols * kPlanes;
-    rows.quantized.scales += first * (cols / kGroup);
-    rows.quantized.sums += first * (cols / kGroup);
-    rows.quantized.half_sums += 2 * first * (cols / kGroup);
-    rows.quantized.code_sums += first * (cols / kGroup);
-    if (rows.quantized.high) {
-      rows.quantized.high += first * (cols / kGroup);
-    }
   }
   if (input.rounded.tiles) {
     rows.rounded = input.rounded.from(begin);
@@ -59,15 +69,9 @@ QuantizedRows token_columns(
     int first,
     int count) {
   const std::ptrdiff_t column = std::ptrdiff_t{token} * rows.cols + first;
-  const std::ptrdiff_t group = column / kGroup;
-  QuantizedRows own = rows;
+  QuantizedRows own = from_group(rows, column / kGroup);
   own.tokens = 1;
   own.cols = count;
-  own.codes += kPlanes * column;
-  own.scales += group;
-  own.sums += group;
-  own.half_sums += 2 * group;
-  own.code_sums += group;
   return own;
 }
 

@@ -165,7 +165,7 @@ void exact(
 const QmmKernels& qmm_avx2() {
   static constexpr QmmKernels kKernels{
       "avx2",
-      quantize_rows,
+      quantize_in_fours<quantize_four, quantize_group>,
       fast,
       exact,
       trim_to_quanta,

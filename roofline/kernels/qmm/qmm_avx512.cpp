@@ -412,7 +412,7 @@ constexpr int kLeastCoarseRows = 2;
 const QmmKernels& qmm_avx512() {
   static constexpr QmmKernels kKernels{
       "avx512",
-      quantize_rows,
+      quantize_in_fours<quantize_four, quantize_group>,
       fast,
       exact,
       trim_rows<Avx512Groups>,

@@ -9,12 +9,12 @@
 #include <cstdint>
 
 #include "roofline/kernels/qmm/quantize_avx2.h"
+#include "roofline/kernels/qmm/quantize_four.h"
 
 namespace roofline {
 
 namespace {
 
-constexpr int kFourGroups = 4;
 constexpr int kGroupVectors = kGroup / 8;
 
 /// Lane g: groups[g]'s eight lanes, put together by op (of 256 bits) and then
@@ -61,25 +61,6 @@ inline __m128i sums_across_lanes(const __m256i* groups) {
       [](__m128i a, __m128i b) { return _mm_add_epi32(a, b); });
 }
 
-/// store_sums() of four groups; first, second: of the codes of their halves.
-inline void store_four_sums(
-    const QuantizedRows& q,
-    std::size_t group,
-    __m128 scale,
-    __m128i first,
-    __m128i second) {
-  const __m128i all = _mm_add_epi32(first, second);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q.code_sums + group), all);
-  _mm_storeu_ps(q.sums + group, _mm_mul_ps(scale, _mm_cvtepi32_ps(all)));
-  if (q.half_sums != nullptr) {
-    const __m128 firsts = _mm_mul_ps(scale, _mm_cvtepi32_ps(first));
-    const __m128 seconds = _mm_mul_ps(scale, _mm_cvtepi32_ps(second));
-    float* to = q.half_sums + 2 * group;
-    _mm_storeu_ps(to, _mm_unpacklo_ps(firsts, seconds));
-    _mm_storeu_ps(to + 4, _mm_unpackhi_ps(firsts, seconds));
-  }
-}
-
 /// Groups [group, group + 4), as quantize_group() makes them; x: theirs.
 inline void quantize_four(
     const float* x,
@@ -115,21 +96,6 @@ inline void quantize_four(
       scale,
       sums_across_lanes(first),
       sums_across_lanes(second));
-}
-
-/// QmmKernels::quantize
-void quantize_rows(
-    const float* x,
-    int token_begin,
-    int token_end,
-    const QuantizedRows& q) {
-  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
-  std::size_t group = static_cast<std::size_t>(token_begin) * groups;
-  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
-  for (; group + kFourGroups <= end; group += kFourGroups) {
-    quantize_four(x + group * kGroup, q, group);
-  }
-  quantize_group_range<quantize_group>(x, group, end, q);
 }
 
 }  // namespace

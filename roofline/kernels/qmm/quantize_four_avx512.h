@@ -6,13 +6,12 @@
 #include <cstdint>
 
 #include "roofline/kernels/qmm/quantize_avx512.h"
+#include "roofline/kernels/qmm/quantize_four.h"
 #include "roofline/kernels/simd/avx512_intrinsics.h"
 
 namespace roofline {
 
 namespace {
-
-constexpr int kFourGroups = 4;
 
 /// Lane g of each 128 bits: groups[g]'s four lanes there, put together by op.
 template <class Op>
@@ -102,24 +101,6 @@ struct HalfSums {
   __m128i second;
 };
 
-/// store_sums() of groups from `group` on.
-inline void store_four_sums(
-    const QuantizedRows& q,
-    std::size_t group,
-    __m128 scale,
-    const HalfSums& sums) {
-  const __m128i all = _mm_add_epi32(sums.first, sums.second);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q.code_sums + group), all);
-  _mm_storeu_ps(q.sums + group, _mm_mul_ps(scale, _mm_cvtepi32_ps(all)));
-  if (q.half_sums != nullptr) {
-    const __m128 first = _mm_mul_ps(scale, _mm_cvtepi32_ps(sums.first));
-    const __m128 second = _mm_mul_ps(scale, _mm_cvtepi32_ps(sums.second));
-    float* to = q.half_sums + 2 * group;
-    _mm_storeu_ps(to, _mm_unpacklo_ps(first, second));
-    _mm_storeu_ps(to + 4, _mm_unpackhi_ps(first, second));
-  }
-}
-
 /// Groups [group, group + 4); x: theirs.
 inline void quantize_four(
     const float* x,
@@ -147,22 +128,8 @@ inline void quantize_four(
         q.codes + (group + static_cast<std::size_t>(g)) * kPlanes * kGroup,
         planes[g]);
   }
-  store_four_sums(q, group, scale, HalfSums(planes));
-}
-
-/// QmmKernels::quantize
-void quantize_rows(
-    const float* x,
-    int token_begin,
-    int token_end,
-    const QuantizedRows& q) {
-  const auto groups = static_cast<std::size_t>(q.cols / kGroup);
-  const std::size_t end = static_cast<std::size_t>(token_end) * groups;
-  auto g = static_cast<std::size_t>(token_begin) * groups;
-  for (; g + kFourGroups <= end; g += kFourGroups) {
-    quantize_four(x + g * kGroup, q, g);
-  }
-  quantize_group_range<quantize_group>(x, g, end, q);
+  const HalfSums sums(planes);
+  store_four_sums(q, group, scale, sums.first, sums.second);
 }
 
 }  // namespace
